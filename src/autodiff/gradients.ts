@@ -1,0 +1,81 @@
+/** Reverse-mode differentiation: more expressions in the same graph. */
+import { DTypeError, GraphError, ShapeError } from "../errors.ts";
+import { collect, type Node } from "../graph/node.ts";
+import { isFloat, showShape, showType } from "../graph/types.ts";
+import { tensorOf } from "../tensor/apply.ts";
+import { full } from "../tensor/create.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+
+/**
+ * d loss / d x for each x of `wrt`, as tensors of the same shapes: lazy, and differentiable again. The loss is a scalar;
+ * `seed` replaces the 1 that is propagated back when it is not (a vector–Jacobian product).
+ *
+ * Throws ShapeError when the loss is no scalar and no seed is given, DTypeError when it is not real, GraphError when an op
+ * on the way has no gradient or when the loss does not depend on an x.
+ */
+export function gradients<const T extends readonly Tensor[]>(loss: Tensor, wrt: T, seed?: Tensor): { [K in keyof T]: T[K] } {
+  const root = loss.current();
+  if (!isFloat(root.dtype))
+    throw new DTypeError("gradients", `the loss is ${showType(root)}`, "differentiate a float32 or float64 tensor");
+  if (!seed && root.shape.length > 0)
+    throw new ShapeError("gradients", `the loss has the shape ${showShape(root.shape)}`, "reduce it to a scalar: .mean() or .sum()");
+
+  const targets = wrt.map((x) => x.current());
+  const nodes = collect([root]);
+  const needed = dependents(nodes, targets);
+  const found = new Map<Node, (Tensor | undefined)[]>();
+  const add = (to: Tensor, part: Tensor): void => {
+    const parts = found.get(to.node) ?? [];
+    const sum = parts[to.index];
+    parts[to.index] = sum ? sum.add(part) : part;
+    found.set(to.node, parts);
+  };
+  add(root, seed ?? full([], 1, root.dtype));
+
+  for (const node of nodes.reverse()) {
+    const outputs = found.get(node);
+    if (!outputs || !needed.has(node) || node.inputs.length === 0) continue;
+    if (!node.op.gradient)
+      throw new GraphError(
+        node.op.name,
+        "has no gradient, and the loss depends on a parameter through it",
+        "stop the gradient before it with .detach(), or choose a differentiable op",
+        node.path,
+      );
+    const inputs = node.inputs.map(({ node: from, index }) => tensorOf(from, index));
+    const parts = node.op.gradient({
+      inputs,
+      outputs: node.outputs.map((_, index) => tensorOf(node, index)),
+      gradients: node.outputs.map((_, index) => outputs[index]),
+      params: node.params,
+    });
+    inputs.forEach((input, i) => {
+      const part = parts[i];
+      if (part && needed.has(input.node) && isFloat(input.dtype)) add(input, part);
+    });
+  }
+
+  return targets.map((x, i) => {
+    const gradient = found.get(x.node)?.[x.index];
+    if (gradient) return gradient;
+    if (!nodes.includes(x.node))
+      throw new GraphError(
+        "gradients",
+        `the loss does not depend on tensor ${i} of ${targets.length}, ${nameOf(wrt[i]!)}`,
+        "leave it out, or check that the forward pass uses it (and that it was not assigned to in between)",
+      );
+    return full(x.shape, 0, x.dtype); //  reached only through ops whose derivative is zero
+  }) as { [K in keyof T]: T[K] };
+}
+
+function nameOf(x: Tensor): string {
+  const label = "label" in x && typeof x.label === "string" ? `${x.label}, ` : "";
+  return `${label}${showType(x)}`;
+}
+
+/** The nodes through which the targets reach the loss: nothing else needs a gradient. */
+function dependents(nodes: readonly Node[], targets: readonly Tensor[]): Set<Node> {
+  const needed = new Set(targets.map((x) => x.node));
+  for (const node of nodes) if (node.inputs.some((input) => needed.has(input.node))) needed.add(node);
+  return needed;
+}

@@ -1,0 +1,229 @@
+/** `compile`: a function of tensors, traced once for each signature of its arguments and run as one graph from then on. */
+import { ConfigError, DataError, GraphError } from "../errors.ts";
+import { input } from "../graph/leaf.ts";
+import { collect, makeNode, type Value } from "../graph/node.ts";
+import { forbidInTrace, type Guard, newScope, type Scope, withScope } from "../graph/scope.ts";
+import { isFloat, showType, type TensorType, type Values } from "../graph/types.ts";
+import { reshape } from "../ops/movement.ts";
+import { tensorOf } from "../tensor/apply.ts";
+import { fromStorage } from "../tensor/create.ts";
+import type { State } from "../tensor/state.ts";
+import type { Storage } from "../tensor/storage.ts";
+import { Tensor } from "../tensor/tensor.ts";
+import { bind, knownStorage } from "./bind.ts";
+import { launch } from "./evaluate.ts";
+import { type Executable, executableFor, type Running, submit } from "./executable.ts";
+import { currentEngine } from "./runtime.ts";
+
+/** What a traced function may return. */
+export type Result = Tensor | undefined | void | readonly Result[] | { readonly [name: string]: Result };
+
+/** A function given to `compile`, compiled. */
+export interface Compiled<A extends readonly unknown[], R> {
+  /** Queues a run and returns at once; the tensors that come back hold their values when the run is done. */
+  (...args: A): R;
+  /** Waits until every run that was started has finished. Throws the error of a run whose result nobody has read. */
+  finished(): Promise<void>;
+}
+
+interface Trace {
+  readonly executable: Executable;
+  readonly sources: readonly (Storage | State | number)[];
+  readonly outputs: readonly (State | undefined)[];
+  readonly types: readonly TensorType[];
+  readonly guards: readonly (Guard & { readonly output: number })[];
+  /** False once a setting that the trace was made for, such as `training`, has changed. */
+  isCurrent(): boolean;
+  readonly bounds: readonly Bound[];
+  /** Builds what the function returned from the results of a run. */
+  readonly rebuild: (results: readonly Tensor[]) => unknown;
+}
+
+/** An argument that holds indices: they must be in [0, below). */
+interface Bound {
+  readonly position: number;
+  readonly below: number;
+  readonly op: string;
+  readonly path: string;
+}
+
+/**
+ * Compiles a function of tensors. The first call with a new signature (shapes, dtypes, other arguments) traces it: forward
+ * pass, gradients and assignments become one graph. Later calls run that graph without calling the function again.
+ *
+ * Arguments are tensors; numbers, strings and booleans are part of the signature. The function must be synchronous and may
+ * not read values. What it returns (a tensor, or arrays and records of tensors) comes back as tensors with values.
+ */
+export function compile<A extends readonly unknown[], R extends Result>(fn: (...args: A) => R): Compiled<A, R> {
+  const traces = new Map<string, Trace>();
+  let last: Running | undefined;
+
+  const call = (...args: A): R => {
+    forbidInTrace(fn.name || "compiled function", "");
+    throwUnobserved(last);
+    const tensors = args.filter((arg): arg is A[number] & Tensor => arg instanceof Tensor);
+    const values = tensors.map((tensor) => tensor.current());
+    const engine = currentEngine();
+    const key = `${engine.name}|${args.map((arg) => signature(arg)).join("|")}`;
+    let trace = traces.get(key);
+    if (!trace || !trace.isCurrent() || trace.executable.engine !== engine) {
+      trace = traceFunction(fn, args);
+      traces.set(key, trace);
+    }
+    const storages = values.map((value, i) => knownStorage(value) ?? launch([tensors[i]!]).storages[0]!);
+    for (const bound of trace.bounds) expectInBounds(storages[bound.position]!, bound);
+    const running = submit({
+      executable: trace.executable,
+      inputs: trace.sources.map((source) => (typeof source === "number" ? storages[source]! : source)),
+      outputs: trace.outputs,
+      types: trace.types,
+      guards: trace.guards,
+      explain: () => explainNonFinite(fn.name || "compiled function", storages),
+    });
+    last = running;
+    const results = running.results.slice(0, running.results.length - trace.guards.length);
+    return trace.rebuild(results.map(fromStorage)) as R;
+  };
+  const finished = async (): Promise<void> => {
+    await last?.done.catch(() => {});
+    throwUnobserved(last);
+  };
+  return Object.assign(call, { finished });
+}
+
+/** A failure that no reading of a result has brought to light is thrown at the next opportunity. */
+function throwUnobserved(running: Running | undefined): void {
+  if (running?.error === undefined || running.observed) return;
+  running.observed = true;
+  throw running.error;
+}
+
+function signature(arg: unknown): string {
+  if (arg instanceof Tensor) return showType(arg);
+  if (arg === undefined || ["number", "string", "boolean"].includes(typeof arg)) return JSON.stringify(arg) ?? "undefined";
+  throw new ConfigError(
+    "compile",
+    `an argument is ${Array.isArray(arg) ? "an array" : typeof arg}`,
+    "pass tensors, numbers, strings or booleans; what else the function needs it can see from where it is written",
+  );
+}
+
+function traceFunction<A extends readonly unknown[]>(fn: (...args: A) => Result, args: A): Trace {
+  const identity = {};
+  const scope = newScope(identity, true) as Scope<Tensor>;
+  let position = 0;
+  const standIns = args.map((arg) => {
+    if (!(arg instanceof Tensor)) return arg;
+    const type = { shape: arg.shape, dtype: arg.dtype };
+    return tensorOf(
+      makeNode({
+        op: input,
+        inputs: [],
+        params: undefined,
+        outputs: [type],
+        path: "",
+        trace: identity,
+        source: { kind: "argument", position: position++ },
+      }),
+    );
+  });
+  const results: Value[] = [];
+  let rebuild: (results: readonly Tensor[]) => unknown = () => undefined;
+  withScope(scope, () => {
+    rebuild = flatten(fn(...(standIns as unknown as A)), results);
+  });
+  const bound = bind({ results, guards: scope.guards, assigned: scope.assigned as Map<State, Tensor> });
+  const settings = [...scope.settings];
+  return {
+    executable: executableFor(currentEngine(), bound.leaves, bound.roots, identity),
+    sources: bound.sources,
+    outputs: bound.outputs,
+    types: bound.roots.map(({ node, index }) => node.outputs[index]!),
+    guards: bound.guards,
+    isCurrent: () => settings.every((holds) => holds()),
+    bounds: boundsOf(bound.roots),
+    rebuild,
+  };
+}
+
+/** Gathers the tensors of a result into `values`; the function returned puts others in their places. */
+function flatten(result: unknown, values: Value[]): (results: readonly Tensor[]) => unknown {
+  if (result === undefined) return () => undefined;
+  if (result instanceof Tensor) {
+    const at = values.push(result.current()) - 1;
+    return (results) => results[at];
+  }
+  if (result instanceof Promise)
+    throw new GraphError(
+      "compile",
+      "the function is asynchronous",
+      "make it synchronous: nothing can be awaited while the graph is built; read values from what the compiled function returns",
+    );
+  if (Array.isArray(result)) {
+    const parts = result.map((part: unknown) => flatten(part, values));
+    return (results) => parts.map((part) => part(results));
+  }
+  if (typeof result === "object" && result !== null) {
+    const parts = Object.entries(result).map(([name, part]) => [name, flatten(part, values)] as const);
+    return (results) => Object.fromEntries(parts.map(([name, part]) => [name, part(results)]));
+  }
+  throw new GraphError("compile", `the function returns ${typeof result}`, "return tensors, or arrays or records of them");
+}
+
+/** Arguments that ops use as indices as they are, or reshaped: they can be checked before the run. */
+function boundsOf(roots: readonly Value[]): Bound[] {
+  const bounds: Bound[] = [];
+  for (const node of collect(roots)) {
+    const limit = node.op.indices?.(
+      node.inputs.map(({ node: from, index }) => from.outputs[index]!),
+      node.params,
+    );
+    if (!limit) continue;
+    let source = node.inputs[limit.input]!.node;
+    while ((source.op as unknown) === reshape) source = source.inputs[0]!.node;
+    if (source.source?.kind === "argument")
+      bounds.push({ position: source.source.position, below: limit.below, op: node.op.name, path: node.path });
+  }
+  return bounds;
+}
+
+const checked = new WeakMap<Storage, number>();
+
+function expectInBounds(storage: Storage, { position, below, op, path }: Bound): void {
+  const { values } = storage;
+  if (!values || (checked.get(storage) ?? Infinity) <= below) return;
+  const bad = values.findIndex((value) => value < 0 || value >= below);
+  if (bad >= 0)
+    throw new DataError(
+      op,
+      `index ${values[bad]} at position ${bad} of argument ${position} (${showType(storage.type)}) is outside 0 … ${below - 1}`,
+      `give labels and ids below ${below}, or make the table or the output layer larger`,
+      path,
+    );
+  checked.set(storage, below);
+}
+
+/** Names the argument that brought a NaN or an infinity, if one did. */
+async function explainNonFinite(subject: string, storages: readonly Storage[]): Promise<void> {
+  for (const [position, storage] of storages.entries()) {
+    if (!isFloat(storage.type.dtype)) continue;
+    const values: Values = await storage.read();
+    const bad = values.findIndex((value) => !Number.isFinite(value));
+    if (bad < 0) continue;
+    throw new DataError(
+      subject,
+      `argument ${position} (${showType(storage.type)}) holds ${values[bad]} at ${showPosition(storage.type, bad)}`,
+      "clean the data before training; the update was not made and all parameters keep their values",
+    );
+  }
+}
+
+function showPosition({ shape }: TensorType, at: number): string {
+  const parts: number[] = [];
+  let rest = at;
+  for (const size of [...shape].reverse()) {
+    parts.unshift(rest % size);
+    rest = Math.floor(rest / size);
+  }
+  return `[${parts.join(", ")}]`;
+}

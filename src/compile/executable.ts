@@ -1,0 +1,109 @@
+/** A program, its session on an engine, and what its inputs and outputs are bound to. */
+import { DataError } from "../errors.ts";
+import type { Engine, EngineBuffer, Session } from "../engine/engine.ts";
+import { collect, type Node, type Value } from "../graph/node.ts";
+import type { Guard } from "../graph/scope.ts";
+import type { State } from "../tensor/state.ts";
+import { type Pending, Storage } from "../tensor/storage.ts";
+import { debug } from "./debug.ts";
+import { GraphProgram } from "./program.ts";
+import { rewrite } from "./rewrite.ts";
+import { passes } from "./rules/index.ts";
+import { enqueue } from "./runtime.ts";
+import { canonicalText } from "./text.ts";
+
+/** A session for one graph on one engine. */
+export interface Executable {
+  readonly engine: Engine;
+  readonly session: Promise<Session>;
+}
+
+const mostCached = 256;
+const caches = new WeakMap<Engine, Map<string, Executable>>();
+
+/** The session for a graph: from the cache when the same graph has run before, whatever its values, names and states were. */
+export function executableFor(engine: Engine, leaves: readonly Node[], roots: readonly Value[], trace?: object): Executable {
+  const cache = caches.get(engine) ?? new Map<string, Executable>();
+  caches.set(engine, cache);
+  const text = canonicalText(leaves, roots);
+  const known = cache.get(text);
+  if (known) {
+    cache.delete(text);
+    cache.set(text, known); //  the most recently used is last
+    return known;
+  }
+  const started = performance.now();
+  const program = new GraphProgram(leaves, rewrite(roots, passes, engine.target, trace), engine.target);
+  const rewritten = performance.now();
+  const session = engine.load(program);
+  session.catch(() => cache.delete(text));
+  debug.compiled({ engine, program, roots, before: collect(roots).length, rewriting: rewritten - started, session });
+  const executable = { engine, session };
+  cache.set(text, executable);
+  if (cache.size > mostCached) cache.delete(cache.keys().next().value!);
+  return executable;
+}
+
+/** One run: what is read and where results go. */
+export interface Job {
+  readonly executable: Executable;
+  readonly inputs: readonly (Storage | State)[];
+  /** For each output the state that takes it, or nothing: a result. Guards are results too. */
+  readonly outputs: readonly (State | undefined)[];
+  readonly types: readonly Storage["type"][];
+  /** Outputs that must be finite, or the run's assignments are dropped. */
+  readonly guards: readonly (Guard & { readonly output: number })[];
+  /** Looks for the cause when a guard fails: called with the guard, throws a better error than the general one. */
+  explain?(guard: Guard): Promise<void>;
+}
+
+/** A run under way, with one storage for each output that no state takes. */
+export interface Running extends Pending {
+  readonly results: readonly Storage[];
+}
+
+/** Queues a run. States get their new values, all of them or none, when it is done. */
+export function submit(job: Job): Running {
+  const { engine } = job.executable;
+  const fresh = job.outputs.map((state, i) => (state ? undefined : engine.buffer(job.types[i]!)));
+  const done = enqueue(() => execute(job, fresh));
+  const pending: Pending = { done, error: undefined, observed: false };
+  done.catch((error: unknown) => {
+    pending.error = error;
+  });
+  const results = fresh.flatMap((buffer) => (buffer ? [Storage.ofBuffer(engine, buffer, pending)] : []));
+  return Object.assign(pending, { results });
+}
+
+async function execute(job: Job, fresh: readonly (EngineBuffer | undefined)[]): Promise<void> {
+  const { engine } = job.executable;
+  const session = await job.executable.session;
+  const sources = job.inputs.map((input) => (input instanceof Storage ? input : input.storage));
+  for (const source of sources) {
+    source.expectArrived();
+    if (source.isForeignTo(engine)) await source.moveToHost();
+  }
+  const inputs = sources.map((source) => source.bufferOn(engine));
+  const outputs = job.outputs.map((state, i) => state?.spareOn(engine) ?? fresh[i]!);
+  try {
+    await session.run(inputs, outputs);
+    await expectFinite(job, outputs);
+  } catch (error) {
+    job.outputs.forEach((state, i) => state?.keepSpare(outputs[i]!));
+    throw error;
+  }
+  job.outputs.forEach((state, i) => state?.commit(engine, outputs[i]!));
+}
+
+async function expectFinite(job: Job, outputs: readonly EngineBuffer[]): Promise<void> {
+  for (const guard of job.guards) {
+    const [value] = await outputs[guard.output]!.read();
+    if (Number.isFinite(value)) continue;
+    await job.explain?.(guard);
+    throw new DataError(
+      guard.subject,
+      `the loss is ${value}, so the update was not made; all parameters keep their values`,
+      "lower the learning rate or clip the gradients; look at the inputs if it happened on the first step",
+    );
+  }
+}

@@ -1,0 +1,204 @@
+/** Writing an ONNX model: nodes in order, constants shared, encoded by protobuf's own library. */
+import { create, toBinary } from "@bufbuild/protobuf";
+import {
+  AttributeProto_AttributeType,
+  AttributeProtoSchema,
+  GraphProtoSchema,
+  ModelProtoSchema,
+  type NodeProto,
+  NodeProtoSchema,
+  OperatorSetIdProtoSchema,
+  TensorProto_DataType,
+  type TensorProto,
+  TensorProtoSchema,
+  type ValueInfoProto,
+  ValueInfoProtoSchema,
+} from "onnx-buf";
+import type { Port, Target } from "../engine/engine.ts";
+import type { OnnxAttribute, OnnxGraph, OnnxType, OnnxValue } from "../graph/op.ts";
+import type { Shape, Values } from "../graph/types.ts";
+
+/** The operator set that every lowering is written for: Gelu came with 20, int4 and float8 with 21. */
+const opset = 21;
+const irVersion = 10n;
+
+const dataTypes: Record<OnnxType, TensorProto_DataType> = {
+  float32: TensorProto_DataType.FLOAT,
+  float64: TensorProto_DataType.DOUBLE,
+  int32: TensorProto_DataType.INT32,
+  int64: TensorProto_DataType.INT64,
+  uint32: TensorProto_DataType.UINT32,
+  uint64: TensorProto_DataType.UINT64,
+  bool: TensorProto_DataType.BOOL,
+};
+
+/** Collects the nodes and constants of one model. */
+export class OnnxBuilder implements OnnxGraph {
+  readonly target: Target;
+  readonly #nodes: NodeProto[] = [];
+  readonly #constants = new Map<string, TensorProto>();
+  readonly #domains = new Set<string>();
+
+  constructor(target: Target) {
+    this.target = target;
+  }
+
+  node(
+    type: string,
+    inputs: readonly (OnnxValue | undefined)[],
+    attributes: Readonly<Record<string, OnnxAttribute>> = {},
+    domain: string = "",
+  ): OnnxValue {
+    return this.#append(type, inputs, 1, attributes, domain)[0]!;
+  }
+
+  nodes(
+    type: string,
+    inputs: readonly (OnnxValue | undefined)[],
+    outputs: number,
+    attributes: Readonly<Record<string, OnnxAttribute>> = {},
+  ): OnnxValue[] {
+    return this.#append(type, inputs, outputs, attributes, "");
+  }
+
+  constant(dtype: OnnxType, shape: Shape, values: readonly number[] | Float64Array): OnnxValue {
+    const key = `${dtype}[${shape.join()}]${Array.from(values, (value) => (Object.is(value, -0) ? "-0" : value)).join()}`;
+    let tensor = this.#constants.get(key);
+    if (!tensor) {
+      tensor = tensorProto(`c${this.#constants.size}`, dtype, shape, rawBytes(dtype, values));
+      this.#constants.set(key, tensor);
+    }
+    return tensor.name as OnnxValue;
+  }
+
+  integers(values: readonly number[]): OnnxValue {
+    return this.constant("int64", [values.length], values);
+  }
+
+  cast(value: OnnxValue, to: OnnxType): OnnxValue {
+    return this.node("Cast", [value], { to: dataTypes[to] });
+  }
+
+  /** Gives a value the name that the model's caller knows it by. */
+  name(value: OnnxValue, name: string): void {
+    this.#nodes.push(create(NodeProtoSchema, { opType: "Identity", input: [value], output: [name] }));
+  }
+
+  /** The finished model. `weights` become initializers under their own names: values inside instead of inputs. */
+  encode(inputs: readonly Port[], outputs: readonly Port[], weights: ReadonlyMap<Port, Values> = new Map()): Uint8Array<ArrayBuffer> {
+    const initializers = [...weights].map(([{ name, type }, values]) =>
+      tensorProto(name, type.dtype, type.shape, new Uint8Array(values.slice().buffer)),
+    );
+    const model = create(ModelProtoSchema, {
+      irVersion,
+      producerName: "glissade",
+      opsetImport: [
+        create(OperatorSetIdProtoSchema, { domain: "", version: BigInt(opset) }),
+        ...[...this.#domains].map((domain) => create(OperatorSetIdProtoSchema, { domain, version: 1n })),
+      ],
+      graph: create(GraphProtoSchema, {
+        name: "glissade",
+        node: withOutputsNamed(this.#nodes, new Set(outputs.map(({ name }) => name))),
+        input: inputs.filter((port) => !weights.has(port)).map(valueInfo),
+        output: outputs.map(valueInfo),
+        initializer: [...this.#constants.values(), ...initializers],
+      }),
+    });
+    return toBinary(ModelProtoSchema, model);
+  }
+
+  #append(
+    type: string,
+    inputs: readonly (OnnxValue | undefined)[],
+    outputs: number,
+    attributes: Readonly<Record<string, OnnxAttribute>>,
+    domain: string,
+  ): OnnxValue[] {
+    const names = Array.from({ length: outputs }, (_, i) => `n${this.#nodes.length}${i ? `_${i}` : ""}` as OnnxValue);
+    if (domain) this.#domains.add(domain);
+    this.#nodes.push(
+      create(NodeProtoSchema, {
+        opType: type,
+        name: `${type}_${this.#nodes.length}`,
+        domain,
+        input: inputs.map((value) => value ?? ""),
+        output: names,
+        attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
+      }),
+    );
+    return names;
+  }
+}
+
+/** Lets the node that makes an output write it under the output's name; an Identity stays where it cannot. */
+function withOutputsNamed(nodes: readonly NodeProto[], outputs: ReadonlySet<string>): NodeProto[] {
+  const makers = new Map<string, NodeProto>();
+  for (const node of nodes) for (const output of node.output) makers.set(output, node);
+  const renamed = new Map<string, string>();
+  const kept = nodes.filter((node) => {
+    const [from] = node.input;
+    const [to] = node.output;
+    if (node.name !== "" || from === undefined || to === undefined || !outputs.has(to)) return true;
+    if (!makers.has(from) || renamed.has(from)) return true;
+    renamed.set(from, to);
+    return false;
+  });
+  for (const node of kept) {
+    node.input = node.input.map((name) => renamed.get(name) ?? name);
+    node.output = node.output.map((name) => renamed.get(name) ?? name);
+  }
+  return kept;
+}
+
+function tensorProto(name: string, dtype: OnnxType, shape: Shape, rawData: Uint8Array<ArrayBuffer>): TensorProto {
+  return create(TensorProtoSchema, { name, dataType: dataTypes[dtype], dims: shape.map(BigInt), rawData });
+}
+
+/** Little-endian bytes, as ONNX wants them; every platform with a JavaScript engine is little-endian. */
+function rawBytes(dtype: OnnxType, values: readonly number[] | Float64Array): Uint8Array<ArrayBuffer> {
+  switch (dtype) {
+    case "int64":
+      return new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
+    case "uint64":
+      return new Uint8Array(BigUint64Array.from(values, BigInt).buffer);
+    case "uint32":
+      return new Uint8Array(Uint32Array.from(values).buffer);
+    case "int32":
+      return new Uint8Array(Int32Array.from(values).buffer);
+    case "float32":
+      return new Uint8Array(Float32Array.from(values).buffer);
+    case "float64":
+      return new Uint8Array(Float64Array.from(values).buffer);
+    case "bool":
+      return Uint8Array.from(values);
+  }
+}
+
+function attribute(name: string, value: OnnxAttribute): ReturnType<typeof create<typeof AttributeProtoSchema>> {
+  if (typeof value === "number")
+    return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INT, i: BigInt(value) });
+  if (typeof value === "string")
+    return create(AttributeProtoSchema, {
+      name,
+      type: AttributeProto_AttributeType.STRING,
+      s: new TextEncoder().encode(value),
+    });
+  if ("float" in value)
+    return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOAT, f: value.float });
+  return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INTS, ints: value.map(BigInt) });
+}
+
+function valueInfo({ name, type }: Port): ValueInfoProto {
+  return create(ValueInfoProtoSchema, {
+    name,
+    type: {
+      value: {
+        case: "tensorType",
+        value: {
+          elemType: dataTypes[type.dtype],
+          shape: { dim: type.shape.map((size) => ({ value: { case: "dimValue" as const, value: BigInt(size) } })) },
+        },
+      },
+    },
+  });
+}

@@ -1,0 +1,139 @@
+/** Rewriting: rules that replace a node by something that computes the same for less. Each rule is one record. */
+import type { Target } from "../engine/engine.ts";
+import { collect, type Node, type Value } from "../graph/node.ts";
+import type { Op } from "../graph/op.ts";
+import { newScope, withScope } from "../graph/scope.ts";
+import { applyAll, tensorOf } from "../tensor/apply.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+
+/** What a rule sees: a node whose inputs have been rewritten already. */
+export interface Match {
+  readonly node: Node;
+  readonly inputs: readonly Tensor[];
+  readonly target: Target;
+  /** How many places of the graph use a value; 1 means that folding it away costs nothing. */
+  uses(value: Value): number;
+  /** The nodes that use a value, as far as the pass has come. */
+  users(value: Value): readonly Node[];
+}
+
+export interface Rule {
+  /** For the debug print. */
+  readonly name: string;
+  /** What stands in for the node's outputs, or nothing when the rule does not apply. */
+  rewrite(match: Match): readonly Tensor[] | undefined;
+}
+
+/** A rule for one op, given the node's inputs and parameters. */
+export function ruleFor<P>(
+  name: string,
+  op: Op<P>,
+  rewrite: (inputs: readonly Tensor[], params: P, match: Match) => Tensor | undefined,
+): Rule {
+  return {
+    name,
+    rewrite(match) {
+      if ((match.node.op as unknown) !== op) return undefined;
+      const result = rewrite(match.inputs, match.node.params as P, match);
+      return result && [result];
+    },
+  };
+}
+
+/** The parameters of the node behind a tensor when it is an application of `op`. */
+export function paramsOf<P>(tensor: Value, op: Op<P>): { readonly params: P; readonly inputs: readonly Tensor[] } | undefined {
+  if ((tensor.node.op as unknown) !== op) return undefined;
+  return {
+    params: tensor.node.params as P,
+    inputs: tensor.node.inputs.map(({ node, index }) => tensorOf(node, index)),
+  };
+}
+
+const key = ({ node, index }: Value): string => `${node.id}.${index}`;
+
+/** The same values as `roots`, computed by the graph that the passes make of it. Equal nodes become one. */
+export function rewrite(
+  roots: readonly Value[],
+  passes: readonly (readonly Rule[])[],
+  target: Target,
+  trace: object | undefined,
+): Value[] {
+  return withScope(newScope(trace, true), () =>
+    passes.reduce<Value[]>((values, rules) => rewriteOnce(values, rules, target), [...roots]),
+  );
+}
+
+/** How many rules may follow one another at one node; a guard against two rules that undo each other. */
+const mostRewrites = 20;
+
+function rewriteOnce(roots: readonly Value[], rules: readonly Rule[], target: Target): Value[] {
+  const nodes = collect(roots);
+  const oldUses = new Map<string, number>();
+  const count = (value: Value): void => void oldUses.set(key(value), (oldUses.get(key(value)) ?? 0) + 1);
+  for (const node of nodes) node.inputs.forEach(count);
+  roots.forEach(count);
+
+  const uses = new Map<string, number>();
+  const users = new Map<string, Node[]>();
+  const replaced = new Map<Node, readonly Value[]>();
+  const fresh = (value: Value): Tensor => {
+    const { node, index } = replaced.get(value.node)![value.index]!;
+    return tensorOf(node, index);
+  };
+  for (const node of nodes) {
+    let outputs: readonly Value[];
+    if (node.source) outputs = [tensorOf(node)];
+    else {
+      outputs = rebuilt(node, node.inputs.map(fresh));
+      for (let i = 0; i < mostRewrites; i++) {
+        const next = applyFirst(outputs, node, rules, {
+          target,
+          uses: (value) => uses.get(key(value)) ?? 1,
+          users: (value) => users.get(key(value)) ?? [],
+        });
+        if (!next) break;
+        outputs = next;
+      }
+    }
+    replaced.set(node, outputs);
+    outputs.forEach((value, index) => {
+      const sum = (uses.get(key(value)) ?? 0) + (oldUses.get(key({ node, index })) ?? 0);
+      uses.set(key(value), sum);
+    });
+    const made = outputs[0]?.node;
+    if (made) for (const input of made.inputs) users.set(key(input), [...(users.get(key(input)) ?? []), made]);
+  }
+  return roots.map(fresh);
+}
+
+/** The node with other inputs; the very same node when nothing changed. */
+function rebuilt(node: Node, inputs: readonly Tensor[]): readonly Value[] {
+  return applyAll(node.op, inputs, node.params);
+}
+
+function applyFirst(
+  outputs: readonly Value[],
+  original: Node,
+  rules: readonly Rule[],
+  context: Omit<Match, "node" | "inputs">,
+): readonly Value[] | undefined {
+  const { node } = outputs[0]!;
+  if (node.source || outputs.length !== node.outputs.length) return undefined;
+  const inputs = node.inputs.map(({ node: from, index }) => tensorOf(from, index));
+  for (const rule of rules) {
+    const result = rule.rewrite({ ...context, node, inputs });
+    if (result?.some((value, i) => value.node !== outputs[i]!.node || value.index !== outputs[i]!.index)) {
+      result.forEach((value, i) => expectSameType(rule, original, value, i));
+      return result;
+    }
+  }
+  return undefined;
+}
+
+function expectSameType(rule: Rule, node: Node, value: Value, index: number): void {
+  const was = node.outputs[index]!;
+  const is = value.node.outputs[value.index]!;
+  if (was.dtype !== is.dtype || `${was.shape}` !== `${is.shape}`)
+    throw new Error(`rule "${rule.name}" changed ${node.op.name} from ${was.dtype}[${was.shape}] to ${is.dtype}[${is.shape}]`);
+}
+

@@ -1,0 +1,6 @@
+/** The passes, in order. Each sees the graph that the one before it made. */
+import type { Rule } from "../rewrite.ts";
+import { products } from "./products.ts";
+import { simplify } from "./simplify.ts";
+
+export const passes: readonly (readonly Rule[])[] = [simplify, [...simplify, ...products]];

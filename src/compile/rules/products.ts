@@ -1,0 +1,85 @@
+/** Rules that let a matrix product do its neighbours' work: transposes, scales and additions cost it next to nothing. */
+import * as arithmetic from "../../ops/arithmetic.ts";
+import { gemm, matmul, product, type ProductParams } from "../../ops/matmul.ts";
+import * as movement from "../../ops/movement.ts";
+import { widens } from "../../ops/arithmetic.ts";
+import { isFloat } from "../../graph/types.ts";
+import { apply } from "../../tensor/apply.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import { type Match, paramsOf, type Rule, ruleFor } from "../rewrite.ts";
+import { constantOf, scaledBy } from "./simplify.ts";
+
+/** x where a tensor is x with its last two axes swapped. */
+function swapped(y: Tensor): Tensor | undefined {
+  const inner = paramsOf(y, movement.transpose);
+  const rank = y.shape.length;
+  const swaps = inner?.params.permutation.every((axis, at) => axis === (at < rank - 2 ? at : 2 * rank - 3 - at));
+  return swaps ? inner!.inputs[0] : undefined;
+}
+
+const toProduct: Rule = ruleFor("matmul to product", matmul, ([a, b]) =>
+  isFloat(a!.dtype)
+    ? apply(product, [a!, b!], { transposeA: false, transposeB: false, alpha: 1 })
+    : undefined,
+);
+
+const transposes: readonly Rule[] = [
+  ruleFor("transpose into the product's left side", product, ([a, b], params) => {
+    const inner = swapped(a!);
+    return inner && apply(product, [inner, b!], { ...params, transposeA: !params.transposeA });
+  }),
+  ruleFor("transpose into the product's right side", product, ([a, b], params) => {
+    const inner = swapped(b!);
+    return inner && apply(product, [a!, inner], { ...params, transposeB: !params.transposeB });
+  }),
+];
+
+/** The product behind a tensor, when nothing else uses it: it can be replaced by one that does more. */
+function soleProduct(y: Tensor, { uses }: Match): { readonly params: ProductParams; readonly inputs: readonly Tensor[] } | undefined {
+  return uses(y) === 1 ? paramsOf(y, product) : undefined;
+}
+
+const scales: readonly Rule[] = [
+  ruleFor("scale of a product", arithmetic.mul, ([y, c], _, match) => {
+    const factor = constantOf(c!);
+    const inner = factor === undefined ? undefined : soleProduct(y!, match);
+    return inner && apply(product, inner.inputs, { ...inner.params, alpha: inner.params.alpha * factor! });
+  }),
+  ruleFor("scale of the product's left side", product, ([a, b], params) => {
+    const scaled = scaledBy(a!);
+    return scaled && apply(product, [scaled.x, b!], { ...params, alpha: params.alpha * scaled.factor });
+  }),
+  ruleFor("scale of the product's right side", product, ([a, b], params) => {
+    const scaled = scaledBy(b!);
+    return scaled && apply(product, [a!, scaled.x], { ...params, alpha: params.alpha * scaled.factor });
+  }),
+];
+
+/** a·b + c in one Gemm, when the product is of two matrices and nothing else uses it. */
+function withAddend(y: Tensor, c: Tensor, match: Match): Tensor | undefined {
+  if (y.shape.length !== 2 || !widens(c.shape, y.shape)) return undefined;
+  const inner = soleProduct(y, match);
+  if (!inner || y.size === 0) return undefined;
+  return apply(gemm, [...inner.inputs, c], { ...inner.params, beta: 1 });
+}
+
+/** The same through the reshape that gives a flattened product its leading axes back. */
+function withAddendReshaped(y: Tensor, c: Tensor, match: Match): Tensor | undefined {
+  const inner = match.uses(y) === 1 ? paramsOf(y, movement.reshape) : undefined;
+  const flat = inner?.inputs[0];
+  if (!flat || flat.shape.length !== 2 || c.size !== flat.size) return undefined;
+  return withAddend(flat, c.reshape(flat.shape), match)?.reshape(y.shape);
+}
+
+const additions: readonly Rule[] = [
+  ruleFor("product + c", arithmetic.add, ([y, c], _, match) => withAddend(y!, c!, match)),
+  ruleFor("c + product", arithmetic.add, ([c, y], _, match) =>
+    `${c!.shape}` === `${y!.shape}` ? withAddend(y!, c!, match) : undefined,
+  ),
+  ruleFor("reshaped product + c", arithmetic.add, ([y, c], _, match) => withAddendReshaped(y!, c!, match)),
+  ruleFor("c + reshaped product", arithmetic.add, ([c, y], _, match) =>
+    `${c!.shape}` === `${y!.shape}` ? withAddendReshaped(y!, c!, match) : undefined,
+  ),
+];
+
+export const products: readonly Rule[] = [toProduct, ...transposes, ...scales, ...additions];

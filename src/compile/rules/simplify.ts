@@ -1,0 +1,171 @@
+/** Rules that follow from the ops' meaning alone: constants, identities, and moves that cancel. */
+import type { Data, Op } from "../../graph/op.ts";
+import { arrayTypes, isFloat, sameShape, sizeOf } from "../../graph/types.ts";
+import * as arithmetic from "../../ops/arithmetic.ts";
+import { neg } from "../../ops/elementwise.ts";
+import { unpick } from "../../ops/indexing.ts";
+import * as movement from "../../ops/movement.ts";
+import { sum } from "../../ops/reduce.ts";
+import { apply } from "../../tensor/apply.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import { paramsOf, type Rule, ruleFor } from "../rewrite.ts";
+
+/** The value that every element of a tensor has, when that is known while compiling. */
+export function constantOf(x: Tensor): number | undefined {
+  return paramsOf(x, movement.full)?.params.value;
+}
+
+const scalarLike = (x: Tensor, value: number): Tensor => x.scalar(value);
+
+/** An op whose inputs are all constants of one element is computed now. */
+const foldConstants: Rule = {
+  name: "fold constants",
+  rewrite({ node, inputs }) {
+    const output = node.outputs[0]!;
+    if (inputs.length === 0 || node.outputs.length !== 1 || sizeOf(output.shape) !== 1) return undefined;
+    const data: Data[] = [];
+    for (const input of inputs) {
+      const value = constantOf(input);
+      if (value === undefined || input.size !== 1) return undefined;
+      data.push({ shape: input.shape, dtype: input.dtype, values: Float64Array.of(value) });
+    }
+    const result: Data = { ...output, values: new Float64Array(1) };
+    node.op.evaluate(data, [result], node.params);
+    // What an engine would have computed: rounded to the dtype.
+    const value = new arrayTypes[output.dtype]([result.values[0]!])[0]!;
+    return [apply(movement.full, [], { shape: output.shape, value, dtype: output.dtype })];
+  },
+};
+
+/** reshape and expandTo of a constant are constants of another shape. */
+const moveConstants: readonly Rule[] = [movement.reshape, movement.expandTo].map((op) =>
+  ruleFor(`${op.name} of a constant`, op, ([x], { shape }) => {
+    const value = constantOf(x!);
+    return value === undefined ? undefined : apply(movement.full, [], { shape, value, dtype: x!.dtype });
+  }),
+);
+
+/** Ops for which the right side may as well be unwidened. */
+const widening: readonly Op<undefined>[] = [
+  arithmetic.add,
+  arithmetic.sub,
+  arithmetic.mul,
+  arithmetic.div,
+  arithmetic.pow,
+  arithmetic.maximum,
+  arithmetic.minimum,
+  arithmetic.equal,
+  arithmetic.less,
+  arithmetic.greater,
+];
+
+/** A right side that was widened, or a constant of many elements, is used as it was before: the op widens it anyway. */
+const widenLate: readonly Rule[] = widening.map((op) =>
+  ruleFor(`widen the right side of ${op.name} late`, op, ([a, b]) => {
+    const value = constantOf(b!);
+    if (value !== undefined && b!.shape.length > 0) return apply(op, [a!, scalarLike(b!, value)], undefined);
+    const widened = paramsOf(b!, movement.expandTo);
+    if (widened) return apply(op, [a!, widened.inputs[0]!], undefined);
+    return undefined;
+  }),
+);
+
+/** a ∘ b = b ∘ a where the left side is the constant or the widened one. */
+const swapSides: readonly Rule[] = [arithmetic.add, arithmetic.mul].map((op) =>
+  ruleFor(`constant side of ${op.name} to the right`, op, ([a, b]) => {
+    const narrow = constantOf(a!) !== undefined || paramsOf(a!, movement.expandTo);
+    const other = constantOf(b!) !== undefined || paramsOf(b!, movement.expandTo);
+    return narrow && !other && sameShape(a!.shape, b!.shape) ? apply(op, [b!, a!], undefined) : undefined;
+  }),
+);
+
+const neutral: readonly Rule[] = [
+  ruleFor("x + 0", arithmetic.add, ([x, c]) => (constantOf(c!) === 0 ? x : undefined)),
+  ruleFor("x − 0", arithmetic.sub, ([x, c]) => (constantOf(c!) === 0 ? x : undefined)),
+  ruleFor("x · 1", arithmetic.mul, ([x, c]) => (constantOf(c!) === 1 ? x : undefined)),
+  ruleFor("x / 1", arithmetic.div, ([x, c]) => (constantOf(c!) === 1 ? x : undefined)),
+  ruleFor("x ^ 1", arithmetic.pow, ([x, c]) => (constantOf(c!) === 1 ? x : undefined)),
+  ruleFor("x ^ 2", arithmetic.pow, ([x, c]) => (constantOf(c!) === 2 ? x!.mul(x!) : undefined)),
+  ruleFor("x · −1", arithmetic.mul, ([x, c]) => (constantOf(c!) === -1 ? x!.neg() : undefined)),
+  ruleFor("x + −c", arithmetic.sub, ([x, c]) => {
+    const value = constantOf(c!);
+    return value === undefined || !isFloat(x!.dtype) ? undefined : x!.add(scalarLike(c!, -value));
+  }),
+];
+
+const negation: readonly Rule[] = [
+  ruleFor("−(−x)", neg, ([x]) => paramsOf(x!, neg)?.inputs[0]),
+  ruleFor("−(x·c)", neg, ([x], _, { uses }) => {
+    const scaled = scaledBy(x!);
+    return scaled && uses(x!) === 1 ? scaled.x.mul(-scaled.factor) : undefined;
+  }),
+  ruleFor("a + (−b)", arithmetic.add, ([a, b]) => {
+    const negated = paramsOf(b!, neg)?.inputs[0];
+    return negated && a!.sub(negated);
+  }),
+  ruleFor("(−a) + b", arithmetic.add, ([a, b]) => {
+    const negated = paramsOf(a!, neg)?.inputs[0];
+    return negated && sameShape(negated.shape, b!.shape) ? b!.sub(negated) : undefined;
+  }),
+  ruleFor("a − (−b)", arithmetic.sub, ([a, b]) => {
+    const negated = paramsOf(b!, neg)?.inputs[0];
+    return negated && a!.add(negated);
+  }),
+];
+
+/** x and c where a tensor is x · c with a constant c. */
+export function scaledBy(y: Tensor): { readonly x: Tensor; readonly factor: number } | undefined {
+  const product = paramsOf(y, arithmetic.mul);
+  const factor = product && constantOf(product.inputs[1]!);
+  return factor === undefined ? undefined : { x: product!.inputs[0]!, factor };
+}
+
+const scaling: readonly Rule[] = [
+  ruleFor("(x · c) · d", arithmetic.mul, ([a, b]) => {
+    const inner = scaledBy(a!);
+    const factor = constantOf(b!);
+    return inner && factor !== undefined && isFloat(a!.dtype) ? inner.x.mul(inner.factor * factor) : undefined;
+  }),
+];
+
+const moves: readonly Rule[] = [
+  ruleFor("reshape to the same shape", movement.reshape, ([x], { shape }) =>
+    sameShape(x!.shape, shape) ? x : undefined,
+  ),
+  ruleFor("reshape of a reshape", movement.reshape, ([x], params) => {
+    const inner = paramsOf(x!, movement.reshape);
+    return inner && apply(movement.reshape, inner.inputs, params);
+  }),
+  ruleFor("expandTo the same shape", movement.expandTo, ([x], { shape }) =>
+    sameShape(x!.shape, shape) ? x : undefined,
+  ),
+  ruleFor("transpose of a transpose", movement.transpose, ([x], { permutation }) => {
+    const inner = paramsOf(x!, movement.transpose);
+    return inner?.inputs[0]!.transpose(...permutation.map((axis) => inner.params.permutation[axis]!));
+  }),
+  ruleFor("transpose to the same order", movement.transpose, ([x], { permutation }) =>
+    permutation.every((axis, at) => axis === at) ? x : undefined,
+  ),
+  ruleFor("detach", movement.detach, ([x]) => x),
+  ruleFor("sum over axes of size 1", sum, ([x], { axes, keepAxes }, { node }) =>
+    axes.every((axis) => x!.shape[axis] === 1) ? x!.reshape(keepAxes ? x!.shape : node.outputs[0]!.shape) : undefined,
+  ),
+  ruleFor("sum over the axis of an unpick", sum, ([x], { axes, keepAxes }) => {
+    const inner = paramsOf(x!, unpick);
+    if (!inner || axes.length !== 1 || axes[0] !== x!.shape.length - 1) return undefined;
+    const [value] = inner.inputs;
+    return keepAxes ? value!.reshape([...value!.shape, 1]) : value;
+  }),
+];
+
+export const simplify: readonly Rule[] = [
+  foldConstants,
+  ...moveConstants,
+  ...swapSides,
+  ...widenLate,
+  ...neutral,
+  ...negation,
+  ...scaling,
+  ...moves,
+];
+

@@ -1,0 +1,41 @@
+/** Which engine runs things, and the queue of its runs. */
+import type { Engine } from "../engine/engine.ts";
+import { plainEngine } from "../engine/plain.ts";
+
+let chosen: Engine | undefined;
+let makeDefault: () => Engine = plainEngine;
+
+/** The engine that runs compiled graphs from now on. Values move over by themselves when they are needed. */
+export function useEngine(engine: Engine): void {
+  chosen = engine;
+}
+
+/** What to run on until somebody chooses; made at the first use. */
+export function setDefaultEngine(make: () => Engine): void {
+  makeDefault = make;
+  chosen = undefined;
+}
+
+export function currentEngine(): Engine {
+  chosen ??= makeDefault();
+  return chosen;
+}
+
+let tail: Promise<unknown> | undefined;
+
+/**
+ * Runs jobs one after the other, in the order they were given: a run sees the state that the run before it left. Starts at
+ * once when nothing is under way.
+ */
+export function enqueue<T>(job: () => Promise<T>): Promise<T> {
+  const started = tail ? tail.then(job) : job();
+  const settled = started.then(
+    () => undefined,
+    () => undefined,
+  );
+  tail = settled;
+  void settled.then(() => {
+    if (tail === settled) tail = undefined;
+  });
+  return started;
+}

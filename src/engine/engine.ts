@@ -1,0 +1,57 @@
+/**
+ * What an engine is: it owns buffers and runs programs over them. `plain` interprets a program, `node` and `web` hand
+ * its ONNX form to ONNX Runtime. Nothing here says where the memory lies: in JavaScript, in native memory or on a GPU.
+ */
+import type { TensorType, Values } from "../graph/types.ts";
+
+/** One input or output of a program. */
+export interface Port {
+  /** Its name in the ONNX model. */
+  readonly name: string;
+  readonly type: TensorType;
+}
+
+/** What a lowering may use; the compiler asks the engine that will run the program. */
+export interface Target {
+  /** Ops of ONNX Runtime's own domain (`com.microsoft`), such as FusedMatMul. */
+  readonly contrib: boolean;
+}
+
+/** A graph ready to run: rewritten, with its inputs and outputs in order. */
+export interface Program {
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+  /** The ONNX model, encoded. */
+  onnx(): Uint8Array<ArrayBuffer>;
+  /** The slow, obvious evaluation in float64: `inputs` in the order of `this.inputs`. */
+  evaluate(inputs: readonly Float64Array[]): Float64Array[];
+}
+
+/** Memory that an engine owns: opaque, of one type, reused from run to run. */
+export interface EngineBuffer {
+  readonly type: TensorType;
+  /** Replaces the contents. */
+  write(values: Values): void;
+  /** A copy of the contents. */
+  read(): Promise<Values>;
+  /** Gives the memory back; the buffer must not be used afterwards. Idempotent. */
+  release(): void;
+}
+
+export interface Session {
+  /** Runs once: reads `inputs`, writes every one of `outputs` in place. The same buffer may not be on both sides. */
+  run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Promise<void>;
+  release(): void;
+}
+
+export interface Engine {
+  readonly name: string;
+  readonly target: Target;
+  /**
+   * A new buffer. When `values` are given the engine may keep that very array as the buffer's memory: the caller hands
+   * it over and must not write to it again.
+   */
+  buffer(type: TensorType, values?: Values): EngineBuffer;
+  /** Makes a program ready to run. */
+  load(program: Program): Promise<Session>;
+}

@@ -1,0 +1,180 @@
+/**
+ * What an op is. Everything the framework ever asks about an op is a field of this record, so that adding an op touches
+ * one file: passes read fields and never ask which op they hold.
+ */
+import { DTypeError } from "../errors.ts";
+import type { Target } from "../engine/engine.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { type DType, isFloat, type Shape, showType, type TensorType } from "./types.ts";
+
+/** Plain storage, row-major, whatever the dtype: what the reference evaluation reads and writes. */
+export interface Data extends TensorType {
+  readonly values: Float64Array;
+}
+
+/** A value inside an ONNX graph, by name. */
+export type OnnxValue = string & { readonly brand: "onnx value" };
+
+export type OnnxAttribute = number | string | readonly number[] | { readonly float: number };
+
+/** Element types that occur inside a lowered graph but not in a tensor: `int64` shapes, `uint32` and `uint64` bits. */
+export type OnnxType = DType | "int64" | "uint32" | "uint64";
+
+/** What an op's ONNX form is written with: nodes in order, constants shared. */
+export interface OnnxGraph {
+  readonly target: Target;
+  /** Appends a node with one output. A float attribute is given as `{ float: 0.5 }`, a number is an integer. */
+  node(
+    type: string,
+    inputs: readonly (OnnxValue | undefined)[],
+    attributes?: Readonly<Record<string, OnnxAttribute>>,
+    domain?: string,
+  ): OnnxValue;
+  /** Appends a node with several outputs. */
+  nodes(
+    type: string,
+    inputs: readonly (OnnxValue | undefined)[],
+    outputs: number,
+    attributes?: Readonly<Record<string, OnnxAttribute>>,
+  ): OnnxValue[];
+  constant(dtype: OnnxType, shape: Shape, values: readonly number[] | Float64Array): OnnxValue;
+  /** A one-dimensional int64 constant, as ONNX wants shapes and axes. */
+  integers(values: readonly number[]): OnnxValue;
+  cast(value: OnnxValue, to: OnnxType): OnnxValue;
+}
+
+/** What is known of a node while it is lowered. */
+export interface Lowering<P> {
+  readonly inputs: readonly OnnxValue[];
+  readonly inputTypes: readonly TensorType[];
+  readonly outputTypes: readonly TensorType[];
+  readonly params: P;
+}
+
+/** What is known of a node while it is differentiated. */
+export interface Differentiation<P> {
+  readonly inputs: readonly Tensor[];
+  readonly outputs: readonly Tensor[];
+  /** d loss / d output, one for each output that the loss depends on. */
+  readonly gradients: readonly (Tensor | undefined)[];
+  readonly params: P;
+}
+
+/** Inputs worth testing. */
+export interface Sample<P> {
+  readonly inputs: readonly Data[];
+  readonly params: P;
+}
+
+/** Makes the inputs of samples. */
+export interface Sampler {
+  /** Values in (−2, 2), at least 0.05 from zero and all different, so that no kink or tie is near. */
+  real(...shape: number[]): Data;
+  /** Values in (0.2, 2). */
+  positive(...shape: number[]): Data;
+  /** int32 in [0, below). */
+  integers(below: number, ...shape: number[]): Data;
+  booleans(...shape: number[]): Data;
+}
+
+/** The most general record; `defineOp` writes the common case, one output, more briefly. */
+export interface Op<P = unknown> {
+  readonly name: string;
+  /** The shape and dtype of every output, or a ShapeError or DTypeError that says what to change. */
+  type(inputs: readonly TensorType[], params: P): readonly TensorType[];
+  /**
+   * d loss / d input for each input, `undefined` where it is zero by nature (indices, masks). Written in tensor methods, so
+   * that it can be differentiated again. Absent where nobody has written it: differentiating through the op is then an
+   * error when the graph is built.
+   */
+  gradient?(at: Differentiation<P>): readonly (Tensor | undefined)[];
+  /** The op in ONNX, one value for each output. */
+  onnx(graph: OnnxGraph, at: Lowering<P>): readonly OnnxValue[];
+  /** Slow, obvious, right: the yardstick for every other way to run the op. Outputs come zeroed. */
+  evaluate(inputs: readonly Data[], outputs: readonly Data[], params: P): void;
+  /** Inputs worth testing, empty and scalar ones included; the conformance test runs every field above on each. */
+  samples(random: Sampler): readonly Sample<P>[];
+  /** An input that holds indices and the number that each must stay below: checked when the values come from JavaScript. */
+  indices?(inputs: readonly TensorType[], params: P): { readonly input: number; readonly below: number };
+  /** Dtypes of the first input for which ONNX Runtime has kernels, when they are fewer than those that `type` accepts. */
+  readonly onnxTypes?: readonly DType[] | undefined;
+}
+
+// Method parameters are compared bivariantly, so an Op<P> of any P is an AnyOp without a cast.
+export type AnyOp = Op<unknown>;
+
+const defined = new Map<string, AnyOp>();
+
+/** Every op, by name, in order of definition. */
+export const registry: ReadonlyMap<string, AnyOp> = defined;
+
+/** Puts an op on the register. Throws when the name is taken. */
+export function register<P>(op: Op<P>): Op<P> {
+  if (defined.has(op.name)) throw new Error(`the op "${op.name}" is defined twice: rename one of the two`);
+  defined.set(op.name, op);
+  return op;
+}
+
+/** An op with one output. */
+export interface SingleOp<P> extends Omit<Op<P>, "type" | "gradient" | "onnx" | "evaluate"> {
+  shape(inputs: readonly TensorType[], params: P): Shape;
+  /** Dtypes that every input may have; they must all be the same one unless `dtype` is given. Default: float32, float64, int32. */
+  readonly dtypes?: readonly DType[];
+  /** The output's dtype where it is not the inputs'. A rule given here checks the inputs' dtypes itself. */
+  dtype?(inputs: readonly TensorType[], params: P): DType;
+  /** y = f(x…) ⇒ dx…, given x…, y and dy. */
+  readonly gradient?: (
+    inputs: readonly Tensor[],
+    output: Tensor,
+    dOutput: Tensor,
+    params: P,
+  ) => readonly (Tensor | undefined)[];
+  onnx(graph: OnnxGraph, inputs: readonly OnnxValue[], at: Lowering<P>): OnnxValue;
+  evaluate(inputs: readonly Data[], output: Data, params: P): void;
+}
+
+export const numeric: readonly DType[] = ["float32", "float64", "int32"];
+export const floats: readonly DType[] = ["float32", "float64"];
+export const anyType: readonly DType[] = ["float32", "float64", "int32", "bool"];
+
+/** Registers an op with one output. */
+export function defineOp<P = undefined>(rule: SingleOp<P>): Op<P> {
+  const { shape, dtype, dtypes = numeric, gradient, onnx, evaluate, ...rest } = rule;
+  return register<P>({
+    ...rest,
+    type(inputs, params) {
+      const result = dtype ? dtype(inputs, params) : commonType(rule.name, inputs, dtypes);
+      return [{ shape: shape(inputs, params), dtype: result }];
+    },
+    ...(gradient && {
+      gradient: ({ inputs, outputs, gradients, params }: Differentiation<P>) =>
+        gradient(inputs, outputs[0]!, gradients[0]!, params),
+    }),
+    onnx: (graph, at) => [onnx(graph, at.inputs, at)],
+    evaluate: (inputs, outputs, params) => evaluate(inputs, outputs[0]!, params),
+  });
+}
+
+/** The one dtype of all inputs. Throws DTypeError when they differ or when it is none of `allowed`. */
+export function commonType(op: string, inputs: readonly TensorType[], allowed: readonly DType[]): DType {
+  const first = inputs[0]!;
+  const other = inputs.find((input) => input.dtype !== first.dtype);
+  if (other)
+    throw new DTypeError(
+      op,
+      `${showType(first)} and ${showType(other)} have different dtypes`,
+      `cast one of them: .cast("${isFloat(other.dtype) && !isFloat(first.dtype) ? other.dtype : first.dtype}")`,
+    );
+  expectType(op, first, allowed);
+  return first.dtype;
+}
+
+/** Throws DTypeError when a tensor's dtype is none of `allowed`. */
+export function expectType(op: string, input: TensorType, allowed: readonly DType[], what: string = "takes"): void {
+  if (!allowed.includes(input.dtype))
+    throw new DTypeError(
+      op,
+      `${what} ${allowed.join(" or ")}, and got ${showType(input)}`,
+      `cast it: .cast("${allowed[0]}")`,
+    );
+}

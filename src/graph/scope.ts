@@ -1,0 +1,82 @@
+/** Where graph building stands right now: the trace, if any, the table of nodes already made, the module being called. */
+import { GraphError } from "../errors.ts";
+import type { Node } from "./node.ts";
+
+/** What is gathered while a graph is built. */
+export interface Scope<T = unknown> {
+  /** The trace of `compile`; none at the top, where tensors are built to be evaluated at once. */
+  readonly trace: object | undefined;
+  /** Nodes by key, so that the same expression is the same node; none at the top, where it would keep them alive. */
+  readonly nodes: Map<string, Node> | undefined;
+  /** What state variables will hold once the graph has run. */
+  readonly assigned: Map<object, T>;
+  /** Settings of modules that the graph was built for, such as `training`; a change of one makes a compiled graph stale. */
+  readonly settings: (() => boolean)[];
+  /** Conditions that a run must meet before its assignments are kept. */
+  readonly guards: Guard<T>[];
+}
+
+/** A scalar whose value must be finite, and what to say when it is not. */
+export interface Guard<T = unknown> {
+  readonly value: T;
+  readonly subject: string;
+}
+
+export function newScope(trace: object | undefined, shareNodes: boolean): Scope {
+  return { trace, nodes: shareNodes ? new Map() : undefined, assigned: new Map(), settings: [], guards: [] };
+}
+
+const top = newScope(undefined, false);
+let current = top;
+
+export function currentScope(): Scope {
+  return current;
+}
+
+/** Runs `build` with its own scope and puts the old one back, whatever happens. */
+export function withScope<R>(scope: Scope, build: () => R): R {
+  const before = current;
+  current = scope;
+  try {
+    return build();
+  } finally {
+    current = before;
+  }
+}
+
+/** Everything waiting at the top, taken out: an evaluation carries it along. */
+export function takePending(): { assigned: Map<object, unknown>; guards: Guard[] } {
+  const taken = { assigned: new Map(top.assigned), guards: [...top.guards] };
+  top.assigned.clear();
+  top.guards.length = 0;
+  top.settings.length = 0;
+  return taken;
+}
+
+/** Throws when called while a function is being traced: there are no values yet. */
+export function forbidInTrace(subject: string, path: string): void {
+  if (current.trace)
+    throw new GraphError(
+      subject,
+      "reads values inside a function that is being traced, where there are none yet",
+      "return the tensor from the compiled function and read it outside, or decide with where(condition, a, b)",
+      path,
+    );
+}
+
+const paths: string[] = [];
+
+/** The path of the module being called, `""` outside of any. */
+export function currentPath(): string {
+  return paths.at(-1) ?? "";
+}
+
+/** Runs `call` as part of the module at `path`. */
+export function withPath<R>(path: string, call: () => R): R {
+  paths.push(path);
+  try {
+    return call();
+  } finally {
+    paths.pop();
+  }
+}

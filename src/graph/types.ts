@@ -1,0 +1,77 @@
+/** Shapes and dtypes at run time. Their type-level counterparts stand beside them in shape-types.ts. */
+import { ShapeError } from "../errors.ts";
+
+/** Sizes of the axes, outermost first; `[]` is a scalar. */
+export type Shape = readonly number[];
+
+/** Element types. `int32` holds indices and token ids, `bool` comparisons and masks. */
+export type DType = "float32" | "float64" | "int32" | "bool";
+
+/** A typed array as it crosses between JavaScript and an engine; `bool` is stored as 0 and 1. */
+export type Values = Float32Array | Float64Array | Int32Array | Uint8Array;
+
+/** What is known of a tensor before it has values. */
+export interface TensorType {
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+/** The typed array that carries each dtype. */
+export const arrayTypes: {
+  readonly float32: Float32ArrayConstructor;
+  readonly float64: Float64ArrayConstructor;
+  readonly int32: Int32ArrayConstructor;
+  readonly bool: Uint8ArrayConstructor;
+} = { float32: Float32Array, float64: Float64Array, int32: Int32Array, bool: Uint8Array };
+
+/** Number of elements of a shape. */
+export function sizeOf(shape: Shape): number {
+  let size = 1;
+  for (const axis of shape) size *= axis;
+  return size;
+}
+
+/** Row-major strides, in elements. */
+export function stridesOf(shape: Shape): number[] {
+  const strides = new Array<number>(shape.length);
+  let stride = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    strides[axis] = stride;
+    stride *= shape[axis]!;
+  }
+  return strides;
+}
+
+/** A zero-filled typed array for a type. */
+export function allocate(type: TensorType): Values {
+  return new arrayTypes[type.dtype](sizeOf(type.shape));
+}
+
+/** `[2, 3]`, as it stands in every message. */
+export function showShape(shape: Shape): string {
+  return `[${shape.join(", ")}]`;
+}
+
+/** `float32[2, 3]`. */
+export function showType(type: TensorType): string {
+  return `${type.dtype}${showShape(type.shape)}`;
+}
+
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((size, axis) => size === b[axis]);
+}
+
+export function isFloat(dtype: DType): dtype is "float32" | "float64" {
+  return dtype === "float32" || dtype === "float64";
+}
+
+/** Turns an axis that may count from the end into one that counts from the front. */
+export function resolveAxis(subject: string, axis: number, rank: number): number {
+  if (!Number.isInteger(axis) || axis < -rank || axis >= rank)
+    throw new ShapeError(
+      subject,
+      `axis ${axis} of a tensor with ${rank} ${rank === 1 ? "axis" : "axes"}`,
+      rank === 0 ? "a scalar has no axis to name" : `choose an integer from ${-rank} to ${rank - 1}`,
+    );
+  return axis < 0 ? axis + rank : axis;
+}

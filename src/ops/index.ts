@@ -1,0 +1,11 @@
+/** Importing this file puts every op on the register. */
+import "./arithmetic.ts";
+import "./elementwise.ts";
+import "./indexing.ts";
+import "./matmul.ts";
+import "./movement.ts";
+import "./normalize.ts";
+import "./random.ts";
+import "./reduce.ts";
+
+export { registry } from "../graph/op.ts";

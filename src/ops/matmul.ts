@@ -1,0 +1,191 @@
+/** Matrix products: the one users write, and the forms with transposes, scale and bias folded in that the compiler makes of it. */
+import { ShapeError } from "../errors.ts";
+import { type Data, defineOp, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
+import { sameShape, type Shape, showShape, sizeOf, type TensorType } from "../graph/types.ts";
+import { broadcastPositions, widens } from "./arithmetic.ts";
+
+/** C = A·B over the last two axes. The leading axes are equal, or B's are widened to A's. */
+export const matmul: Op<object> = defineOp<object>({
+  name: "matmul",
+  shape([a, b]) {
+    const shapes = `${showShape(a!.shape)} @ ${showShape(b!.shape)}`;
+    const [m, k] = a!.shape.slice(-2);
+    const [j, n] = b!.shape.slice(-2);
+    if (m === undefined || k === undefined || j === undefined || n === undefined)
+      throw new ShapeError("matmul", `${shapes} — each side needs two axes`, "reshape a vector to [1, n] or [n, 1]");
+    if (k !== j)
+      throw new ShapeError(
+        "matmul",
+        `${shapes} — inner axes ${k} and ${j} differ`,
+        k === n
+          ? "transpose the right side: .mT()"
+          : `make the left side end in ${j}, or the right side's second axis from the end ${k}`,
+      );
+    const lead = a!.shape.slice(0, -2);
+    if (!widens(b!.shape.slice(0, -2), lead))
+      throw new ShapeError("matmul", `${shapes} — leading axes differ`, "widen the smaller side first: .expandTo(shape)");
+    return [...lead, m, n];
+  },
+  // C = A·B  ⇒  dA = dC·Bᵀ,  dB = Aᵀ·dC; one matrix B for all of A's leading axes sees them as one long matrix.
+  gradient([a, b], _c, dc) {
+    const da = dc.matmul(b!.mT());
+    if (b!.shape.length > 2) return [da, a!.mT().matmul(dc).sumTo(b!.shape)];
+    const rows = sizeOf(a!.shape.slice(0, -1));
+    const flatA = a!.reshape([rows, a!.shape.at(-1)!]);
+    return [da, flatA.mT().matmul(dc.reshape([rows, dc.shape.at(-1)!]))];
+  },
+  onnx: (graph, [a, b]) => graph.node("MatMul", [a, b]),
+  evaluate: ([a, b], c) => multiply(a!, b!, c, { transposeA: false, transposeB: false, alpha: 1 }),
+  samples: (random) =>
+    [
+      [random.real(2, 3), random.real(3, 4)],
+      [random.real(5, 2, 3), random.real(5, 3, 1)],
+      [random.real(2, 4, 2, 3), random.real(2, 4, 3, 2)],
+      [random.real(4, 2, 3), random.real(3, 5)],
+      [random.real(2, 4, 2, 3), random.real(4, 3, 2)],
+      [random.real(2, 0), random.real(0, 4)],
+    ].map((inputs) => ({ inputs, params: {} })),
+});
+
+export interface ProductParams {
+  /** Swap A's last two axes first. */
+  readonly transposeA: boolean;
+  /** Swap B's last two axes first. */
+  readonly transposeB: boolean;
+  /** Scale of the product. */
+  readonly alpha: number;
+}
+
+/** C = α·A·B with either side transposed; what the compiler makes of products around transposes and scales. */
+export const product: Op<ProductParams> = defineOp<ProductParams>({
+  name: "product",
+  dtypes: ["float32", "float64"],
+  shape: ([a, b], params) => productShape(a!, b!, params),
+  onnx(graph, [a, b], { inputTypes, params }) {
+    const { transposeA, transposeB, alpha } = params;
+    const [typeA, typeB] = inputTypes as [TensorType, TensorType];
+    if (typeA.shape.length === 2 && typeB.shape.length === 2 && sizeOf(typeA.shape) && sizeOf(typeB.shape))
+      return gemmNode(graph, [a!, b!], params, 1);
+    if (graph.target.contrib)
+      return graph.node(
+        "FusedMatMul",
+        [a, b],
+        { transA: Number(transposeA), transB: Number(transposeB), alpha: { float: alpha } },
+        "com.microsoft",
+      );
+    const left = transposeA ? swapLast(graph, a!, typeA.shape.length) : a;
+    const right = transposeB ? swapLast(graph, b!, typeB.shape.length) : b;
+    const c = graph.node("MatMul", [left, right]);
+    return alpha === 1 ? c : graph.node("Mul", [c, graph.constant(typeA.dtype, [], [alpha])]);
+  },
+  evaluate: ([a, b], c, params) => multiply(a!, b!, c, params),
+  samples: (random) => [
+    {
+      inputs: [random.real(3, 2), random.real(4, 3)],
+      params: { transposeA: true, transposeB: true, alpha: 0.5 },
+    },
+    {
+      inputs: [random.real(2, 5, 3), random.real(2, 4, 3)],
+      params: { transposeA: false, transposeB: true, alpha: 2 },
+    },
+    {
+      inputs: [random.real(2, 3, 5), random.real(3, 4)],
+      params: { transposeA: true, transposeB: false, alpha: 1 },
+    },
+    {
+      inputs: [random.real(0, 2), random.real(0, 4)],
+      params: { transposeA: true, transposeB: false, alpha: 1 },
+    },
+  ],
+});
+
+export interface GemmParams extends ProductParams {
+  /** Scale of what is added. */
+  readonly beta: number;
+}
+
+/** D = α·A·B + β·C for matrices, C widened to the product: a bias or another gradient added in the same pass. */
+export const gemm: Op<GemmParams> = defineOp<GemmParams>({
+  name: "gemm",
+  dtypes: ["float32", "float64"],
+  shape([a, b, c], params) {
+    const shape = productShape(a!, b!, params);
+    if (!widens(c!.shape, shape))
+      throw new ShapeError("gemm", `${showShape(c!.shape)} does not broadcast into ${showShape(shape)}`, "reshape it");
+    return shape;
+  },
+  onnx: (graph, inputs, { params }) => gemmNode(graph, inputs, params, params.beta),
+  evaluate([a, b, c], d, params) {
+    multiply(a!, b!, d, params);
+    const at = broadcastPositions(c!.shape, d.shape);
+    for (let i = 0; i < d.values.length; i++) d.values[i]! += params.beta * c!.values[at(i)]!;
+  },
+  samples: (random) => [
+    {
+      inputs: [random.real(2, 3), random.real(3, 4), random.real(4)],
+      params: { transposeA: false, transposeB: false, alpha: 1, beta: 1 },
+    },
+    {
+      inputs: [random.real(3, 2), random.real(4, 3), random.real(2, 4)],
+      params: { transposeA: true, transposeB: true, alpha: 0.5, beta: -2 },
+    },
+  ],
+});
+
+function gemmNode(
+  graph: OnnxGraph,
+  inputs: readonly OnnxValue[],
+  { transposeA, transposeB, alpha }: ProductParams,
+  beta: number,
+): OnnxValue {
+  return graph.node("Gemm", inputs, {
+    transA: Number(transposeA),
+    transB: Number(transposeB),
+    alpha: { float: alpha },
+    beta: { float: beta },
+  });
+}
+
+function swapLast(graph: OnnxGraph, x: OnnxValue, rank: number): OnnxValue {
+  return graph.node("Transpose", [x], { perm: [...Array(rank - 2).keys(), rank - 1, rank - 2] });
+}
+
+function productShape(a: TensorType, b: TensorType, { transposeA, transposeB }: ProductParams): Shape {
+  const [m, k] = oriented(a.shape, transposeA);
+  const [j, n] = oriented(b.shape, transposeB);
+  const lead = a.shape.slice(0, -2);
+  if (k !== j || !widens(b.shape.slice(0, -2), lead))
+    throw new ShapeError(
+      "product",
+      `${showShape(a.shape)}${transposeA ? "ᵀ" : ""} @ ${showShape(b.shape)}${transposeB ? "ᵀ" : ""}`,
+      "use matmul",
+    );
+  return [...lead, m, n];
+}
+
+function oriented(shape: Shape, transpose: boolean): readonly [number, number] {
+  const [rows = 1, columns = 1] = shape.slice(-2);
+  return transpose ? [columns, rows] : [rows, columns];
+}
+
+function multiply(a: Data, b: Data, c: Data, { transposeA, transposeB, alpha }: ProductParams): void {
+  const [m, k] = oriented(a.shape, transposeA);
+  const [, n] = oriented(b.shape, transposeB);
+  const lead = a.shape.slice(0, -2);
+  const leadB = b.shape.slice(0, -2);
+  const batchB = sameShape(lead, leadB) ? (batch: number) => batch : broadcastPositions(leadB, lead);
+  const wrap = a.dtype === "int32" ? (x: number) => x | 0 : (x: number) => x;
+  for (let i = 0; i < c.values.length; i++) {
+    const batch = Math.floor(i / (m * n));
+    const row = Math.floor(i / n) % m;
+    const column = i % n;
+    const offsetA = batch * m * k;
+    const offsetB = batchB(batch) * k * n;
+    let sum = 0;
+    for (let x = 0; x < k; x++)
+      sum +=
+        a.values[offsetA + (transposeA ? x * m + row : row * k + x)]! *
+        b.values[offsetB + (transposeB ? column * k + x : x * n + column)]!;
+    c.values[i] = wrap(alpha * sum);
+  }
+}

@@ -1,0 +1,370 @@
+/** Ops that move, repeat or convert elements and compute nothing. */
+import { ShapeError } from "../errors.ts";
+import { anyType, commonType, defineOp, type Op, register } from "../graph/op.ts";
+import { type DType, type Shape, showShape, sizeOf, stridesOf } from "../graph/types.ts";
+import { broadcastPositions, widens } from "./arithmetic.ts";
+
+export interface ShapeParams {
+  readonly shape: Shape;
+}
+
+export interface FullParams extends ShapeParams {
+  readonly value: number;
+  readonly dtype: DType;
+}
+
+/** A tensor of one repeated value. */
+export const full: Op<FullParams> = defineOp<FullParams>({
+  name: "full",
+  shape: (_, { shape }) => shape,
+  dtype: (_, { dtype }) => dtype,
+  gradient: () => [],
+  onnx(graph, _, { params: { shape, value, dtype } }) {
+    const scalar = graph.constant(dtype, [], [value]);
+    return shape.length === 0 ? scalar : graph.node("Expand", [scalar, graph.integers(shape)]);
+  },
+  evaluate: (_, y, { value }) => y.values.fill(value),
+  samples: () => [
+    { inputs: [], params: { shape: [2, 3], value: 0.5, dtype: "float32" } },
+    { inputs: [], params: { shape: [], value: -2, dtype: "int32" } },
+    { inputs: [], params: { shape: [0, 2], value: 1, dtype: "float64" } },
+    { inputs: [], params: { shape: [3], value: 1, dtype: "bool" } },
+  ],
+});
+
+/** 0, 1, 2, … as int32. */
+export const range: Op<{ readonly length: number }> = defineOp<{ readonly length: number }>({
+  name: "range",
+  shape: (_, { length }) => [length],
+  dtype: () => "int32",
+  gradient: () => [],
+  onnx: (graph, _, { params: { length } }) => graph.constant("int32", [length], [...Array(length).keys()]),
+  evaluate: (_, y) => y.values.forEach((_value, i) => (y.values[i] = i)),
+  samples: () => [
+    { inputs: [], params: { length: 5 } },
+    { inputs: [], params: { length: 0 } },
+  ],
+});
+
+/** Fills in the one axis that may be −1. Throws ShapeError when the sizes do not multiply to the same number. */
+export function resolveReshape(from: Shape, to: Shape): number[] {
+  const size = sizeOf(from);
+  const open = to.filter((axis) => axis === -1).length;
+  const known = to.reduce((product, axis) => (axis === -1 ? product : product * axis), 1);
+  const fits = open === 0 ? known === size : open === 1 && known > 0 && size % known === 0;
+  if (!fits || to.some((axis) => !Number.isInteger(axis) || axis < -1))
+    throw new ShapeError(
+      "reshape",
+      `${showShape(from)} has ${size} elements, ${showShape(to)} ${open ? `a multiple of ${known}` : `has ${known}`}`,
+      open > 1 ? "leave at most one axis as −1" : "choose sizes with the same product; one axis may be −1",
+    );
+  return to.map((axis) => (axis === -1 ? size / known : axis));
+}
+
+export const reshape: Op<ShapeParams> = defineOp<ShapeParams>({
+  name: "reshape",
+  dtypes: anyType,
+  shape: ([x], { shape }) => resolveReshape(x!.shape, shape),
+  gradient: ([x], _y, dy) => [dy.reshape(x!.shape)],
+  onnx: (graph, [x], { params }) => graph.node("Reshape", [x, graph.integers(params.shape)], { allowzero: 1 }),
+  evaluate: ([x], y) => y.values.set(x!.values),
+  samples: (random) => [
+    { inputs: [random.real(2, 3)], params: { shape: [3, 2] } },
+    { inputs: [random.real(1)], params: { shape: [] } },
+    { inputs: [random.real(0, 3)], params: { shape: [2, 0] } },
+    { inputs: [random.booleans(4)], params: { shape: [2, 2] } },
+  ],
+});
+
+export interface TransposeParams {
+  /** For each axis of the result, the axis of the input it was. */
+  readonly permutation: readonly number[];
+}
+
+export const transpose: Op<TransposeParams> = defineOp<TransposeParams>({
+  name: "transpose",
+  dtypes: anyType,
+  shape([x], { permutation }) {
+    const rank = x!.shape.length;
+    if (permutation.length !== rank || new Set(permutation).size !== rank)
+      throw new ShapeError(
+        "transpose",
+        `(${permutation.join(", ")}) does not name each axis of ${showShape(x!.shape)} once`,
+        `give ${rank} different axes`,
+      );
+    return permutation.map((axis) => x!.shape[axis]!);
+  },
+  gradient: (_, _y, dy, { permutation }) => [dy.transpose(...inverse(permutation))],
+  onnx: (graph, [x], { params }) => graph.node("Transpose", [x], { perm: params.permutation }),
+  evaluate([x], y, { permutation }) {
+    const from = stridesOf(x!.shape);
+    const strides = permutation.map((axis) => from[axis]!);
+    const to = stridesOf(y.shape);
+    for (let i = 0; i < y.values.length; i++)
+      y.values[i] =
+        x!.values[strides.reduce((at, stride, axis) => at + (Math.floor(i / to[axis]!) % y.shape[axis]!) * stride, 0)]!;
+  },
+  samples: (random) => [
+    { inputs: [random.real(2, 3)], params: { permutation: [1, 0] } },
+    { inputs: [random.real(2, 3, 4)], params: { permutation: [1, 2, 0] } },
+    { inputs: [random.real()], params: { permutation: [] } },
+    { inputs: [random.real(0, 2)], params: { permutation: [1, 0] } },
+  ],
+});
+
+/** The permutation that undoes another. */
+export function inverse(permutation: readonly number[]): number[] {
+  return [...permutation.keys()].map((axis) => permutation.indexOf(axis));
+}
+
+export const expandTo: Op<ShapeParams> = defineOp<ShapeParams>({
+  name: "expandTo",
+  dtypes: anyType,
+  shape([x], { shape }) {
+    if (!widens(x!.shape, shape))
+      throw new ShapeError(
+        "expandTo",
+        `${showShape(x!.shape)} cannot be repeated to ${showShape(shape)}`,
+        "each axis, counted from the last, must be equal or 1",
+      );
+    return shape;
+  },
+  gradient: ([x], _y, dy) => [dy.sumTo(x!.shape)],
+  onnx: (graph, [x], { params }) => graph.node("Expand", [x, graph.integers(params.shape)]),
+  evaluate([x], y) {
+    const at = broadcastPositions(x!.shape, y.shape);
+    for (let i = 0; i < y.values.length; i++) y.values[i] = x!.values[at(i)]!;
+  },
+  samples: (random) => [
+    { inputs: [random.real(3)], params: { shape: [2, 3] } },
+    { inputs: [random.real(2, 1)], params: { shape: [4, 2, 3] } },
+    { inputs: [random.real()], params: { shape: [0] } },
+  ],
+});
+
+export interface SliceParams {
+  readonly starts: readonly number[];
+  readonly sizes: readonly number[];
+  readonly steps: readonly number[];
+}
+
+/** Turns ranges as users write them into starts, sizes and steps for every axis, clamped as NumPy does. */
+export function resolveSlice(
+  shape: Shape,
+  ranges: readonly (null | readonly [start: number, stop?: number, step?: number])[],
+): SliceParams {
+  if (ranges.length > shape.length)
+    throw new ShapeError(
+      "slice",
+      `${ranges.length} ranges for ${showShape(shape)}`,
+      `give at most ${shape.length}, one for each axis`,
+    );
+  const starts: number[] = [];
+  const sizes: number[] = [];
+  const steps: number[] = [];
+  shape.forEach((size, axis) => {
+    const [start = 0, stop = size, step = 1] = ranges[axis] ?? [0];
+    if (![start, stop, step].every(Number.isInteger) || step < 1)
+      throw new ShapeError("slice", `[${start}, ${stop}, ${step}] on axis ${axis}`, "use integers and a step of 1 or more");
+    const clamp = (at: number): number => Math.min(size, Math.max(0, at < 0 ? at + size : at));
+    starts.push(clamp(start));
+    sizes.push(Math.max(0, Math.ceil((clamp(stop) - clamp(start)) / step)));
+    steps.push(step);
+  });
+  return { starts, sizes, steps };
+}
+
+const stopsOf = ({ starts, sizes, steps }: SliceParams): number[] =>
+  starts.map((start, axis) => start + (sizes[axis]! === 0 ? 0 : (sizes[axis]! - 1) * steps[axis]! + 1));
+
+/** Where each element of a slice lies in the whole. */
+function slicePositions(whole: Shape, part: Shape, { starts, steps }: SliceParams): (position: number) => number {
+  const from = stridesOf(whole);
+  const to = stridesOf(part);
+  return (i) =>
+    part.reduce(
+      (at, size, axis) => at + (starts[axis]! + (Math.floor(i / to[axis]!) % size) * steps[axis]!) * from[axis]!,
+      0,
+    );
+}
+
+export const slice: Op<SliceParams> = defineOp<SliceParams>({
+  name: "slice",
+  dtypes: anyType,
+  shape: (_, { sizes }) => sizes,
+  gradient: ([x], _y, dy, params) => [dy.apply(unslice, [], { ...params, shape: x!.shape })],
+  onnx: (graph, [x], { params }) =>
+    params.starts.length === 0
+      ? graph.node("Identity", [x])
+      : graph.node("Slice", [
+          x,
+          graph.integers(params.starts),
+          graph.integers(stopsOf(params)),
+          graph.integers([...params.starts.keys()]),
+          graph.integers(params.steps),
+        ]),
+  evaluate([x], y, params) {
+    const at = slicePositions(x!.shape, y.shape, params);
+    for (let i = 0; i < y.values.length; i++) y.values[i] = x!.values[at(i)]!;
+  },
+  samples: (random) => [
+    { inputs: [random.real(4, 5)], params: { starts: [1, 0], sizes: [2, 5], steps: [1, 1] } },
+    { inputs: [random.real(4, 5)], params: { starts: [0, 1], sizes: [2, 2], steps: [3, 2] } },
+    { inputs: [random.real(3)], params: { starts: [1], sizes: [0], steps: [1] } },
+  ],
+});
+
+/** Zeros of a shape with a tensor laid where `slice` would take it from: the transpose of `slice`. */
+export const unslice: Op<SliceParams & ShapeParams> = defineOp<SliceParams & ShapeParams>({
+  name: "unslice",
+  shape: (_, { shape }) => shape,
+  gradient: (_, _y, dy, params) => [dy.apply(slice, [], { starts: params.starts, sizes: params.sizes, steps: params.steps })],
+  onnx(graph, [x], { params, inputTypes }) {
+    const { shape, steps } = params;
+    const dtype = inputTypes[0]!.dtype;
+    if (shape.length === 0) return graph.node("Identity", [x]);
+    const zero = graph.constant(dtype, [], [0]);
+    const stops = stopsOf(params);
+    const pad = (value: typeof x, before: readonly number[], after: readonly number[]): typeof zero =>
+      graph.node("Pad", [value, graph.integers([...before, ...after]), zero]);
+    const after = shape.map((size, axis) => size - stops[axis]!);
+    if (steps.every((step) => step === 1)) return pad(x, params.starts, after);
+    // A step of s: each element becomes a block of s, itself and zeros; the last block is cut to one.
+    const sizes = inputTypes[0]!.shape;
+    const apart = sizes.flatMap((size) => [size, 1]);
+    const spread = graph.node("Reshape", [x, graph.integers(apart)], { allowzero: 1 });
+    const blocks = pad(spread, apart.map(() => 0), steps.flatMap((step) => [0, step - 1]));
+    const joined = graph.node(
+      "Reshape",
+      [blocks, graph.integers(sizes.map((size, axis) => size * steps[axis]!))],
+      { allowzero: 1 },
+    );
+    const cut = graph.node("Slice", [
+      joined,
+      graph.integers(sizes.map(() => 0)),
+      graph.integers(stops.map((stop, axis) => stop - params.starts[axis]!)),
+    ]);
+    return pad(cut, params.starts, after);
+  },
+  evaluate([x], y, params) {
+    const at = slicePositions(y.shape, x!.shape, params);
+    for (let i = 0; i < x!.values.length; i++) y.values[at(i)] = x!.values[i]!;
+  },
+  samples: (random) => [
+    { inputs: [random.real(2, 5)], params: { starts: [1, 0], sizes: [2, 5], steps: [1, 1], shape: [4, 5] } },
+    { inputs: [random.real(2, 2)], params: { starts: [0, 1], sizes: [2, 2], steps: [3, 2], shape: [4, 5] } },
+    { inputs: [random.real(0)], params: { starts: [1], sizes: [0], steps: [1], shape: [3] } },
+  ],
+});
+
+export const concat: Op<{ readonly axis: number }> = defineOp<{ readonly axis: number }>({
+  name: "concat",
+  dtypes: anyType,
+  shape(inputs, { axis }) {
+    const [first] = inputs;
+    const odd = inputs.find(
+      ({ shape }) => shape.length !== first!.shape.length || shape.some((s, at) => at !== axis && s !== first!.shape[at]),
+    );
+    if (odd)
+      throw new ShapeError(
+        "concat",
+        `${showShape(first!.shape)} and ${showShape(odd.shape)} differ on another axis than ${axis}`,
+        "make all other axes equal",
+      );
+    return first!.shape.map((size, at) => (at === axis ? inputs.reduce((sum, { shape }) => sum + shape[at]!, 0) : size));
+  },
+  gradient: (inputs, _y, dy, { axis }) => dy.split(inputs.map(({ shape }) => shape[axis]!), axis),
+  onnx: (graph, inputs, { params }) => graph.node("Concat", inputs, { axis: params.axis }),
+  evaluate(inputs, y, { axis }) {
+    let start = 0;
+    for (const x of inputs) {
+      const at = partPositions(y.shape, x.shape, axis, start);
+      for (let i = 0; i < x.values.length; i++) y.values[at(i)] = x.values[i]!;
+      start += x.shape[axis]!;
+    }
+  },
+  samples: (random) => [
+    { inputs: [random.real(2, 3), random.real(2, 1)], params: { axis: 1 } },
+    { inputs: [random.real(1, 2), random.real(0, 2), random.real(3, 2)], params: { axis: 0 } },
+  ],
+});
+
+function partPositions(whole: Shape, part: Shape, axis: number, start: number): (position: number) => number {
+  const starts = whole.map((_, at) => (at === axis ? start : 0));
+  return slicePositions(whole, part, { starts, sizes: part, steps: whole.map(() => 1) });
+}
+
+export interface SplitParams {
+  readonly sizes: readonly number[];
+  readonly axis: number;
+}
+
+/** Consecutive parts along an axis: one output for each size. */
+export const split: Op<SplitParams> = register<SplitParams>({
+  name: "split",
+  type([x], { sizes, axis }) {
+    const dtype = commonType("split", [x!], anyType);
+    const total = sizes.reduce((sum, size) => sum + size, 0);
+    if (total !== x!.shape[axis])
+      throw new ShapeError(
+        "split",
+        `parts of ${showShape(sizes)} make ${total}, axis ${axis} of ${showShape(x!.shape)} has ${x!.shape[axis]}`,
+        "choose sizes that add up to the axis",
+      );
+    return sizes.map((size) => ({ shape: x!.shape.map((whole, at) => (at === axis ? size : whole)), dtype }));
+  },
+  gradient({ outputs, gradients, params }) {
+    const known = gradients.find((g) => g !== undefined)!;
+    const all = gradients.map((g, i) => g ?? known.scalar(0).expandTo(outputs[i]!.shape));
+    return [all[0]!.apply(concat, all.slice(1), { axis: params.axis })];
+  },
+  onnx: (graph, { inputs, params: { sizes, axis } }) =>
+    graph.nodes("Split", [inputs[0], graph.integers(sizes)], sizes.length, { axis }),
+  evaluate([x], outputs, { axis }) {
+    let start = 0;
+    for (const y of outputs) {
+      const at = partPositions(x!.shape, y.shape, axis, start);
+      for (let i = 0; i < y.values.length; i++) y.values[i] = x!.values[at(i)]!;
+      start += y.shape[axis]!;
+    }
+  },
+  samples: (random) => [
+    { inputs: [random.real(2, 5)], params: { sizes: [2, 3], axis: 1 } },
+    { inputs: [random.real(3, 2)], params: { sizes: [1, 0, 2], axis: 0 } },
+  ],
+});
+
+export const cast: Op<{ readonly dtype: DType }> = defineOp<{ readonly dtype: DType }>({
+  name: "cast",
+  dtypes: anyType,
+  shape: ([x]) => x!.shape,
+  dtype: (_, { dtype }) => dtype,
+  gradient: ([x], y, dy) => [
+    // Only between real dtypes does a small change of x make a small change of y.
+    isReal(x!.dtype) && isReal(y.dtype) ? dy.cast(x!.dtype) : undefined,
+  ],
+  onnx: (graph, [x], { params }) => graph.cast(x!, params.dtype),
+  evaluate([x], y, { dtype }) {
+    const convert = dtype === "bool" ? (v: number) => Number(v !== 0) : dtype === "int32" ? Math.trunc : (v: number) => v;
+    x!.values.forEach((value, i) => (y.values[i] = convert(value)));
+  },
+  samples: (random) => [
+    { inputs: [random.real(2, 3)], params: { dtype: "int32" } },
+    { inputs: [random.real(2, 3)], params: { dtype: "bool" } },
+    { inputs: [random.booleans(2, 3)], params: { dtype: "float32" } },
+    { inputs: [random.integers(5, 3)], params: { dtype: "float32" } },
+  ],
+});
+
+const isReal = (dtype: DType): boolean => dtype === "float32" || dtype === "float64";
+
+/** The same values, through which no gradient flows. */
+export const detach: Op<undefined> = defineOp<undefined>({
+  name: "detach",
+  dtypes: anyType,
+  shape: ([x]) => x!.shape,
+  gradient: () => [undefined],
+  onnx: (graph, [x]) => graph.node("Identity", [x]),
+  evaluate: ([x], y) => y.values.set(x!.values),
+  samples: (random) => [{ inputs: [random.real(2, 3)], params: undefined }],
+});

@@ -1,0 +1,129 @@
+/** Softmax and normalisation over an axis: ops of their own, because ONNX Runtime does each in one pass. */
+import { ShapeError } from "../errors.ts";
+import { commonType, type Data, defineOp, floats, type Op, register, type Sample, type Sampler } from "../graph/op.ts";
+import { showShape, sizeOf } from "../graph/types.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+
+export interface AxisParams {
+  readonly axis: number;
+}
+
+/** Calls `visit` with the positions of every line along an axis. */
+function eachLine(x: Data, axis: number, visit: (positions: readonly number[]) => void): void {
+  const size = x.shape[axis]!;
+  const inner = sizeOf(x.shape.slice(axis + 1));
+  const outer = sizeOf(x.shape.slice(0, axis));
+  for (let o = 0; o < outer; o++)
+    for (let i = 0; i < inner; i++) visit(Array.from({ length: size }, (_, j) => (o * size + j) * inner + i));
+}
+
+function logSumExp(values: readonly number[]): number {
+  const max = Math.max(...values);
+  return max + Math.log(values.reduce((sum, value) => sum + Math.exp(value - max), 0));
+}
+
+const samples = (random: Sampler): Sample<AxisParams>[] => [
+  { inputs: [random.real(2, 3)], params: { axis: 1 } },
+  { inputs: [random.real(2, 3, 4)], params: { axis: 1 } },
+  { inputs: [random.real(1)], params: { axis: 0 } },
+  { inputs: [random.real(0, 3)], params: { axis: 1 } },
+];
+
+export const softmax: Op<AxisParams> = defineOp<AxisParams>({
+  name: "softmax",
+  dtypes: floats,
+  shape: ([x]) => x!.shape,
+  // y = softmax x  ⇒  dx = y·(dy − Σ dy·y)
+  gradient: (_, y, dy, { axis }) => [y.mul(dy.sub(dy.mul(y).sum(axis, { keepAxes: true })))],
+  onnx: (graph, [x], { params }) => graph.node("Softmax", [x], { axis: params.axis }),
+  evaluate([x], y, { axis }) {
+    eachLine(x!, axis, (line) => {
+      const total = logSumExp(line.map((at) => x!.values[at]!));
+      for (const at of line) y.values[at] = Math.exp(x!.values[at]! - total);
+    });
+  },
+  samples,
+});
+
+export const logSoftmax: Op<AxisParams> = defineOp<AxisParams>({
+  name: "logSoftmax",
+  dtypes: floats,
+  shape: ([x]) => x!.shape,
+  // y = x − log Σ eˣ  ⇒  dx = dy − eʸ·Σ dy
+  gradient: (_, y, dy, { axis }) => [dy.sub(y.exp().mul(dy.sum(axis, { keepAxes: true })))],
+  onnx: (graph, [x], { params }) => graph.node("LogSoftmax", [x], { axis: params.axis }),
+  evaluate([x], y, { axis }) {
+    eachLine(x!, axis, (line) => {
+      const total = logSumExp(line.map((at) => x!.values[at]!));
+      for (const at of line) y.values[at] = x!.values[at]! - total;
+    });
+  },
+  samples,
+});
+
+export interface LayerNormParams {
+  /** Added to the variance. */
+  readonly epsilon: number;
+}
+
+/**
+ * Layer normalisation over the last axis (Ba, Kiros and Hinton 2016): y = (x − μ)·r·scale + shift with r = 1/√(σ² + ε).
+ * Outputs y, μ and r; the last two, with the last axis kept as 1, serve the gradient.
+ */
+export const layerNorm: Op<LayerNormParams> = register<LayerNormParams>({
+  name: "layerNorm",
+  type([x, scale, shift], _) {
+    const dtype = commonType("layerNorm", [x!, scale!, shift!], floats);
+    const width = x!.shape.at(-1);
+    for (const vector of [scale!, shift!])
+      if (width === undefined || vector.shape.length !== 1 || vector.shape[0] !== width)
+        throw new ShapeError(
+          "layerNorm",
+          `x ${showShape(x!.shape)} with scale ${showShape(scale!.shape)} and shift ${showShape(shift!.shape)}`,
+          "scale and shift have one element for each of x's last axis",
+        );
+    const kept = { shape: [...x!.shape.slice(0, -1), 1], dtype };
+    return [{ shape: x!.shape, dtype }, kept, kept];
+  },
+  gradient({ inputs, outputs, gradients }) {
+    const [x, scale] = inputs as [Tensor, Tensor];
+    const [, mean, rate] = outputs as [Tensor, Tensor, Tensor];
+    const [dy, dMean, dRate] = gradients;
+    const width = x.shape.at(-1)!;
+    const rows = sizeOf(x.shape.slice(0, -1));
+    const centered = x.sub(mean); //                                        x − μ
+    let dx: Tensor | undefined;
+    let dScale: Tensor | undefined;
+    let dShift: Tensor | undefined;
+    if (dy) {
+      const normal = centered.mul(rate); //                                 x̂  = (x − μ)·r
+      const g = dy.mul(scale); //                                           g  = dy·scale
+      const along = g.mul(normal).mean(-1, { keepAxes: true }); //          dx = r·(g − mean g − x̂·mean(g·x̂))
+      dx = g.sub(g.mean(-1, { keepAxes: true })).sub(normal.mul(along)).mul(rate);
+      dScale = dy.mul(normal).reshape([rows, width]).sum(0);
+      dShift = dy.reshape([rows, width]).sum(0);
+    }
+    const plus = (part: Tensor): Tensor => (dx ? dx.add(part) : part.expandTo(x.shape));
+    if (dMean) dx = plus(dMean.mul(1 / width)); //                          μ  = Σx / n
+    if (dRate) dx = plus(centered.mul(dRate.mul(rate.pow(3)).mul(-1 / width))); //  dr = −r³·(x − μ) / n
+    return [dx, dScale, dShift];
+  },
+  onnx: (graph, { inputs, params }) =>
+    graph.nodes("LayerNormalization", inputs, 3, { axis: -1, epsilon: { float: params.epsilon } }),
+  evaluate([x, scale, shift], [y, mean, rate], { epsilon }) {
+    const width = x!.shape.at(-1)!;
+    for (let row = 0; row < mean!.values.length; row++) {
+      const line = x!.values.subarray(row * width, (row + 1) * width);
+      const mu = line.reduce((sum, value) => sum + value, 0) / width;
+      const variance = line.reduce((sum, value) => sum + (value - mu) ** 2, 0) / width;
+      mean!.values[row] = mu;
+      rate!.values[row] = 1 / Math.sqrt(variance + epsilon);
+      for (let i = 0; i < width; i++)
+        y!.values[row * width + i] = (line[i]! - mu) * rate!.values[row]! * scale!.values[i]! + shift!.values[i]!;
+    }
+  },
+  samples: (random) => [
+    { inputs: [random.real(2, 4), random.real(4), random.real(4)], params: { epsilon: 1e-5 } },
+    { inputs: [random.real(2, 3, 5), random.positive(5), random.real(5)], params: { epsilon: 1e-3 } },
+  ],
+});

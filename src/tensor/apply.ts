@@ -1,0 +1,78 @@
+/** The one place where nodes are made from tensors: states are resolved, types inferred, equal nodes shared. */
+import { DTypeError, GlissadeError, GraphError, ShapeError } from "../errors.ts";
+import { makeNode, type Node } from "../graph/node.ts";
+import type { Op } from "../graph/op.ts";
+import { currentPath, currentScope } from "../graph/scope.ts";
+import type { Tensor } from "./tensor.ts";
+
+let makeTensor: (node: Node, index: number) => Tensor;
+
+/** Called once by tensor.ts, which imports this file: the handle's class without a circular import. */
+export function setTensorMaker(maker: (node: Node, index: number) => Tensor): void {
+  makeTensor = maker;
+}
+
+export function tensorOf(node: Node, index: number = 0): Tensor {
+  return makeTensor(node, index);
+}
+
+/**
+ * Applies an op and returns all of its outputs, lazily. Throws ShapeError or DTypeError with the op's own sentence and the
+ * path of the module being called, GraphError when an input belongs to another trace.
+ */
+export function applyAll<P>(op: Op<P>, given: readonly Tensor[], params: P): Tensor[] {
+  const scope = currentScope();
+  const inputs = given.map((tensor) => tensor.current());
+  let trace: object | undefined;
+  for (const { node } of inputs) {
+    if (node.trace === undefined) continue;
+    trace = node.trace;
+    if (trace === scope.trace) continue;
+    throw new GraphError(
+      op.name,
+      scope.trace
+        ? "mixes a tensor of this trace with one that was made in another trace"
+        : "uses a tensor that was made inside a compiled function, outside of that function",
+      scope.trace
+        ? "pass the other tensor in as an argument of the compiled function"
+        : "return it from the compiled function; what comes back holds values and can be used anywhere",
+      currentPath(),
+    );
+  }
+  const key = scope.nodes && `${op.name}(${inputs.map((i) => `${i.node.id}.${i.index}`).join()})${paramsKey(params)}`;
+  let node = key === undefined ? undefined : scope.nodes?.get(key);
+  if (!node) {
+    const path = currentPath();
+    const outputs = inferred(op, inputs, params, path);
+    node = makeNode({ op, inputs, params, outputs, path, trace: trace ?? scope.trace, source: undefined });
+    if (key !== undefined) scope.nodes?.set(key, node);
+  }
+  return node.outputs.map((_, index) => makeTensor(node, index));
+}
+
+/** Applies an op with one output. */
+export function apply<P>(op: Op<P>, inputs: readonly Tensor[], params: P): Tensor {
+  return applyAll(op, inputs, params)[0]!;
+}
+
+function inferred<P>(op: Op<P>, inputs: readonly Tensor[], params: P, path: string): Node["outputs"] {
+  try {
+    return op.type(inputs, params);
+  } catch (error) {
+    if (path === "" || !(error instanceof GlissadeError) || error.path !== "") throw error;
+    const { subject, problem, fix } = error;
+    if (error instanceof ShapeError) throw new ShapeError(subject, problem, fix, path);
+    if (error instanceof DTypeError) throw new DTypeError(subject, problem, fix, path);
+    throw error;
+  }
+}
+
+/** Params as text, equal exactly when they mean the same: JSON, but with −0, NaN and the infinities told apart. */
+export function paramsKey(params: unknown): string {
+  if (params === undefined) return "";
+  return JSON.stringify(params, (_, value: unknown) =>
+    typeof value === "number" && (!Number.isFinite(value) || Object.is(value, -0))
+      ? `#${Object.is(value, -0) ? "-0" : value}`
+      : value,
+  );
+}

@@ -1,0 +1,187 @@
+/** Tensors from values, and functions of several tensors. */
+import { DataError, DTypeError, ShapeError } from "../errors.ts";
+import { input } from "../graph/leaf.ts";
+import { makeNode } from "../graph/node.ts";
+import type { Broadcast, DTypeOf, Nested, ShapeOf } from "../graph/shape-types.ts";
+import {
+  arrayTypes,
+  type DType,
+  resolveAxis,
+  type Shape,
+  showShape,
+  sizeOf,
+  type TensorType,
+  type Values,
+} from "../graph/types.ts";
+import * as arithmetic from "../ops/arithmetic.ts";
+import * as indexing from "../ops/indexing.ts";
+import * as movement from "../ops/movement.ts";
+import { apply, tensorOf } from "./apply.ts";
+import { Storage } from "./storage.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** A tensor over a storage. */
+export function fromStorage(storage: Storage): Tensor {
+  return tensorOf(
+    makeNode({
+      op: input,
+      inputs: [],
+      params: undefined,
+      outputs: [storage.type],
+      path: "",
+      trace: undefined,
+      source: { kind: "host", storage },
+    }),
+  );
+}
+
+/** A tensor that keeps `values` without a copy; the caller must not write to the array again. */
+export function adopt(type: TensorType, values: Values): Tensor {
+  return fromStorage(Storage.ofValues({ shape: [...type.shape], dtype: type.dtype }, values));
+}
+
+/** The signature of `tensor`, apart from its body so that the compiler need not relate the two. */
+interface TensorFromArrays {
+  <const N extends Nested, D extends DType = DTypeOf<N>>(values: N, dtype?: D): Tensor<ShapeOf<N>, D>;
+}
+
+/**
+ * A tensor from nested arrays (or one number): `tensor([[1, 2], [3, 4]])`. The dtype is float32 for numbers and bool for
+ * booleans unless given. Throws ShapeError when rows differ in length, DataError for an int32 that is not a whole number
+ * in range.
+ */
+export const tensor: TensorFromArrays = ((values: Nested, dtype?: DType): Tensor => {
+  const shape: number[] = [];
+  for (let level: Nested = values; Array.isArray(level); level = level[0] as Nested) {
+    shape.push(level.length);
+    if (level.length === 0) break;
+  }
+  const flat: (number | boolean)[] = [];
+  flatten(values, shape, 0, flat);
+  const type: DType = dtype ?? (typeof flat[0] === "boolean" ? "bool" : "float32");
+  return adopt({ shape, dtype: type }, convert(flat, type));
+}) as TensorFromArrays;
+
+function flatten(values: Nested, shape: readonly number[], axis: number, into: (number | boolean)[]): void {
+  if (axis === shape.length && !Array.isArray(values)) {
+    into.push(values as number | boolean);
+    return;
+  }
+  if (!Array.isArray(values) || axis === shape.length || values.length !== shape[axis])
+    throw new ShapeError(
+      "tensor",
+      `the array is ragged: axis ${axis} has ${Array.isArray(values) ? values.length : "a number"} where ${shape[axis] ?? "a number"} was expected`,
+      "make all rows of an axis equally long; pad the short ones",
+    );
+  for (const inner of values) flatten(inner as Nested, shape, axis + 1, into);
+}
+
+function convert(flat: readonly (number | boolean)[], dtype: DType): Values {
+  const values = new arrayTypes[dtype](flat.length);
+  for (let i = 0; i < flat.length; i++) {
+    const value = Number(flat[i]);
+    if (dtype === "int32" && (value | 0) !== value)
+      throw new DataError("tensor", `${flat[i]} at position ${i} is no int32`, 'round it, or use the dtype "float32"');
+    values[i] = dtype === "bool" ? Number(value !== 0) : value;
+  }
+  return values;
+}
+
+/** A tensor of a shape from a typed array, which is copied; Float32Array gives float32, Int32Array int32, and so on. */
+export function fromValues<const S extends Shape, V extends Values>(
+  values: V,
+  shape: readonly [...S],
+): Tensor<S, V extends Float32Array ? "float32" : V extends Float64Array ? "float64" : V extends Int32Array ? "int32" : "bool"> {
+  if (values.length !== sizeOf(shape))
+    throw new ShapeError(
+      "fromValues",
+      `${values.length} values for the shape ${showShape(shape)}, which has ${sizeOf(shape)}`,
+      "give one value for each element",
+    );
+  const dtype = (Object.keys(arrayTypes) as DType[]).find((name) => values instanceof arrayTypes[name]);
+  if (!dtype)
+    throw new DTypeError(
+      "fromValues",
+      `${Object.prototype.toString.call(values)} is no array of a known dtype`,
+      "use Float32Array, Float64Array, Int32Array or Uint8Array",
+    );
+  return adopt({ shape, dtype }, values.slice()) as ReturnType<typeof fromValues<S, V>>;
+}
+
+/** A tensor of one repeated value. */
+export function full<const S extends Shape, const D extends DType = "float32">(
+  shape: readonly [...S],
+  value: number,
+  dtype?: D,
+): Tensor<S, D> {
+  return apply(movement.full, [], { shape: [...shape], value, dtype: dtype ?? "float32" }) as Tensor<S, D>;
+}
+
+export function zeros<const S extends Shape, const D extends DType = "float32">(
+  shape: readonly [...S],
+  dtype?: D,
+): Tensor<S, D> {
+  return full(shape, 0, dtype);
+}
+
+export function ones<const S extends Shape, const D extends DType = "float32">(
+  shape: readonly [...S],
+  dtype?: D,
+): Tensor<S, D> {
+  return full(shape, 1, dtype);
+}
+
+/** 0, 1, …, length − 1 as int32. */
+export function range<const N extends number>(length: N): Tensor<[N], "int32"> {
+  if (!Number.isInteger(length) || length < 0)
+    throw new ShapeError("range", `a length of ${length}`, "give a whole number of at least 0");
+  return apply(movement.range, [], { length }) as Tensor<[N], "int32">;
+}
+
+/** condition ? a : b, element by element; the condition and b are widened to a. */
+export function where<S extends Shape, D extends DType>(
+  condition: Tensor<Shape, "bool">,
+  a: Tensor<S, D>,
+  b: Tensor<Shape, NoInfer<D>> | number,
+): Tensor<S, D> {
+  const other = typeof b === "number" ? a.scalar(b) : b;
+  return apply(arithmetic.where, [condition, a, other], undefined) as Tensor<S, D>;
+}
+
+/** Tensors one after the other along an axis; all other axes are equal. */
+export function concat<D extends DType>(tensors: readonly Tensor<Shape, D>[], axis: number = 0): Tensor<Shape, D> {
+  const [first] = tensors;
+  if (!first) throw new ShapeError("concat", "no tensors", "give at least one");
+  return apply(movement.concat, tensors, { axis: resolveAxis("concat", axis, first.shape.length) }) as Tensor<Shape, D>;
+}
+
+/** Rows of a table by number: `embed(table [V, D], ids)` is `[...ids, D]`. */
+export function embed<S extends Shape, V extends number, W extends number, D extends DType>(
+  table: Tensor<[V, W], D>,
+  ids: Tensor<S, "int32">,
+): Tensor<[...S, W], D> {
+  return apply(indexing.gather, [table, ids], { axis: 0 }) as Tensor<[...S, W], D>;
+}
+
+/** Both sides widened to their common shape, as NumPy does on its own. Throws ShapeError when they clash. */
+export function broadcast<A extends Shape, B extends Shape, D extends DType, E extends DType>(
+  a: Tensor<A, D>,
+  b: Tensor<B, E>,
+): [Tensor<Broadcast<A, B>, D>, Tensor<Broadcast<A, B>, E>] {
+  const rank = Math.max(a.shape.length, b.shape.length);
+  const shape = Array.from({ length: rank }, (_, i) => {
+    const sizeA = (a.shape as Shape)[i - rank + a.shape.length] ?? 1;
+    const sizeB = (b.shape as Shape)[i - rank + b.shape.length] ?? 1;
+    if (sizeA !== sizeB && sizeA !== 1 && sizeB !== 1)
+      throw new ShapeError(
+        "broadcast",
+        `${showShape(a.shape)} and ${showShape(b.shape)} clash`,
+        "each axis, counted from the last, must be equal or 1 on one side",
+      );
+    return sizeA === 1 ? sizeB : sizeA;
+  });
+  return [a.expandTo(shape), b.expandTo(shape)] as unknown as [
+    Tensor<Broadcast<A, B>, D>,
+    Tensor<Broadcast<A, B>, E>,
+  ];
+}

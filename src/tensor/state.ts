@@ -1,0 +1,155 @@
+/** Variables: tensors whose value can be assigned. Parameters, running statistics, optimizer moments, counters. */
+import { DTypeError, GraphError, ShapeError } from "../errors.ts";
+import type { Engine, EngineBuffer } from "../engine/engine.ts";
+import { makeNode, type Node } from "../graph/node.ts";
+import { input } from "../graph/leaf.ts";
+import { currentPath, currentScope } from "../graph/scope.ts";
+import { type DType, sameShape, type Shape, showType, type TensorType, type Values } from "../graph/types.ts";
+import { Storage } from "./storage.ts";
+import { Tensor } from "./tensor.ts";
+
+/** How a state takes part in training and in files. */
+export interface StateOptions {
+  /** What it is called in messages until a module gives it a path. */
+  readonly name?: string;
+  /** Whether it is written to a model's file. Default true. */
+  readonly persistent?: boolean;
+}
+
+/**
+ * A variable. In expressions it stands for its current value; `assign` says what the value will be once the graph that is
+ * being built has run. Two buffers take turns: a run reads one and writes the other.
+ */
+export class State<S extends Shape = Shape, D extends DType = DType> extends Tensor<S, D> {
+  /** What messages call it; modules set the path under which they hold it. */
+  label: string;
+  readonly persistent: boolean;
+  #storage: Storage;
+  #spare: EngineBuffer | undefined;
+  #version = 0;
+  #leaf: Tensor;
+
+  /** A variable that starts with `values`, which it copies. */
+  constructor(type: { readonly shape: readonly [...S]; readonly dtype: D }, values: Values, options: StateOptions = {}) {
+    const plain: TensorType = { shape: [...type.shape], dtype: type.dtype };
+    const leaf = leafNode(plain);
+    super(leaf);
+    this.label = options.name ?? "state";
+    this.persistent = options.persistent ?? true;
+    this.#storage = Storage.ofValues(plain, values.slice());
+    bindings.set(leaf, { state: this, version: 0 });
+    this.#leaf = new Tensor(leaf);
+  }
+
+  override current(): this {
+    // Typed as the state itself, whose shape and dtype it has.
+    return (currentScope().assigned.get(this) ?? this.#leaf) as this;
+  }
+
+  /** The value at the start of the run, whatever has been assigned since. */
+  get leaf(): Tensor<S, D> {
+    return this.#leaf as Tensor<S, D>;
+  }
+
+  /** Increases with every run that assigned to it. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** The value once the graph has run. Throws ShapeError or DTypeError when `value` is of another type. */
+  assign(value: Tensor<NoInfer<S>, NoInfer<D>>): void {
+    const next = value.current();
+    if (!sameShape(next.shape, this.shape))
+      throw new ShapeError(
+        "assign",
+        `${this.label} is ${showType(this)}, the value ${showType(next)}`,
+        "assign a value of the same shape",
+        currentPath(),
+      );
+    if (next.dtype !== this.dtype)
+      throw new DTypeError(
+        "assign",
+        `${this.label} is ${showType(this)}, the value ${showType(next)}`,
+        `cast it: .cast("${this.dtype}")`,
+        currentPath(),
+      );
+    currentScope().assigned.set(this, next);
+  }
+
+  /** Replaces the value at once, from JavaScript; for loading files. Copies `values`. Throws GraphError inside a trace. */
+  write(values: Values): void {
+    if (currentScope().trace)
+      throw new GraphError("write", `${this.label} is written inside a traced function`, "use assign(tensor) there");
+    if (values.length !== this.size)
+      throw new ShapeError("write", `${values.length} values for ${this.label}, ${showType(this)}`, "give one for each element");
+    currentScope().assigned.delete(this);
+    this.#replace(Storage.ofValues(this.#storage.type, values.slice()));
+  }
+
+  /** What holds the current value. */
+  get storage(): Storage {
+    return this.#storage;
+  }
+
+  /** The buffer that the next run on `engine` writes: never the one it reads. */
+  spareOn(engine: Engine): EngineBuffer {
+    const spare = this.#spare ?? engine.buffer(this.#storage.type);
+    this.#spare = undefined;
+    return spare;
+  }
+
+  /** After a run that failed: the buffer was not used, the value stays. */
+  keepSpare(spare: EngineBuffer): void {
+    this.#spare = spare;
+  }
+
+  /** After a run: `written` holds the new value, the old buffer waits for the run after. */
+  commit(engine: Engine, written: EngineBuffer): void {
+    const old = this.#storage;
+    this.#spare = old.isForeignTo(engine) ? undefined : old.bufferOn(engine);
+    this.#replace(Storage.ofBuffer(engine, written));
+  }
+
+  #replace(storage: Storage): void {
+    this.#storage = storage;
+    this.#version++;
+    const leaf = leafNode(storage.type);
+    bindings.set(leaf, { state: this, version: this.#version });
+    this.#leaf = new Tensor(leaf);
+  }
+}
+
+/** A variable that optimizers update, unless it is frozen. */
+export class Parameter<S extends Shape = Shape, D extends DType = DType> extends State<S, D> {
+  #trainable = true;
+
+  /** Whether optimizers update it. A compiled step notices a change and traces again. */
+  get trainable(): boolean {
+    const value = this.#trainable;
+    currentScope().settings.push(() => this.#trainable === value);
+    return value;
+  }
+
+  set trainable(value: boolean) {
+    this.#trainable = value;
+  }
+}
+
+const bindings = new WeakMap<Node, { readonly state: State; readonly version: number }>();
+
+function leafNode(type: TensorType): Node {
+  return makeNode({
+    op: input,
+    inputs: [],
+    params: undefined,
+    outputs: [type],
+    path: "",
+    trace: undefined,
+    source: { kind: "state" },
+  });
+}
+
+/** The state that a leaf reads, and the version of it that the leaf was made for. */
+export function stateOf(node: Node): { readonly state: State; readonly version: number } {
+  return bindings.get(node)!;
+}
