@@ -1,0 +1,134 @@
+/** Layers: modules with parameters in PyTorch's names and layouts, so that its checkpoints load as they are. */
+import { ConfigError } from "../errors.ts";
+import type { Shape } from "../graph/types.ts";
+import { embed } from "../tensor/create.ts";
+import { Parameter } from "../tensor/state.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { affine, drop, expectRate, layerNormalize } from "./functional.ts";
+import { defaultGenerator, type Generator } from "./generator.ts";
+import { constant, type Initializer, normal, uniform } from "./initializers.ts";
+import { type Module, module } from "./module.ts";
+
+/** A float32 parameter with initial values. */
+export function parameter<const S extends Shape>(
+  shape: readonly [...S],
+  initializer: Initializer,
+  generator: Generator = defaultGenerator,
+): Parameter<S, "float32"> {
+  for (const size of shape)
+    if (!Number.isInteger(size) || size < 0)
+      throw new ConfigError("parameter", `the shape is [${shape.join(", ")}]`, "give whole sizes of at least 0");
+  return new Parameter({ shape, dtype: "float32" }, initializer(shape, generator.host));
+}
+
+export interface Linear<I extends number, O extends number> extends Module {
+  <L extends Shape>(x: Tensor<[...L, I], "float32">): Tensor<[...L, O], "float32">;
+  readonly weight: Parameter<[O, I], "float32">;
+  readonly bias: Parameter<[O], "float32">;
+}
+
+export interface LinearOptions {
+  /** Default: uniform in ±1/√inputs, as PyTorch's. */
+  readonly weight?: Initializer;
+  /** Default: uniform in ±1/√inputs, as PyTorch's. */
+  readonly bias?: Initializer;
+  readonly generator?: Generator;
+}
+
+/** y = x·Wᵀ + b over the last axis, W [outputs, inputs]. */
+export function linear<const I extends number, const O extends number>(
+  inputs: I,
+  outputs: O,
+  options: LinearOptions = {},
+): Linear<I, O> {
+  const usual = uniform(1 / Math.sqrt(inputs));
+  const weight = parameter([outputs, inputs], options.weight ?? usual, options.generator);
+  const bias = parameter([outputs], options.bias ?? usual, options.generator);
+  return module("Linear", { weight, bias }, <L extends Shape>(x: Tensor<[...L, I], "float32">) => affine(x, weight, bias));
+}
+
+export interface Embedding<V extends number, W extends number> extends Module {
+  <S extends Shape>(ids: Tensor<S, "int32">): Tensor<[...S, W], "float32">;
+  readonly weight: Parameter<[V, W], "float32">;
+}
+
+export interface EmbeddingOptions {
+  /** Default: standard normal, as PyTorch's. */
+  readonly weight?: Initializer;
+  readonly generator?: Generator;
+}
+
+/** One vector of `width` for each of `count` ids. */
+export function embedding<const V extends number, const W extends number>(
+  count: V,
+  width: W,
+  options: EmbeddingOptions = {},
+): Embedding<V, W> {
+  const weight = parameter([count, width], options.weight ?? normal(1), options.generator);
+  return module("Embedding", { weight }, <S extends Shape>(ids: Tensor<S, "int32">) => embed(weight, ids));
+}
+
+export interface LayerNorm<W extends number> extends Module {
+  <L extends Shape>(x: Tensor<[...L, W], "float32">): Tensor<[...L, W], "float32">;
+  /** The scale γ, ones at first. */
+  readonly weight: Parameter<[W], "float32">;
+  /** The shift β, zeros at first. */
+  readonly bias: Parameter<[W], "float32">;
+}
+
+/** Layer normalisation over the last axis (Ba, Kiros and Hinton 2016). */
+export function layerNorm<const W extends number>(
+  width: W,
+  options: { /** Added to the variance. Default 1e-5. */ readonly epsilon?: number } = {},
+): LayerNorm<W> {
+  const weight = parameter([width], constant(1));
+  const bias = parameter([width], constant(0));
+  return module("LayerNorm", { weight, bias }, <L extends Shape>(x: Tensor<[...L, W], "float32">) =>
+    layerNormalize(x, weight, bias, options.epsilon),
+  );
+}
+
+export interface Dropout extends Module {
+  <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32">;
+}
+
+/** Zeroes elements at random while training, does nothing in evaluation. The masks come from the generator's seed. */
+export function dropout(rate: number, options: { readonly generator?: Generator } = {}): Dropout {
+  expectRate(rate);
+  const generator = options.generator ?? defaultGenerator;
+  const self: Dropout = module("Dropout", {}, <S extends Shape>(x: Tensor<S, "float32">) =>
+    self.training ? drop(x, rate, generator) : x,
+  );
+  return self;
+}
+
+/** A layer as `sequential` takes it: a module, or a function of a tensor such as `(x) => x.relu()`. */
+export type Step = (x: never) => Tensor;
+
+export interface Sequential<First extends Step, Last extends Step> extends Module {
+  (x: Parameters<First>[0]): ReturnType<Last>;
+}
+
+/**
+ * Layers one after the other. Modules are named by their place, as in PyTorch: `0.weight`, and functions count, so that
+ * `sequential(linear(2, 3), relu, linear(3, 1))` has `0.weight` and `2.weight`.
+ */
+export function sequential<const Steps extends readonly [Step, ...Step[]]>(
+  ...steps: Steps
+): Sequential<Steps[0], Steps extends readonly [...unknown[], infer Last extends Step] ? Last : Step> {
+  const children: Record<string, Module> = {};
+  for (const [i, step] of steps.entries()) if (isLayer(step)) children[i] = step;
+  return module("Sequential", children, (x: never) =>
+    steps.reduce<Tensor>((y, step) => step(y as never), x as Tensor),
+  ) as never;
+}
+
+function isLayer(step: unknown): step is Module {
+  return typeof step === "function" && "children" in step;
+}
+
+/** Free functions of the activations, to stand between layers. */
+export const relu = <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32"> => x.relu();
+export const tanh = <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32"> => x.tanh();
+export const sigmoid = <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32"> => x.sigmoid();
+export const gelu = <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32"> => x.gelu();

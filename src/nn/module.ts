@@ -1,0 +1,195 @@
+/** A module is a function with its parameters attached: `const query = linear(d, d); query(x)` reads like the paper. */
+import { GraphError } from "../errors.ts";
+import { currentPath, currentScope, withPath } from "../graph/scope.ts";
+import { showShape } from "../graph/types.ts";
+import { Parameter, State } from "../tensor/state.ts";
+
+/** What a module is made of: variables, modules, and lists of modules. */
+export type Child = State | Module | readonly Module[];
+export type Children = Readonly<Record<string, Child>>;
+
+/** What every module has, whatever it computes. Made by `module`. */
+export interface Module {
+  /** What it is called in summaries: `Linear`. */
+  readonly kind: string;
+  readonly children: Children;
+  /** Whether layers that behave differently in training (dropout, batch normalisation) do so now. */
+  readonly training: boolean;
+  /** Switches the module and everything in it to training. Returns the module. */
+  train(): this;
+  /** Switches the module and everything in it to evaluation. Returns the module. */
+  eval(): this;
+  /** Parameters of the module and everything in it stay as they are from now on. Returns the module. */
+  freeze(): this;
+  /** The reverse of `freeze`. */
+  unfreeze(): this;
+  /** Variables by path, in the order of the fields: `layers.0.weight`. A variable used twice appears once. */
+  namedStates(): Map<string, State>;
+  /** All variables: parameters, running statistics. */
+  states(): State[];
+  /** The variables that optimizers update, frozen ones included. */
+  parameters(): Parameter[];
+  /** A table of layers, shapes and parameter counts. */
+  summary(): string;
+}
+
+interface Settings {
+  training: boolean;
+}
+
+const settings = new WeakMap<Module, Settings>();
+const calling: Module[] = [];
+
+/** The methods of every module. Modules are functions, so this object stands between them and Function.prototype. */
+const methods = Object.create(Function.prototype, {
+  ...Object.getOwnPropertyDescriptors({
+    get training(): boolean {
+      const own = settings.get(this as unknown as Module)!;
+      const value = own.training;
+      currentScope().settings.push(() => own.training === value);
+      return value;
+    },
+    train(this: Module): Module {
+      for (const [, module] of walk(this)) settings.get(module)!.training = true;
+      return this;
+    },
+    eval(this: Module): Module {
+      for (const [, module] of walk(this)) settings.get(module)!.training = false;
+      return this;
+    },
+    freeze(this: Module): Module {
+      for (const parameter of this.parameters()) parameter.trainable = false;
+      return this;
+    },
+    unfreeze(this: Module): Module {
+      for (const parameter of this.parameters()) parameter.trainable = true;
+      return this;
+    },
+    namedStates(this: Module): Map<string, State> {
+      const found = new Map<string, State>();
+      const seen = new Set<State>();
+      for (const [path, module] of walk(this))
+        for (const [name, child] of Object.entries(module.children)) {
+          if (!(child instanceof State) || seen.has(child)) continue;
+          seen.add(child);
+          found.set(join(path, name), child);
+        }
+      return found;
+    },
+    states(this: Module): State[] {
+      return [...this.namedStates().values()];
+    },
+    parameters(this: Module): Parameter[] {
+      return this.states().filter((state) => state instanceof Parameter);
+    },
+    summary(this: Module): string {
+      return summarize(this);
+    },
+    toString(this: Module): string {
+      return this.summary();
+    },
+  }),
+}) as Module;
+
+const join = (path: string, name: string): string => (path === "" ? name : `${path}.${name}`);
+
+/** Whether something is a module. */
+export function isModule(value: unknown): value is Module {
+  return typeof value === "function" && settings.has(value as unknown as Module);
+}
+
+/**
+ * Makes a module of a function and what it is made of. Children become fields of the function, and their names the names
+ * under which files hold their values:
+ *
+ *     const feedForward = (size: number) => {
+ *       const up = linear(size, 4 * size), down = linear(4 * size, size);
+ *       return module("FeedForward", { up, down }, (x: Tensor) => down(up(x).relu()));
+ *     };
+ *
+ * Errors inside the function name the path of the module. Throws GraphError when a child is called like a method of modules
+ * or is nothing that a module can hold.
+ */
+export function module<F extends (...args: never[]) => unknown, const C extends Children>(
+  kind: string,
+  children: C,
+  call: F,
+): F & C & Module {
+  const self = ((...args: never[]): unknown => {
+    const path = pathOf(self);
+    calling.push(self);
+    try {
+      return withPath(path, () => call(...args));
+    } finally {
+      calling.pop();
+    }
+  }) as F & C & Module;
+  Object.setPrototypeOf(self, methods);
+  for (const [name, child] of Object.entries(children)) {
+    if (name in methods || name === "kind" || name === "children" || name.includes("."))
+      throw new GraphError(kind, `a child is called "${name}"`, "choose a name without dots that is no method of modules");
+    if (!(child instanceof State) && !isModule(child) && !(Array.isArray(child) && child.every(isModule)))
+      throw new GraphError(kind, `the child "${name}" is no variable, module or list of modules`, "keep other values outside");
+    Object.defineProperty(self, name, { value: child, enumerable: true });
+    if (child instanceof State && child.label === "state") child.label = name;
+  }
+  Object.defineProperty(self, "kind", { value: kind });
+  Object.defineProperty(self, "children", { value: children });
+  settings.set(self, { training: true });
+  for (const [path, inner] of walk(self))
+    for (const [name, child] of Object.entries(inner.children)) if (child instanceof State) child.label = join(path, name);
+  return self;
+}
+
+/** The path of a module that is being called: its place inside the module that calls it. */
+function pathOf(inner: Module): string {
+  const outer = calling.at(-1);
+  if (!outer) return "";
+  for (const [path, module] of walk(outer)) if (module === inner) return join(currentPath(), path);
+  return currentPath();
+}
+
+/** A module and all modules in it, by path. Throws GraphError when a module contains itself. */
+export function* walk(module: Module, path: string = "", above: readonly Module[] = []): Generator<[string, Module]> {
+  if (above.includes(module))
+    throw new GraphError(
+      module.kind,
+      `the module contains itself: ${path} leads back to it`,
+      "build a second module, or call the one you have twice",
+      path,
+    );
+  yield [path, module];
+  for (const [name, child] of Object.entries(module.children)) {
+    if (child instanceof State) continue;
+    if (isModule(child)) yield* walk(child, join(path, name), [...above, module]);
+    else for (const [i, part] of (child as readonly Module[]).entries()) yield* walk(part, join(path, `${name}.${i}`), [...above, module]);
+  }
+}
+
+function summarize(root: Module): string {
+  const rows: [string, string, string, string][] = [["module", "kind", "shape", "parameters"]];
+  let trainable = 0;
+  let frozen = 0;
+  const seen = new Set<State>();
+  for (const [path, module] of walk(root)) {
+    rows.push([path || "(whole)", module.kind, "", ""]);
+    for (const [name, child] of Object.entries(module.children)) {
+      if (!(child instanceof State)) continue;
+      const shared = seen.has(child);
+      seen.add(child);
+      const isParameter = child instanceof Parameter;
+      if (isParameter && !shared) child.trainable ? (trainable += child.size) : (frozen += child.size);
+      const note = shared ? "shared" : !isParameter ? "state" : child.trainable ? "" : " frozen";
+      rows.push([join(path, name), "", showShape(child.shape), `${isParameter && !shared ? count(child.size) : ""}${note}`]);
+    }
+  }
+  const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const lines = rows.map((row) =>
+    row.map((cell, column) => (column === 3 ? cell.padStart(widths[3]!) : cell.padEnd(widths[column]!))).join("  ").trimEnd(),
+  );
+  lines.splice(1, 0, "─".repeat(widths.reduce((sum, width) => sum + width + 2, -2)));
+  return `${lines.join("\n")}\n${count(trainable)} trainable parameters${frozen ? `, ${count(frozen)} frozen` : ""}`;
+}
+
+const count = (n: number): string => n.toLocaleString("en-US");
+

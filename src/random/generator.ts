@@ -1,0 +1,23 @@
+/** Generators: where random numbers of a network come from, on the JavaScript side and inside graphs. */
+import { ConfigError } from "../errors.ts";
+import { keyOf, PhiloxStream } from "./philox.ts";
+
+/** Streams with even numbers serve JavaScript, odd ones graphs, so that the two never share bits. */
+const graphStream = (stream: number): number => 2 * stream + 1;
+
+/** Throws ConfigError unless `seed` is a whole number from 0 to 2⁵³ − 1. */
+export function expectSeed(subject: string, seed: number): void {
+  if (!Number.isSafeInteger(seed) || seed < 0)
+    throw new ConfigError(subject, `the seed is ${seed}`, "give a whole number from 0 to 2^53 − 1");
+}
+
+/** The numbers for values made in JavaScript: initial weights, shuffles. */
+export function hostStream(seed: number, stream: number): PhiloxStream {
+  return new PhiloxStream(seed, 2 * stream);
+}
+
+/** The state of a generator inside graphs before its first draw: two words of key, the stream, the number of the draw. */
+export function initialState(seed: number, stream: number): Int32Array {
+  const [low, high] = keyOf(seed);
+  return Int32Array.of(low, high, graphStream(stream), 0);
+}
