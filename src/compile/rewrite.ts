@@ -13,8 +13,11 @@ export interface Match {
   readonly target: Target;
   /** How many places of the graph use a value; 1 means that folding it away costs nothing. */
   uses(value: Value): number;
-  /** The nodes that use a value, as far as the pass has come. */
-  users(value: Value): readonly Node[];
+  /** Applications of an op among the nodes that the pass has come to. */
+  all<P>(op: Op<P>): readonly Tensor[];
+  /** The node as it was before the pass, and the users it then had: what is still to come can be seen there. */
+  readonly original: Node;
+  usersOf(value: Value): readonly Node[];
 }
 
 export interface Rule {
@@ -69,59 +72,60 @@ const mostRewrites = 20;
 function rewriteOnce(roots: readonly Value[], rules: readonly Rule[], target: Target): Value[] {
   const nodes = collect(roots);
   const oldUses = new Map<string, number>();
+  const oldUsers = new Map<Node, Node[]>();
   const count = (value: Value): void => void oldUses.set(key(value), (oldUses.get(key(value)) ?? 0) + 1);
-  for (const node of nodes) node.inputs.forEach(count);
+  for (const node of nodes)
+    for (const value of node.inputs) {
+      count(value);
+      const users = oldUsers.get(value.node);
+      if (users) users.push(node);
+      else oldUsers.set(value.node, [node]);
+    }
   roots.forEach(count);
 
   const uses = new Map<string, number>();
-  const users = new Map<string, Node[]>();
-  const replaced = new Map<Node, readonly Value[]>();
-  const fresh = (value: Value): Tensor => {
-    const { node, index } = replaced.get(value.node)![value.index]!;
-    return tensorOf(node, index);
+  const applications = new Map<unknown, Tensor[]>();
+  const replaced = new Map<Node, readonly Tensor[]>();
+  const fresh = ({ node, index }: Value): Tensor => replaced.get(node)![index]!;
+  const context = {
+    target,
+    uses: (value: Value) => uses.get(key(value)) ?? 1,
+    all: (op: unknown) => applications.get(op) ?? [],
+    usersOf: (value: Value) => oldUsers.get(value.node) ?? [],
   };
   for (const node of nodes) {
-    let outputs: readonly Value[];
-    if (node.source) outputs = [tensorOf(node)];
-    else {
-      outputs = rebuilt(node, node.inputs.map(fresh));
-      for (let i = 0; i < mostRewrites; i++) {
-        const next = applyFirst(outputs, node, rules, {
-          target,
-          uses: (value) => uses.get(key(value)) ?? 1,
-          users: (value) => users.get(key(value)) ?? [],
-        });
-        if (!next) break;
-        outputs = next;
-      }
+    let outputs: readonly Tensor[] = node.source ? [tensorOf(node)] : rebuilt(node, node.inputs.map(fresh));
+    for (let i = 0; i < mostRewrites; i++) {
+      const next = applyFirst(outputs, node, rules, context);
+      if (!next) break;
+      outputs = next;
     }
     replaced.set(node, outputs);
     outputs.forEach((value, index) => {
-      const sum = (uses.get(key(value)) ?? 0) + (oldUses.get(key({ node, index })) ?? 0);
-      uses.set(key(value), sum);
+      uses.set(key(value), (uses.get(key(value)) ?? 0) + (oldUses.get(key({ node, index })) ?? 0));
     });
-    const made = outputs[0]?.node;
-    if (made) for (const input of made.inputs) users.set(key(input), [...(users.get(key(input)) ?? []), made]);
+    const [made] = outputs;
+    if (made) applications.set(made.node.op, [...(applications.get(made.node.op) ?? []), made]);
   }
   return roots.map(fresh);
 }
 
 /** The node with other inputs; the very same node when nothing changed. */
-function rebuilt(node: Node, inputs: readonly Tensor[]): readonly Value[] {
+function rebuilt(node: Node, inputs: readonly Tensor[]): readonly Tensor[] {
   return applyAll(node.op, inputs, node.params);
 }
 
 function applyFirst(
-  outputs: readonly Value[],
+  outputs: readonly Tensor[],
   original: Node,
   rules: readonly Rule[],
-  context: Omit<Match, "node" | "inputs">,
-): readonly Value[] | undefined {
+  context: Omit<Match, "node" | "inputs" | "original">,
+): readonly Tensor[] | undefined {
   const { node } = outputs[0]!;
   if (node.source || outputs.length !== node.outputs.length) return undefined;
-  const inputs = node.inputs.map(({ node: from, index }) => tensorOf(from, index));
+  const match: Match = { ...context, node, original, inputs: node.inputs.map(({ node: from, index }) => tensorOf(from, index)) };
   for (const rule of rules) {
-    const result = rule.rewrite({ ...context, node, inputs });
+    const result = rule.rewrite(match);
     if (result?.some((value, i) => value.node !== outputs[i]!.node || value.index !== outputs[i]!.index)) {
       result.forEach((value, i) => expectSameType(rule, original, value, i));
       return result;

@@ -138,6 +138,19 @@ export const erf: UnaryOp = elementwise({
   gradient: (x, _y, dy) => dy.mul(x.mul(x).neg().exp()).mul(2 / Math.sqrt(Math.PI)), //  dx = dy·2/√π·e^(−x²)
 });
 
+/** Φ(x), the distribution function of the standard normal: ½·(1 + erf(x/√2)). */
+export const normalCdf: UnaryOp = elementwise({
+  name: "normalCdf",
+  onnx(graph, x) {
+    const e = graph.node("Erf", [graph.node("Mul", [x, graph.constant("float32", [], [Math.SQRT1_2])])]);
+    // ½·e + ½ in one pass: a hard sigmoid that never reaches its bounds.
+    return graph.node("HardSigmoid", [e], { alpha: { float: 0.5 }, beta: { float: 0.5 } });
+  },
+  onnxTypes: ["float32"],
+  f: (x) => (1 + errorFunction(x / Math.SQRT2)) / 2,
+  gradient: (x, _y, dy) => dy.mul(x.mul(x).mul(-0.5).exp()).mul(1 / Math.sqrt(2 * Math.PI)), //  dx = dy·φ(x)
+});
+
 /** The Gaussian error linear unit, x·Φ(x), exact (Hendrycks and Gimpel 2016). */
 export const gelu: UnaryOp = elementwise({
   name: "gelu",
@@ -145,9 +158,9 @@ export const gelu: UnaryOp = elementwise({
   onnxTypes: ["float32"],
   f: (x) => (x / 2) * (1 + errorFunction(x / Math.SQRT2)),
   gradient(x, _y, dy) {
-    const s = x.mul(Math.SQRT1_2); //                               s  = x/√2
-    const density = s.mul(s.mul(s).neg().exp()).mul(1 / Math.sqrt(Math.PI)); //  x·φ(x) = s·e^(−s²)/√π
-    return dy.mul(s.erf().mul(0.5).add(0.5).add(density)); //       dx = dy·(Φ(x) + x·φ(x))
+    const s = x.mul(Math.SQRT1_2); //                                s  = x/√2
+    const density = s.div(s.mul(s).exp()).mul(1 / Math.sqrt(Math.PI)); //  x·φ(x) = s / e^(s²) / √π, 0 where e^(s²) overflows
+    return dy.mul(density.add(x.normalCdf())); //                    dx = dy·(x·φ(x) + Φ(x))
   },
 });
 

@@ -166,6 +166,37 @@ export const unpick: Op<{ readonly depth: number }> = defineOp<{ readonly depth:
   indices: (_, { depth }) => ({ input: 1, below: depth }),
 });
 
+/** y with x[i…] added at the index of its last axis: `y + unpick(x, indices)` without the zeros; the compiler's own. */
+export const addAt: Op<undefined> = defineOp<undefined>({
+  name: "addAt",
+  shape([y, x, indices]) {
+    pickShape(y!, indices!);
+    pickShape(y!, x!);
+    return y!.shape;
+  },
+  dtype([y, , indices]) {
+    expectIndices("addAt", indices!);
+    return y!.dtype;
+  },
+  onnx(graph, [y, x, indices], { inputTypes }) {
+    const columns = [x, indices].map((value) => graph.node("Unsqueeze", [value, graph.integers([-1])]));
+    return graph.node("ScatterElements", [y, columns[1], columns[0]], {
+      axis: inputTypes[0]!.shape.length - 1,
+      reduction: "add",
+    });
+  },
+  evaluate([y, x, indices], z) {
+    const depth = y!.shape.at(-1)!;
+    z.values.set(y!.values);
+    for (let i = 0; i < x!.values.length; i++) z.values[i * depth + indices!.values[i]!]! += x!.values[i]!;
+  },
+  samples: (random) => [
+    { inputs: [random.real(4, 3), random.real(4), random.integers(3, 4)], params: undefined },
+    { inputs: [random.real(2, 2, 5), random.real(2, 2), random.integers(5, 2, 2)], params: undefined },
+  ],
+  indices: ([y]) => ({ input: 2, below: y!.shape.at(-1)! }),
+});
+
 /** Vectors of length `depth` with a one at each index. */
 export const oneHot: Op<{ readonly depth: number; readonly dtype: DType }> = defineOp<{
   readonly depth: number;
@@ -189,9 +220,11 @@ export const oneHot: Op<{ readonly depth: number; readonly dtype: DType }> = def
 });
 
 function oneHotNode(graph: OnnxGraph, indices: OnnxValue, depth: number, dtype: DType): OnnxValue {
-  // ONNX Runtime has kernels for float32 values alone among our dtypes.
-  const ones = graph.node("OneHot", [indices, graph.integers([depth]), graph.constant("float32", [2], [0, 1])], {
-    axis: -1,
-  });
+  // ONNX Runtime has a kernel for int32 indices with an int32 depth and float32 values, and none for our other dtypes.
+  const ones = graph.node(
+    "OneHot",
+    [indices, graph.constant("int32", [1], [depth]), graph.constant("float32", [2], [0, 1])],
+    { axis: -1 },
+  );
   return dtype === "float32" ? ones : graph.cast(ones, dtype);
 }

@@ -91,18 +91,27 @@ export const layerNorm: Op<LayerNormParams> = register<LayerNormParams>({
     const [dy, dMean, dRate] = gradients;
     const width = x.shape.at(-1)!;
     const rows = sizeOf(x.shape.slice(0, -1));
-    const centered = x.sub(mean); //                                        x − μ
     let dx: Tensor | undefined;
     let dScale: Tensor | undefined;
     let dShift: Tensor | undefined;
     if (dy) {
-      const normal = centered.mul(rate); //                                 x̂  = (x − μ)·r
-      const g = dy.mul(scale); //                                           g  = dy·scale
-      const along = g.mul(normal).mean(-1, { keepAxes: true }); //          dx = r·(g − mean g − x̂·mean(g·x̂))
-      dx = g.sub(g.mean(-1, { keepAxes: true })).sub(normal.mul(along)).mul(rate);
-      dScale = dy.mul(normal).reshape([rows, width]).sum(0);
-      dShift = dy.reshape([rows, width]).sum(0);
+      // With s = Σ dy·scale·x and d = Σ dy·scale along a row, x̂ = (x − μ)·r and n the width:
+      //   dx = r·(dy·scale − d/n − x̂·Σ(dy·scale·x̂)/n) = r·dy·scale + b·x + c,
+      //   b = (d·μ − s)·r³/n,  c = −b·μ − d·r/n.
+      // The sums are products with vectors: they read dy and dy·x once and write next to nothing.
+      const flat = dy.reshape([rows, width]);
+      const product = flat.mul(x.reshape([rows, width]));
+      const column = scale.reshape([width, 1]);
+      const s = product.matmul(column).reshape(mean.shape);
+      const d = flat.matmul(column).reshape(mean.shape);
+      const b = d.mul(mean).sub(s).mul(rate.mul(rate).mul(rate)).mul(1 / width);
+      const c = b.mul(mean).add(d.mul(rate).mul(1 / width)).neg();
+      dx = dy.mul(scale).mul(rate).add(x.mul(b)).add(c);
+      const row = (weights: Tensor): Tensor => weights.reshape([1, rows]);
+      dScale = row(rate).matmul(product).sub(row(rate.mul(mean)).matmul(flat)).reshape([width]);
+      dShift = flat.sum(0);
     }
+    const centered = x.sub(mean); //                                        x − μ
     const plus = (part: Tensor): Tensor => (dx ? dx.add(part) : part.expandTo(x.shape));
     if (dMean) dx = plus(dMean.mul(1 / width)); //                          μ  = Σx / n
     if (dRate) dx = plus(centered.mul(dRate.mul(rate.pow(3)).mul(-1 / width))); //  dr = −r³·(x − μ) / n

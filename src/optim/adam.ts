@@ -32,6 +32,25 @@ export const adamRule: Rule<"m" | "v", Hyper> = {
   },
 };
 
+/**
+ * The same update in three passes less over each parameter, which is what `adam` runs. The slots are decayed sums:
+ * Sₜ = β₁·Sₜ₋₁ + gₜ and Qₜ = β₂·Qₜ₋₁ + gₜ², so mₜ = (1 − β₁)·Sₜ and vₜ = (1 − β₂)·Qₜ.
+ */
+export const adamSumsRule: Rule<"gradientSum" | "squareSum", Hyper> = {
+  name: "adam",
+  slots: () => ["gradientSum", "squareSum"],
+  update({ theta, g, t, rate, slots: { gradientSum, squareSum }, hyper: { b1, b2, epsilon } }) {
+    const s = gradientSum.mul(b1).add(g); //                           Sₜ = β₁·Sₜ₋₁ + gₜ
+    const q = squareSum.mul(b2).add(g.mul(g)); //                      Qₜ = β₂·Qₜ₋₁ + gₜ²
+    const k1 = t.scalar(b1).pow(t).neg().add(1).mul(1 / (1 - b1)); //  m̂ₜ = Sₜ / k₁,  k₁ = (1 − β₁ᵗ) / (1 − β₁)
+    const k2 = t.scalar(b2).pow(t).neg().add(1).mul(1 / (1 - b2)); //  v̂ₜ = Qₜ / k₂,  k₂ = (1 − β₂ᵗ) / (1 − β₂)
+    // α·m̂ₜ / (√v̂ₜ + ε) = (α·√k₂/k₁) · Sₜ / (√Qₜ + ε·√k₂)
+    const root = k2.sqrt();
+    const step = s.div(q.sqrt().add(root.mul(epsilon))).mul(rate.mul(root).div(k1));
+    return { theta: theta.sub(step), slots: { gradientSum: s, squareSum: q } };
+  },
+};
+
 /** Adam. Throws ConfigError for betas outside [0, 1) and an epsilon that is not positive. */
 export function adam(model: Trainable, options: AdamOptions = {}): Optimizer {
   const { learningRate = 0.001, betas = [0.9, 0.999], epsilon = 1e-8 } = options;
@@ -39,5 +58,5 @@ export function adam(model: Trainable, options: AdamOptions = {}): Optimizer {
   for (const beta of betas)
     if (!(beta >= 0 && beta < 1)) throw new ConfigError("adam", `the betas are ${betas.join(", ")}`, "give numbers from 0 to below 1");
   if (!(epsilon > 0)) throw new ConfigError("adam", `epsilon is ${epsilon}`, "give a small positive number");
-  return new Optimizer(model, { learningRate }, adamRule as Rule<string, unknown>, { b1, b2, epsilon });
+  return new Optimizer(model, { learningRate }, adamSumsRule as Rule<string, unknown>, { b1, b2, epsilon });
 }

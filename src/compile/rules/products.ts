@@ -3,18 +3,20 @@ import * as arithmetic from "../../ops/arithmetic.ts";
 import { gemm, matmul, product, type ProductParams } from "../../ops/matmul.ts";
 import * as movement from "../../ops/movement.ts";
 import { widens } from "../../ops/arithmetic.ts";
-import { isFloat } from "../../graph/types.ts";
+import { isFloat, sameShape } from "../../graph/types.ts";
 import { apply } from "../../tensor/apply.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { type Match, paramsOf, type Rule, ruleFor } from "../rewrite.ts";
-import { constantOf, scaledBy } from "./simplify.ts";
+import { constantOf, scaledBy, swapLast } from "./simplify.ts";
 
-/** x where a tensor is x with its last two axes swapped. */
-function swapped(y: Tensor): Tensor | undefined {
-  const inner = paramsOf(y, movement.transpose);
-  const rank = y.shape.length;
-  const swaps = inner?.params.permutation.every((axis, at) => axis === (at < rank - 2 ? at : 2 * rank - 3 - at));
-  return swaps ? inner!.inputs[0] : undefined;
+/**
+ * A side of a product with its last two axes swapped, where that undoes a transpose or leaves one that keeps rows whole:
+ * such a copy moves whole rows at a time, and often exists already.
+ */
+function untransposed(y: Tensor): Tensor | undefined {
+  const order = paramsOf(y, movement.transpose)?.params.permutation;
+  const last = y.shape.length - 1;
+  return order && order[last] !== last && order[last - 1] === last ? swapLast(y) : undefined;
 }
 
 const toProduct: Rule = ruleFor("matmul to product", matmul, ([a, b]) =>
@@ -25,12 +27,24 @@ const toProduct: Rule = ruleFor("matmul to product", matmul, ([a, b]) =>
 
 const transposes: readonly Rule[] = [
   ruleFor("transpose into the product's left side", product, ([a, b], params) => {
-    const inner = swapped(a!);
+    const inner = untransposed(a!);
     return inner && apply(product, [inner, b!], { ...params, transposeA: !params.transposeA });
   }),
   ruleFor("transpose into the product's right side", product, ([a, b], params) => {
-    const inner = swapped(b!);
+    const inner = untransposed(b!);
     return inner && apply(product, [a!, inner], { ...params, transposeB: !params.transposeB });
+  }),
+  // (A·B)ᵀ = Bᵀ·Aᵀ, also in front of further moves of the leading axes.
+  ruleFor("transpose of a product", movement.transpose, ([y], { permutation }, match) => {
+    const last = permutation.length - 1;
+    if (last < 1 || permutation[last] !== last - 1) return undefined;
+    const inner = soleProduct(y!, match);
+    const [a, b] = inner?.inputs ?? [];
+    if (!inner || !a || !b || !sameShape(a.shape.slice(0, -2), b.shape.slice(0, -2))) return undefined;
+    const { transposeA, transposeB, alpha } = inner.params;
+    const swapped = apply(product, [b, a], { transposeA: !transposeB, transposeB: !transposeA, alpha });
+    const order = permutation.map((axis) => (axis === last ? last - 1 : axis === last - 1 ? last : axis));
+    return order.every((axis, at) => axis === at) ? swapped : swapped.transpose(...order);
   }),
 ];
 

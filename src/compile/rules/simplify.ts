@@ -17,6 +17,17 @@ export function constantOf(x: Tensor): number | undefined {
 
 const scalarLike = (x: Tensor, value: number): Tensor => x.scalar(value);
 
+/** A tensor with its last two axes swapped, through transposes that are there already. */
+export function swapLast(x: Tensor): Tensor {
+  const inner = paramsOf(x, movement.transpose);
+  if (!inner) return x.mT();
+  const order = [...inner.params.permutation];
+  const last = order.length - 1;
+  [order[last - 1], order[last]] = [order[last]!, order[last - 1]!];
+  const [source] = inner.inputs;
+  return order.every((axis, at) => axis === at) ? source! : source!.transpose(...order);
+}
+
 /** An op whose inputs are all constants of one element is computed now. */
 const foldConstants: Rule = {
   name: "fold constants",
@@ -128,6 +139,14 @@ const scaling: readonly Rule[] = [
   }),
 ];
 
+/** A constant factor passes through moves, towards a product that can take it. */
+function scaleLater<P>(op: Op<P>): Rule {
+  return ruleFor(`scale after ${op.name}`, op, ([x], params, { uses }) => {
+    const scaled = uses(x!) === 1 ? scaledBy(x!) : undefined;
+    return scaled && apply(op, [scaled.x], params).mul(scaled.factor);
+  });
+}
+
 const moves: readonly Rule[] = [
   ruleFor("reshape to the same shape", movement.reshape, ([x], { shape }) =>
     sameShape(x!.shape, shape) ? x : undefined,
@@ -146,6 +165,8 @@ const moves: readonly Rule[] = [
   ruleFor("transpose to the same order", movement.transpose, ([x], { permutation }) =>
     permutation.every((axis, at) => axis === at) ? x : undefined,
   ),
+  scaleLater(movement.reshape),
+  scaleLater(movement.transpose),
   ruleFor("detach", movement.detach, ([x]) => x),
   ruleFor("sum over axes of size 1", sum, ([x], { axes, keepAxes }, { node }) =>
     axes.every((axis) => x!.shape[axis] === 1) ? x!.reshape(keepAxes ? x!.shape : node.outputs[0]!.shape) : undefined,

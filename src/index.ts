@@ -1,0 +1,23 @@
+/** Glissade's public surface. Everything here runs in Node and in the browser; `glissade` in Node adds files and the engine. */
+export { gradients } from "./autodiff/gradients.ts";
+export { gradientCheck } from "./autodiff/check.ts";
+export { type Compiled, compile } from "./compile/compile.ts";
+export { evaluate } from "./compile/evaluate.ts";
+export { currentEngine, useEngine } from "./compile/runtime.ts";
+export { printGraph } from "./compile/text.ts";
+export { plainEngine } from "./engine/plain.ts";
+export * from "./errors.ts";
+export type { Named } from "./graph/shape-types.ts";
+export type { DType, Shape } from "./graph/types.ts";
+export { affine, drop, layerNormalize } from "./nn/functional.ts";
+export { defaultGenerator, Generator, seed } from "./nn/generator.ts";
+export * as init from "./nn/initializers.ts";
+export * from "./nn/layers.ts";
+export * from "./nn/losses.ts";
+export { type Module, module } from "./nn/module.ts";
+export { adam } from "./optim/adam.ts";
+export type { Optimizer } from "./optim/optimizer.ts";
+export { sgd } from "./optim/sgd.ts";
+export { broadcast, concat, embed, fromValues, full, ones, range, tensor, where, zeros } from "./tensor/create.ts";
+export { Parameter, State } from "./tensor/state.ts";
+export { Tensor } from "./tensor/tensor.ts";
