@@ -38,6 +38,8 @@ export class OnnxBuilder implements OnnxGraph {
   readonly #nodes: NodeProto[] = [];
   readonly #constants = new Map<string, TensorProto>();
   readonly #domains = new Set<string>();
+  /** Nodes by what they compute: the same thing asked for twice is one node. */
+  readonly #made = new Map<string, OnnxValue[]>();
 
   constructor(target: Target) {
     this.target = target;
@@ -114,6 +116,9 @@ export class OnnxBuilder implements OnnxGraph {
     attributes: Readonly<Record<string, OnnxAttribute>>,
     domain: string,
   ): OnnxValue[] {
+    const key = `${domain}.${type}(${inputs.join()})${outputs}${JSON.stringify(attributes)}`;
+    const known = this.#made.get(key);
+    if (known) return known;
     const names = Array.from({ length: outputs }, (_, i) => `n${this.#nodes.length}${i ? `_${i}` : ""}` as OnnxValue);
     if (domain) this.#domains.add(domain);
     this.#nodes.push(
@@ -126,6 +131,7 @@ export class OnnxBuilder implements OnnxGraph {
         attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
       }),
     );
+    this.#made.set(key, names);
     return names;
   }
 }

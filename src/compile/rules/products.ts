@@ -37,11 +37,16 @@ const transposes: readonly Rule[] = [
   // (A·B)ᵀ = Bᵀ·Aᵀ, also in front of further moves of the leading axes.
   ruleFor("transpose of a product", movement.transpose, ([y], { permutation }, match) => {
     const last = permutation.length - 1;
-    if (last < 1 || permutation[last] !== last - 1) return undefined;
+    const rowsLast = last > 0 && permutation[last] === last - 1;
+    const [rows = 0, columns = 0] = y!.shape.slice(-2);
+    // Of a batch of products that is copied anyway, the form with the longer rows is the faster one.
+    if (!rowsLast && !(permutation[last] === last && last > 1 && columns < rows)) return undefined;
+    if (rowsLast && last > 1 && columns > rows) return undefined;
     const inner = soleProduct(y!, match);
     const [a, b] = inner?.inputs ?? [];
     if (!inner || !a || !b || !sameShape(a.shape.slice(0, -2), b.shape.slice(0, -2))) return undefined;
     const { transposeA, transposeB, alpha } = inner.params;
+    if (!rowsLast && !(transposeA && !transposeB)) return undefined;
     const swapped = apply(product, [b, a], { transposeA: !transposeB, transposeB: !transposeA, alpha });
     const order = permutation.map((axis) => (axis === last ? last - 1 : axis === last - 1 ? last : axis));
     return order.every((axis, at) => axis === at) ? swapped : swapped.transpose(...order);
