@@ -6,7 +6,7 @@
  * and what decoding then takes is at most four times the file (U8 and I8 grow to int32).
  */
 import { FormatError } from "../errors.ts";
-import { arrayTypes, type DType, type Shape, showShape, showType, type TensorType, type Values } from "../graph/types.ts";
+import { arrayTypes, type DType, type Shape, showType, type TensorType, type Values } from "../graph/types.ts";
 
 /** A tensor's shape and dtype with its values, row-major. */
 export interface NamedValues extends TensorType {
@@ -103,7 +103,8 @@ function fromInt64(words: Int32Array, fail: Fail): Int32Array {
 
 function expectBooleans(values: Uint8Array, fail: Fail): Uint8Array {
   const at = values.findIndex((value) => value > 1);
-  if (at >= 0) fail(`a bool is stored as 0 or 1, and element ${at} is ${values[at]}`, "store other values than 0 and 1 as U8");
+  if (at >= 0)
+    fail(`a bool is stored as 0 or 1, and element ${at} is ${values[at]}`, "store other values than 0 and 1 as U8");
   return values;
 }
 
@@ -161,9 +162,15 @@ function expectFilled(subject: string, name: string, tensor: NamedValues): void 
   const { shape, dtype, values } = tensor;
   const fail = failAbout(subject, name);
   if (!(values instanceof arrayTypes[dtype]))
-    fail(`values of ${dtype} are a ${arrayTypes[dtype].name}, and got a ${values.constructor.name}`, "pass the array of the dtype");
+    fail(
+      `values of ${dtype} should be in ${arrayTypes[dtype].name}, and came in ${values.constructor.name}`,
+      "pass the array of the dtype",
+    );
   if (countOf(shape, fail) !== values.length)
-    fail(`${showType(tensor)} needs ${countOf(shape, fail)} values, and got ${values.length}`, "make shape and values agree");
+    fail(
+      `${showType(tensor)} needs ${countOf(shape, fail)} values, and got ${values.length}`,
+      "make shape and values agree",
+    );
   if (values instanceof Uint8Array) expectBooleans(values, fail);
 }
 
@@ -242,7 +249,7 @@ function readHeader(
     throw new FormatError(source, `its header is not JSON: ${(cause as Error).message}`, fix, "", { cause });
   }
   if (!text.startsWith("{") || !isRecord(header))
-    throw new FormatError(source, `its header is a JSON object, and got ${excerpt(text)}`, fix);
+    throw new FormatError(source, `its header should be a JSON object, and got ${quote(text)}`, fix);
   const twice = duplicateKey(text);
   if (twice !== undefined) throw new FormatError(source, `its header has the key ${quote(twice)} twice`, fix);
 
@@ -259,21 +266,28 @@ function readEntry(name: string, value: unknown, dataLength: number, source: str
   expectName(source, name);
   const fail = failAbout(source, name);
   const fix = "write the file anew with a tool that keeps to the format";
-  if (!isRecord(value)) return fail(`its entry is an object with dtype, shape and data_offsets, and got ${show(value)}`, fix);
+  if (!isRecord(value))
+    return fail(`its entry should be an object with dtype, shape and data_offsets, and got ${show(value)}`, fix);
   const { dtype, shape, data_offsets: offsets } = value;
   const type = typeof dtype === "string" ? stored.get(dtype) : undefined;
   if (!type)
-    return fail(`the dtype is ${show(dtype)}, and one of ${[...stored.keys()].join(", ")} can be read`, "convert it to one of these");
-  if (!isWholeNumbers(shape)) return fail(`its shape is an array of whole numbers, and got ${show(shape)}`, fix);
+    return fail(
+      `the dtype is ${show(dtype)}, and one of ${[...stored.keys()].join(", ")} can be read`,
+      "convert it to one of these",
+    );
+  if (!isWholeNumbers(shape)) return fail(`its shape should be an array of whole numbers, and got ${show(shape)}`, fix);
   const length = countOf(shape, fail) * type.bytes;
   if (!isWholeNumbers(offsets) || offsets.length !== 2)
-    return fail(`data_offsets are two whole numbers, begin and end, and got ${show(offsets)}`, fix);
+    return fail(`data_offsets should be two whole numbers, begin and end, and got ${show(offsets)}`, fix);
   const [begin, end] = offsets as [number, number];
   if (begin > end) fail(`its data begin at ${begin} and end before, at ${end}`, fix);
   if (end > dataLength)
-    fail(`its data end at ${end}, and the file has ${dataLength} bytes of data`, "check that the file was downloaded to its end");
+    fail(
+      `its data end at ${end}, and the file has ${dataLength} bytes of data`,
+      "check that the file was downloaded to its end",
+    );
   if (end - begin !== length)
-    fail(`${dtype}${excerpt(showShape(shape))} takes ${length} bytes, and data_offsets [${begin}, ${end}] give ${end - begin}`, fix);
+    fail(`${dtype}${show(shape)} takes ${length} bytes, and data_offsets [${begin}, ${end}] give ${end - begin}`, fix);
   return { name, shape, type, begin, end };
 }
 
@@ -295,18 +309,24 @@ function expectCovered(entries: readonly Entry[], dataLength: number, source: st
 
 /**
  * The first key that stands twice in an object of a JSON text, which must be valid; JSON.parse keeps the last of them and
- * says nothing. A string is a key when a colon comes after it.
+ * says nothing. A loop and not a regular expression, whose stack a long name would exhaust.
  */
 function duplicateKey(json: string): string | undefined {
   const open: Set<string>[] = [];
-  for (const [token, key] of json.matchAll(/[{}]|("(?:[^"\\]|\\.)*")\s*:|"(?:[^"\\]|\\.)*"/g)) {
-    if (token === "{") open.push(new Set());
-    else if (token === "}") open.pop();
-    else if (key !== undefined) {
-      const name = JSON.parse(key) as string;
+  for (let at = 0; at < json.length; at++) {
+    const character = json[at];
+    if (character === "{") open.push(new Set());
+    else if (character === "}") open.pop();
+    else if (character === '"') {
+      const begin = at;
+      for (at++; json[at] !== '"'; at++) if (json[at] === "\\") at++;
+      let next = at + 1;
+      while (/\s/.test(json.charAt(next))) next++;
+      if (json[next] !== ":") continue;
+      const key = JSON.parse(json.slice(begin, at + 1)) as string;
       const seen = open.at(-1)!;
-      if (seen.has(name)) return name;
-      seen.add(name);
+      if (seen.has(key)) return key;
+      seen.add(key);
     }
   }
   return undefined;
@@ -318,28 +338,35 @@ function duplicateKey(json: string): string | undefined {
 function countOf(shape: Shape, fail: Fail): number {
   let count = 1;
   for (const size of shape) {
-    if (!isWholeNumber(size)) fail(`a shape is made of whole numbers, and got ${show(shape)}`, "give sizes from 0 on");
+    if (!isWholeNumber(size))
+      fail(`a shape should be made of whole numbers, and got ${show(shape)}`, "give sizes from 0 on");
     count *= size;
     // Eight bytes an element must still be counted exactly.
     if (count > Number.MAX_SAFE_INTEGER / 8)
-      fail(`the shape ${excerpt(showShape(shape))} has more elements than can be counted`, "check the shape");
+      fail(`the shape ${show(shape)} has more elements than can be counted`, "check the shape");
   }
   return count;
 }
 
 function expectName(subject: string, name: string): void {
   if (name === metadataKey || name === "__proto__")
-    throw new FormatError(subject, `a tensor is called ${quote(name)}, which has another meaning`, "give the tensor another name");
+    throw new FormatError(
+      subject,
+      `a tensor is called ${quote(name)}, which has another meaning`,
+      "give the tensor another name",
+    );
   expectText(subject, name, "the name of a tensor");
 }
 
 function expectMetadata(subject: string, metadata: unknown): Record<string, string> {
   const fix = "give metadata as an object of strings; numbers and lists go in as JSON text";
-  if (!isRecord(metadata)) throw new FormatError(subject, `its metadata are an object of strings, and got ${show(metadata)}`, fix);
+  if (!isRecord(metadata))
+    throw new FormatError(subject, `its metadata should be an object of strings, and got ${show(metadata)}`, fix);
   for (const [key, value] of Object.entries(metadata)) {
-    if (key === "__proto__") throw new FormatError(subject, `its metadata have the key "__proto__"`, "give the key another name");
+    if (key === "__proto__")
+      throw new FormatError(subject, `its metadata have the key "__proto__"`, "give the key another name");
     if (typeof value !== "string")
-      throw new FormatError(subject, `its metadata are strings, and ${quote(key)} is ${show(value)}`, fix);
+      throw new FormatError(subject, `its metadata should be strings, and ${quote(key)} is ${show(value)}`, fix);
     expectText(subject, key, "a key of its metadata");
     expectText(subject, value, `the metadata under ${quote(key)}`);
   }
@@ -349,7 +376,11 @@ function expectMetadata(subject: string, metadata: unknown): Record<string, stri
 /** Throws for half a surrogate pair: it has no UTF-8 form, and readers in other languages refuse it. */
 function expectText(subject: string, text: string, what: string): void {
   if (/\p{Surrogate}/u.test(text))
-    throw new FormatError(subject, `${what} is not Unicode text: ${quote(text)}`, "remove the half of a surrogate pair in it");
+    throw new FormatError(
+      subject,
+      `${what} is not Unicode text: ${quote(text)}`,
+      "remove the half of a surrogate pair in it",
+    );
 }
 
 function failAbout(subject: string, name: string): Fail {
@@ -371,15 +402,19 @@ function isWholeNumbers(value: unknown): value is number[] {
   return Array.isArray(value) && value.every(isWholeNumber);
 }
 
-/** A value from a header in a message; what a stranger wrote may be long. */
+/** A value from a header in a message. What a stranger wrote may be long or deep, so only its upper layer is shown. */
 function show(value: unknown): string {
-  return value === undefined ? "nothing" : excerpt(JSON.stringify(value));
+  if (!Array.isArray(value)) return showScalar(value);
+  return `[${value.slice(0, 8).map(showScalar).join(", ")}${value.length > 8 ? ", …" : ""}]`;
+}
+
+function showScalar(value: unknown): string {
+  if (value === undefined) return "nothing";
+  if (Array.isArray(value)) return "an array";
+  if (typeof value === "object" && value !== null) return "an object";
+  return typeof value === "string" ? quote(value) : Object.is(value, -0) ? "-0" : String(value);
 }
 
 function quote(name: string): string {
-  return excerpt(JSON.stringify(name));
-}
-
-function excerpt(text: string): string {
-  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
+  return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name);
 }
