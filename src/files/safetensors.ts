@@ -2,8 +2,8 @@
  * Safetensors, the format that Hugging Face publishes weights in: eight bytes with the length of the header, little
  * endian; a JSON header that gives each tensor's dtype, shape and place; the values, one tensor right after the other.
  *
- * A file from outside is hostile until proven otherwise: the whole header is checked before memory is taken for a value,
- * and what decoding then takes is at most four times the file (U8 and I8 grow to int32).
+ * A file from outside is hostile until proven otherwise: the whole header is checked before memory is taken for a
+ * value, and what decoding then takes is at most four times the file (U8 and I8 grow to int32).
  */
 import { FormatError } from "../errors.ts";
 import { arrayTypes, type DType, type Shape, showType, type TensorType, type Values } from "../graph/types.ts";
@@ -187,9 +187,10 @@ interface Entry {
 }
 
 /**
- * The tensors of a safetensors file. F32, F64, I32 and BOOL keep their dtype; F16 and BF16 become float32; I64, I16, I8, U16
- * and U8 become int32. Every array is a copy with a buffer of its own. `source` is what messages call the file: its path or
- * its address. Throws FormatError when anything about the file is not as the format says, or an I64 does not fit an int32.
+ * The tensors of a safetensors file. F32, F64, I32 and BOOL keep their dtype; F16 and BF16 become float32; I64, I16,
+ * I8, U16 and U8 become int32. Every array is a copy with a buffer of its own. `source` is what messages call the file:
+ * its path or its address. Throws FormatError when anything about the file is not as the format says, or an I64 does
+ * not fit an int32.
  */
 export function decodeSafetensors(bytes: Uint8Array, source: string = "safetensors"): SafetensorsContent {
   const headerEnd = 8 + headerLengthOf(bytes, source);
@@ -238,7 +239,7 @@ function readHeader(
   let text: string;
   let header: unknown;
   try {
-    // With its byte order mark kept, a header that starts with one is refused like any other that does not start with `{`.
+    // The byte order mark is kept, so that a header that starts with one is refused as not starting with `{`.
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
     throw new FormatError(source, "its header is not UTF-8", fix, "", { cause });
@@ -308,8 +309,8 @@ function expectCovered(entries: readonly Entry[], dataLength: number, source: st
 }
 
 /**
- * The first key that stands twice in an object of a JSON text, which must be valid; JSON.parse keeps the last of them and
- * says nothing. A loop and not a regular expression, whose stack a long name would exhaust.
+ * The first key that stands twice in an object of a JSON text, which must be valid; JSON.parse keeps the last of them
+ * and says nothing. A loop and not a regular expression, whose stack a long name would exhaust.
  */
 function duplicateKey(json: string): string | undefined {
   const open: Set<string>[] = [];

@@ -17,10 +17,11 @@ export class FileError extends GlissadeError {
 }
 
 /**
- * Writes a file so that `path` holds either all of `bytes` (text as UTF-8) or what it held before, whenever the process or
- * the machine stops. The bytes go to `.NAME.RANDOM.tmp` in the same folder, are flushed to the disk, and take the name in one
- * step; a process that is killed in between leaves that temporary file behind. A link at `path` is replaced, not followed.
- * `bytes` must not be changed until the promise is fulfilled. Throws FileError with the reason, and removes the temporary file.
+ * Writes a file so that `path` holds either all of `bytes` (text as UTF-8) or what it held before, whenever the process
+ * or the machine stops. The bytes go to `.NAME.RANDOM.tmp` in the same folder, are flushed to the disk, and take the
+ * name in one step; a process that is killed in between leaves that temporary file behind. A link at `path` is
+ * replaced, not followed. `bytes` must not be changed until the promise is fulfilled. Throws FileError with the reason,
+ * and removes the temporary file.
  */
 export async function writeFileAtomically(path: string, bytes: Uint8Array | string): Promise<void> {
   const folder = dirname(path);
@@ -61,7 +62,10 @@ async function flushFolder(folder: string): Promise<void> {
   }
 }
 
-/** The bytes of a plain file. Throws FileError when there is none at `path`, it is a folder or a device, or it cannot be read. */
+/**
+ * The bytes of a plain file. Throws FileError when there is none at `path`, it is a folder or a device, or it cannot be
+ * read.
+ */
 export async function readFileChecked(path: string): Promise<Uint8Array> {
   try {
     const status = await stat(path);
