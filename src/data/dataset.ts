@@ -1,0 +1,148 @@
+/** Datasets: columns with a common first axis, the examples. */
+import { ConfigError, DataError } from "../errors.ts";
+import { arrayTypes, type DType, type Shape, showShape, showType, sizeOf, type Values } from "../graph/types.ts";
+import { expectSeed, hostStream } from "../random/generator.ts";
+import { permutation, splitStream } from "./shuffle.ts";
+
+/** Values of all examples, in memory: `shape[0]` is the number of examples, the rest the shape of one. */
+export interface Column<S extends Shape = Shape, D extends DType = DType> {
+  readonly shape: S;
+  readonly dtype: D;
+  /** Row-major, example after example. */
+  readonly values: Values;
+}
+
+/** The same columns with any number of examples. */
+export type AnyCount<C extends readonly Column[]> = {
+  readonly [K in keyof C]: C[K] extends Column<infer S, infer D>
+    ? Column<readonly [number, ...ExampleShape<S>], D>
+    : never;
+};
+
+type ExampleShape<S extends Shape> = S extends readonly [number, ...infer Rest extends Shape] ? Rest : Shape;
+
+/** Examples held in memory. Columns go by position: a loader gives batches in the same order. */
+export class Dataset<C extends readonly Column[] = readonly Column[]> {
+  readonly columns: C;
+  /** The number of examples. */
+  readonly length: number;
+
+  /**
+   * The dataset keeps the arrays: they must not be written to afterwards. Throws DataError without columns, without
+   * examples, for columns of different length, and for values that do not fill their shape.
+   */
+  constructor(columns: C) {
+    const [first] = columns;
+    if (!first)
+      throw new DataError("dataset", "it has no columns", "give one column at least: dataset(images, labels)");
+    for (const [index, column] of columns.entries()) expectColumn(column, index, first.shape[0]);
+    this.columns = columns;
+    this.length = first.shape[0]!;
+  }
+
+  /**
+   * The examples at `indices`, in that order and as often as they are named. Copies. Throws DataError for an index out
+   * of range.
+   */
+  take(indices: ArrayLike<number>): Dataset<C> {
+    if (indices.length === 0)
+      throw new DataError("take", "no index was given, and a dataset is never empty", "take one example at least");
+    for (let i = 0; i < indices.length; i++) {
+      const index = indices[i]!;
+      if (!Number.isInteger(index) || index < 0 || index >= this.length)
+        throw new DataError(
+          "take",
+          `index ${index}, at position ${i}, of a dataset with ${this.length} examples`,
+          `give integers from 0 to ${this.length - 1}`,
+        );
+    }
+    return new Dataset(this.columns.map((column) => gatherExamples(column, indices)) as readonly Column[] as C);
+  }
+
+  /**
+   * Two datasets that share no example, drawn at random: the first has `part` examples, or that fraction of them
+   * (rounded) when `part` lies between 0 and 1; the second has the rest. The same seed (default 0) gives the same
+   * split. Throws ConfigError for a part that is neither, DataError when it leaves one side empty.
+   */
+  split(part: number, seed: number = 0): [Dataset<C>, Dataset<C>] {
+    expectSeed("split", seed);
+    const isFraction = part > 0 && part < 1;
+    if (!isFraction && !(Number.isInteger(part) && part > 0))
+      throw new ConfigError(
+        "split",
+        `the first part is ${part}`,
+        "give a number of examples, or a fraction between 0 and 1",
+      );
+    const count = isFraction ? Math.round(part * this.length) : part;
+    if (count < 1 || count >= this.length)
+      throw new DataError(
+        "split",
+        `${count} of ${this.length} examples in the first part leave ${count < 1 ? "it" : "the second"} empty`,
+        this.length < 2 ? "a split needs two examples at least" : `give a count from 1 to ${this.length - 1}`,
+      );
+    const order = permutation(this.length, hostStream(seed, splitStream));
+    return [this.take(order.subarray(0, count)), this.take(order.subarray(count))];
+  }
+}
+
+/**
+ * A dataset of columns that agree in their first axis: `dataset({ shape: [150, 4], dtype: "float32", values },
+ * labels)`. Keeps the arrays. Throws DataError as the constructor does.
+ */
+export function dataset<const C extends readonly Column[]>(...columns: C): Dataset<AnyCount<C>> {
+  return new Dataset(columns as readonly Column[] as AnyCount<C>);
+}
+
+function expectColumn(column: Column, index: number, examples: number | undefined): void {
+  const { shape, dtype, values } = column;
+  const subject = `dataset: column ${index}`;
+  const [count] = shape;
+  if (count === undefined)
+    throw new DataError(
+      subject,
+      "it is a scalar, without an axis of examples",
+      "give a shape that starts with the number of examples",
+    );
+  if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0))
+    throw new DataError(subject, `its shape is ${showShape(shape)}`, "give whole numbers");
+  if (count === 0)
+    throw new DataError(subject, "it has no examples", "check where the data come from: a filter may have dropped all");
+  if (count !== examples)
+    throw new DataError(
+      subject,
+      `it has ${count} examples, and column 0 has ${examples}`,
+      "give columns with one row per example",
+    );
+  if (!(values instanceof arrayTypes[dtype]))
+    throw new DataError(
+      subject,
+      `values of ${dtype} should be in ${arrayTypes[dtype].name}, and came in ${(values as Values).constructor.name}`,
+      "pass the array of the dtype, or name the dtype of the array",
+    );
+  if (values.length !== sizeOf(shape))
+    throw new DataError(
+      subject,
+      `${showType(column)} needs ${sizeOf(shape)} values, and got ${values.length}`,
+      "make shape and values agree",
+    );
+}
+
+/** The rows of a column at `indices`, which must be in range, as a new column. */
+export function gatherExamples(column: Column, indices: ArrayLike<number>): Column {
+  const example = sizeOf(column.shape.slice(1));
+  const values = new arrayTypes[column.dtype](indices.length * example);
+  for (let i = 0; i < indices.length; i++) {
+    const from = indices[i]! * example;
+    if (example === 1) values[i] = column.values[from]!;
+    else values.set(column.values.subarray(from, from + example), i * example);
+  }
+  return { shape: [indices.length, ...column.shape.slice(1)], dtype: column.dtype, values };
+}
+
+/** The rows of a column from `begin` to before `end`, as a new column with values of its own. */
+export function sliceExamples(column: Column, begin: number, end: number): Column {
+  const example = sizeOf(column.shape.slice(1));
+  // A copy by the constructor: `slice` of a Node Buffer would be a view.
+  const values = new arrayTypes[column.dtype](column.values.subarray(begin * example, end * example));
+  return { shape: [end - begin, ...column.shape.slice(1)], dtype: column.dtype, values };
+}
