@@ -1,0 +1,140 @@
+/** Standardising: every feature to mean 0 and standard deviation 1, by statistics of the training data. */
+import { ConfigError, DataError } from "../errors.ts";
+import { arrayTypes, sameShape, type Shape, showShape, sizeOf } from "../graph/types.ts";
+import type { Column } from "./dataset.ts";
+
+export interface StandardizeOptions {
+  /** Whether each position of an example has a mean and scale of its own. Default true; false gives all one pair. */
+  readonly perFeature?: boolean;
+}
+
+/** What standardising needs to know of the training data. Plain JSON, exact when written and read again. */
+export interface StandardStatistics {
+  /** The shape of one example when each of its positions is a feature; null when one mean and scale serve all. */
+  readonly exampleShape: readonly number[] | null;
+  /** By feature, row-major within the example. */
+  readonly mean: readonly number[];
+  /** Standard deviations (divided by n, as scikit-learn does), and 1 for a feature that never changes. */
+  readonly scale: readonly number[];
+  /** The features that never change, in order. They become 0 everywhere, and tell a model nothing. */
+  readonly constant: readonly number[];
+}
+
+/** Takes the mean off each feature and divides it by its standard deviation. */
+export class Standardizer {
+  readonly statistics: StandardStatistics;
+
+  /** From statistics that were saved. Throws ConfigError when they do not go together. */
+  constructor(statistics: StandardStatistics) {
+    const { exampleShape, mean, scale, constant } = statistics;
+    const features = exampleShape === null ? 1 : areFinite(exampleShape) ? sizeOf(exampleShape) : Number.NaN;
+    const fits =
+      areFinite(mean) &&
+      areFinite(scale) &&
+      areFinite(constant) &&
+      mean.length === features &&
+      scale.length === features &&
+      scale.every((value) => value > 0) &&
+      constant.every((feature) => Number.isInteger(feature) && feature >= 0 && feature < features);
+    if (!fits)
+      throw new ConfigError(
+        "Standardizer",
+        "the statistics are no finite mean and positive scale for each feature of the example's shape",
+        "pass the statistics that a fitted standardizer had",
+      );
+    this.statistics = statistics;
+  }
+
+  /**
+   * The column (x − mean) / scale: float64 for float64, float32 for every other dtype.
+   * Throws DataError for examples of another shape than those of the fit, and for NaN or infinite values.
+   */
+  apply(column: Column): Column {
+    const { exampleShape, mean, scale } = this.statistics;
+    const example = column.shape.slice(1);
+    if (exampleShape !== null && !sameShape(example, exampleShape))
+      throw new DataError(
+        "standardize",
+        `the statistics are of examples of shape ${showShape(exampleShape)}, and got ${showShape(example)}`,
+        "apply it to data with the features it was fitted to",
+      );
+    expectFinite(column);
+    const dtype = column.dtype === "float64" ? "float64" : "float32";
+    const values = new arrayTypes[dtype](column.values.length);
+    for (let at = 0; at < values.length; )
+      for (let feature = 0; feature < mean.length; feature++, at++)
+        values[at] = (column.values[at]! - mean[feature]!) / scale[feature]!;
+    return { shape: column.shape, dtype, values };
+  }
+
+  /** For JSON.stringify; `new Standardizer(JSON.parse(text))` is the way back. */
+  toJSON(): StandardStatistics {
+    return this.statistics;
+  }
+}
+
+/** Statistics come from files: the types promise arrays of numbers, JSON does not. */
+function areFinite(values: readonly number[]): boolean {
+  return Array.isArray(values) && values.every(Number.isFinite);
+}
+
+/**
+ * Fits a standardizer to training data; apply the same one to validation and test data. Means and deviations are summed
+ * in float64, in two passes. Throws DataError for NaN or infinite values, and for values whose squares float64 cannot
+ * hold.
+ */
+export function fitStandardizer(column: Column, options: StandardizeOptions = {}): Standardizer {
+  const { perFeature = true } = options;
+  const { values } = column;
+  const exampleShape: Shape = column.shape.slice(1);
+  const features = perFeature ? sizeOf(exampleShape) : 1;
+  const count = values.length / features;
+  if (values.length === 0)
+    throw new DataError("standardize", "the column holds no values", "fit it to one example at least");
+  expectFinite(column);
+
+  const mean = new Float64Array(features);
+  for (let at = 0; at < values.length; ) for (let f = 0; f < features; f++, at++) mean[f]! += values[at]!;
+  for (let f = 0; f < features; f++) mean[f]! /= count;
+
+  const squares = new Float64Array(features);
+  const changes = new Uint8Array(features);
+  for (let at = 0; at < values.length; )
+    for (let f = 0; f < features; f++, at++) {
+      squares[f]! += (values[at]! - mean[f]!) ** 2;
+      // By comparison: the rounded mean of equal values may differ from them, and would leave a tiny variance.
+      if (values[at] !== values[f]) changes[f] = 1;
+    }
+
+  const scale = new Float64Array(features).fill(1);
+  const constant: number[] = [];
+  for (let f = 0; f < features; f++) {
+    // Differences too small to square count as none.
+    if (changes[f] && squares[f]! > 0) scale[f] = Math.sqrt(squares[f]! / count);
+    else constant.push(f);
+    if (!changes[f]) mean[f] = values[f]!;
+    if (!Number.isFinite(scale[f]!) || !Number.isFinite(mean[f]!))
+      throw new DataError(
+        "standardize",
+        `the variance of feature ${f} is beyond float64`,
+        "divide the data by a power of ten first",
+      );
+  }
+  return new Standardizer({
+    exampleShape: perFeature ? exampleShape : null,
+    mean: [...mean],
+    scale: [...scale],
+    constant,
+  });
+}
+
+function expectFinite(column: Column): void {
+  const at = column.values.findIndex((value) => !Number.isFinite(value));
+  if (at < 0) return;
+  const example = sizeOf(column.shape.slice(1));
+  throw new DataError(
+    "standardize",
+    `feature ${at % example} of example ${Math.floor(at / example)} is ${column.values[at]}`,
+    "drop the example, or fill the value in, before standardising",
+  );
+}
