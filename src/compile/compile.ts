@@ -108,19 +108,31 @@ function signature(arg: unknown): string {
   );
 }
 
-function traceFunction<A extends readonly unknown[]>(fn: (...args: A) => Result, args: A): Trace {
+/** A function's graph: what it returns and what it assigns, for arguments of the types of `args`. */
+export interface TracedRoots {
+  /** The trace that the nodes belong to. */
+  readonly identity: object;
+  readonly results: readonly Value[];
+  readonly guards: readonly Guard<Tensor>[];
+  readonly assigned: ReadonlyMap<State, Tensor>;
+  readonly settings: readonly (() => boolean)[];
+  /** Builds what the function returned from the results of a run. */
+  readonly rebuild: (results: readonly Tensor[]) => unknown;
+}
+
+/** Calls a function with stand-ins for its tensors and gathers the graph. Throws GraphError for what cannot be traced. */
+export function traceRoots<A extends readonly unknown[]>(fn: (...args: A) => Result, args: A): TracedRoots {
   const identity = {};
   const scope = newScope(identity, true) as Scope<Tensor>;
   let position = 0;
   const standIns = args.map((arg) => {
     if (!(arg instanceof Tensor)) return arg;
-    const type = { shape: arg.shape, dtype: arg.dtype };
     return tensorOf(
       makeNode({
         op: input,
         inputs: [],
         params: undefined,
-        outputs: [type],
+        outputs: [{ shape: arg.shape, dtype: arg.dtype }],
         path: "",
         trace: identity,
         source: { kind: "argument", position: position++ },
@@ -128,12 +140,14 @@ function traceFunction<A extends readonly unknown[]>(fn: (...args: A) => Result,
     );
   });
   const results: Value[] = [];
-  let rebuild: (results: readonly Tensor[]) => unknown = () => undefined;
-  withScope(scope, () => {
-    rebuild = flatten(fn(...(standIns as unknown as A)), results);
-  });
-  const bound = bind({ results, guards: scope.guards, assigned: scope.assigned as Map<State, Tensor> });
-  const settings = [...scope.settings];
+  const rebuild = withScope(scope, () => flatten(fn(...(standIns as unknown as A)), results));
+  const { guards, settings } = scope;
+  return { identity, results, guards, assigned: scope.assigned as Map<State, Tensor>, settings, rebuild };
+}
+
+function traceFunction<A extends readonly unknown[]>(fn: (...args: A) => Result, args: A): Trace {
+  const { identity, settings, rebuild, ...roots } = traceRoots(fn, args);
+  const bound = bind(roots);
   return {
     executable: executableFor(currentEngine(), bound.leaves, bound.roots, identity),
     sources: bound.sources,

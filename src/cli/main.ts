@@ -1,0 +1,46 @@
+#!/usr/bin/env node
+/** The command line. */
+import { Command, InvalidArgumentError } from "commander";
+import { GlissadeError } from "../errors.ts";
+import "../node.ts";
+import { type TrainOptions, trainMnistCommand } from "./train.ts";
+
+function wholeNumber(from: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!Number.isSafeInteger(value) || value < from)
+      throw new InvalidArgumentError(`Give a whole number from ${from} on.`);
+    return value;
+  };
+}
+
+function rate(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError("Give a number above 0.");
+  return value;
+}
+
+const program = new Command("glissade").description("Deep learning for TypeScript.").showHelpAfterError();
+
+program
+  .command("train")
+  .description("trains a network on real data")
+  .command("mnist")
+  .description("a perceptron on 10,000 handwritten digits")
+  .option("--epochs <n>", "how often each image is seen", wholeNumber(1), 30)
+  .option("--batch-size <n>", "images in a step", wholeNumber(1), 64)
+  .option("--learning-rate <x>", "of Adam, at the start", rate, 0.002)
+  .option("--seed <n>", "of weights and order; the same seed gives the same numbers", wholeNumber(0), 0)
+  .option("--out <folder>", "where the model is saved", "runs/mnist")
+  .option("--json", "one JSON line for each epoch, nothing else", false)
+  .action(async (options: TrainOptions) => {
+    process.exitCode = await trainMnistCommand(options);
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof GlissadeError)) throw error;
+  console.error(`${error.name}: ${error.message}`);
+  process.exitCode = 1;
+}
