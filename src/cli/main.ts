@@ -37,6 +37,12 @@ program
     process.exitCode = await trainMnistCommand(options);
   });
 
+// Whoever reads the output may stop reading: `glissade … | head` ends quietly.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+});
+
 try {
   await program.parseAsync();
 } catch (error) {

@@ -67,8 +67,9 @@ export async function trainMnistCommand(options: TrainOptions): Promise<number> 
 
   const last = result.epochs.at(-1);
   if (last) {
+    await save(result, options);
     if (!options.json) await showDigits(result);
-    await save(result, options, say);
+    saySaved(options, say);
     if (!options.json && !interrupted.signal.aborted) sayWhatNext(options);
   }
   process.off("SIGINT", interrupt);
@@ -144,7 +145,7 @@ async function showDigits({ model, test }: MnistResult): Promise<void> {
     const second = [...probabilities[i]!.keys()].filter((k) => k !== guess).sort((a, b) => probabilities[i]![b]! - probabilities[i]![a]!)[0]!;
     const verdict = guess === label ? `says ${guess}` : `says ${guess}, is ${label}`;
     const line = (k: number): string => `${k} ${drawBar(probabilities[i]![k]!, 12)} ${(100 * probabilities[i]![k]!).toFixed(1)}%`;
-    return [...drawImage(images.subarray(i * 784, (i + 1) * 784), 28), verdict, line(guess), line(second)];
+    return [verdict, line(guess), line(second), ...drawImage(images.subarray(i * 784 + 56, (i + 1) * 784 - 56), 28)];
   };
   console.log(`\n${bold("Test digits that it reads")}\n`);
   console.log(besides(right.slice(0, 3).map(card)));
@@ -153,20 +154,24 @@ async function showDigits({ model, test }: MnistResult): Promise<void> {
   console.log(besides(wrong.slice(0, 3).map(card)));
 }
 
+const weightsFile = ({ out }: TrainOptions): string => path.join(out, "model.safetensors");
+const networkFile = ({ out }: TrainOptions): string => path.join(out, "model.onnx");
+
 /** Weights as safetensors, the network as ONNX. */
-async function save({ model }: MnistResult, { out }: TrainOptions, say: (text: string) => void): Promise<void> {
-  await mkdir(out, { recursive: true });
-  const weights = path.join(out, "model.safetensors");
-  const network = path.join(out, "model.onnx");
-  await saveWeights(model, weights);
-  const bytes = await exportOnnx((images: Tensor<[number, 784], "float32">) => model(images).softmax(), [zeros([1, 784])], {
-    inputs: ["images"],
-    outputs: ["probabilities"],
-    names: model,
-  });
-  await writeFileAtomically(network, bytes);
-  say(`\n${colour("green", "Saved")} ${weights} ${dim("weights, PyTorch's names")}`);
-  say(`      ${network} ${dim("pixels in, probabilities out; opens in Netron and any ONNX runtime")}`);
+async function save({ model }: MnistResult, options: TrainOptions): Promise<void> {
+  await mkdir(options.out, { recursive: true });
+  await saveWeights(model, weightsFile(options));
+  const network = await exportOnnx(
+    (images: Tensor<[number, 784], "float32">) => model(images).softmax(),
+    [zeros([1, 784])],
+    { inputs: ["images"], outputs: ["probabilities"], names: model },
+  );
+  await writeFileAtomically(networkFile(options), network);
+}
+
+function saySaved(options: TrainOptions, say: (text: string) => void): void {
+  say(`\n${colour("green", "Saved")} ${weightsFile(options)}  ${dim("weights, in PyTorch's names")}`);
+  say(`      ${networkFile(options)}         ${dim("pixels in, probabilities out; opens in Netron and any ONNX runtime")}`);
 }
 
 function sayWhatNext({ learningRate, seed }: TrainOptions): void {

@@ -4,6 +4,7 @@ import {
   AttributeProto_AttributeType,
   AttributeProtoSchema,
   GraphProtoSchema,
+  type ModelProto,
   ModelProtoSchema,
   type NodeProto,
   NodeProtoSchema,
@@ -87,11 +88,11 @@ export class OnnxBuilder implements OnnxGraph {
   }
 
   /** The finished model. `weights` become initializers under their own names: values inside instead of inputs. */
-  encode(inputs: readonly Port[], outputs: readonly Port[], weights: ReadonlyMap<Port, Values> = new Map()): Uint8Array<ArrayBuffer> {
+  model(inputs: readonly Port[], outputs: readonly Port[], weights: ReadonlyMap<Port, Values> = new Map()): ModelProto {
     const initializers = [...weights].map(([{ name, type }, values]) =>
       tensorProto(name, type.dtype, type.shape, new Uint8Array(values.slice().buffer)),
     );
-    const model = create(ModelProtoSchema, {
+    return create(ModelProtoSchema, {
       irVersion,
       producerName: "glissade",
       opsetImport: [
@@ -106,7 +107,6 @@ export class OnnxBuilder implements OnnxGraph {
         initializer: [...this.#constants.values(), ...initializers],
       }),
     });
-    return toBinary(ModelProtoSchema, model);
   }
 
   #append(
@@ -154,6 +154,11 @@ function withOutputsNamed(nodes: readonly NodeProto[], outputs: ReadonlySet<stri
     node.output = node.output.map((name) => renamed.get(name) ?? name);
   }
   return kept;
+}
+
+/** A model as the bytes of an .onnx file. */
+export function encodeModel(model: ModelProto): Uint8Array<ArrayBuffer> {
+  return toBinary(ModelProtoSchema, model);
 }
 
 function tensorProto(name: string, dtype: OnnxType, shape: Shape, rawData: Uint8Array<ArrayBuffer>): TensorProto {

@@ -1,10 +1,11 @@
 /** A graph made ready for an engine: numbered inputs and outputs, ONNX on one side, the plain evaluation on the other. */
+import type { ModelProto } from "onnx-buf";
 import { DTypeError } from "../errors.ts";
 import type { Port, Program, Target } from "../engine/engine.ts";
 import { collect, type Node, type Value } from "../graph/node.ts";
 import type { Data, OnnxValue } from "../graph/op.ts";
 import { showType, sizeOf, type TensorType, type Values } from "../graph/types.ts";
-import { OnnxBuilder } from "./onnx.ts";
+import { encodeModel, OnnxBuilder } from "./onnx.ts";
 import { canonicalText } from "./text.ts";
 
 /** A program over the graph between `inputs` (leaves) and `outputs`. */
@@ -36,8 +37,12 @@ export class GraphProgram implements Program {
     return canonicalText(this.#leaves, this.#roots);
   }
 
-  /** The encoded model; `weights` are values to put inside instead of inputs, by port. */
-  onnx(weights?: ReadonlyMap<Port, Values>): Uint8Array<ArrayBuffer> {
+  onnx(): Uint8Array<ArrayBuffer> {
+    return encodeModel(this.model());
+  }
+
+  /** The ONNX model; `weights` are values to put inside instead of inputs, by port. */
+  model(weights?: ReadonlyMap<Port, Values>): ModelProto {
     const builder = new OnnxBuilder(this.#target);
     const values = new Map<Node, readonly OnnxValue[]>();
     this.#leaves.forEach((leaf, i) => values.set(leaf, [this.inputs[i]!.name as OnnxValue]));
@@ -51,7 +56,7 @@ export class GraphProgram implements Program {
       );
     }
     this.#roots.forEach(({ node, index }, i) => builder.name(values.get(node)![index]!, this.outputs[i]!.name));
-    return builder.encode(this.inputs, this.outputs, weights);
+    return builder.model(this.inputs, this.outputs, weights);
   }
 
   evaluate(inputs: readonly Float64Array[]): Float64Array[] {

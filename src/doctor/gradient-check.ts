@@ -1,0 +1,90 @@
+/** Gradients against finite differences, for a model of your own. */
+import { bind } from "../compile/bind.ts";
+import { traceRoots } from "../compile/compile.ts";
+import { GraphProgram } from "../compile/program.ts";
+import { ConfigError } from "../errors.ts";
+import { PhiloxStream } from "../random/philox.ts";
+import { type Parameter, State } from "../tensor/state.ts";
+import type { Storage } from "../tensor/storage.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { gradients } from "./gradients.ts";
+
+export interface GradientCheckOptions {
+  /** How many elements of each parameter are tried, chosen at random. Default 10. */
+  readonly elements?: number;
+  /** Half the distance of the two points of a difference. Default 1e-5. */
+  readonly step?: number;
+  /** Largest relative error that passes. Default 1e-5. */
+  readonly tolerance?: number;
+  /** Of the choice of elements. Default 0. */
+  readonly seed?: number;
+}
+
+/** One element of a parameter. */
+export interface CheckedElement {
+  readonly parameter: string;
+  /** Position in the parameter's values, row-major. */
+  readonly position: number;
+  readonly analytic: number;
+  /** (f(θ + h) − f(θ − h)) / 2h */
+  readonly numeric: number;
+  /** |analytic − numeric| / max(1, |analytic|, |numeric|) */
+  readonly error: number;
+}
+
+export interface GradientReport {
+  readonly passes: boolean;
+  readonly worst: CheckedElement;
+  readonly elements: readonly CheckedElement[];
+}
+
+/**
+ * Compares d loss / d parameter with central differences, in float64 by the ops' plain evaluation, whatever engine is in
+ * use. `loss` builds a scalar from the parameters; it must be smooth around them (a kink such as relu's at 0 shows as a small
+ * number of large errors). Throws ConfigError for options out of range, and what `gradients` throws.
+ */
+export async function gradientCheck(
+  loss: () => Tensor,
+  parameters: readonly Parameter[] | { parameters(): readonly Parameter[] },
+  options: GradientCheckOptions = {},
+): Promise<GradientReport> {
+  const { elements = 10, step = 1e-5, tolerance = 1e-5, seed = 0 } = options;
+  if (!(step > 0)) throw new ConfigError("gradientCheck", `the step is ${step}`, "give a small positive number");
+  const targets = "parameters" in parameters ? parameters.parameters() : parameters;
+  if (targets.length === 0) throw new ConfigError("gradientCheck", "no parameters", "pass a module with parameters, or a list");
+  const { results } = traceRoots(() => {
+    const value = loss();
+    return [value, ...gradients(value, targets)];
+  }, []);
+  const bound = bind({ results, guards: [], assigned: new Map() });
+  const program = new GraphProgram(bound.leaves, bound.roots, { contrib: false });
+  const values = await Promise.all(
+    (bound.sources as (State | Storage)[]).map(async (source) =>
+      Float64Array.from(await (source instanceof State ? source.data() : source.read())),
+    ),
+  );
+  const [, ...analytic] = program.evaluate(values);
+  const lossProgram = new GraphProgram(bound.leaves, bound.roots.slice(0, 1), { contrib: false });
+  const random = new PhiloxStream(seed);
+  const checked = targets.flatMap((parameter, i) => {
+    const own = values[bound.sources.indexOf(parameter)]!;
+    const count = Math.min(elements, own.length);
+    const positions = new Set<number>();
+    while (positions.size < count) positions.add(random.next() % own.length);
+    return [...positions].map((position): CheckedElement => {
+      const at = (delta: number): number => {
+        const before = own[position]!;
+        own[position] = before + delta;
+        const [value] = lossProgram.evaluate(values);
+        own[position] = before;
+        return value![0]!;
+      };
+      const exact = analytic[i]![position]!;
+      const numeric = (at(step) - at(-step)) / (2 * step);
+      const error = Math.abs(exact - numeric) / Math.max(1, Math.abs(exact), Math.abs(numeric));
+      return { parameter: parameter.label, position, analytic: exact, numeric, error };
+    });
+  });
+  const worst = checked.reduce((a, b) => (b.error > a.error || Number.isNaN(b.error) ? b : a));
+  return { passes: worst.error <= tolerance, worst, elements: checked };
+}
