@@ -1,6 +1,8 @@
 /** Glissade's public surface. Everything here runs in Node and in the browser; `glissade` in Node adds files and the engine. */
+import { setDefaultEngine } from "./compile/runtime.ts";
+import { plainEngine } from "./engine/plain.ts";
+
 export { gradients } from "./autodiff/gradients.ts";
-export { gradientCheck } from "./autodiff/check.ts";
 export { type Compiled, compile } from "./compile/compile.ts";
 export { evaluate } from "./compile/evaluate.ts";
 export { currentEngine, useEngine } from "./compile/runtime.ts";
@@ -10,6 +12,7 @@ export { fitStandardizer, Standardizer } from "./data/standardize.ts";
 export { loader, toTensor } from "./data/tensors.ts";
 export { plainEngine } from "./engine/plain.ts";
 export * from "./errors.ts";
+export { gradientCheck } from "./doctor/gradient-check.ts";
 export { exportOnnx } from "./files/export.ts";
 export { decodeSafetensors, encodeSafetensors } from "./files/safetensors.ts";
 export { decodeWeights, encodeWeights } from "./files/weights.ts";
@@ -27,3 +30,5 @@ export { sgd } from "./optim/sgd.ts";
 export { broadcast, concat, embed, fromValues, full, ones, range, tensor, where, zeros } from "./tensor/create.ts";
 export { Parameter, State } from "./tensor/state.ts";
 export { Tensor } from "./tensor/tensor.ts";
+
+setDefaultEngine(plainEngine);

@@ -1,9 +1,9 @@
 /** Which engine runs things, and the queue of its runs. */
 import type { Engine } from "../engine/engine.ts";
-import { plainEngine } from "../engine/plain.ts";
+import { EngineError } from "../errors.ts";
 
 let chosen: Engine | undefined;
-let makeDefault: () => Engine = plainEngine;
+let makeDefault: (() => Engine) | undefined;
 
 /** The engine that runs compiled graphs from now on. Values move over by themselves when they are needed. */
 export function useEngine(engine: Engine): void {
@@ -17,7 +17,9 @@ export function setDefaultEngine(make: () => Engine): void {
 }
 
 export function currentEngine(): Engine {
-  chosen ??= makeDefault();
+  if (!chosen && !makeDefault)
+    throw new EngineError("engine", "none has been chosen", 'import from "glissade", or call useEngine');
+  chosen ??= makeDefault!();
   return chosen;
 }
 

@@ -7,7 +7,7 @@ import { PhiloxStream } from "../random/philox.ts";
 import { type Parameter, State } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { gradients } from "./gradients.ts";
+import { gradients } from "../autodiff/gradients.ts";
 
 export interface GradientCheckOptions {
   /** How many elements of each parameter are tried, chosen at random. Default 10. */
