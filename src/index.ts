@@ -17,6 +17,7 @@ export { exportOnnx } from "./files/export.ts";
 export { decodeSafetensors, encodeSafetensors } from "./files/safetensors.ts";
 export { decodeWeights, encodeWeights } from "./files/weights.ts";
 export type { Named } from "./graph/shape-types.ts";
+export { defineOp, type Op } from "./graph/op.ts";
 export type { DType, Shape } from "./graph/types.ts";
 export { affine, drop, layerNormalize } from "./nn/functional.ts";
 export { defaultGenerator, Generator, seed } from "./nn/generator.ts";
