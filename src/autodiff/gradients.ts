@@ -13,12 +13,20 @@ import type { Tensor } from "../tensor/tensor.ts";
  * Throws ShapeError when the loss is no scalar and no seed is given, DTypeError when it is not real, GraphError when an op
  * on the way has no gradient or when the loss does not depend on an x.
  */
-export function gradients<const T extends readonly Tensor[]>(loss: Tensor, wrt: T, seed?: Tensor): { [K in keyof T]: T[K] } {
+export function gradients<const T extends readonly Tensor[]>(
+  loss: Tensor,
+  wrt: T,
+  seed?: Tensor,
+): { [K in keyof T]: T[K] } {
   const root = loss.current();
   if (!isFloat(root.dtype))
     throw new DTypeError("gradients", `the loss is ${showType(root)}`, "differentiate a float32 or float64 tensor");
   if (!seed && root.shape.length > 0)
-    throw new ShapeError("gradients", `the loss has the shape ${showShape(root.shape)}`, "reduce it to a scalar: .mean() or .sum()");
+    throw new ShapeError(
+      "gradients",
+      `the loss has the shape ${showShape(root.shape)}`,
+      "reduce it to a scalar: .mean() or .sum()",
+    );
 
   const targets = wrt.map((x) => x.current());
   const nodes = collect([root]);

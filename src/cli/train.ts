@@ -2,14 +2,14 @@
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { SingleBar } from "cli-progress";
-import type { Tensor } from "../tensor/tensor.ts";
 import { currentEngine } from "../compile/runtime.ts";
 import { toTensor } from "../data/tensors.ts";
 import { exportOnnx } from "../files/export.ts";
 import { writeFileAtomically } from "../files/node/atomic.ts";
 import { saveWeights } from "../files/node/model.ts";
-import { zeros } from "../tensor/create.ts";
 import { type MnistResult, trainMnist } from "../recipes/mnist.ts";
+import { zeros } from "../tensor/create.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import type { EpochReport } from "../train/history.ts";
 import { besides, bold, colour, dim, drawBar, drawImage, Table } from "./pictures.ts";
 
@@ -60,7 +60,8 @@ export async function trainMnistCommand(options: TrainOptions): Promise<number> 
     onEpoch: (report) => {
       accuracy = percent(report.testAccuracy);
       if (options.json) console.log(JSON.stringify(report));
-      else if (isShown(report, options.epochs) || interrupted.signal.aborted) printAbove(bar, epochRow(report, options.epochs));
+      else if (isShown(report, options.epochs) || interrupted.signal.aborted)
+        printAbove(bar, epochRow(report, options.epochs));
     },
   });
   bar?.stop();
@@ -142,9 +143,12 @@ async function showDigits({ model, test }: MnistResult): Promise<void> {
   const right = [...guesses.keys()].filter((i) => guesses[i] === labels[i]);
   const card = (i: number): string[] => {
     const [guess, label] = [guesses[i]!, labels[i]!];
-    const second = [...probabilities[i]!.keys()].filter((k) => k !== guess).sort((a, b) => probabilities[i]![b]! - probabilities[i]![a]!)[0]!;
+    const second = [...probabilities[i]!.keys()]
+      .filter((k) => k !== guess)
+      .sort((a, b) => probabilities[i]![b]! - probabilities[i]![a]!)[0]!;
     const verdict = guess === label ? `says ${guess}` : `says ${guess}, is ${label}`;
-    const line = (k: number): string => `${k} ${drawBar(probabilities[i]![k]!, 12)} ${(100 * probabilities[i]![k]!).toFixed(1)}%`;
+    const line = (k: number): string =>
+      `${k} ${drawBar(probabilities[i]![k]!, 12)} ${(100 * probabilities[i]![k]!).toFixed(1)}%`;
     return [verdict, line(guess), line(second), ...drawImage(images.subarray(i * 784 + 56, (i + 1) * 784 - 56), 28)];
   };
   console.log(`\n${bold("Test digits that it reads")}\n`);
@@ -171,7 +175,9 @@ async function save({ model }: MnistResult, options: TrainOptions): Promise<void
 
 function saySaved(options: TrainOptions, say: (text: string) => void): void {
   say(`\n${colour("green", "Saved")} ${weightsFile(options)}  ${dim("weights, in PyTorch's names")}`);
-  say(`      ${networkFile(options)}         ${dim("pixels in, probabilities out; opens in Netron and any ONNX runtime")}`);
+  say(
+    `      ${networkFile(options)}         ${dim("pixels in, probabilities out; opens in Netron and any ONNX runtime")}`,
+  );
 }
 
 function sayWhatNext({ learningRate, seed }: TrainOptions): void {

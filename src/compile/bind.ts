@@ -4,7 +4,7 @@ import { collect, makeNode, type Node, type Value } from "../graph/node.ts";
 import type { Guard } from "../graph/scope.ts";
 import { fromStorage } from "../tensor/create.ts";
 import { type State, stateOf } from "../tensor/state.ts";
-import { Storage } from "../tensor/storage.ts";
+import type { Storage } from "../tensor/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /** What a graph computes: results first, then guards, then the states' new values. */

@@ -16,6 +16,7 @@ import { type Executable, executableFor, type Running, submit } from "./executab
 import { currentEngine } from "./runtime.ts";
 
 /** What a traced function may return. */
+// biome-ignore lint/suspicious/noConfusingVoidType: a function without a return statement returns void.
 export type Result = Tensor | undefined | void | readonly Result[] | { readonly [name: string]: Result };
 
 /** A function given to `compile`, compiled. */
@@ -66,7 +67,7 @@ export function compile<A extends readonly unknown[], R extends Result>(fn: (...
     const engine = currentEngine();
     const key = `${engine.name}|${args.map((arg) => signature(arg)).join("|")}`;
     let trace = traces.get(key);
-    if (!trace || !trace.isCurrent() || trace.executable.engine !== engine) {
+    if (!trace?.isCurrent() || trace.executable.engine !== engine) {
       trace = traceFunction(fn, args);
       traces.set(key, trace);
     }
@@ -100,7 +101,8 @@ function throwUnobserved(running: Running | undefined): void {
 
 function signature(arg: unknown): string {
   if (arg instanceof Tensor) return showType(arg);
-  if (arg === undefined || ["number", "string", "boolean"].includes(typeof arg)) return JSON.stringify(arg) ?? "undefined";
+  if (arg === undefined || ["number", "string", "boolean"].includes(typeof arg))
+    return JSON.stringify(arg) ?? "undefined";
   throw new ConfigError(
     "compile",
     `an argument is ${Array.isArray(arg) ? "an array" : typeof arg}`,
@@ -181,7 +183,11 @@ function flatten(result: unknown, values: Value[]): (results: readonly Tensor[])
     const parts = Object.entries(result).map(([name, part]) => [name, flatten(part, values)] as const);
     return (results) => Object.fromEntries(parts.map(([name, part]) => [name, part(results)]));
   }
-  throw new GraphError("compile", `the function returns ${typeof result}`, "return tensors, or arrays or records of them");
+  throw new GraphError(
+    "compile",
+    `the function returns ${typeof result}`,
+    "return tensors, or arrays or records of them",
+  );
 }
 
 /** Arguments that ops use as indices as they are, or reshaped: they can be checked before the run. */

@@ -1,6 +1,7 @@
 /** The debug ladder: GLISSADE_DEBUG=0 nothing, 1 a line for each compilation, 2 the graph as well, 3 also what the rules made of it. */
-import { ConfigError } from "../errors.ts";
+
 import type { Engine, Session } from "../engine/engine.ts";
+import { ConfigError } from "../errors.ts";
 import type { Value } from "../graph/node.ts";
 import { tensorOf } from "../tensor/apply.ts";
 import type { GraphProgram } from "./program.ts";
@@ -18,9 +19,14 @@ interface Compilation {
 }
 
 function readLevel(): number {
-  const given = (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.GLISSADE_DEBUG ?? "0";
+  const given =
+    (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.GLISSADE_DEBUG ?? "0";
   if (!/^[0-3]$/.test(given))
-    throw new ConfigError("GLISSADE_DEBUG", `the level is "${given}"`, "use 0 (nothing), 1 (a line for each compilation), 2 or 3 (graphs)");
+    throw new ConfigError(
+      "GLISSADE_DEBUG",
+      `the level is "${given}"`,
+      "use 0 (nothing), 1 (a line for each compilation), 2 or 3 (graphs)",
+    );
   return Number(given);
 }
 

@@ -1,6 +1,7 @@
 /** A program, its session on an engine, and what its inputs and outputs are bound to. */
-import { DataError } from "../errors.ts";
+
 import type { Engine, EngineBuffer, Session } from "../engine/engine.ts";
+import { DataError } from "../errors.ts";
 import { collect, type Node, type Value } from "../graph/node.ts";
 import type { Guard } from "../graph/scope.ts";
 import type { State } from "../tensor/state.ts";
@@ -22,7 +23,12 @@ const mostCached = 256;
 const caches = new WeakMap<Engine, Map<string, Executable>>();
 
 /** The session for a graph: from the cache when the same graph has run before, whatever its values, names and states were. */
-export function executableFor(engine: Engine, leaves: readonly Node[], roots: readonly Value[], trace?: object): Executable {
+export function executableFor(
+  engine: Engine,
+  leaves: readonly Node[],
+  roots: readonly Value[],
+  trace?: object,
+): Executable {
   const cache = caches.get(engine) ?? new Map<string, Executable>();
   caches.set(engine, cache);
   const text = canonicalText(leaves, roots);

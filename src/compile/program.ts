@@ -1,7 +1,7 @@
 /** A graph made ready for an engine: numbered inputs and outputs, ONNX on one side, the plain evaluation on the other. */
 import type { ModelProto } from "onnx-buf";
-import { DTypeError } from "../errors.ts";
 import type { Port, Program, Target } from "../engine/engine.ts";
+import { DTypeError } from "../errors.ts";
 import { collect, type Node, type Value } from "../graph/node.ts";
 import type { Data, OnnxValue } from "../graph/op.ts";
 import { showType, sizeOf, type TensorType, type Values } from "../graph/types.ts";
@@ -50,10 +50,7 @@ export class GraphProgram implements Program {
       const inputTypes = node.inputs.map(({ node: from, index }) => from.outputs[index]!);
       expectKernel(node, inputTypes);
       const inputs = node.inputs.map(({ node: from, index }) => values.get(from)![index]!);
-      values.set(
-        node,
-        node.op.onnx(builder, { inputs, inputTypes, outputTypes: node.outputs, params: node.params }),
-      );
+      values.set(node, node.op.onnx(builder, { inputs, inputTypes, outputTypes: node.outputs, params: node.params }));
     }
     this.#roots.forEach(({ node, index }, i) => builder.name(values.get(node)![index]!, this.outputs[i]!.name));
     return builder.model(this.inputs, this.outputs, weights);

@@ -44,7 +44,10 @@ export function ruleFor<P>(
 }
 
 /** The parameters of the node behind a tensor when it is an application of `op`. */
-export function paramsOf<P>(tensor: Value, op: Op<P>): { readonly params: P; readonly inputs: readonly Tensor[] } | undefined {
+export function paramsOf<P>(
+  tensor: Value,
+  op: Op<P>,
+): { readonly params: P; readonly inputs: readonly Tensor[] } | undefined {
   if ((tensor.node.op as unknown) !== op) return undefined;
   return {
     params: tensor.node.params as P,
@@ -123,7 +126,12 @@ function applyFirst(
 ): readonly Tensor[] | undefined {
   const { node } = outputs[0]!;
   if (node.source || outputs.length !== node.outputs.length) return undefined;
-  const match: Match = { ...context, node, original, inputs: node.inputs.map(({ node: from, index }) => tensorOf(from, index)) };
+  const match: Match = {
+    ...context,
+    node,
+    original,
+    inputs: node.inputs.map(({ node: from, index }) => tensorOf(from, index)),
+  };
   for (const rule of rules) {
     const result = rule.rewrite(match);
     if (result?.some((value, i) => value.node !== outputs[i]!.node || value.index !== outputs[i]!.index)) {
@@ -138,6 +146,7 @@ function expectSameType(rule: Rule, node: Node, value: Value, index: number): vo
   const was = node.outputs[index]!;
   const is = value.node.outputs[value.index]!;
   if (was.dtype !== is.dtype || `${was.shape}` !== `${is.shape}`)
-    throw new Error(`rule "${rule.name}" changed ${node.op.name} from ${was.dtype}[${was.shape}] to ${is.dtype}[${is.shape}]`);
+    throw new Error(
+      `rule "${rule.name}" changed ${node.op.name} from ${was.dtype}[${was.shape}] to ${is.dtype}[${is.shape}]`,
+    );
 }
-

@@ -29,7 +29,9 @@ export function printGraph(...tensors: readonly Tensor[]): string {
   const numbers = new Map<Node, number>();
   const lines = collect(roots).map((node) => {
     numbers.set(node, numbers.size);
-    const text = node.source ? `%${numbers.get(node)} = ${describeLeaf(node)} : ${showType(node.outputs[0]!)}` : line(node, numbers);
+    const text = node.source
+      ? `%${numbers.get(node)} = ${describeLeaf(node)} : ${showType(node.outputs[0]!)}`
+      : line(node, numbers);
     return node.path ? `${text}  # ${node.path}` : text;
   });
   return `${lines.join("\n")}\nreturn ${roots.map((root) => operand(root, numbers)).join(", ")}`;

@@ -1,6 +1,6 @@
 /** Standardising: every feature to mean 0 and standard deviation 1, by statistics of the training data. */
 import { ConfigError, DataError } from "../errors.ts";
-import { arrayTypes, sameShape, type Shape, showShape, sizeOf } from "../graph/types.ts";
+import { arrayTypes, type Shape, sameShape, showShape, sizeOf } from "../graph/types.ts";
 import type { Column } from "./dataset.ts";
 
 export interface StandardizeOptions {

@@ -1,4 +1,6 @@
 /** Gradients against finite differences, for a model of your own. */
+
+import { gradients } from "../autodiff/gradients.ts";
 import { bind } from "../compile/bind.ts";
 import { traceRoots } from "../compile/compile.ts";
 import { GraphProgram } from "../compile/program.ts";
@@ -7,7 +9,6 @@ import { PhiloxStream } from "../random/philox.ts";
 import { type Parameter, State } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { gradients } from "../autodiff/gradients.ts";
 
 export interface GradientCheckOptions {
   /** How many elements of each parameter are tried, chosen at random. Default 10. */
@@ -51,7 +52,8 @@ export async function gradientCheck(
   const { elements = 10, step = 1e-5, tolerance = 1e-5, seed = 0 } = options;
   if (!(step > 0)) throw new ConfigError("gradientCheck", `the step is ${step}`, "give a small positive number");
   const targets = "parameters" in parameters ? parameters.parameters() : parameters;
-  if (targets.length === 0) throw new ConfigError("gradientCheck", "no parameters", "pass a module with parameters, or a list");
+  if (targets.length === 0)
+    throw new ConfigError("gradientCheck", "no parameters", "pass a module with parameters, or a list");
   const { results } = traceRoots(() => {
     const value = loss();
     return [value, ...gradients(value, targets)];

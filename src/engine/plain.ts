@@ -13,7 +13,8 @@ class PlainBuffer implements EngineBuffer {
   }
 
   get values(): Float64Array {
-    if (!this.#values) throw new EngineError("plain engine", "a buffer was used after its release", "keep it until the run is done");
+    if (!this.#values)
+      throw new EngineError("plain engine", "a buffer was used after its release", "keep it until the run is done");
     return this.#values;
   }
 

@@ -41,10 +41,16 @@ export async function exportOnnx<A extends readonly Tensor[]>(
   options: ExportOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
   if (options.inputs && options.inputs.length !== examples.length)
-    throw new ConfigError("exportOnnx", `${options.inputs.length} names for ${examples.length} inputs`, "name each input");
+    throw new ConfigError(
+      "exportOnnx",
+      `${options.inputs.length} names for ${examples.length} inputs`,
+      "name each input",
+    );
   const batch = examples[0]?.shape[0];
   if (batch !== undefined && examples.every(({ shape }) => shape[0] === batch)) {
-    const [first, second] = probes.map((size) => examples.map((example) => withBatch(example, size)) as readonly Tensor[]);
+    const [first, second] = probes.map(
+      (size) => examples.map((example) => withBatch(example, size)) as readonly Tensor[],
+    );
     const open = await attemptBoth(fn, first as A, second as A, options);
     if (open) return encodeModel(open);
   }

@@ -35,7 +35,9 @@ export function decodeWeights(model: HasNamedStates, bytes: Uint8Array, source: 
   const unknown = [...tensors.keys()].filter((name) => !states.has(name));
   const different = [...states].flatMap(([name, state]) => {
     const found = tensors.get(name);
-    return found && !fits(found, state) ? [`${name} is ${showType(found)} in the file and ${showType(state)} in the model`] : [];
+    return found && !fits(found, state)
+      ? [`${name} is ${showType(found)} in the file and ${showType(state)} in the model`]
+      : [];
   });
   const problems = [
     ...(missing.length ? [`the file lacks ${list(missing)}`] : []),
@@ -43,7 +45,11 @@ export function decodeWeights(model: HasNamedStates, bytes: Uint8Array, source: 
     ...(different.length ? [list(different)] : []),
   ];
   if (problems.length)
-    throw new FormatError(source, `holds another architecture: ${problems.join("; ")}`, "build the model that the file was saved from");
+    throw new FormatError(
+      source,
+      `holds another architecture: ${problems.join("; ")}`,
+      "build the model that the file was saved from",
+    );
   for (const [name, state] of states) state.write(tensors.get(name)!.values);
 }
 

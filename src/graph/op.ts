@@ -2,8 +2,9 @@
  * What an op is. Everything the framework ever asks about an op is a field of this record, so that adding an op touches
  * one file: passes read fields and never ask which op they hold.
  */
-import { DTypeError } from "../errors.ts";
+
 import type { Target } from "../engine/engine.ts";
+import { DTypeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type DType, isFloat, type Shape, showType, type TensorType } from "./types.ts";
 

@@ -161,11 +161,17 @@ export type Nested = number | boolean | readonly Nested[];
 
 /** The shape of nested arrays, as far as the compiler knows their lengths; four levels are followed. */
 export type ShapeOf<N> = Level<N, Level<Inner<N>, Level<Inner<Inner<N>>, Level<Inner<Inner<Inner<N>>>, []>>>>;
-type Level<N, Rest extends Shape> = [N] extends [never] ? [] : [N] extends [readonly unknown[]] ? [N["length"], ...Rest] : [];
+type Level<N, Rest extends Shape> = [N] extends [never]
+  ? []
+  : [N] extends [readonly unknown[]]
+    ? [N["length"], ...Rest]
+    : [];
 type Inner<N> = N extends readonly (infer I)[] ? I : never;
 
 /** The dtype of values given without one: booleans are bool, numbers float32. */
-export type DTypeOf<N> = true extends BooleanIn<N> | BooleanIn<Inner<N>> | BooleanIn<Inner<Inner<N>>> ? "bool" : "float32";
+export type DTypeOf<N> = true extends BooleanIn<N> | BooleanIn<Inner<N>> | BooleanIn<Inner<Inner<N>>>
+  ? "bool"
+  : "float32";
 type BooleanIn<N> = [N] extends [never] ? false : [N] extends [boolean] ? true : false;
 
 /** What `array()` gives back for a shape. */

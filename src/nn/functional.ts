@@ -39,11 +39,16 @@ export function layerNormalize<L extends Shape, W extends number, D extends DTyp
 
 /** Throws ConfigError unless a rate is in [0, 1). */
 export function expectRate(rate: number): void {
-  if (!(rate >= 0 && rate < 1)) throw new ConfigError("dropout", `the rate is ${rate}`, "give a number from 0 to below 1");
+  if (!(rate >= 0 && rate < 1))
+    throw new ConfigError("dropout", `the rate is ${rate}`, "give a number from 0 to below 1");
 }
 
 /** Zeroes each element with probability `rate` and scales the others by 1 / (1 − rate) (Srivastava et al. 2014). */
-export function drop<S extends Shape>(x: Tensor<S, "float32">, rate: number, generator: Generator): Tensor<S, "float32"> {
+export function drop<S extends Shape>(
+  x: Tensor<S, "float32">,
+  rate: number,
+  generator: Generator,
+): Tensor<S, "float32"> {
   expectRate(rate);
   if (rate === 0) return x;
   const kept = (generator.uniform((x as Tensor).shape) as Tensor).less(rate).not();

@@ -10,7 +10,11 @@ export type Initializer = (shape: Shape, random: PhiloxStream) => Float32Array;
 function fans(shape: Shape): { readonly fanIn: number; readonly fanOut: number } {
   const [out, into, ...field] = shape;
   if (out === undefined || into === undefined)
-    throw new ShapeError("initializer", `${showShape(shape)} has no inputs and outputs`, "use it for weights of two axes or more");
+    throw new ShapeError(
+      "initializer",
+      `${showShape(shape)} has no inputs and outputs`,
+      "use it for weights of two axes or more",
+    );
   return { fanIn: into * sizeOf(field), fanOut: out * sizeOf(field) };
 }
 
@@ -28,7 +32,8 @@ export function uniform(bound: number): Initializer {
 
 /** Normal with mean 0. */
 export function normal(deviation: number): Initializer {
-  if (!(deviation >= 0)) throw new ConfigError("normal", `the deviation is ${deviation}`, "give a number of at least 0");
+  if (!(deviation >= 0))
+    throw new ConfigError("normal", `the deviation is ${deviation}`, "give a number of at least 0");
   return (shape, random) => draw(shape, () => random.normal() * deviation);
 }
 

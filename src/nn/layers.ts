@@ -44,7 +44,9 @@ export function linear<const I extends number, const O extends number>(
   const usual = uniform(1 / Math.sqrt(inputs));
   const weight = parameter([outputs, inputs], options.weight ?? usual, options.generator);
   const bias = parameter([outputs], options.bias ?? usual, options.generator);
-  return module("Linear", { weight, bias }, <L extends Shape>(x: Tensor<[...L, I], "float32">) => affine(x, weight, bias));
+  return module("Linear", { weight, bias }, <L extends Shape>(x: Tensor<[...L, I], "float32">) =>
+    affine(x, weight, bias),
+  );
 }
 
 export interface Embedding<V extends number, W extends number> extends Module {

@@ -19,7 +19,11 @@ export function crossEntropy<L extends Shape, C extends number, D extends DType>
       `logits ${showShape((logits as Tensor).shape)} need labels ${showShape(lead)}, and got ${showShape((labels as Tensor).shape)}`,
       "give one integer label for each row of logits; turn one-hot labels into integers with argmax()",
     );
-  return (logits as Tensor).logSoftmax().pick(labels as Tensor<Shape, "int32">).mean().neg() as Tensor<[], D>;
+  return (logits as Tensor)
+    .logSoftmax()
+    .pick(labels as Tensor<Shape, "int32">)
+    .mean()
+    .neg() as Tensor<[], D>;
 }
 
 function expectSame(loss: string, a: Tensor, b: Tensor, what: string): void {

@@ -127,9 +127,17 @@ export function module<F extends (...args: never[]) => unknown, const C extends 
   Object.setPrototypeOf(self, methods);
   for (const [name, child] of Object.entries(children)) {
     if (name in methods || name === "kind" || name === "children" || name.includes("."))
-      throw new GraphError(kind, `a child is called "${name}"`, "choose a name without dots that is no method of modules");
+      throw new GraphError(
+        kind,
+        `a child is called "${name}"`,
+        "choose a name without dots that is no method of modules",
+      );
     if (!(child instanceof State) && !isModule(child) && !(Array.isArray(child) && child.every(isModule)))
-      throw new GraphError(kind, `the child "${name}" is no variable, module or list of modules`, "keep other values outside");
+      throw new GraphError(
+        kind,
+        `the child "${name}" is no variable, module or list of modules`,
+        "keep other values outside",
+      );
     Object.defineProperty(self, name, { value: child, enumerable: true });
     if (child instanceof State && child.label === "state") child.label = name;
   }
@@ -137,7 +145,8 @@ export function module<F extends (...args: never[]) => unknown, const C extends 
   Object.defineProperty(self, "children", { value: children });
   settings.set(self, { training: true });
   for (const [path, inner] of walk(self))
-    for (const [name, child] of Object.entries(inner.children)) if (child instanceof State) child.label = join(path, name);
+    for (const [name, child] of Object.entries(inner.children))
+      if (child instanceof State) child.label = join(path, name);
   return self;
 }
 
@@ -162,7 +171,9 @@ export function* walk(module: Module, path: string = "", above: readonly Module[
   for (const [name, child] of Object.entries(module.children)) {
     if (child instanceof State) continue;
     if (isModule(child)) yield* walk(child, join(path, name), [...above, module]);
-    else for (const [i, part] of (child as readonly Module[]).entries()) yield* walk(part, join(path, `${name}.${i}`), [...above, module]);
+    else
+      for (const [i, part] of (child as readonly Module[]).entries())
+        yield* walk(part, join(path, `${name}.${i}`), [...above, module]);
   }
 }
 
@@ -178,18 +189,26 @@ function summarize(root: Module): string {
       const shared = seen.has(child);
       seen.add(child);
       const isParameter = child instanceof Parameter;
-      if (isParameter && !shared) child.trainable ? (trainable += child.size) : (frozen += child.size);
+      if (isParameter && !shared && child.trainable) trainable += child.size;
+      if (isParameter && !shared && !child.trainable) frozen += child.size;
       const note = shared ? "shared" : !isParameter ? "state" : child.trainable ? "" : " frozen";
-      rows.push([join(path, name), "", showShape(child.shape), `${isParameter && !shared ? count(child.size) : ""}${note}`]);
+      rows.push([
+        join(path, name),
+        "",
+        showShape(child.shape),
+        `${isParameter && !shared ? count(child.size) : ""}${note}`,
+      ]);
     }
   }
   const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
   const lines = rows.map((row) =>
-    row.map((cell, column) => (column === 3 ? cell.padStart(widths[3]!) : cell.padEnd(widths[column]!))).join("  ").trimEnd(),
+    row
+      .map((cell, column) => (column === 3 ? cell.padStart(widths[3]!) : cell.padEnd(widths[column]!)))
+      .join("  ")
+      .trimEnd(),
   );
   lines.splice(1, 0, "─".repeat(widths.reduce((sum, width) => sum + width + 2, -2)));
   return `${lines.join("\n")}\n${count(trainable)} trainable parameters${frozen ? `, ${count(frozen)} frozen` : ""}`;
 }
 
 const count = (n: number): string => n.toLocaleString("en-US");
-

@@ -89,9 +89,15 @@ function binary(rule: Rule): Op<undefined> {
 
 function pairs(random: Sampler, kind: "real" | "positive" | "booleans"): readonly Sample<undefined>[] {
   const shapes: readonly (readonly [number[], number[]])[] = [
-    [[2, 3], [2, 3]],
+    [
+      [2, 3],
+      [2, 3],
+    ],
     [[2, 3], [3]],
-    [[4, 2, 3], [2, 1]],
+    [
+      [4, 2, 3],
+      [2, 1],
+    ],
     [[2, 3], []],
     [[], []],
     [[0, 3], [3]],
@@ -259,4 +265,3 @@ export const where: Op<undefined> = defineOp<undefined>({
 function chosen(condition: Tensor, a: Tensor, b: Tensor): Tensor {
   return condition.apply(where, [a, b], undefined);
 }
-

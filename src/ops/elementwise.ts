@@ -2,9 +2,10 @@
  * Functions of one element. Every op exported here is also a method of Tensor under its own name: to add one, add it here
  * and nowhere else.
  */
+
+import type { Data, OnnxGraph, OnnxValue, Sampler } from "../graph/op.ts";
 import { defineOp, floats, type Op } from "../graph/op.ts";
 import type { DType } from "../graph/types.ts";
-import type { Data, OnnxGraph, OnnxValue, Sampler } from "../graph/op.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /** An op that maps each element by itself and needs no parameters. */

@@ -18,13 +18,17 @@ function around(shape: Shape, axis: number): readonly [number, number, number] {
 }
 
 /** Calls `visit` with the position in the table and in the gathered tensor of every gathered element. */
-function eachGathered(table: Shape, indices: Data, axis: number, visit: (inTable: number, gathered: number) => void): void {
+function eachGathered(
+  table: Shape,
+  indices: Data,
+  axis: number,
+  visit: (inTable: number, gathered: number) => void,
+): void {
   const [outer, size, inner] = around(table, axis);
   const count = indices.values.length;
   for (let o = 0; o < outer; o++)
     for (let j = 0; j < count; j++)
-      for (let i = 0; i < inner; i++)
-        visit((o * size + indices.values[j]!) * inner + i, (o * count + j) * inner + i);
+      for (let i = 0; i < inner; i++) visit((o * size + indices.values[j]!) * inner + i, (o * count + j) * inner + i);
 }
 
 /** Entries of a table along an axis, by number; the axis is replaced by the axes of the indices. */

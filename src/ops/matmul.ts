@@ -1,7 +1,7 @@
 /** Matrix products: the one users write, and the forms with transposes, scale and bias folded in that the compiler makes of it. */
 import { ShapeError } from "../errors.ts";
 import { type Data, defineOp, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
-import { sameShape, type Shape, showShape, sizeOf, type TensorType } from "../graph/types.ts";
+import { type Shape, sameShape, showShape, sizeOf, type TensorType } from "../graph/types.ts";
 import { broadcastPositions, widens } from "./arithmetic.ts";
 
 /** C = A·B over the last two axes. The leading axes are equal, or B's are widened to A's. */
@@ -23,7 +23,11 @@ export const matmul: Op<object> = defineOp<object>({
       );
     const lead = a!.shape.slice(0, -2);
     if (!widens(b!.shape.slice(0, -2), lead))
-      throw new ShapeError("matmul", `${shapes} — leading axes differ`, "widen the smaller side first: .expandTo(shape)");
+      throw new ShapeError(
+        "matmul",
+        `${shapes} — leading axes differ`,
+        "widen the smaller side first: .expandTo(shape)",
+      );
     return [...lead, m, n];
   },
   // C = A·B  ⇒  dA = dC·Bᵀ,  dB = Aᵀ·dC; one matrix B for all of A's leading axes sees them as one long matrix.

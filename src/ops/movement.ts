@@ -165,7 +165,11 @@ export function resolveSlice(
   shape.forEach((size, axis) => {
     const [start = 0, stop = size, step = 1] = ranges[axis] ?? [0];
     if (![start, stop, step].every(Number.isInteger) || step < 1)
-      throw new ShapeError("slice", `[${start}, ${stop}, ${step}] on axis ${axis}`, "use integers and a step of 1 or more");
+      throw new ShapeError(
+        "slice",
+        `[${start}, ${stop}, ${step}] on axis ${axis}`,
+        "use integers and a step of 1 or more",
+      );
     const clamp = (at: number): number => Math.min(size, Math.max(0, at < 0 ? at + size : at));
     starts.push(clamp(start));
     sizes.push(Math.max(0, Math.ceil((clamp(stop) - clamp(start)) / step)));
@@ -218,7 +222,9 @@ export const slice: Op<SliceParams> = defineOp<SliceParams>({
 export const unslice: Op<SliceParams & ShapeParams> = defineOp<SliceParams & ShapeParams>({
   name: "unslice",
   shape: (_, { shape }) => shape,
-  gradient: (_, _y, dy, params) => [dy.apply(slice, [], { starts: params.starts, sizes: params.sizes, steps: params.steps })],
+  gradient: (_, _y, dy, params) => [
+    dy.apply(slice, [], { starts: params.starts, sizes: params.sizes, steps: params.steps }),
+  ],
   onnx(graph, [x], { params, inputTypes }) {
     const { shape, steps } = params;
     const dtype = inputTypes[0]!.dtype;
@@ -233,12 +239,14 @@ export const unslice: Op<SliceParams & ShapeParams> = defineOp<SliceParams & Sha
     const sizes = inputTypes[0]!.shape;
     const apart = sizes.flatMap((size) => [size, 1]);
     const spread = graph.node("Reshape", [x, graph.integers(apart)], { allowzero: 1 });
-    const blocks = pad(spread, apart.map(() => 0), steps.flatMap((step) => [0, step - 1]));
-    const joined = graph.node(
-      "Reshape",
-      [blocks, graph.integers(sizes.map((size, axis) => size * steps[axis]!))],
-      { allowzero: 1 },
+    const blocks = pad(
+      spread,
+      apart.map(() => 0),
+      steps.flatMap((step) => [0, step - 1]),
     );
+    const joined = graph.node("Reshape", [blocks, graph.integers(sizes.map((size, axis) => size * steps[axis]!))], {
+      allowzero: 1,
+    });
     const cut = graph.node("Slice", [
       joined,
       graph.integers(sizes.map(() => 0)),
@@ -263,7 +271,8 @@ export const concat: Op<{ readonly axis: number }> = defineOp<{ readonly axis: n
   shape(inputs, { axis }) {
     const [first] = inputs;
     const odd = inputs.find(
-      ({ shape }) => shape.length !== first!.shape.length || shape.some((s, at) => at !== axis && s !== first!.shape[at]),
+      ({ shape }) =>
+        shape.length !== first!.shape.length || shape.some((s, at) => at !== axis && s !== first!.shape[at]),
     );
     if (odd)
       throw new ShapeError(
@@ -271,9 +280,15 @@ export const concat: Op<{ readonly axis: number }> = defineOp<{ readonly axis: n
         `${showShape(first!.shape)} and ${showShape(odd.shape)} differ on another axis than ${axis}`,
         "make all other axes equal",
       );
-    return first!.shape.map((size, at) => (at === axis ? inputs.reduce((sum, { shape }) => sum + shape[at]!, 0) : size));
+    return first!.shape.map((size, at) =>
+      at === axis ? inputs.reduce((sum, { shape }) => sum + shape[at]!, 0) : size,
+    );
   },
-  gradient: (inputs, _y, dy, { axis }) => dy.split(inputs.map(({ shape }) => shape[axis]!), axis),
+  gradient: (inputs, _y, dy, { axis }) =>
+    dy.split(
+      inputs.map(({ shape }) => shape[axis]!),
+      axis,
+    ),
   onnx: (graph, inputs, { params }) => graph.node("Concat", inputs, { axis: params.axis }),
   evaluate(inputs, y, { axis }) {
     let start = 0;
@@ -345,7 +360,8 @@ export const cast: Op<{ readonly dtype: DType }> = defineOp<{ readonly dtype: DT
   ],
   onnx: (graph, [x], { params }) => graph.cast(x!, params.dtype),
   evaluate([x], y, { dtype }) {
-    const convert = dtype === "bool" ? (v: number) => Number(v !== 0) : dtype === "int32" ? Math.trunc : (v: number) => v;
+    const convert =
+      dtype === "bool" ? (v: number) => Number(v !== 0) : dtype === "int32" ? Math.trunc : (v: number) => v;
     x!.values.forEach((value, i) => (y.values[i] = convert(value)));
   },
   samples: (random) => [

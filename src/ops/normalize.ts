@@ -104,11 +104,21 @@ export const layerNorm: Op<LayerNormParams> = register<LayerNormParams>({
       const column = scale.reshape([width, 1]);
       const s = product.matmul(column).reshape(mean.shape);
       const d = flat.matmul(column).reshape(mean.shape);
-      const b = d.mul(mean).sub(s).mul(rate.mul(rate).mul(rate)).mul(1 / width);
-      const c = b.mul(mean).add(d.mul(rate).mul(1 / width)).neg();
+      const b = d
+        .mul(mean)
+        .sub(s)
+        .mul(rate.mul(rate).mul(rate))
+        .mul(1 / width);
+      const c = b
+        .mul(mean)
+        .add(d.mul(rate).mul(1 / width))
+        .neg();
       dx = dy.mul(scale).mul(rate).add(x.mul(b)).add(c);
       const row = (weights: Tensor): Tensor => weights.reshape([1, rows]);
-      dScale = row(rate).matmul(product).sub(row(rate.mul(mean)).matmul(flat)).reshape([width]);
+      dScale = row(rate)
+        .matmul(product)
+        .sub(row(rate.mul(mean)).matmul(flat))
+        .reshape([width]);
       dShift = flat.sum(0);
     }
     const centered = x.sub(mean); //                                        x − μ

@@ -21,7 +21,11 @@ export const randomBits: Op<BitsParams> = defineOp<BitsParams>({
   name: "randomBits",
   shape([state], { shape }) {
     if (`${state!.shape}` !== "4")
-      throw new ShapeError("randomBits", `a generator's state is int32[4], and got ${showType(state!)}`, "use a Generator");
+      throw new ShapeError(
+        "randomBits",
+        `a generator's state is int32[4], and got ${showType(state!)}`,
+        "use a Generator",
+      );
     return shape;
   },
   dtype([state]) {
@@ -35,7 +39,10 @@ export const randomBits: Op<BitsParams> = defineOp<BitsParams>({
     const words = graph.nodes("Split", [graph.cast(state!, "uint32"), graph.integers([1, 1, 1, 1])], 4, { axis: 0 });
     const all = philoxNodes(graph, words as [OnnxValue, OnnxValue, OnnxValue, OnnxValue], blocks);
     // Word w of block b is element 4·b + w.
-    const ordered = graph.node("Reshape", [graph.node("Transpose", [all], { perm: [1, 0] }), graph.integers([4 * blocks])]);
+    const ordered = graph.node("Reshape", [
+      graph.node("Transpose", [all], { perm: [1, 0] }),
+      graph.integers([4 * blocks]),
+    ]);
     const cut = graph.node("Slice", [ordered, graph.integers([0]), graph.integers([size])]);
     const shifted = bits === 32 ? cut : shiftRight(graph, cut, 8, "uint32");
     return graph.node("Reshape", [graph.cast(shifted, "int32"), graph.integers(shape)], { allowzero: 1 });

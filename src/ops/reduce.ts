@@ -1,7 +1,8 @@
 /** Sums and extremes over axes. */
-import { defineOp, type Op, type OnnxGraph, type OnnxValue } from "../graph/op.ts";
-import type { Data, Sample, Sampler } from "../graph/op.ts";
+
 import { ShapeError } from "../errors.ts";
+import type { Data, Sample, Sampler } from "../graph/op.ts";
+import { defineOp, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
 import { type Shape, showType, stridesOf, type TensorType } from "../graph/types.ts";
 
 export interface ReduceParams {

@@ -32,7 +32,9 @@ export interface Rule<Names extends string, Hyper> {
 }
 
 /** Whatever has parameters: a module, or a list of parameters. */
-export type Trainable = { parameters(): readonly Parameter[]; namedStates?(): ReadonlyMap<string, State> } | readonly Parameter[];
+export type Trainable =
+  | { parameters(): readonly Parameter[]; namedStates?(): ReadonlyMap<string, State> }
+  | readonly Parameter[];
 
 /** Settings of every optimizer. */
 export interface OptimizerOptions {
@@ -55,7 +57,11 @@ export class Optimizer {
     this.name = rule.name;
     this.#parameters = "parameters" in target ? target.parameters() : target;
     if (this.#parameters.length === 0)
-      throw new ConfigError(rule.name, "the model has no parameters", "pass a module with layers, or a list of parameters");
+      throw new ConfigError(
+        rule.name,
+        "the model has no parameters",
+        "pass a module with layers, or a list of parameters",
+      );
     this.#learningRate = expectLearningRate(rule.name, options.learningRate);
     this.#rate = scalarState(options.learningRate, "learningRate");
     this.#step = scalarState(0, "step");
@@ -143,4 +149,3 @@ function zeroSlots(parameter: Parameter, names: readonly string[]): ReadonlyMap<
     ]),
   );
 }
-

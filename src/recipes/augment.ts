@@ -14,7 +14,12 @@ export interface MoveOptions {
  * Turns, scales and shifts each image by its own random amounts, with bilinear interpolation; what comes in from outside is
  * 0. `images` holds square images of `side` × `side` pixels, row-major, one after the other; a new array is returned.
  */
-export function moveImages(images: Float32Array, side: number, random: PhiloxStream, options: MoveOptions): Float32Array {
+export function moveImages(
+  images: Float32Array,
+  side: number,
+  random: PhiloxStream,
+  options: MoveOptions,
+): Float32Array {
   const moved = new Float32Array(images.length);
   const centre = (side - 1) / 2;
   const symmetric = (bound: number): number => (2 * random.uniform() - 1) * bound;

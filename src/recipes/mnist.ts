@@ -82,7 +82,10 @@ export async function trainMnist(recipe: MnistRecipe = {}): Promise<MnistResult>
   for (let epoch = 1; epoch <= epochs && !signal?.aborted; epoch++) {
     const epochStarted = performance.now();
     const [images, labels] = train.columns;
-    const moved = epoch === 1 ? images.values : moveImages(images.values as Float32Array, 28, moves, { shift: 2, turn: 0.2, scale: 0.12 });
+    const moved =
+      epoch === 1
+        ? images.values
+        : moveImages(images.values as Float32Array, 28, moves, { shift: 2, turn: 0.2, scale: 0.12 });
     const shown: MnistDataset = new Dataset([{ ...images, values: moved }, labels]);
     let sum = 0;
     let seen = 0;

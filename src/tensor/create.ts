@@ -41,9 +41,10 @@ export function adopt(type: TensorType, values: Values): Tensor {
 }
 
 /** The signature of `tensor`, apart from its body so that the compiler need not relate the two. */
-interface TensorFromArrays {
-  <const N extends Nested, D extends DType = DTypeOf<N>>(values: N, dtype?: D): Tensor<ShapeOf<N>, D>;
-}
+type TensorFromArrays = <const N extends Nested, D extends DType = DTypeOf<N>>(
+  values: N,
+  dtype?: D,
+) => Tensor<ShapeOf<N>, D>;
 
 /**
  * A tensor from nested arrays (or one number): `tensor([[1, 2], [3, 4]])`. The dtype is float32 for numbers and bool for
@@ -91,7 +92,10 @@ function convert(flat: readonly (number | boolean)[], dtype: DType): Values {
 export function fromValues<const S extends Shape, V extends Values>(
   values: V,
   shape: readonly [...S],
-): Tensor<S, V extends Float32Array ? "float32" : V extends Float64Array ? "float64" : V extends Int32Array ? "int32" : "bool"> {
+): Tensor<
+  S,
+  V extends Float32Array ? "float32" : V extends Float64Array ? "float64" : V extends Int32Array ? "int32" : "bool"
+> {
   if (values.length !== sizeOf(shape))
     throw new ShapeError(
       "fromValues",
@@ -180,8 +184,5 @@ export function broadcast<A extends Shape, B extends Shape, D extends DType, E e
       );
     return sizeA === 1 ? sizeB : sizeA;
   });
-  return [a.expandTo(shape), b.expandTo(shape)] as unknown as [
-    Tensor<Broadcast<A, B>, D>,
-    Tensor<Broadcast<A, B>, E>,
-  ];
+  return [a.expandTo(shape), b.expandTo(shape)] as unknown as [Tensor<Broadcast<A, B>, D>, Tensor<Broadcast<A, B>, E>];
 }

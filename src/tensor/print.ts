@@ -1,6 +1,7 @@
 /** Tensors as nested arrays and as text. */
-import { type DType, type Shape, sizeOf, type TensorType, type Values } from "../graph/types.ts";
+
 import type { NestedValue } from "../graph/shape-types.ts";
+import { type DType, type Shape, sizeOf, type TensorType, type Values } from "../graph/types.ts";
 
 /** Typed array to nested arrays; `bool` becomes booleans. */
 export function nest(shape: Shape, dtype: DType, values: Values): NestedValue<number | boolean> {
@@ -31,8 +32,7 @@ export function formatValues(type: TensorType, values: Values): string {
   const shown: number[] = [];
   const gather = (axis: number, offset: number): void => {
     if (axis === shape.length) shown.push(values[offset]!);
-    else
-      for (const i of positions(shape[axis]!)) if (i !== "…") gather(axis + 1, (offset * shape[axis]!) + i);
+    else for (const i of positions(shape[axis]!)) if (i !== "…") gather(axis + 1, offset * shape[axis]! + i);
   };
   gather(0, 0);
   const format = formatter(dtype, shown);

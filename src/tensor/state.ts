@@ -1,10 +1,11 @@
 /** Variables: tensors whose value can be assigned. Parameters, running statistics, optimizer moments, counters. */
-import { DTypeError, GraphError, ShapeError } from "../errors.ts";
+
 import type { Engine, EngineBuffer } from "../engine/engine.ts";
-import { makeNode, type Node } from "../graph/node.ts";
+import { DTypeError, GraphError, ShapeError } from "../errors.ts";
 import { input } from "../graph/leaf.ts";
+import { makeNode, type Node } from "../graph/node.ts";
 import { currentPath, currentScope } from "../graph/scope.ts";
-import { type DType, sameShape, type Shape, showType, type TensorType, type Values } from "../graph/types.ts";
+import { type DType, type Shape, sameShape, showType, type TensorType, type Values } from "../graph/types.ts";
 import { Storage } from "./storage.ts";
 import { Tensor } from "./tensor.ts";
 
@@ -30,7 +31,11 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
   #leaf: Tensor;
 
   /** A variable that starts with `values`, which it copies. */
-  constructor(type: { readonly shape: readonly [...S]; readonly dtype: D }, values: Values, options: StateOptions = {}) {
+  constructor(
+    type: { readonly shape: readonly [...S]; readonly dtype: D },
+    values: Values,
+    options: StateOptions = {},
+  ) {
     const plain: TensorType = { shape: [...type.shape], dtype: type.dtype };
     const leaf = leafNode(plain);
     super(leaf);
@@ -81,7 +86,11 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
     if (currentScope().trace)
       throw new GraphError("write", `${this.label} is written inside a traced function`, "use assign(tensor) there");
     if (values.length !== this.size)
-      throw new ShapeError("write", `${values.length} values for ${this.label}, ${showType(this)}`, "give one for each element");
+      throw new ShapeError(
+        "write",
+        `${values.length} values for ${this.label}, ${showType(this)}`,
+        "give one for each element",
+      );
     currentScope().assigned.delete(this);
     this.#replace(Storage.ofValues(this.#storage.type, values.slice()));
   }

@@ -2,7 +2,11 @@
  * The user's handle on a value in the graph: immutable and lazy. It knows its shape and dtype at once and its values when
  * asked. Methods and free functions are the same ops.
  */
+
+import { ShapeError } from "../errors.ts";
+import type { Node, Value } from "../graph/node.ts";
 import type { AnyOp, Op } from "../graph/op.ts";
+import { forbidInTrace } from "../graph/scope.ts";
 import type {
   Agree,
   Axis,
@@ -15,8 +19,6 @@ import type {
   Reduced,
   Reshaped,
 } from "../graph/shape-types.ts";
-import type { Node, Value } from "../graph/node.ts";
-import { forbidInTrace } from "../graph/scope.ts";
 import { type DType, resolveAxis, type Shape, showType, type TensorType, type Values } from "../graph/types.ts";
 import * as arithmetic from "../ops/arithmetic.ts";
 import * as elementwise from "../ops/elementwise.ts";
@@ -25,7 +27,6 @@ import { matmul } from "../ops/matmul.ts";
 import * as movement from "../ops/movement.ts";
 import * as normalize from "../ops/normalize.ts";
 import * as reduce from "../ops/reduce.ts";
-import { ShapeError } from "../errors.ts";
 import { apply, applyAll, setTensorMaker } from "./apply.ts";
 import { formatValues, nest } from "./print.ts";
 import type { Storage } from "./storage.ts";
@@ -49,9 +50,7 @@ export type AnySizes<S extends Shape> = { [K in keyof S]: number };
 export type Range = null | readonly [start: number, stop?: number, step?: number];
 
 /** How values are computed; the compiler installs itself here, so that a tensor need not know it. */
-export interface Evaluator {
-  (tensors: readonly Tensor[]): Promise<Storage[]>;
-}
+export type Evaluator = (tensors: readonly Tensor[]) => Promise<Storage[]>;
 let evaluator: Evaluator;
 export function setEvaluator(evaluate: Evaluator): void {
   evaluator = evaluate;
@@ -69,6 +68,7 @@ type ElementwiseMethods = {
   ) => Tensor<S, D>;
 };
 
+// biome-ignore lint/correctness/noUnusedVariables: the parameters of both declarations must have the same names.
 export interface Tensor<S extends Shape = Shape, D extends DType = DType> extends ElementwiseMethods {}
 
 /**
@@ -76,6 +76,7 @@ export interface Tensor<S extends Shape = Shape, D extends DType = DType> extend
  *
  * Arithmetic widens the right side into the left, never both ways; use `broadcast(a, b)` when an outer result is meant.
  */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the methods that the interface declares are put on the prototype below.
 export class Tensor<S extends Shape = Shape, D extends DType = DType> implements Value {
   // Types alone: these two fields are what the compiler compares, and do not exist at run time.
   declare readonly "~shape": Axes<S>;
@@ -152,7 +153,6 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     const values = source?.kind === "host" ? source.storage.values : undefined;
     return values ? formatValues(this, values) : `Tensor ${showType(this)}, not evaluated: await its text()`;
   }
-
 
   // ── Any op ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -265,36 +265,42 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   // ── Reduction ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Sum over one axis or, without one, over all. */
-  sum<S extends Shape, D extends DType, const A extends number | undefined = undefined, const K extends boolean = false>(
-    this: Tensor<S, D>,
-    axis?: A,
-    options?: { readonly keepAxes?: K },
-  ): Tensor<Reduced<S, A, K>, D> {
+  sum<
+    S extends Shape,
+    D extends DType,
+    const A extends number | undefined = undefined,
+    const K extends boolean = false,
+  >(this: Tensor<S, D>, axis?: A, options?: { readonly keepAxes?: K }): Tensor<Reduced<S, A, K>, D> {
     return reduction(reduce.sum, this, axis, options?.keepAxes) as Tensor<Reduced<S, A, K>, D>;
   }
 
   /** Mean over one axis or, without one, over all. The mean of no elements is NaN. */
-  mean<S extends Shape, D extends DType, const A extends number | undefined = undefined, const K extends boolean = false>(
-    this: Tensor<S, D>,
-    axis?: A,
-    options?: { readonly keepAxes?: K },
-  ): Tensor<Reduced<S, A, K>, D> {
+  mean<
+    S extends Shape,
+    D extends DType,
+    const A extends number | undefined = undefined,
+    const K extends boolean = false,
+  >(this: Tensor<S, D>, axis?: A, options?: { readonly keepAxes?: K }): Tensor<Reduced<S, A, K>, D> {
     const total = reduction(reduce.sum, this, axis, options?.keepAxes);
     const count = axis === undefined ? this.size : this.shape[resolveAxis("mean", axis, this.shape.length)]!;
     return total.mul(1 / count) as Tensor<Reduced<S, A, K>, D>;
   }
 
   /** Largest element along one axis or, without one, of all. Where several are largest they share the gradient. */
-  max<S extends Shape, D extends DType, const A extends number | undefined = undefined, const K extends boolean = false>(
-    this: Tensor<S, D>,
-    axis?: A,
-    options?: { readonly keepAxes?: K },
-  ): Tensor<Reduced<S, A, K>, D> {
+  max<
+    S extends Shape,
+    D extends DType,
+    const A extends number | undefined = undefined,
+    const K extends boolean = false,
+  >(this: Tensor<S, D>, axis?: A, options?: { readonly keepAxes?: K }): Tensor<Reduced<S, A, K>, D> {
     return reduction(reduce.max, this, axis, options?.keepAxes) as Tensor<Reduced<S, A, K>, D>;
   }
 
   /** Position of the largest element along an axis, the first one among equals. */
-  argmax<S extends Shape, const A extends number = -1>(this: Tensor<S>, axis?: A): Tensor<Reduced<S, A, false>, "int32"> {
+  argmax<S extends Shape, const A extends number = -1>(
+    this: Tensor<S>,
+    axis?: A,
+  ): Tensor<Reduced<S, A, false>, "int32"> {
     const at = resolveAxis("argmax", axis ?? -1, this.shape.length);
     return apply(reduce.argmax, [this], { axis: at }) as Tensor<Reduced<S, A, false>, "int32">;
   }
@@ -337,7 +343,11 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   ): Tensor<[...L, N, M], D> {
     const rank = (this as Tensor).shape.length;
     if (rank < 2)
-      throw new ShapeError("mT", `${showType(this as Tensor)} has no two axes to swap`, "reshape a vector to [1, n] first");
+      throw new ShapeError(
+        "mT",
+        `${showType(this as Tensor)} has no two axes to swap`,
+        "reshape a vector to [1, n] first",
+      );
     const permutation = [...Array(rank - 2).keys(), rank - 1, rank - 2];
     return apply(movement.transpose, [this], { permutation }) as Tensor<[...L, N, M], D>;
   }
@@ -356,7 +366,10 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   }
 
   /** The same elements in another shape; one axis may be −1, "whatever is left". */
-  reshape<const T extends Shape, D extends DType>(this: Tensor<Shape, D>, shape: readonly [...T]): Tensor<Reshaped<T>, D> {
+  reshape<const T extends Shape, D extends DType>(
+    this: Tensor<Shape, D>,
+    shape: readonly [...T],
+  ): Tensor<Reshaped<T>, D> {
     const target = movement.resolveReshape(this.shape, shape);
     return apply(movement.reshape, [this], { shape: target }) as Tensor<Reshaped<T>, D>;
   }
@@ -443,7 +456,11 @@ for (const [name, op] of Object.entries(elementwise)) {
   });
 }
 
-function binary<S extends Shape, D extends DType>(op: Op<undefined>, left: Tensor, right: Tensor | number): Tensor<S, D> {
+function binary<S extends Shape, D extends DType>(
+  op: Op<undefined>,
+  left: Tensor,
+  right: Tensor | number,
+): Tensor<S, D> {
   const operand = typeof right === "number" ? left.scalar(right) : right;
   return apply(op, [left, operand], undefined) as Tensor<S, D>;
 }

@@ -4,8 +4,8 @@ import * as arithmetic from "../../ops/arithmetic.ts";
 import { gelu, neg, normalCdf } from "../../ops/elementwise.ts";
 import { addAt, unpick } from "../../ops/indexing.ts";
 import { matmul } from "../../ops/matmul.ts";
-import { softmax } from "../../ops/normalize.ts";
 import * as movement from "../../ops/movement.ts";
+import { softmax } from "../../ops/normalize.ts";
 import { sum } from "../../ops/reduce.ts";
 import { apply } from "../../tensor/apply.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
@@ -72,7 +72,8 @@ function outputOf(dP: Tensor, p: Tensor, { all }: Match): { readonly dO: Tensor;
 
 /** Σ over the first axis of a matrix as a product with a row of ones, which uses every thread and vector unit. */
 const columnSums: Rule = ruleFor("column sums as a product", sum, ([x], { axes }, { node, target }) => {
-  if (!target.contrib || !isFloat(x!.dtype) || x!.shape.length !== 2 || axes.length !== 1 || axes[0] !== 0) return undefined;
+  if (!target.contrib || !isFloat(x!.dtype) || x!.shape.length !== 2 || axes.length !== 1 || axes[0] !== 0)
+    return undefined;
   const [rows, columns] = x!.shape as readonly [number, number];
   if (rows < 2 || columns < 2) return undefined;
   const ones = apply(movement.full, [], { shape: [1, rows], value: 1, dtype: x!.dtype });

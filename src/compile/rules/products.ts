@@ -1,9 +1,10 @@
 /** Rules that let a matrix product do its neighbours' work: transposes, scales and additions cost it next to nothing. */
-import * as arithmetic from "../../ops/arithmetic.ts";
-import { gemm, matmul, product, type ProductParams } from "../../ops/matmul.ts";
-import * as movement from "../../ops/movement.ts";
-import { widens } from "../../ops/arithmetic.ts";
+
 import { isFloat, sameShape } from "../../graph/types.ts";
+import * as arithmetic from "../../ops/arithmetic.ts";
+import { widens } from "../../ops/arithmetic.ts";
+import { gemm, matmul, type ProductParams, product } from "../../ops/matmul.ts";
+import * as movement from "../../ops/movement.ts";
 import { apply } from "../../tensor/apply.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { type Match, paramsOf, type Rule, ruleFor } from "../rewrite.ts";
@@ -20,9 +21,7 @@ function untransposed(y: Tensor): Tensor | undefined {
 }
 
 const toProduct: Rule = ruleFor("matmul to product", matmul, ([a, b]) =>
-  isFloat(a!.dtype)
-    ? apply(product, [a!, b!], { transposeA: false, transposeB: false, alpha: 1 })
-    : undefined,
+  isFloat(a!.dtype) ? apply(product, [a!, b!], { transposeA: false, transposeB: false, alpha: 1 }) : undefined,
 );
 
 const transposes: readonly Rule[] = [
@@ -54,7 +53,10 @@ const transposes: readonly Rule[] = [
 ];
 
 /** The product behind a tensor, when nothing else uses it: it can be replaced by one that does more. */
-function soleProduct(y: Tensor, { uses }: Match): { readonly params: ProductParams; readonly inputs: readonly Tensor[] } | undefined {
+function soleProduct(
+  y: Tensor,
+  { uses }: Match,
+): { readonly params: ProductParams; readonly inputs: readonly Tensor[] } | undefined {
   return uses(y) === 1 ? paramsOf(y, product) : undefined;
 }
 
@@ -86,7 +88,7 @@ function withAddend(y: Tensor, c: Tensor, match: Match): Tensor | undefined {
 function withAddendReshaped(y: Tensor, c: Tensor, match: Match): Tensor | undefined {
   const inner = match.uses(y) === 1 ? paramsOf(y, movement.reshape) : undefined;
   const flat = inner?.inputs[0];
-  if (!flat || flat.shape.length !== 2 || c.size !== flat.size) return undefined;
+  if (flat?.shape.length !== 2 || c.size !== flat.size) return undefined;
   return withAddend(flat, c.reshape(flat.shape), match)?.reshape(y.shape);
 }
 

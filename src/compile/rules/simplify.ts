@@ -160,7 +160,8 @@ const moves: readonly Rule[] = [
   ),
   ruleFor("transpose of a transpose", movement.transpose, ([x], { permutation }) => {
     const inner = paramsOf(x!, movement.transpose);
-    return inner?.inputs[0]!.transpose(...permutation.map((axis) => inner.params.permutation[axis]!));
+    const order = permutation.map((axis) => inner?.params.permutation[axis] ?? axis);
+    return inner && apply(movement.transpose, inner.inputs, { permutation: order });
   }),
   ruleFor("transpose to the same order", movement.transpose, ([x], { permutation }) =>
     permutation.every((axis, at) => axis === at) ? x : undefined,
@@ -189,4 +190,3 @@ export const simplify: readonly Rule[] = [
   ...scaling,
   ...moves,
 ];
-

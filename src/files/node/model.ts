@@ -1,5 +1,5 @@
 /** Models in files. */
-import { type HasNamedStates, decodeWeights, encodeWeights } from "../weights.ts";
+import { decodeWeights, encodeWeights, type HasNamedStates } from "../weights.ts";
 import { readFileChecked, writeFileAtomically } from "./atomic.ts";
 
 /** Writes a model's values to a safetensors file: all of it or nothing. Throws FileError when that cannot be done. */
