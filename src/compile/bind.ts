@@ -20,19 +20,28 @@ export interface Bound {
   readonly sources: readonly (Storage | State | number)[];
   readonly roots: readonly Value[];
   readonly outputs: readonly (State | undefined)[];
+  /** How many of the outputs, from the first, were asked for; behind them come values that guards look at. */
+  readonly results: number;
   readonly guards: readonly (Guard & { readonly output: number })[];
 }
 
-/** Finds the leaves of a graph. */
+/** Finds the leaves of a graph. A guard on a value that is a result anyway takes no output of its own. */
 export function bind({ results, guards, assigned }: Roots): Bound {
-  const roots = withKnown([...results, ...guards.map(({ value }) => value), ...assigned.values()]);
+  const isSame = (a: Value, b: Value): boolean => a.node === b.node && a.index === b.index;
+  const watched = [...results];
+  const places = guards.map(({ value }) => {
+    const at = watched.findIndex((result) => isSame(result, value.current()));
+    return at >= 0 ? at : watched.push(value.current()) - 1;
+  });
+  const roots = withKnown([...watched, ...assigned.values()]);
   const leaves = collect(roots).filter((node) => node.source !== undefined);
   return {
     leaves,
     sources: leaves.map(sourceOf),
     roots,
-    outputs: [...results.map(() => undefined), ...guards.map(() => undefined), ...assigned.keys()],
-    guards: guards.map((guard, i) => ({ ...guard, output: results.length + i })),
+    outputs: [...watched.map(() => undefined), ...assigned.keys()],
+    results: results.length,
+    guards: guards.map((guard, i) => ({ ...guard, output: places[i]! })),
   };
 }
 

@@ -31,6 +31,7 @@ interface Trace {
   readonly executable: Executable;
   readonly sources: readonly (Storage | State | number)[];
   readonly outputs: readonly (State | undefined)[];
+  readonly results: number;
   readonly types: readonly TensorType[];
   readonly guards: readonly (Guard & { readonly output: number })[];
   /** False once a setting that the trace was made for, such as `training`, has changed. */
@@ -82,7 +83,7 @@ export function compile<A extends readonly unknown[], R extends Result>(fn: (...
       explain: () => explainNonFinite(fn.name || "compiled function", storages),
     });
     last = running;
-    const results = running.results.slice(0, running.results.length - trace.guards.length);
+    const results = running.results.slice(0, trace.results);
     return trace.rebuild(results.map(fromStorage)) as R;
   };
   const finished = async (): Promise<void> => {
@@ -154,6 +155,7 @@ function traceFunction<A extends readonly unknown[]>(fn: (...args: A) => Result,
     executable: executableFor(currentEngine(), bound.leaves, bound.roots, identity),
     sources: bound.sources,
     outputs: bound.outputs,
+    results: bound.results,
     types: bound.roots.map(({ node, index }) => node.outputs[index]!),
     guards: bound.guards,
     isCurrent: () => settings.every((holds) => holds()),
