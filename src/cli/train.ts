@@ -1,11 +1,12 @@
 /** `glissade train`: a recipe with everything that a person wants to see and keep. */
-import { mkdir } from "node:fs/promises";
+import { constants } from "node:fs";
+import { access, mkdir } from "node:fs/promises";
 import path from "node:path";
 import { SingleBar } from "cli-progress";
 import { currentEngine } from "../compile/runtime.ts";
 import { toTensor } from "../data/tensors.ts";
 import { exportOnnx } from "../files/export.ts";
-import { writeFileAtomically } from "../files/node/atomic.ts";
+import { FileError, writeFileAtomically } from "../files/node/atomic.ts";
 import { saveWeights } from "../files/node/model.ts";
 import { type MnistResult, trainMnist } from "../recipes/mnist.ts";
 import { zeros } from "../tensor/create.ts";
@@ -35,6 +36,7 @@ const table = new Table([
 
 /** Trains the perceptron, shows how it goes, saves what it learnt. Returns the process's exit code. */
 export async function trainMnistCommand(options: TrainOptions): Promise<number> {
+  await expectWritable(options.out); //  before the work, not after it
   const interrupted = new AbortController();
   const interrupt = (): void => {
     if (interrupted.signal.aborted) process.exit(130); //  the second time it is meant
@@ -158,12 +160,30 @@ async function showDigits({ model, test }: MnistResult): Promise<void> {
   console.log(besides(wrong.slice(0, 3).map(card)));
 }
 
+/** Makes the folder and throws FileError when nothing can be written into it. */
+async function expectWritable(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+    await access(folder, constants.W_OK);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new FileError(
+      folder,
+      `cannot be written to: ${message}`,
+      "choose another folder: --out <folder>",
+      code ?? "",
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
 const weightsFile = ({ out }: TrainOptions): string => path.join(out, "model.safetensors");
 const networkFile = ({ out }: TrainOptions): string => path.join(out, "model.onnx");
 
 /** Weights as safetensors, the network as ONNX. */
 async function save({ model }: MnistResult, options: TrainOptions): Promise<void> {
-  await mkdir(options.out, { recursive: true });
   await saveWeights(model, weightsFile(options));
   const network = await exportOnnx(
     (images: Tensor<[number, 784], "float32">) => model(images).softmax(),

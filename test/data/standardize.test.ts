@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Column } from "../../src/data/dataset.ts";
-import { fitStandardizer, type StandardStatistics, Standardizer } from "../../src/data/standardize.ts";
+import { fitStandardizer, Standardizer, type StandardStatistics } from "../../src/data/standardize.ts";
 import { ConfigError, DataError, type GlissadeError } from "../../src/errors.ts";
 
 const f64 = (shape: readonly number[], ...values: number[]): Column => ({

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { philox4x32, PhiloxStream } from "../../src/random/philox.ts";
+import { PhiloxStream, philox4x32 } from "../../src/random/philox.ts";
 
 type Words4 = readonly [number, number, number, number];
 
