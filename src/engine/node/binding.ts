@@ -1,111 +1,111 @@
 /** The fallback: onnxruntime-node's own JavaScript binding, for platforms where the C API cannot be reached. */
-import type { Tensor as OrtTensor, TensorConstructor } from "onnxruntime-node";
+import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-node";
 import { EngineError } from "../../errors.ts";
-import { allocate, type DType, sameShape, showType, type TensorType, type Values } from "../../graph/types.ts";
-import type { Engine, EngineBuffer, Port, Program, Session } from "../engine.ts";
+import { sameShape, showShape, showType, type Values } from "../../graph/types.ts";
+import type { EngineBuffer, Program, Session } from "../engine.ts";
+import { bind, NodeBuffer } from "./buffers.ts";
+import type { DirectOptions } from "./direct.ts";
+import type { NodeEngine } from "./index.ts";
+import { Profiles } from "./profiles.ts";
+import { runtimeError } from "./runtime-error.ts";
 
-class BindingBuffer implements EngineBuffer {
-  readonly type: TensorType;
-  #values: Values | undefined;
+/** A class of its own, so that buffers of the other implementation are told apart. */
+class BindingBuffer extends NodeBuffer {}
 
-  constructor(type: TensorType, values: Values) {
-    this.type = type;
-    this.#values = values;
+class BindingSession implements Session {
+  readonly #session: InferenceSession;
+  readonly #tensor: TensorConstructor;
+  readonly #program: Pick<Program, "inputs" | "outputs">;
+  #runs = 0;
+  #released = false;
+
+  constructor(session: InferenceSession, tensor: TensorConstructor, { inputs, outputs }: Program) {
+    this.#session = session;
+    this.#tensor = tensor;
+    this.#program = { inputs, outputs };
   }
 
-  get values(): Values {
-    if (!this.#values)
-      throw new EngineError("node engine", `a buffer of ${showType(this.type)} was used after its release`, "keep it until its last use");
-    return this.#values;
+  async run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Promise<void> {
+    if (this.#released)
+      throw new EngineError("node engine", "a session was run after its release", "release it after its last run");
+    const buffers = bind(BindingBuffer, this.#program, inputs, outputs);
+    const feeds: Record<string, Tensor> = {};
+    for (const [i, { name, type }] of this.#program.inputs.entries())
+      feeds[name] = new this.#tensor(type.dtype, buffers[i]!.values as never, type.shape);
+    for (const buffer of buffers) buffer.hold();
+    const targets = buffers.slice(inputs.length).map(({ values }) => values);
+    this.#runs++;
+    try {
+      const names = this.#program.outputs.map(({ name }) => name);
+      const results = await attempt("the run", () => this.#session.run(feeds, names));
+      for (const [i, { name, type }] of this.#program.outputs.entries()) {
+        const { type: dtype, dims: shape, data } = results[name]!;
+        if (dtype !== type.dtype || !sameShape(shape, type.shape))
+          throw runtimeError(
+            "the run",
+            `output ${name} came as ${dtype}${showShape(shape)}, expected ${showType(type)}`,
+          );
+        targets[i]!.set(data as Values);
+      }
+    } finally {
+      for (const buffer of buffers) buffer.unhold();
+      this.#runs--;
+      await this.#freeWhenIdle();
+    }
   }
 
-  write(values: Values): void {
-    if (values.length !== this.values.length)
-      throw new EngineError("node engine", `${values.length} values for a buffer of ${showType(this.type)}`, "give one for each element");
-    this.values.set(values);
-  }
-
-  async read(): Promise<Values> {
-    return this.values.slice();
+  endProfiling(): void {
+    if (!this.#released) this.#session.endProfiling();
   }
 
   release(): void {
-    this.#values = undefined;
+    if (this.#released) return;
+    this.#released = true;
+    void this.#freeWhenIdle();
+  }
+
+  async #freeWhenIdle(): Promise<void> {
+    if (this.#released && this.#runs === 0) await this.#session.release();
   }
 }
 
-function bound(buffers: readonly EngineBuffer[], ports: readonly Port[], side: string): BindingBuffer[] {
-  if (buffers.length !== ports.length)
-    throw new EngineError("node engine", `${buffers.length} ${side}s for a program with ${ports.length}`, "give one for each");
-  return buffers.map((buffer, i) => {
-    const { name, type } = ports[i]!;
-    if (!(buffer instanceof BindingBuffer))
-      throw new EngineError("node engine", `${side} ${name} is a buffer of another engine`, "make it with this engine's buffer()");
-    if (buffer.type.dtype !== type.dtype || !sameShape(buffer.type.shape, type.shape))
-      throw new EngineError(
-        "node engine",
-        `${side} ${name} is ${showType(type)}, and got ${showType(buffer.type)}`,
-        "bind a buffer of the port's type",
-      );
-    return buffer;
-  });
-}
-
-const ortTypes: Readonly<Record<DType, "float32" | "float64" | "int32" | "bool">> = {
-  float32: "float32",
-  float64: "float64",
-  int32: "int32",
-  bool: "bool",
-};
-
 /**
- * ONNX Runtime through its JavaScript binding. Runs block the event loop, outputs are copied, and denormal floats are not
- * flushed: the binding runs on JavaScript's own thread, whose arithmetic must stay as it is.
+ * The engine over onnxruntime-node's binding. Runs block the event loop and outputs are copied. Denormal floats are not
+ * flushed to zero: the binding computes on JavaScript's own thread, whose arithmetic must stay as it is.
  */
-export function bindingEngine({ threads, profile }: { readonly threads: number; readonly profile?: string | undefined }): Engine {
+export function bindingEngine({ threads, profile }: DirectOptions): NodeEngine {
+  const profiles = profile === undefined ? undefined : new Profiles(profile);
+  const profiled = new Set<BindingSession>();
   return {
     name: "node-binding",
     target: { contrib: true },
-    buffer: (type, values) => new BindingBuffer(type, values ?? allocate(type)),
-    async load(program: Program): Promise<Session> {
-      // Loaded here, so that a process that never needs the binding never loads it.
+    buffer: (type, values) => new BindingBuffer(type, values),
+    async load(program) {
+      // Not at the top: a process that never needs the binding should not load it.
       const ort = await attempt("loading onnxruntime-node", () => import("onnxruntime-node"));
-      const session = await attempt("making a session", () =>
-        ort.InferenceSession.create(program.onnx(), {
-          intraOpNumThreads: threads,
-          interOpNumThreads: 1,
-          logSeverityLevel: 3,
-          ...(profile && { enableProfiling: true, profileFilePrefix: profile }),
-        }),
-      );
-      let released = false;
-      return {
-        async run(inputs, outputs) {
-          if (released) throw new EngineError("node engine", "a session was run after its release", "keep it until its last use");
-          const given = bound(inputs, program.inputs, "input");
-          const wanted = bound(outputs, program.outputs, "output");
-          const feeds = Object.fromEntries(program.inputs.map((port, i) => [port.name, ortTensor(ort.Tensor, given[i]!)]));
-          const results = await attempt("the run", () => session.run(feeds));
-          program.outputs.forEach(({ name }, i) => wanted[i]!.values.set(results[name]!.data as Values));
-        },
-        release() {
-          if (!released) void session.release();
-          released = true;
-        },
+      const options: InferenceSession.SessionOptions = {
+        intraOpNumThreads: threads,
+        interOpNumThreads: 1,
+        logSeverityLevel: 4, //  what is less than fatal comes back as an exception, and would be printed besides
+        ...(profiles && { enableProfiling: true, profileFilePrefix: profiles.next() }),
       };
+      const native = await attempt("making a session", () => ort.InferenceSession.create(program.onnx(), options));
+      const session = new BindingSession(native, ort.Tensor, program);
+      if (profiles) profiled.add(session);
+      return session;
+    },
+    async endProfiling() {
+      for (const session of profiled) session.endProfiling();
+      profiled.clear();
+      return profiles?.files() ?? [];
     },
   };
-}
-
-function ortTensor(Tensor: TensorConstructor, buffer: BindingBuffer): OrtTensor {
-  return new Tensor(ortTypes[buffer.type.dtype], buffer.values as never, [...buffer.type.shape]);
 }
 
 async function attempt<T>(what: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action();
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    throw new EngineError("ONNX Runtime", `${what} failed: ${message}`, "print the graph with GLISSADE_DEBUG=3", "", { cause: error });
+    throw runtimeError(what, error instanceof Error ? error.message : String(error), error);
   }
 }

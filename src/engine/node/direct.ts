@@ -1,246 +1,273 @@
-/** The native engine: ONNX Runtime over memory that JavaScript owns, with nothing copied on the way in or out. */
-import koffi from "koffi";
+/** The native engine: ONNX Runtime's C API over memory that JavaScript owns, with nothing copied on the way in or out. */
+
 import { EngineError } from "../../errors.ts";
-import { allocate, sameShape, showType, type TensorType, type Values } from "../../graph/types.ts";
-import type { Engine, EngineBuffer, Port, Program, Session } from "../engine.ts";
-import { elementTypes, loadOrt, type Ort, type Pointer } from "./ort.ts";
-import { Runner } from "./runner.ts";
+import type { TensorType, Values } from "../../graph/types.ts";
+import type { EngineBuffer, Port, Program, Session } from "../engine.ts";
+import { bind, NodeBuffer } from "./buffers.ts";
+import type { NodeEngine } from "./index.ts";
+import { NativeThread } from "./native-thread.ts";
+import { elementTypes, loadOrt, type OrtApi, type Pointer } from "./ort-api.ts";
+import { Profiles } from "./profiles.ts";
 
 export interface DirectOptions {
   /** Threads inside an op. */
   readonly threads: number;
-  /** Where sessions write what each node took, in Chrome's tracing format: a path without ending. */
+  /** Prefix of the files into which sessions write what each node took. */
   readonly profile?: string | undefined;
 }
 
 /** A native handle and its release, in an object that the finalizer may hold without keeping the owner alive. */
-interface Handle {
-  pointer: Pointer | undefined;
-  readonly free: (pointer: Pointer) => void;
-}
+class Handle {
+  readonly #release: (pointer: Pointer) => void;
+  #pointer: Pointer | undefined;
 
-function free(handle: Handle): void {
-  const { pointer } = handle;
-  handle.pointer = undefined;
-  if (pointer !== undefined) handle.free(pointer);
-}
-
-/** Frees what was dropped without a release. */
-const dropped = new FinalizationRegistry<Handle>(free);
-
-/** A tensor over a typed array. ONNX Runtime knows only the address, so this object keeps the array. */
-class DirectBuffer implements EngineBuffer {
-  readonly type: TensorType;
-  readonly #handle: Handle;
-  #values: Values | undefined;
-  #runs = 0;
-  #released = false;
-
-  constructor(ort: Ort, type: TensorType, values: Values) {
-    this.type = type;
-    this.#values = values;
-    // An empty tensor has no memory, but the C API wants an address.
-    const memory = values.length === 0 ? new Uint8Array(8) : values;
-    const shape = BigInt64Array.from(type.shape, BigInt);
-    this.#handle = {
-      pointer: ort.create(
-        "CreateTensorWithDataAsOrtValue",
-        ort.cpuMemory,
-        memory,
-        values.byteLength,
-        shape,
-        shape.length,
-        elementTypes[type.dtype],
-      ),
-      free: (pointer) => ort.release("ReleaseValue", pointer),
-    };
-    dropped.register(this, this.#handle, this);
-  }
-
-  get values(): Values {
-    if (!this.#values || this.#released)
-      throw new EngineError("node engine", `a buffer of ${showType(this.type)} was used after its release`, "keep it until its last use");
-    return this.#values;
+  constructor(pointer: Pointer, release: (pointer: Pointer) => void) {
+    this.#pointer = pointer;
+    this.#release = release;
   }
 
   get pointer(): Pointer {
-    void this.values;
-    return this.#handle.pointer!;
+    return this.#pointer!;
   }
 
-  write(values: Values): void {
-    if (values.length !== this.values.length)
-      throw new EngineError("node engine", `${values.length} values for a buffer of ${showType(this.type)}`, "give one for each element");
-    this.values.set(values);
-  }
-
-  async read(): Promise<Values> {
-    return this.values.slice();
-  }
-
-  /** A run that is under way keeps the memory; the release takes effect when the last one is done. */
-  hold(): void {
-    this.#runs++;
-  }
-
-  unhold(): void {
-    this.#runs--;
-    if (this.#released && this.#runs === 0) this.#free();
-  }
-
-  release(): void {
-    if (this.#released) return;
-    this.#released = true;
-    if (this.#runs === 0) this.#free();
-  }
-
-  #free(): void {
-    dropped.unregister(this);
-    free(this.#handle);
-    this.#values = undefined;
+  /** Idempotent. */
+  free(): void {
+    const pointer = this.#pointer;
+    this.#pointer = undefined;
+    if (pointer !== undefined) this.#release(pointer);
   }
 }
 
-/** C strings for names, and the array of their addresses. */
-function nameTable(ports: readonly Port[]): { readonly table: BigUint64Array; readonly texts: readonly Uint8Array[] } {
+/** Frees what was dropped without a release. */
+const dropped = new FinalizationRegistry<Handle>((handle) => handle.free());
+
+/** What a tensor without elements has for memory: the C API wants an address. */
+const nothing = new Uint8Array(8);
+
+/** A tensor over a typed array. ONNX Runtime knows only the address, so this object keeps the array until the handle is freed. */
+class DirectBuffer extends NodeBuffer {
+  readonly #handle: Handle;
+
+  constructor(ort: OrtApi, type: TensorType, given?: Values) {
+    super(type, given);
+    const { values } = this;
+    const memory = values.length === 0 ? nothing : values;
+    const shape = BigInt64Array.from(type.shape, BigInt);
+    const dtype = elementTypes[type.dtype];
+    const { cpuMemory } = ort;
+    const make = "CreateTensorWithDataAsOrtValue";
+    const pointer = ort.create(make, cpuMemory, memory, values.byteLength, shape, shape.length, dtype);
+    this.#handle = new Handle(pointer, (value) => ort.release("ReleaseValue", value));
+    dropped.register(this, this.#handle, this);
+  }
+
+  get pointer(): Pointer {
+    return this.#handle.pointer;
+  }
+
+  protected override free(): void {
+    dropped.unregister(this);
+    this.#handle.free();
+  }
+}
+
+/** Words that the native side reads or writes, with their address; the object must live as long as the native side has it. */
+interface Words {
+  readonly array: BigUint64Array;
+  readonly address: Pointer;
+}
+
+function words({ koffi }: OrtApi, array: BigUint64Array): Words {
+  return { array, address: koffi.address(array) };
+}
+
+/** The addresses of C strings with the ports' names. */
+interface Names extends Words {
+  readonly texts: readonly Uint8Array[];
+}
+
+function namesOf(ort: OrtApi, ports: readonly Port[]): Names {
   const texts = ports.map(({ name }) => new TextEncoder().encode(`${name}\0`));
-  return { table: BigUint64Array.from(texts, (text) => koffi.address(text)), texts };
+  const addresses = BigUint64Array.from(texts, (text) => ort.koffi.address(text));
+  return { texts, ...words(ort, addresses) };
 }
 
 class DirectSession implements Session {
-  readonly #ort: Ort;
-  readonly #runner: Runner;
+  readonly #ort: OrtApi;
+  readonly #thread: NativeThread;
   readonly #handle: Handle;
-  readonly #inputs: readonly Port[];
-  readonly #outputs: readonly Port[];
-  readonly #inputNames: ReturnType<typeof nameTable>;
-  readonly #outputNames: ReturnType<typeof nameTable>;
-  #runs = 0;
+  readonly #ports: Pick<Program, "inputs" | "outputs">;
+  readonly #inputNames: Names;
+  readonly #outputNames: Names;
+  /** Arrays of values that no run is using: one, unless runs of this session wait in line. */
+  readonly #spare: Words[] = [];
+  /** Native calls under way; the handle lives until they are done. */
+  #calls = 0;
   #released = false;
 
-  constructor(ort: Ort, runner: Runner, pointer: Pointer, program: Program) {
+  constructor(ort: OrtApi, thread: NativeThread, pointer: Pointer, { inputs, outputs }: Program) {
     this.#ort = ort;
-    this.#runner = runner;
-    this.#inputs = program.inputs;
-    this.#outputs = program.outputs;
-    this.#inputNames = nameTable(program.inputs);
-    this.#outputNames = nameTable(program.outputs);
-    this.#handle = { pointer, free: (session) => ort.release("ReleaseSession", session) };
+    this.#thread = thread;
+    this.#ports = { inputs, outputs };
+    this.#inputNames = namesOf(ort, inputs);
+    this.#outputNames = namesOf(ort, outputs);
+    this.#handle = new Handle(pointer, (session) => ort.release("ReleaseSession", session));
     dropped.register(this, this.#handle, this);
   }
 
   async run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Promise<void> {
     if (this.#released)
-      throw new EngineError("node engine", "a session was run after its release", "keep it until its last use");
-    const given = bound(inputs, this.#inputs, "input");
-    const wanted = bound(outputs, this.#outputs, "output");
-    // The arrays of addresses belong to this run: several may be queued.
-    const values = BigUint64Array.from([...given, ...wanted], (buffer) => buffer.pointer);
-    const address = koffi.address(values);
-    const held = [...given, ...wanted];
-    for (const buffer of held) buffer.hold();
-    this.#runs++;
-    try {
-      const status = await this.#runner.call(
-        this.#ort.address("Run"),
-        this.#handle.pointer!,
-        0,
-        koffi.address(this.#inputNames.table),
-        address,
-        given.length,
-        koffi.address(this.#outputNames.table),
-        wanted.length,
-        address + BigInt(8 * given.length),
-      );
-      this.#ort.check("the run", status || null);
-    } finally {
-      for (const buffer of held) buffer.unhold();
-      this.#runs--;
-      if (this.#released && this.#runs === 0) this.#free();
-      keepAlive(values);
+      throw new EngineError("node engine", "a session was run after its release", "release it after its last run");
+    const buffers = bind(DirectBuffer, this.#ports, inputs, outputs);
+    const values = this.#spare.pop() ?? words(this.#ort, new BigUint64Array(buffers.length));
+    for (let i = 0; i < buffers.length; i++) {
+      buffers[i]!.hold();
+      values.array[i] = buffers[i]!.pointer;
     }
+    const runOptions = 0;
+    const outputValues = values.address + BigInt(inputs.length * BigUint64Array.BYTES_PER_ELEMENT);
+    const parameters = [
+      runOptions,
+      this.#inputNames.address,
+      values.address,
+      inputs.length,
+      this.#outputNames.address,
+      outputs.length,
+      outputValues,
+    ];
+    try {
+      await this.#call("Run", "the run", parameters, [buffers, values]);
+    } finally {
+      for (const buffer of buffers) buffer.unhold();
+      this.#spare.push(values);
+    }
+  }
+
+  /** Ends profiling, which writes its file. */
+  async endProfiling(): Promise<void> {
+    if (this.#released) return;
+    const allocator = this.#ort.create("GetAllocatorWithDefaultOptions");
+    const file = words(this.#ort, new BigUint64Array(1));
+    await this.#call("SessionEndProfiling", "ending the profile", [allocator, file.address], [file]);
+    this.#ort.call("AllocatorFree", allocator, file.array[0]!);
   }
 
   release(): void {
     if (this.#released) return;
     this.#released = true;
-    if (this.#runs === 0) this.#free();
+    this.#freeWhenIdle();
   }
 
-  #free(): void {
-    dropped.unregister(this);
-    free(this.#handle);
-  }
-}
-
-/** Keeps an object from being collected up to this point: the native side knew only its address. */
-function keepAlive(_object: object): void {}
-
-function bound(buffers: readonly EngineBuffer[], ports: readonly Port[], side: "input" | "output"): DirectBuffer[] {
-  if (buffers.length !== ports.length)
-    throw new EngineError("node engine", `${buffers.length} ${side}s for a program with ${ports.length}`, "give one for each");
-  return buffers.map((buffer, i) => {
-    const { name, type } = ports[i]!;
-    if (!(buffer instanceof DirectBuffer))
-      throw new EngineError("node engine", `${side} ${name} is a buffer of another engine`, "make it with this engine's buffer()");
-    if (buffer.type.dtype !== type.dtype || !sameShape(buffer.type.shape, type.shape))
-      throw new EngineError(
-        "node engine",
-        `${side} ${name} is ${showType(type)}, and got ${showType(buffer.type)}`,
-        "bind a buffer of the port's type",
+  /** Calls a function of the C API on this session; `keep` has the memory that the parameters address. */
+  async #call(
+    name: "Run" | "SessionEndProfiling",
+    what: string,
+    parameters: readonly (Pointer | number)[],
+    keep: readonly unknown[],
+  ): Promise<void> {
+    this.#calls++;
+    try {
+      const status = await this.#thread.call(
+        this.#ort.address(name),
+        [this.#handle.pointer, ...parameters],
+        [this, keep],
       );
-    return buffer;
-  });
+      this.#ort.check(what, status);
+    } finally {
+      this.#calls--;
+      this.#freeWhenIdle();
+    }
+  }
+
+  #freeWhenIdle(): void {
+    if (!this.#released || this.#calls > 0) return;
+    dropped.unregister(this);
+    this.#handle.free();
+  }
 }
 
-/** Session settings that differ from ONNX Runtime's own; docs/benchmarks.md has the measurements. */
+/** ORT_ENABLE_ALL. For a training step it measures like ORT_ENABLE_BASIC, and one that is not rewritten gains. */
+const allOptimizations = 99;
+
+/** Session settings that differ from ONNX Runtime's own. */
 const settings: Readonly<Record<string, string>> = {
-  // Denormal floats cost a network that has converged more than half of its speed.
+  // For the threads inside an op; the thread that runs sets itself. Denormal floats can halve the speed of a network that
+  // has converged. Without this, ONNX Runtime would undo the setting on the thread that makes its first session.
   "session.set_denormal_as_zero": "1",
-  // Between runs, threads sleep instead of spinning: kinder to JavaScript and to other processes.
+  // Threads spin for work during a run, which makes a small step a quarter faster, and sleep in between.
   "session.force_spinning_stop": "1",
 };
 
-const allOptimizations = 99;
+/** What a process has one of: the library and the thread that calls it. */
+interface Native {
+  readonly ort: OrtApi;
+  readonly thread: NativeThread;
+}
 
-/** ONNX Runtime's C API through koffi. Throws EngineError where the library or koffi does not load. */
-export function directEngine({ threads, profile }: DirectOptions): Engine {
+// Held by the process, also when this module is loaded twice: two threads would spoil each other's times.
+const kept = globalThis as { [key: symbol]: Native | undefined };
+const key = Symbol.for("glissade.native");
+
+/** The engine over ONNX Runtime's C API. Throws EngineError where the library or koffi does not load. */
+export function directEngine({ threads, profile }: DirectOptions): NodeEngine {
   const ort = loadOrt();
-  const runner = new Runner();
+  kept[key] ??= { ort, thread: new NativeThread() };
+  const { thread } = kept[key];
+  const profiles = profile === undefined ? undefined : new Profiles(profile);
+  const profiled = new Set<DirectSession>();
 
-  const makeOptions = (): Pointer => {
+  const makeOptions = (shared: boolean): Pointer => {
     const options = ort.create("CreateSessionOptions");
-    ort.call("SetIntraOpNumThreads", options, threads);
+    if (shared) ort.call("DisablePerSessionThreads", options);
+    else ort.call("SetIntraOpNumThreads", options, threads);
     ort.call("SetInterOpNumThreads", options, 1);
     ort.call("SetSessionGraphOptimizationLevel", options, allOptimizations);
-    for (const [key, value] of Object.entries(settings)) ort.call("AddSessionConfigEntry", options, key, value);
-    if (profile) ort.call("EnableProfiling", options, profile);
+    for (const [name, value] of Object.entries(settings)) ort.call("AddSessionConfigEntry", options, name, value);
+    if (profiles) ort.call("EnableProfiling", options, profiles.next());
     return options;
+  };
+
+  const makeSession = async (model: Uint8Array<ArrayBuffer>, shared: boolean): Promise<Pointer> => {
+    const environment = ort.environment(threads).pointer;
+    const options = makeOptions(shared);
+    const session = words(ort, new BigUint64Array(1));
+    const parameters = [environment, ort.koffi.address(model), model.length, options, session.address];
+    try {
+      const status = await thread.call(ort.address("CreateSessionFromArray"), parameters, [model, session]);
+      ort.check("making a session", status);
+    } finally {
+      ort.release("ReleaseSessionOptions", options);
+    }
+    return session.array[0]!;
+  };
+
+  const makeSessionInAnyPool = async (model: Uint8Array<ArrayBuffer>): Promise<Pointer> => {
+    const environment = ort.environment(threads);
+    if (environment.poolThreads !== threads) return makeSession(model, false);
+    try {
+      return await makeSession(model, true);
+    } catch (error) {
+      // Somebody else in this process, such as onnxruntime-node's binding, made the environment before, without a pool.
+      if (!(error as Error).message.includes("CreateEnvWithGlobalThreadPools")) throw error;
+      environment.poolThreads = 0;
+      return makeSession(model, false);
+    }
   };
 
   return {
     name: "node",
     target: { contrib: true },
-    buffer: (type, values) => new DirectBuffer(ort, type, values ?? allocate(type)),
+    buffer: (type, values) => new DirectBuffer(ort, type, values),
     async load(program) {
-      const model = program.onnx();
-      const options = makeOptions();
-      const session = new BigUint64Array(1);
-      try {
-        const status = await runner.call(
-          ort.address("CreateSessionFromArray"),
-          ort.environment,
-          koffi.address(model),
-          model.length,
-          options,
-          koffi.address(session),
-        );
-        ort.check("making a session", status || null);
-      } finally {
-        ort.release("ReleaseSessionOptions", options);
-        keepAlive(model);
-      }
-      return new DirectSession(ort, runner, session[0]!, program);
+      const pointer = await makeSessionInAnyPool(program.onnx());
+      const session = new DirectSession(ort, thread, pointer, program);
+      if (profiles) profiled.add(session);
+      return session;
+    },
+    async endProfiling() {
+      for (const session of profiled) await session.endProfiling();
+      profiled.clear();
+      return profiles?.files() ?? [];
     },
   };
 }

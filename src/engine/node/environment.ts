@@ -2,29 +2,38 @@
 import { availableParallelism } from "node:os";
 import { ConfigError } from "../../errors.ts";
 
+/** The ways to ONNX Runtime: its C API, and onnxruntime-node's JavaScript binding. */
 export type Implementation = "direct" | "binding";
 
 export interface NodeEnvironment {
-  /** GLISSADE_THREADS, threads inside an op. Default: as many as the machine runs at once. */
+  /** GLISSADE_THREADS: threads inside an op, a positive integer. Default: as many as the machine runs at once. */
   readonly threads: number;
-  /** GLISSADE_ENGINE, how ONNX Runtime is reached. Default: direct, and the binding where that fails. */
+  /** GLISSADE_ENGINE: how ONNX Runtime is reached. Default: direct, and the binding where that does not load. */
   readonly implementation: Implementation | undefined;
 }
 
-/** Reads the variables. Throws ConfigError for values they cannot have. */
-export function readEnvironment(environment: Readonly<Record<string, string | undefined>> = process.env): NodeEnvironment {
-  const { GLISSADE_THREADS: threads, GLISSADE_ENGINE: implementation } = environment;
-  if (implementation !== undefined && implementation !== "direct" && implementation !== "binding")
-    throw new ConfigError("GLISSADE_ENGINE", `the engine is "${implementation}"`, 'use "direct" or "binding", or leave it unset');
+/** Reads the variables. Throws ConfigError for values that they cannot have. */
+export function readEnvironment(
+  variables: Readonly<Record<string, string | undefined>> = process.env,
+): NodeEnvironment {
+  const { GLISSADE_THREADS: threads, GLISSADE_ENGINE: implementation } = variables;
   return {
-    threads: threads === undefined ? availableParallelism() : expectThreads("GLISSADE_THREADS", Number(threads)),
-    implementation,
+    threads: threads === undefined ? availableParallelism() : expectThreads("GLISSADE_THREADS", threads),
+    implementation: expectImplementation("GLISSADE_ENGINE", implementation),
   };
 }
 
-/** Throws ConfigError unless the number of threads is a whole number from 1 to 1024. */
-export function expectThreads(subject: string, threads: number): number {
-  if (!Number.isInteger(threads) || threads < 1 || threads > 1024)
-    throw new ConfigError(subject, `the number of threads is ${threads}`, "give a whole number from 1 to 1024");
-  return threads;
+const mostThreads = 1024;
+
+/** The number of threads, given as a number or as text. Throws ConfigError unless it is an integer from 1 to 1024. */
+export function expectThreads(subject: string, value: number | string): number {
+  const threads = /^\d+$/.test(String(value)) ? Number(value) : Number.NaN;
+  if (threads >= 1 && threads <= mostThreads) return threads;
+  throw new ConfigError(subject, `the number of threads is "${value}"`, `give an integer from 1 to ${mostThreads}`);
+}
+
+/** The implementation, or undefined. Throws ConfigError when there is none of that name. */
+export function expectImplementation(subject: string, value: string | undefined): Implementation | undefined {
+  if (value === undefined || value === "direct" || value === "binding") return value;
+  throw new ConfigError(subject, `there is no implementation "${value}"`, 'use "direct" or "binding", or leave it out');
 }

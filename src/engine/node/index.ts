@@ -1,36 +1,55 @@
 /** The engine of Node: ONNX Runtime's native library. */
+import { ConfigError } from "../../errors.ts";
 import type { Engine } from "../engine.ts";
 import { bindingEngine } from "./binding.ts";
 import { directEngine } from "./direct.ts";
-import { expectThreads, type Implementation, readEnvironment } from "./environment.ts";
+import { expectImplementation, expectThreads, type Implementation, readEnvironment } from "./environment.ts";
 
 export interface NodeEngineOptions {
-  /** Threads inside an op. Default: GLISSADE_THREADS, or as many as the machine runs at once. */
+  /** Threads inside an op, a positive integer. Default: GLISSADE_THREADS, or as many as the machine runs at once. */
   readonly threads?: number;
-  /** Default: GLISSADE_ENGINE, or "direct" with "binding" as fallback. */
+  /** How ONNX Runtime is reached. Default: GLISSADE_ENGINE, or "direct" with "binding" where that does not load. */
   readonly implementation?: Implementation;
-  /** Path without ending to which each session writes a trace of its nodes' times. */
+  /**
+   * Makes each session write how long its nodes took, in Chrome's tracing format, to `<profile>-<process>-<session>_<time>.json`.
+   * Default: no profile.
+   */
   readonly profile?: string;
+}
+
+export interface NodeEngine extends Engine {
+  /** `"node"`, or `"node-binding"` for the fallback. */
+  readonly name: string;
+  /**
+   * Ends profiling in every session that is not released; releasing a session ends its profiling too.
+   * @returns the paths of the files written so far; none without the option `profile`
+   */
+  endProfiling(): Promise<readonly string[]>;
 }
 
 let noticed = false;
 
 /**
  * The native engine. It reaches ONNX Runtime through its C API ("direct"); where that does not load it says so once on
- * standard error and goes through onnxruntime-node's binding. Throws ConfigError for options out of range, EngineError when
- * an implementation was asked for by name and does not load.
+ * standard error and goes through onnxruntime-node's binding. Throws ConfigError for options and environment variables out of
+ * range, EngineError when "direct" was asked for by name and does not load.
  */
-export function nodeEngine(options: NodeEngineOptions = {}): Engine {
+export function nodeEngine(options: NodeEngineOptions = {}): NodeEngine {
   const environment = readEnvironment();
   const threads = options.threads === undefined ? environment.threads : expectThreads("nodeEngine", options.threads);
-  const implementation = options.implementation ?? environment.implementation;
+  const implementation = expectImplementation("nodeEngine", options.implementation) ?? environment.implementation;
   const { profile } = options;
+  if (profile === "")
+    throw new ConfigError("nodeEngine", "the prefix of profiles is empty", "give a path, such as traces/step");
   if (implementation === "binding") return bindingEngine({ threads, profile });
   try {
     return directEngine({ threads, profile });
   } catch (error) {
     if (implementation === "direct") throw error;
-    if (!noticed) console.error(`glissade: using onnxruntime-node's slower binding, because ${(error as Error).message}`);
+    if (!noticed) {
+      const reason = (error as Error).message.split("\n")[0];
+      process.stderr.write(`glissade: using onnxruntime-node's binding, slower and blocking, because: ${reason}\n`);
+    }
     noticed = true;
     return bindingEngine({ threads, profile });
   }

@@ -1,0 +1,155 @@
+/**
+ * The thread that makes sessions and runs them. It exists so that the event loop stays free, and so that denormal floats are
+ * flushed to zero where networks are computed and nowhere else: the processor keeps that setting for each thread. The threads
+ * behind koffi's own asynchronous calls will not do: they are Node's, any of four makes the next call, and they serve
+ * everybody else too.
+ */
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { Worker } from "node:worker_threads";
+import { EngineError } from "../../errors.ts";
+import type { Pointer } from "./ort-api.ts";
+
+/** What both threads see. */
+interface Shared {
+  /** How many calls were asked for. */
+  readonly requests: Int32Array<SharedArrayBuffer>;
+  /** The call: address of the function, number of parameters, the parameters. The result replaces the address. */
+  readonly words: BigUint64Array<SharedArrayBuffer>;
+}
+
+interface Start extends Shared {
+  /** Path of koffi. */
+  readonly koffi: string;
+  /** How often the thread looks for the next call before it sleeps. */
+  readonly looks: number;
+}
+
+const mostParameters = 8;
+
+/** Native calls run on a stack of koffi's. Its usual megabyte is little for optimizing a graph: other hosts give eight. */
+const stackBytes = 8 * 2 ** 20;
+
+/**
+ * The thread's program: wait, call, answer. It is text because a module of its own would have to be found by every bundler,
+ * loader and test runner.
+ *
+ * Denormal floats are flushed on x64, by two bits of the register MXCSR, which the C library reaches through fesetenv (Linux) and
+ * _controlfp_s (Windows). ONNX Runtime would set them itself for `session.set_denormal_as_zero`, but only on the thread that
+ * makes the first session of a process, which need not be ours. On arm64 nothing is set, here or by ONNX Runtime: those processors compute denormal
+ * floats at nearly full speed, and a setting on this thread alone would make results depend on who computed which part.
+ */
+const source = `
+const { parentPort, workerData } = require("node:worker_threads");
+const { koffi: file, requests, words, looks } = workerData;
+const koffi = require(file);
+koffi.config({ sync_stack_size: ${stackBytes} });
+koffi.load(null); //  sets up this thread's calls
+
+function flushDenormals() {
+  if (process.arch !== "x64") return;
+  if (process.platform === "win32") {
+    const control = koffi.load("ucrtbase.dll").func("int _controlfp_s(void *current, uint32_t value, uint32_t mask)");
+    control(new Uint32Array(1), 0x01000000 /* _DN_FLUSH */, 0x03000000 /* _MCW_DN */);
+  } else if (process.platform === "linux") {
+    const libm = koffi.load("libm.so.6");
+    const environment = new Uint32Array(8); //  fenv_t: MXCSR is the last word
+    libm.func("int fegetenv(void *environment)")(environment);
+    environment[7] |= 0x8040; //  flush to zero, denormals are zero
+    libm.func("int fesetenv(void *environment)")(environment);
+  }
+}
+
+try {
+  flushDenormals();
+} catch {} //  then the first session does it, as a rule
+
+const types = Array.from({ length: ${mostParameters + 1} }, (_, n) =>
+  koffi.proto("uintptr_t", Array.from({ length: n }, () => "uintptr_t")));
+for (let seen = 0; ; ) {
+  // A step often follows the other at once, and waking up costs more than a small step takes.
+  for (let i = 0; i < looks && Atomics.load(requests, 0) === seen; i++);
+  Atomics.wait(requests, 0, seen);
+  if (Atomics.load(requests, 0) === seen) continue;
+  seen = Atomics.load(requests, 0);
+  const count = Number(words[1]);
+  words[0] = BigInt(koffi.call(words[0], types[count], ...words.subarray(2, 2 + count)));
+  parentPort.postMessage(undefined);
+}
+`;
+
+/** A call that waits for its turn or is under way. */
+interface Job {
+  readonly address: Pointer;
+  readonly parameters: readonly (Pointer | number)[];
+  /** Objects whose memory the call addresses: they must not be collected before it is done. */
+  readonly keep: readonly unknown[];
+  readonly resolve: (result: Pointer) => void;
+  readonly reject: (problem: EngineError) => void;
+}
+
+/** A thread that makes native calls, one at a time, in the order in which they were asked for. */
+export class NativeThread {
+  readonly #shared: Shared = {
+    requests: new Int32Array(new SharedArrayBuffer(4)),
+    words: new BigUint64Array(new SharedArrayBuffer(8 * (2 + mostParameters))),
+  };
+  readonly #worker: Worker;
+  readonly #jobs: Job[] = [];
+  #ended: EngineError | undefined;
+
+  constructor() {
+    const start: Start = {
+      ...this.#shared,
+      koffi: createRequire(import.meta.url).resolve("koffi"),
+      looks: availableParallelism() > 1 ? 20_000 : 0,
+    };
+    // Neither loaders nor NODE_OPTIONS of this thread concern that one.
+    this.#worker = new Worker(source, { eval: true, name: "glissade", workerData: start, execArgv: [], env: {} });
+    this.#worker.on("message", () => this.#answered());
+    this.#worker.once("error", (cause) => this.#end(cause.message, cause));
+    this.#worker.once("exit", (code) => this.#end(`exit code ${code}`));
+    this.#worker.unref(); //  an idle thread does not keep the process alive
+  }
+
+  /**
+   * Calls a native function on the thread; gives what it returns.
+   * @param address the function, which takes and returns nothing but integers and pointers
+   * @param keep objects whose memory the call addresses
+   */
+  call(address: Pointer, parameters: readonly (Pointer | number)[], keep: readonly unknown[]): Promise<Pointer> {
+    return new Promise((resolve, reject) => {
+      if (this.#ended) return reject(this.#ended);
+      this.#jobs.push({ address, parameters, keep, resolve, reject });
+      if (this.#jobs.length > 1) return;
+      this.#worker.ref(); //  the process stays for an answer that it waits for
+      this.#start();
+    });
+  }
+
+  /** Hands over the first call in line. The thread finds it also when it is still starting. */
+  #start(): void {
+    const { requests, words } = this.#shared;
+    const { address, parameters } = this.#jobs[0]!;
+    words[0] = address;
+    words[1] = BigInt(parameters.length);
+    for (let i = 0; i < parameters.length; i++) words[2 + i] = BigInt(parameters[i]!);
+    Atomics.add(requests, 0, 1);
+    Atomics.notify(requests, 0);
+  }
+
+  /** Takes the answer to the first call in line. */
+  #answered(): void {
+    const { resolve } = this.#jobs.shift()!;
+    const result = this.#shared.words[0]!;
+    if (this.#jobs.length > 0) this.#start();
+    else this.#worker.unref();
+    resolve(result);
+  }
+
+  /** The thread is no more: who waits for a call learns of it, and who asks for one later. */
+  #end(problem: string, cause?: Error): void {
+    this.#ended ??= new EngineError("node engine", `its thread ended: ${problem}`, "report this", "", { cause });
+    for (const job of this.#jobs.splice(0)) job.reject(this.#ended);
+  }
+}
