@@ -1,13 +1,13 @@
 import { defineConfig } from "vitest/config";
+import { SummaryReporter } from "./test/support/summary-reporter.ts";
 
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    // Native libraries are loaded once for a process: forks, not threads.
+    // Engines own native memory and threads: each file gets a process of its own.
     pool: "forks",
-    maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    reporters: ["default", "./test/support/summary-reporter.ts"],
+    reporters: ["default", new SummaryReporter()],
   },
 });

@@ -1,21 +1,33 @@
-/** Closes a run with one line that a program can read: `N passed, N failed`. */
+/** A line that scripts can read at the very end of a test run: `N passed, N failed`. */
 import type { Reporter, SerializedError, TestModule } from "vitest/node";
 
-export default class SummaryReporter implements Reporter {
-  onTestRunEnd(modules: readonly TestModule[], errors: readonly SerializedError[]): void {
-    let passed = 0;
-    let failed = errors.length;
-    for (const module of modules) {
-      const tests = [...module.children.allTests()];
-      // A file that could not be collected has no tests to fail.
-      if (tests.length === 0 && module.state() === "failed") failed++;
-      for (const test of tests) {
-        const { state } = test.result();
-        if (state === "passed") passed++;
-        if (state === "failed") failed++;
-      }
+/** How many tests passed, and how many things failed. */
+export interface Summary {
+  readonly passed: number;
+  /** Tests, and besides them files and suites that could not be collected or set up, and errors outside of any test. */
+  readonly failed: number;
+}
+
+/** Counts what a run came to. */
+export function summarize(modules: readonly TestModule[], unhandledErrors: readonly SerializedError[]): Summary {
+  let passed = 0;
+  let failed = unhandledErrors.length;
+  for (const module of modules) {
+    for (const test of module.children.allTests()) {
+      const { state } = test.result();
+      if (state === "passed") passed++;
+      if (state === "failed") failed++;
     }
+    for (const group of [module, ...module.children.allSuites()]) if (group.errors().length > 0) failed++;
+  }
+  return { passed, failed };
+}
+
+/** Prints the summary last; a run without any finished test fails. */
+export class SummaryReporter implements Reporter {
+  onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly SerializedError[]): void {
+    const { passed, failed } = summarize(modules, unhandledErrors);
     if (passed + failed === 0) process.exitCode = 1;
-    process.on("exit", () => console.log(`${passed} passed, ${failed} failed`));
+    process.stdout.write(`${passed} passed, ${failed} failed\n`);
   }
 }
