@@ -1,0 +1,327 @@
+/** Compares training steps with those of other frameworks: bursts in turn, medians over all steps, and their ratio. */
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import os from "node:os";
+import path from "node:path";
+import { createInterface, type Interface } from "node:readline";
+import { setTimeout as pause } from "node:timers/promises";
+import { promisify, styleText } from "node:util";
+import { Command, InvalidArgumentError } from "commander";
+import { workloads as ourWorkloads } from "./ours.ts";
+import type { Burst, Ready } from "./server.ts";
+
+/** A framework that takes part. */
+interface Side {
+  readonly name: string;
+  readonly workloads: readonly string[];
+  /** The process that serves a workload in the language of `server.ts`. */
+  serve(workload: string, threads: number): ChildProcess;
+}
+
+/** A framework that we compare with. */
+interface Peer extends Side {
+  /** How to install it. */
+  readonly installation: string;
+  isInstalled(): Promise<boolean>;
+}
+
+/** What one side did in all its bursts. */
+interface Measurement {
+  /** Name and version. */
+  readonly peer: string;
+  readonly notes: readonly string[];
+  readonly times: number[];
+  first: number;
+  last: number;
+}
+
+/** Ours against one peer; either is missing where it does not have the workload. */
+interface Comparison {
+  readonly workload: string;
+  readonly threads: number;
+  readonly ours: Measurement | undefined;
+  readonly peer: Measurement | undefined;
+}
+
+interface Options {
+  /** Default: one and two, one after the other. */
+  readonly threads?: number;
+  readonly rounds: number;
+  readonly json: boolean;
+}
+
+/** Runs the command line. `root` is the repository, `bundles` the folder of the servers. Returns the exit code. */
+export async function main(root: string, bundles: string): Promise<number> {
+  const program = new Command("npm run bench --")
+    .description("Times training steps against PyTorch and TensorFlow.js, at equal numbers of threads.")
+    .argument("[workload...]", "which; default: all")
+    .option("--threads <n>", "on how many threads; default: 1, then 2", positiveInteger)
+    .option("--rounds <n>", "how often each side has its turn", positiveInteger, 7)
+    .option("--json", "one JSON line for each workload and peer; use `npm run --silent bench`", false)
+    .showHelpAfterError();
+  program.parse();
+  const options = program.opts<Options>();
+
+  const ours: Side = {
+    name: "glissade",
+    workloads: Object.keys(ourWorkloads),
+    serve: (workload, threads) =>
+      start(process.execPath, [path.join(bundles, "ours-server.mjs"), workload], root, {
+        GLISSADE_THREADS: String(threads),
+      }),
+  };
+  const allPeers = [torch(root), tensorflow(root, bundles)];
+  const known = [...new Set([ours, ...allPeers].flatMap((side) => side.workloads))];
+  const wanted = program.args.length > 0 ? program.args : known;
+  const unknown = wanted.filter((workload) => !known.includes(workload));
+  if (unknown.length > 0) {
+    console.error(`Nobody has a workload named ${unknown.join(", ")}. There are: ${known.join(", ")}.`);
+    return 2;
+  }
+
+  const installed = await Promise.all(allPeers.map((peer) => peer.isInstalled()));
+  const peers = allPeers.filter((_, i) => installed[i]);
+  // Standard output belongs to the JSON lines where they are asked for.
+  const say = options.json ? console.error : console.log;
+  for (const peer of allPeers.filter((_, i) => !installed[i]))
+    say(`${peer.name} is not here. To compare with it: ${peer.installation}`);
+  const [load] = os.loadavg();
+  say(`${os.cpus()[0]?.model.trim()}, ${os.availableParallelism()} threads at once · Node ${process.versions.node}`);
+  if (load! > 0.5) say(`The machine is busy (load ${load!.toFixed(1)}): expect noise.`);
+
+  const report = options.json ? printJson : new Table().print;
+  const notes = new Set<string>();
+  let failures = 0;
+  for (const workload of wanted)
+    for (const threads of options.threads ? [options.threads] : [1, 2]) {
+      const sides = [ours, ...peers].filter((side) => side.workloads.includes(workload));
+      const { measurements, errors } = await compare(sides, workload, threads, options.rounds);
+      for (const error of errors) console.error(error);
+      failures += errors.length;
+      const our = measurements.get(ours);
+      const theirs = peers.map((peer) => measurements.get(peer)).filter((peer) => peer !== undefined);
+      if (theirs.length === 0 && our) report({ workload, threads, ours: our, peer: undefined });
+      for (const peer of theirs) report({ workload, threads, ours: our, peer });
+      for (const { notes: found } of measurements.values()) for (const note of found) notes.add(note);
+    }
+  for (const note of notes) say(note);
+  return failures > 0 ? 1 : 0;
+}
+
+function positiveInteger(text: string): number {
+  if (!/^[1-9]\d{0,3}$/.test(text)) throw new InvalidArgumentError("Give a whole number from 1 to 9999.");
+  return Number(text);
+}
+
+/** PyTorch from the system's packages, with OpenBLAS and tcmalloc where they are: the peer at its best. */
+function torch(root: string): Peer {
+  const python = "/usr/bin/python3";
+  const tcmalloc = ["x86_64", "aarch64"]
+    .map((machine) => `/usr/lib/${machine}-linux-gnu/libtcmalloc_minimal.so.4`)
+    .find((file) => existsSync(file));
+  return {
+    name: "PyTorch",
+    workloads: ["mlp", "mlp_bn", "conv", "lstm", "seq2seq", "transformer", "bert_mini"],
+    installation: "apt install python3-torch libopenblas0-openmp libtcmalloc-minimal4",
+    isInstalled: () =>
+      promisify(execFile)(python, ["-c", "import torch"]).then(
+        () => true,
+        () => false,
+      ),
+    serve: (workload, threads) =>
+      start(python, ["bench/peers/torch_steps.py", workload, String(threads)], root, {
+        OMP_NUM_THREADS: String(threads),
+        ...(tcmalloc && { LD_PRELOAD: tcmalloc }),
+      }),
+  };
+}
+
+/** TensorFlow.js from our development dependencies. */
+function tensorflow(root: string, bundles: string): Peer {
+  const { resolve } = createRequire(path.join(root, "package.json"));
+  return {
+    name: "TensorFlow.js",
+    workloads: ["mlp", "conv"],
+    installation: "npm ci",
+    isInstalled: async () => {
+      try {
+        return Boolean(resolve("@tensorflow/tfjs") && resolve("@tensorflow/tfjs-backend-wasm"));
+      } catch {
+        return false;
+      }
+    },
+    serve: (workload, threads) =>
+      start(process.execPath, [path.join(bundles, "tfjs-steps.mjs"), workload, String(threads)], root),
+  };
+}
+
+function start(file: string, args: readonly string[], cwd: string, env: Record<string, string> = {}): ChildProcess {
+  return spawn(file, args, { cwd, env: { ...process.env, ...env }, stdio: ["pipe", "pipe", "pipe"] });
+}
+
+/** A server under way: one question, one answer. */
+class Conversation {
+  readonly #child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+  #complaints = "";
+
+  constructor(side: Side, workload: string, threads: number) {
+    this.#child = side.serve(workload, threads);
+    const lines: Interface = createInterface({ input: this.#child.stdout! });
+    this.#lines = lines[Symbol.asyncIterator]();
+    this.#child.stderr!.setEncoding("utf8").on("data", (text: string) => {
+      this.#complaints = (this.#complaints + text).slice(-4000);
+    });
+    this.#child.on("error", (error) => {
+      this.#complaints += error.message;
+      lines.close();
+    });
+    this.#child.stdin!.on("error", () => {}); // it ended; the next answer says why
+  }
+
+  ready(): Promise<Ready> {
+    return this.#answer();
+  }
+
+  run(): Promise<Burst> {
+    this.#child.stdin!.write("run\n");
+    return this.#answer();
+  }
+
+  stop(): void {
+    this.#child.kill();
+  }
+
+  async #answer<T>(): Promise<T> {
+    const { value, done } = await this.#lines.next();
+    if (!done) return JSON.parse(value) as T;
+    await pause(100); // the last of its standard error
+    throw new Error(`it ended before it answered\n${this.#complaints.trimEnd()}`);
+  }
+}
+
+/**
+ * Lets the sides take turns: ours, a peer, ours, the next peer, and so on. Only one computes at a time. A side that fails is
+ * left out of the rest, and why is among the errors.
+ */
+async function compare(
+  sides: readonly Side[],
+  workload: string,
+  threads: number,
+  rounds: number,
+): Promise<{ measurements: Map<Side, Measurement>; errors: string[] }> {
+  const measurements = new Map<Side, Measurement>();
+  const conversations = new Map<Side, Conversation>();
+  const errors: string[] = [];
+  const attempt = async (side: Side, action: () => Promise<void>): Promise<void> => {
+    try {
+      await action();
+    } catch (error) {
+      errors.push(`${side.name} failed at ${workload} on ${threads} threads: ${(error as Error).message}`);
+      conversations.get(side)?.stop();
+      conversations.delete(side);
+      measurements.delete(side);
+    }
+  };
+  try {
+    for (const side of sides)
+      await attempt(side, async () => {
+        progress(`${workload}, ${threads} threads: ${side.name} warms up`);
+        const conversation = new Conversation(side, workload, threads);
+        conversations.set(side, conversation);
+        measurements.set(side, { ...(await conversation.ready()), times: [], first: Number.NaN, last: Number.NaN });
+      });
+    for (let round = 1; round <= rounds; round++)
+      for (const side of turns(sides)) {
+        const conversation = conversations.get(side);
+        if (!conversation) continue;
+        await attempt(side, async () => {
+          progress(`${workload}, ${threads} threads: round ${round} of ${rounds}, ${side.name}`);
+          await pause(20); // threads of the side before may still spin
+          const { times, first, last } = await conversation.run();
+          const measurement = measurements.get(side)!;
+          measurement.times.push(...times);
+          Object.assign(measurement, { first, last });
+        });
+      }
+  } finally {
+    for (const conversation of conversations.values()) conversation.stop();
+    progress("");
+  }
+  return { measurements, errors };
+}
+
+/** Ours before each peer. */
+function turns([ours, ...peers]: readonly Side[]): readonly Side[] {
+  return peers.length === 0 ? [ours!] : peers.flatMap((peer) => [ours!, peer]);
+}
+
+/** One line on standard error that the next one replaces, where that is a terminal. */
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[2K${text}`);
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/** Our median by the peer's: below 1 we are faster. */
+function ratio({ ours, peer }: Comparison): number | undefined {
+  return ours && peer ? median(ours.times) / median(peer.times) : undefined;
+}
+
+function printJson(comparison: Comparison): void {
+  const { workload, threads, ours, peer } = comparison;
+  const rounded = (value: number | undefined): number | null => (value === undefined ? null : Number(value.toFixed(4)));
+  const line = {
+    workload,
+    peer: peer?.peer ?? null,
+    threads,
+    medianMs: rounded(ours && median(ours.times)),
+    peerMedianMs: rounded(peer && median(peer.times)),
+    ratio: rounded(ratio(comparison)),
+  };
+  console.log(JSON.stringify(line));
+}
+
+/** The comparisons as rows, under a head that comes with the first. */
+class Table {
+  #printed = false;
+
+  readonly print = (comparison: Comparison): void => {
+    if (!this.#printed) {
+      const head = row("workload", "threads", "ours", "theirs", "ratio", "peer", "our loss", "their loss");
+      console.log(`\n${styled("bold", head)}`);
+    }
+    this.#printed = true;
+    const { workload, threads, ours, peer } = comparison;
+    const quotient = ratio(comparison);
+    const cells = [workload, String(threads), time(ours), time(peer), quotient?.toFixed(2) ?? "–"];
+    const style = quotient !== undefined && quotient <= 1 ? "green" : "reset";
+    console.log(styled(style, row(...cells, peer?.peer ?? "–", loss(ours), loss(peer))));
+  };
+}
+
+function row(...cells: readonly string[]): string {
+  const widths = [-12, 7, 11, 11, 6, -18, -15, -15];
+  return cells
+    .map((cell, i) => (widths[i]! < 0 ? cell.padEnd(-widths[i]!) : cell.padStart(widths[i]!)))
+    .join("  ")
+    .trimEnd();
+}
+
+function time(side: Measurement | undefined): string {
+  return side ? `${median(side.times).toFixed(2)} ms` : "–";
+}
+
+/** Loss at the first and at the last step of a burst. */
+function loss(side: Measurement | undefined): string {
+  return side ? `${side.first.toFixed(3)} → ${side.last.toFixed(3)}` : "–";
+}
+
+function styled(style: Parameters<typeof styleText>[0], text: string): string {
+  return process.stdout.isTTY && !process.env.NO_COLOR ? styleText(style, text) : text;
+}

@@ -1,0 +1,200 @@
+"""PyTorch's side of the step-time comparison: training steps with Adam in float32, served one burst at a time.
+
+usage: OMP_NUM_THREADS=N python3 torch_steps.py WORKLOAD N
+Speaks the language of bench/server.ts: one JSON line {peer, notes} when it is warm, then for each line "run" on standard
+input one JSON line {times, first, last}. PyTorch is at its best with libopenblas0-openmp as libblas.so.3 and
+libtcmalloc_minimal preloaded.
+"""
+
+import json
+import math
+import sys
+import time
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+class Block(nn.Module):
+    """A pre-norm encoder block, written out so that old versions run the same graph."""
+
+    def __init__(self, D, H, FF):
+        super().__init__()
+        self.H = H
+        self.l1, self.l2 = nn.LayerNorm(D), nn.LayerNorm(D)
+        self.qkv, self.o = nn.Linear(D, 3 * D), nn.Linear(D, D)
+        self.f1, self.f2 = nn.Linear(D, FF), nn.Linear(FF, D)
+
+    def forward(self, h, mask=None):
+        B, S, D = h.shape
+        q, k, v = self.qkv(self.l1(h)).view(B, S, 3, self.H, D // self.H).permute(2, 0, 3, 1, 4)
+        w = q @ k.transpose(-1, -2) / math.sqrt(D // self.H)
+        if mask is not None:
+            w = w + mask
+        h = h + self.o((w.softmax(-1) @ v).transpose(1, 2).reshape(B, S, D))
+        return h + self.f2(F.gelu(self.f1(self.l2(h))))
+
+
+def mlp():
+    """784, 256, 128, 10; relu; batch 128."""
+    x, y = torch.randn(128, 784), torch.randint(0, 10, (128,))
+    m = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10))
+    return m, lambda: F.cross_entropy(m(x), y)
+
+
+def mlp_bn():
+    """784, 512, 512, 10; batch normalisation and relu; batch 256."""
+    x, y = torch.randn(256, 784), torch.randint(0, 10, (256,))
+    m = nn.Sequential(
+        nn.Linear(784, 512),
+        nn.BatchNorm1d(512),
+        nn.ReLU(),
+        nn.Linear(512, 512),
+        nn.BatchNorm1d(512),
+        nn.ReLU(),
+        nn.Linear(512, 10),
+    )
+    return m, lambda: F.cross_entropy(m(x), y)
+
+
+def conv():
+    """Two convolutions 5 x 5 (16 and 32 channels), each with relu and max pooling 2; batch 64 of 1 x 28 x 28."""
+    x, y = torch.randn(64, 1, 28, 28), torch.randint(0, 10, (64,))
+    m = nn.Sequential(
+        nn.Conv2d(1, 16, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(1568, 10),
+    )
+    return m, lambda: F.cross_entropy(m(x), y)
+
+
+def lstm():
+    """64 steps, batch 32, 256 wide, 1,000 classes at each step."""
+    S, B, D, H, C = 64, 32, 256, 256, 1000
+    x, y = torch.randn(S, B, D), torch.randint(0, C, (S * B,))
+    r, o = nn.LSTM(D, H), nn.Linear(H, C)
+    return nn.ModuleList([r, o]), lambda: F.cross_entropy(o(r(x)[0]).view(S * B, C), y)
+
+
+def seq2seq():
+    """Embedding 128, LSTM 256 encoder and decoder, teacher forcing, source 16, target 16, batch 64, vocabulary 64."""
+    S, B, E, H, V = 16, 64, 128, 256, 64
+    src, tgt, y = (torch.randint(0, V, (S, B)) for _ in range(3))
+    es, et, enc, dec, o = nn.Embedding(V, E), nn.Embedding(V, E), nn.LSTM(E, H), nn.LSTM(E, H), nn.Linear(H, V)
+
+    def loss():
+        _, state = enc(es(src))
+        return F.cross_entropy(o(dec(et(tgt), state)[0]).view(S * B, V), y.view(-1))
+
+    return nn.ModuleList([es, et, enc, dec, o]), loss
+
+
+def transformer():
+    """4 causal pre-norm blocks, 256 wide, 4 heads, feed-forward 1,024, batch 16 x 128, vocabulary 1,000."""
+    B, S, D, H, FF, L, V = 16, 128, 256, 4, 1024, 4, 1000
+    x, y = torch.randint(0, V, (B, S)), torch.randint(0, V, (B * S,))
+    e, p = nn.Embedding(V, D), nn.Parameter(torch.randn(S, D) * 0.02)
+    blocks, ln, o = nn.ModuleList(Block(D, H, FF) for _ in range(L)), nn.LayerNorm(D), nn.Linear(D, V)
+    mask = torch.full((S, S), -1e9).triu(1)
+
+    def loss():
+        h = e(x) + p
+        for block in blocks:
+            h = block(h, mask)
+        return F.cross_entropy(o(ln(h)).view(B * S, V), y)
+
+    m = nn.ModuleList([e, blocks, ln, o])
+    m.register_parameter("pos", p)
+    return m, loss
+
+
+def bert_mini():
+    """4 blocks, 256 wide, vocabulary 8,000, batch 16 x 128, 15 percent of the positions predicted, sentence pair head."""
+    B, S, D, H, FF, L, V = 16, 128, 256, 4, 1024, 4, 8000
+    x, n = torch.randint(0, V, (B, S)), int(B * S * 0.15)
+    at, y, pair = torch.randint(0, B * S, (n,)), torch.randint(0, V, (n,)), torch.randint(0, 2, (B,))
+    e, p = nn.Embedding(V, D), nn.Parameter(torch.randn(S, D) * 0.02)
+    blocks, ln = nn.ModuleList(Block(D, H, FF) for _ in range(L)), nn.LayerNorm(D)
+    t, nsp = nn.Linear(D, D), nn.Linear(D, 2)
+    bias = nn.Parameter(torch.zeros(V))
+
+    def loss():
+        h = e(x) + p
+        for block in blocks:
+            h = block(h)
+        h = ln(h)
+        g = F.gelu(t(h.reshape(B * S, D)[at]))
+        return F.cross_entropy(g @ e.weight.T + bias, y) + F.cross_entropy(nsp(h[:, 0]), pair)
+
+    m = nn.ModuleList([e, blocks, ln, t, nsp])
+    m.register_parameter("pos", p)
+    m.register_parameter("bias", bias)
+    return m, loss
+
+
+WORKLOADS = {f.__name__: f for f in (mlp, mlp_bn, conv, lstm, seq2seq, transformer, bert_mini)}
+BURST_MILLISECONDS = 500
+
+
+def training(build):
+    """A training step on fresh weights; it returns the loss."""
+    torch.manual_seed(0)
+    model, loss_of = build()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_of()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def burst(build, steps):
+    """Times `steps` steps; the first from fresh weights is not among them."""
+    step = training(build)
+    first = last = step()
+    times = []
+    for _ in range(steps):
+        started = time.perf_counter()
+        last = step()
+        times.append((time.perf_counter() - started) * 1e3)
+    return {"times": times, "first": first, "last": last}
+
+
+def notes():
+    """What keeps PyTorch from its best here."""
+    try:
+        loaded = open("/proc/self/maps").read()
+    except OSError:
+        return []
+    found = []
+    if not torch.backends.mkl.is_available() and "openblas-openmp" not in loaded:
+        found.append("PyTorch runs without OpenBLAS for OpenMP: apt install libopenblas0-openmp")
+    if "libtcmalloc" not in loaded:
+        found.append("PyTorch runs without tcmalloc: apt install libtcmalloc-minimal4")
+    return found
+
+
+def say(message):
+    print(json.dumps(message), flush=True)
+
+
+if __name__ == "__main__":
+    build, threads = WORKLOADS[sys.argv[1]], int(sys.argv[2])
+    torch.set_num_threads(threads)
+    warm_up = burst(build, 3)
+    steps = math.ceil(BURST_MILLISECONDS / min(warm_up["times"]))
+    say({"peer": "torch " + torch.__version__, "notes": notes()})
+    for line in sys.stdin:
+        if line.strip() != "run":
+            raise ValueError(f'a bench server understands "run" only, not {line!r}')
+        say(burst(build, steps))

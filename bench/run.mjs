@@ -1,0 +1,34 @@
+/** Bundles the TypeScript beside it, with packages and Glissade's build left outside, and starts the driver. */
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import { build } from "esbuild";
+
+const root = path.dirname(import.meta.dirname);
+const outdir = path.join(root, "node_modules/.cache/glissade-bench");
+
+await build({
+  entryPoints: ["bench/driver.ts", "bench/ours-server.ts", "bench/peers/tfjs-steps.ts"],
+  absWorkingDir: root,
+  outdir,
+  entryNames: "[name]",
+  outExtension: { ".js": ".mjs" },
+  bundle: true,
+  format: "esm",
+  platform: "node",
+  target: "node20",
+  packages: "external",
+  sourcemap: true,
+  logLevel: "warning",
+  plugins: [
+    {
+      name: "glissade-from-dist",
+      setup({ onResolve }) {
+        const distribution = pathToFileURL(path.join(root, "dist/node.js")).href;
+        onResolve({ filter: /^glissade$/ }, () => ({ path: distribution, external: true }));
+      },
+    },
+  ],
+});
+
+const { main } = await import(pathToFileURL(path.join(outdir, "driver.mjs")).href);
+process.exitCode = await main(root, outdir);
