@@ -112,6 +112,11 @@ export class NativeThread {
     this.#worker.unref(); //  an idle thread does not keep the process alive
   }
 
+  /** Whether no call is under way or waits. */
+  get isIdle(): boolean {
+    return this.#jobs.length === 0;
+  }
+
   /**
    * Calls a native function on the thread; gives what it returns.
    * @param address the function, which takes and returns nothing but integers and pointers
