@@ -23,11 +23,19 @@ export function summarize(modules: readonly TestModule[], unhandledErrors: reado
   return { passed, failed };
 }
 
-/** Prints the summary last; a run without any finished test fails. */
+/** Prints the summary when the process ends, after everything else; a run without any finished test fails. */
 export class SummaryReporter implements Reporter {
+  #summary: Summary = { passed: 0, failed: 0 };
+
+  onInit(): void {
+    process.on("exit", () => {
+      const { passed, failed } = this.#summary;
+      if (passed + failed === 0) process.exitCode = 1;
+      process.stdout.write(`${passed} passed, ${failed} failed\n`);
+    });
+  }
+
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly SerializedError[]): void {
-    const { passed, failed } = summarize(modules, unhandledErrors);
-    if (passed + failed === 0) process.exitCode = 1;
-    process.stdout.write(`${passed} passed, ${failed} failed\n`);
+    this.#summary = summarize(modules, unhandledErrors);
   }
 }
