@@ -153,7 +153,8 @@ async function typeCheck(
   examples: readonly Example[],
 ): Promise<ReadonlyMap<Example, readonly string[]>> {
   const tsc = path.join(root, "node_modules/typescript/bin/tsc");
-  const { stdout } = await execute(process.execPath, [tsc, "-p", folder, "--pretty", "false"], folder);
+  const { code, stdout, stderr } = await execute(process.execPath, [tsc, "-p", folder, "--pretty", "false"], folder);
+  if (code !== 0 && stdout === "") throw new Error(`The compiler did not run:\n${stderr}`);
   const found = new Map<Example, string[]>();
   let current: string[] | undefined;
   for (const line of stdout.split(/\r?\n/).filter(Boolean)) {
