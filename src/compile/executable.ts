@@ -4,6 +4,7 @@ import type { Engine, EngineBuffer, Session } from "../engine/engine.ts";
 import { DataError } from "../errors.ts";
 import { collect, type Node, type Value } from "../graph/node.ts";
 import type { Guard } from "../graph/scope.ts";
+import { sizeOf } from "../graph/types.ts";
 import type { State } from "../tensor/state.ts";
 import { type Pending, Storage } from "../tensor/storage.ts";
 import { debug } from "./debug.ts";
@@ -17,7 +18,12 @@ import { canonicalText } from "./text.ts";
 export interface Executable {
   readonly engine: Engine;
   readonly session: Promise<Session>;
+  /** Buffers of small results, by output, that a run may use: their values are copied out as soon as a run is done. */
+  readonly spares: EngineBuffer[][];
 }
+
+/** Results of up to so many elements are copied out. A loss is one; making a buffer for it at every step costs more. */
+const smallResult = 256;
 
 const mostCached = 256;
 const caches = new WeakMap<Engine, Map<string, Executable>>();
@@ -44,7 +50,7 @@ export function executableFor(
   const session = engine.load(program);
   session.catch(() => cache.delete(text));
   debug.compiled({ engine, program, roots, before: collect(roots).length, rewriting: rewritten - started, session });
-  const executable = { engine, session };
+  const executable: Executable = { engine, session, spares: [] };
   cache.set(text, executable);
   if (cache.size > mostCached) cache.delete(cache.keys().next().value!);
   return executable;
@@ -70,19 +76,26 @@ export interface Running extends Pending {
 
 /** Queues a run. States get their new values, all of them or none, when it is done. */
 export function submit(job: Job): Running {
-  const { engine } = job.executable;
-  const fresh = job.outputs.map((state, i) => (state ? undefined : engine.buffer(job.types[i]!)));
-  const done = enqueue(() => execute(job, fresh));
-  const pending: Pending = { done, error: undefined, observed: false };
-  done.catch((error: unknown) => {
+  const { engine, spares } = job.executable;
+  const fresh = job.outputs.map((state, i) => (state ? undefined : (spares[i]?.pop() ?? engine.buffer(job.types[i]!))));
+  const pending: Pending = { done: noRun, error: undefined, observed: false };
+  const results = fresh.flatMap((buffer) => (buffer ? [Storage.ofBuffer(engine, buffer, pending)] : []));
+  const running = Object.assign(pending, { results });
+  pending.done = enqueue(() => execute(job, fresh, results));
+  pending.done.catch((error: unknown) => {
     pending.error = error;
   });
-  const results = fresh.flatMap((buffer) => (buffer ? [Storage.ofBuffer(engine, buffer, pending)] : []));
-  return Object.assign(pending, { results });
+  return running;
 }
 
-async function execute(job: Job, fresh: readonly (EngineBuffer | undefined)[]): Promise<void> {
-  const { engine } = job.executable;
+const noRun = Promise.resolve();
+
+async function execute(
+  job: Job,
+  fresh: readonly (EngineBuffer | undefined)[],
+  results: readonly Storage[],
+): Promise<void> {
+  const { engine, spares } = job.executable;
   const session = await job.executable.session;
   const sources = job.inputs.map((input) => (input instanceof Storage ? input : input.storage));
   for (const source of sources) {
@@ -99,6 +112,15 @@ async function execute(job: Job, fresh: readonly (EngineBuffer | undefined)[]): 
     throw error;
   }
   job.outputs.forEach((state, i) => state?.commit(engine, outputs[i]!));
+  let result = 0;
+  for (const [i, buffer] of fresh.entries()) {
+    if (!buffer) continue;
+    const storage = results[result++]!;
+    if (sizeOf(storage.type.shape) > smallResult) continue;
+    storage.settle(await buffer.read());
+    spares[i] ??= [];
+    spares[i].push(buffer);
+  }
 }
 
 async function expectFinite(job: Job, outputs: readonly EngineBuffer[]): Promise<void> {

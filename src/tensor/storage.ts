@@ -4,7 +4,7 @@ import { allocate, type TensorType, type Values } from "../graph/types.ts";
 
 /** A run that has been queued. */
 export interface Pending {
-  readonly done: Promise<void>;
+  done: Promise<void>;
   /** Set when the run failed. */
   error: unknown;
   /** Whether somebody has waited for a result, and so learnt of a failure. */
@@ -50,7 +50,7 @@ export class Storage {
       this.#pending.observed = true;
       await this.#pending.done;
     }
-    return this.#buffer!.read();
+    return this.#values ?? this.#buffer!.read();
   }
 
   /** Throws the error of the run that should have made the values, if it failed. For runs that come after it in the queue. */
@@ -60,11 +60,16 @@ export class Storage {
     throw this.#pending.error;
   }
 
-  /** Brings the values into JavaScript for good and lets go of the engine's buffer. */
-  async moveToHost(): Promise<void> {
-    this.#values = await this.read();
+  /** The values have arrived in JavaScript; the engine's buffer is somebody else's from now on. */
+  settle(values: Values): void {
+    this.#values = values;
     this.#buffer = undefined;
     this.#engine = undefined;
+  }
+
+  /** Brings the values into JavaScript for good and lets go of the engine's buffer. */
+  async moveToHost(): Promise<void> {
+    this.settle(await this.read());
   }
 
   /** The buffer that a run on `engine` binds. Values in another engine's buffer must have been read first. */

@@ -16,8 +16,8 @@ export interface NodeEngineOptions {
    */
   readonly profile?: string;
   /**
-   * Runs known to take less than so many milliseconds are made on JavaScript's own thread, between two turns of the event
-   * loop, because handing one over costs about 0.1 ms. 0 hands over every run. Default 2.
+   * Runs known to take less than so many milliseconds are made on JavaScript's own thread, because handing one over costs
+   * about 0.1 ms; the event loop turns at least every 4 ms between them. 0 hands over every run. Default 2.
    */
   readonly onTheSpot?: number;
 }
