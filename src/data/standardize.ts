@@ -80,7 +80,7 @@ function areFinite(values: readonly number[]): boolean {
 
 /**
  * Fits a standardizer to training data; apply the same one to validation and test data. Means and deviations are summed
- * in float64, in two passes. Throws DataError for NaN or infinite values, and for values whose squares float64 cannot
+ * in float64, in three passes. Throws DataError for NaN or infinite values, and for values whose sum float64 cannot
  * hold.
  */
 export function fitStandardizer(column: Column, options: StandardizeOptions = {}): Standardizer {
@@ -97,26 +97,31 @@ export function fitStandardizer(column: Column, options: StandardizeOptions = {}
   for (let at = 0; at < values.length; ) for (let f = 0; f < features; f++, at++) mean[f]! += values[at]!;
   for (let f = 0; f < features; f++) mean[f]! /= count;
 
-  const squares = new Float64Array(features);
+  const largest = new Float64Array(features);
   const changes = new Uint8Array(features);
   for (let at = 0; at < values.length; )
     for (let f = 0; f < features; f++, at++) {
-      squares[f]! += (values[at]! - mean[f]!) ** 2;
+      largest[f] = Math.max(largest[f]!, Math.abs(values[at]! - mean[f]!));
       // By comparison: the rounded mean of equal values may differ from them, and would leave a tiny variance.
       if (values[at] !== values[f]) changes[f] = 1;
     }
+  // Relative to the largest, so that squares of tiny differences do not vanish.
+  const squares = new Float64Array(features);
+  for (let at = 0; at < values.length; )
+    for (let f = 0; f < features; f++, at++) squares[f]! += ((values[at]! - mean[f]!) / (largest[f]! || 1)) ** 2;
 
   const scale = new Float64Array(features).fill(1);
   const constant: number[] = [];
   for (let f = 0; f < features; f++) {
-    // Differences too small to square count as none.
-    if (changes[f] && squares[f]! > 0) scale[f] = Math.sqrt(squares[f]! / count);
+    const deviation = largest[f]! * Math.sqrt(squares[f]! / count);
+    // A deviation too small for float64 counts as none.
+    if (changes[f] && deviation > 0) scale[f] = deviation;
     else constant.push(f);
     if (!changes[f]) mean[f] = values[f]!;
     if (!Number.isFinite(scale[f]!) || !Number.isFinite(mean[f]!))
       throw new DataError(
         "standardize",
-        `the variance of feature ${f} is beyond float64`,
+        `the mean of feature ${f} is beyond float64`,
         "divide the data by a power of ten first",
       );
   }

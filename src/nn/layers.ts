@@ -1,5 +1,6 @@
 /** Layers: modules with parameters in PyTorch's names and layouts, so that its checkpoints load as they are. */
 import { ConfigError } from "../errors.ts";
+import type { Agree, ShapeMismatch } from "../graph/shape-types.ts";
 import type { Shape } from "../graph/types.ts";
 import { embed } from "../tensor/create.ts";
 import { Parameter } from "../tensor/state.ts";
@@ -107,21 +108,56 @@ export function dropout(rate: number, options: { readonly generator?: Generator 
 /** A layer as `sequential` takes it: a module, or a function of a tensor such as `(x) => x.relu()`. */
 export type Step = (x: never) => Tensor;
 
-export interface Sequential<First extends Step, Last extends Step> extends Module {
+/** Layers that map the last axis, I to O, one after the other. */
+export interface Sequential<I extends number, O extends number> extends Module {
+  <L extends Shape>(x: Tensor<[...L, I], "float32">): Tensor<[...L, O], "float32">;
+}
+
+/** Layers one after the other, of which the compiler knows the first's argument and the last's result. */
+export interface SequentialSteps<First extends Step, Last extends Step> extends Module {
   (x: Parameters<First>[0]): ReturnType<Last>;
 }
+
+/** A step that leaves the shape as it is: an activation, dropout. */
+type Keeps = <S extends Shape>(x: Tensor<S, "float32">) => Tensor<S, "float32">;
+
+/** The sizes that go into and come out of steps that map the last axis; a sentence where two do not fit; false otherwise. */
+type Ends<Steps, In extends number | undefined = undefined, Out extends number = number> = Steps extends readonly [
+  infer First,
+  ...infer Rest,
+]
+  ? First extends Linear<infer I, infer O>
+    ? In extends number
+      ? Agree<Out, I, "no"> extends ShapeMismatch<string>
+        ? `sequential: a layer takes ${I}, and the one before it gives ${Out}`
+        : Ends<Rest, In, O>
+      : Ends<Rest, I, O>
+    : First extends Keeps
+      ? Ends<Rest, In, Out>
+      : false
+  : In extends number
+    ? readonly [In, Out]
+    : false;
+
+type LastOf<Steps> = Steps extends readonly [...unknown[], infer Last extends Step] ? Last : Step;
+
+type Chained<Steps extends readonly [Step, ...Step[]]> =
+  Ends<Steps> extends readonly [infer I extends number, infer O extends number]
+    ? Sequential<I, O>
+    : SequentialSteps<Steps[0], LastOf<Steps>>;
 
 /**
  * Layers one after the other. Modules are named by their place, as in PyTorch: `0.weight`, and functions count, so that
  * `sequential(linear(2, 3), relu, linear(3, 1))` has `0.weight` and `2.weight`.
  */
 export function sequential<const Steps extends readonly [Step, ...Step[]]>(
-  ...steps: Steps
-): Sequential<Steps[0], Steps extends readonly [...unknown[], infer Last extends Step] ? Last : Step> {
+  ...steps: Ends<Steps> extends infer Message extends string ? [ShapeMismatch<Message>] : Steps
+): Chained<Steps> {
+  const all = steps as readonly Step[];
   const children: Record<string, Module> = {};
-  for (const [i, step] of steps.entries()) if (isLayer(step)) children[i] = step;
+  for (const [i, step] of all.entries()) if (isLayer(step)) children[i] = step;
   return module("Sequential", children, (x: never) =>
-    steps.reduce<Tensor>((y, step) => step(y as never), x as Tensor),
+    all.reduce<Tensor>((y, step) => step(y as never), x as Tensor),
   ) as never;
 }
 

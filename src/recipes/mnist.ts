@@ -5,7 +5,7 @@ import { loadMnist, type MnistDataset } from "../data/node/mnist.ts";
 import { loader, toTensor } from "../data/tensors.ts";
 import { seed } from "../nn/generator.ts";
 import { heNormal, xavierNormal } from "../nn/initializers.ts";
-import { type Linear, linear, relu, type Sequential, sequential } from "../nn/layers.ts";
+import { linear, relu, type Sequential, sequential } from "../nn/layers.ts";
 import { crossEntropy } from "../nn/losses.ts";
 import { adam } from "../optim/adam.ts";
 import { PhiloxStream } from "../random/philox.ts";
@@ -41,7 +41,7 @@ export function perceptron(): Perceptron {
   );
 }
 
-export type Perceptron = Sequential<Linear<784, 256>, Linear<128, 10>>;
+export type Perceptron = Sequential<784, 10>;
 
 export interface MnistResult {
   readonly model: Perceptron;

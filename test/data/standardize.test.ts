@@ -60,9 +60,9 @@ describe("fitting", () => {
     ).toBe(true);
   });
 
-  test("differences too small to square count as none", () => {
+  test("differences too small to square count all the same", () => {
     const { statistics } = fitStandardizer(f64([2], 0, 1e-200));
-    expect(statistics).toMatchObject({ scale: [1], constant: [0] });
+    expect(statistics).toMatchObject({ scale: [5e-201], constant: [] });
   });
 
   test("a large offset does not drown the deviation", () => {
@@ -141,11 +141,11 @@ describe("refusing", () => {
       "standardize: the column holds no values
         fix: fit it to one example at least"
     `);
-    expect(complaint(DataError, () => fitStandardizer(f64([2], 1e200, -1e200)))).toMatchInlineSnapshot(`
-      "standardize: the variance of feature 0 is beyond float64
+    expect(fitStandardizer(f64([2], 1e200, -1e200)).statistics.scale).toEqual([1e200]);
+    expect(complaint(DataError, () => fitStandardizer(f64([2], 1.7e308, 1.6e308)))).toMatchInlineSnapshot(`
+      "standardize: the mean of feature 0 is beyond float64
         fix: divide the data by a power of ten first"
     `);
-    expect(complaint(DataError, () => fitStandardizer(f64([2], 1.7e308, 1.6e308)))).toMatch("feature 0");
   });
 
   test("examples of another shape", () => {
