@@ -1,5 +1,116 @@
 /** Our side of the comparison: the workloads of `peers/torch_steps.py`, through the public API. */
+import {
+  adam,
+  compile,
+  crossEntropy,
+  embedding,
+  fromValues,
+  init,
+  layerNorm,
+  linear,
+  type Module,
+  module,
+  parameter,
+  relu,
+  type Shape,
+  sequential,
+  type Tensor,
+} from "glissade";
 import type { Workload } from "./server.ts";
 
+type Floats<S extends Shape> = Tensor<S, "float32">;
+type Ids<S extends Shape> = Tensor<S, "int32">;
+
 /** Same sizes, losses and optimizer as the peers' workload of the same name. */
-export const workloads: Readonly<Record<string, Workload>> = {};
+export const workloads: Readonly<Record<string, Workload>> = { mlp, transformer };
+
+async function mlp(): Promise<() => Promise<number>> {
+  const model = sequential(linear(784, 256), relu, linear(256, 128), relu, linear(128, 10));
+  const optimizer = adam(model, { learningRate: 1e-3 });
+  const step = compile((x: Floats<[128, 784]>, y: Ids<[128]>) => {
+    const loss = crossEntropy(model(x), y);
+    optimizer.minimize(loss);
+    return loss;
+  });
+  const x = fromValues(normal(128 * 784), [128, 784]);
+  const y = fromValues(below(10, 128), [128]);
+  return () => step(x, y).item();
+}
+
+interface Block<D extends number> extends Module {
+  (h: Floats<[number, number, D]>, mask: Floats<[number, number]>): Floats<[number, number, D]>;
+}
+
+/** Pre-norm: attention, then feed-forward, each added to what came in. */
+function block<const D extends number>(width: D, heads: number, hidden: number): Block<D> {
+  const [norm1, norm2] = [layerNorm(width), layerNorm(width)];
+  const [query, key, value, out] = [
+    linear(width, width),
+    linear(width, width),
+    linear(width, width),
+    linear(width, width),
+  ];
+  const [up, down] = [linear(width, hidden), linear(hidden, width)];
+  const split = (x: Floats<[number, number, D]>): Floats<[number, number, number, number]> => {
+    const [batch, time] = x.sizes();
+    return x.reshape([batch, time, heads, width / heads]).transpose(0, 2, 1, 3);
+  };
+  return module(
+    "Block",
+    { norm1, norm2, query, key, value, out, up, down },
+    (h: Floats<[number, number, D]>, mask: Floats<[number, number]>) => {
+      const [batch, time] = h.sizes();
+      const x = norm1(h);
+      const [q, k, v] = [split(query(x)), split(key(x)), split(value(x))];
+      const weights = q
+        .matmul(k.mT())
+        .mul(1 / Math.sqrt(width / heads))
+        .add(mask)
+        .softmax();
+      const attended = weights.matmul(v).transpose(0, 2, 1, 3).reshape([batch, time, width]);
+      const h1 = h.add(out(attended));
+      return h1.add(down(up(norm2(h1)).gelu()));
+    },
+  );
+}
+
+async function transformer(): Promise<() => Promise<number>> {
+  const [batch, time, width, layers, words] = [16, 128, 256, 4, 1000] as const;
+  const tokens = embedding(words, width);
+  const positions = parameter([time, width], init.normal(0.02));
+  const blocks = Array.from({ length: layers }, () => block(width, 4, 1024));
+  const norm = layerNorm(width);
+  const head = linear(width, words);
+  const model = module(
+    "Transformer",
+    { tokens, positions, blocks, norm, head },
+    (x: Ids<[16, 128]>, mask: Floats<[128, 128]>) => {
+      let h: Floats<[number, number, 256]> = tokens(x).add(positions);
+      for (const each of blocks) h = each(h, mask);
+      return head(norm(h));
+    },
+  );
+  const optimizer = adam(model, { learningRate: 1e-3 });
+  const step = compile((x: Ids<[16, 128]>, y: Ids<[number, number]>, mask: Floats<[128, 128]>) => {
+    const loss = crossEntropy(model(x, mask), y);
+    optimizer.minimize(loss);
+    return loss;
+  });
+  const x = fromValues(below(words, batch * time), [batch, time]);
+  const y = fromValues(below(words, batch * time), [batch, time]);
+  // Nobody looks ahead.
+  const mask = Float32Array.from({ length: time * time }, (_, i) => (i % time > Math.floor(i / time) ? -1e9 : 0));
+  const causal = fromValues(mask, [time, time]);
+  return () => step(x, y, causal).item();
+}
+
+function normal(count: number): Float32Array {
+  return Float32Array.from(
+    { length: count },
+    () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random()),
+  );
+}
+
+function below(limit: number, count: number): Int32Array {
+  return Int32Array.from({ length: count }, () => Math.floor(Math.random() * limit));
+}
