@@ -26,6 +26,7 @@ export interface Burst {
 
 /** What a burst should take. */
 const burstMilliseconds = 500;
+const mostSteps = 1000;
 
 /**
  * Serves until standard input ends. Each burst trains from fresh weights, so that all bursts do the same work: after
@@ -33,7 +34,7 @@ const burstMilliseconds = 500;
  */
 export async function serve(peer: string, workload: Workload, notes: readonly string[] = []): Promise<void> {
   const warmUp = await burst(workload, 3);
-  const steps = Math.ceil(burstMilliseconds / Math.min(...warmUp.times));
+  const steps = Math.min(mostSteps, Math.ceil(burstMilliseconds / Math.min(...warmUp.times)));
   say({ peer, notes } satisfies Ready);
   for await (const line of createInterface({ input: process.stdin })) {
     if (line !== "run") throw new Error(`A bench server understands "run" only, not ${JSON.stringify(line)}.`);
