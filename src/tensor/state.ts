@@ -28,7 +28,8 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
   #storage: Storage;
   #spare: EngineBuffer | undefined;
   #version = 0;
-  #leaf: Tensor;
+  /** Made when an expression needs it: a training step replaces values that no new expression looks at. */
+  #leaf: Tensor | undefined;
 
   /** A variable that starts with `values`, which it copies. */
   constructor(
@@ -48,11 +49,16 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
 
   override current(): this {
     // Typed as the state itself, whose shape and dtype it has.
-    return (currentScope().assigned.get(this) ?? this.#leaf) as this;
+    return (currentScope().assigned.get(this) ?? this.leaf) as this;
   }
 
   /** The value at the start of the run, whatever has been assigned since. */
   get leaf(): Tensor<S, D> {
+    if (!this.#leaf) {
+      const node = leafNode(this.#storage.type);
+      bindings.set(node, { state: this, version: this.#version });
+      this.#leaf = new Tensor(node);
+    }
     return this.#leaf as Tensor<S, D>;
   }
 
@@ -122,9 +128,7 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
   #replace(storage: Storage): void {
     this.#storage = storage;
     this.#version++;
-    const leaf = leafNode(storage.type);
-    bindings.set(leaf, { state: this, version: this.#version });
-    this.#leaf = new Tensor(leaf);
+    this.#leaf = undefined;
   }
 }
 
