@@ -252,8 +252,6 @@ const settings: Readonly<Record<string, string>> = {
   // For the threads inside an op; the thread that runs sets itself. Denormal floats can halve the speed of a network that
   // has converged. Without this, ONNX Runtime would undo the setting on the thread that makes its first session.
   "session.set_denormal_as_zero": "1",
-  // Threads spin for work during a run, which makes a small step a quarter faster, and sleep in between.
-  "session.force_spinning_stop": "1",
 };
 
 // Held by the process, also when this module is loaded twice: two threads would spoil each other's times.
