@@ -11,7 +11,7 @@ import type { State } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { bind, knownStorage } from "./bind.ts";
-import { launch } from "./evaluate.ts";
+import { launch, settleCaptured } from "./evaluate.ts";
 import { type Executable, executableFor, type Running, submit } from "./executable.ts";
 import { currentEngine } from "./runtime.ts";
 
@@ -145,6 +145,7 @@ export function traceRoots<A extends readonly unknown[]>(fn: (...args: A) => Res
   const results: Value[] = [];
   const rebuild = withScope(scope, () => flatten(fn(...(standIns as unknown as A)), results));
   const { guards, settings } = scope;
+  settleCaptured([...results, ...guards.map(({ value }) => value), ...scope.assigned.values()]);
   return { identity, results, guards, assigned: scope.assigned as Map<State, Tensor>, settings, rebuild };
 }
 

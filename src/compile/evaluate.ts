@@ -1,5 +1,8 @@
 /** Values on demand: one graph, one run, whatever was asked for. */
+
+import { collect, type Node, type Value } from "../graph/node.ts";
 import { forbidInTrace, type Guard, takePending } from "../graph/scope.ts";
+import { tensorOf } from "../tensor/apply.ts";
 import { State } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
 import { setEvaluator, Tensor } from "../tensor/tensor.ts";
@@ -48,3 +51,18 @@ setEvaluator(async (tensors) => {
   await done;
   return storages;
 });
+
+/**
+ * Computes what a trace has captured from outside: expressions that were built at the top and look at variables. They stand
+ * for the values they had, in a trace as anywhere, and become constants of the compiled function.
+ */
+export function settleCaptured(roots: readonly Value[]): void {
+  const nodes = collect(roots);
+  const fromState = new Set<Node>();
+  for (const node of nodes)
+    if (!node.trace && (node.source?.kind === "state" || node.inputs.some((input) => fromState.has(input.node))))
+      fromState.add(node);
+  const used = [...roots, ...nodes.filter((node) => node.trace).flatMap((node) => node.inputs)];
+  const captured = used.filter(({ node }) => fromState.has(node)).map(({ node, index }) => tensorOf(node, index));
+  if (captured.length > 0) launch(captured);
+}

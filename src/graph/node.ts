@@ -56,7 +56,7 @@ let count = 0;
 
 /** Makes a node; `type` of the op has already been asked for `outputs`. */
 export function makeNode(parts: Omit<Node, "id">): Node {
-  return Object.freeze({ id: count++, ...parts });
+  return Object.freeze({ ...parts, id: count++ });
 }
 
 /** The nodes that `roots` need, inputs before users; nothing behind a node for which `stop` holds. */

@@ -8,6 +8,8 @@ export interface Scope<T = unknown> {
   readonly trace: object | undefined;
   /** Nodes by key, so that the same expression is the same node; none at the top, where it would keep them alive. */
   readonly nodes: Map<string, Node> | undefined;
+  /** What state variables hold at the start of a run of the trace; at the top a variable knows that itself. */
+  readonly leaves: Map<object, T>;
   /** What state variables will hold once the graph has run. */
   readonly assigned: Map<object, T>;
   /** Settings of modules that the graph was built for, such as `training`; a change of one makes a compiled graph stale. */
@@ -23,7 +25,8 @@ export interface Guard<T = unknown> {
 }
 
 export function newScope(trace: object | undefined, shareNodes: boolean): Scope {
-  return { trace, nodes: shareNodes ? new Map() : undefined, assigned: new Map(), settings: [], guards: [] };
+  const nodes = shareNodes ? new Map<string, Node>() : undefined;
+  return { trace, nodes, leaves: new Map(), assigned: new Map(), settings: [], guards: [] };
 }
 
 const top = newScope(undefined, false);

@@ -52,14 +52,20 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
     return (currentScope().assigned.get(this) ?? this.leaf) as this;
   }
 
-  /** The value at the start of the run, whatever has been assigned since. */
+  /**
+   * The value at the start of the run, whatever has been assigned since. A trace has a leaf of its own, which is read anew at
+   * every run; at the top the leaf stands for the present value and for no other.
+   */
   get leaf(): Tensor<S, D> {
-    if (!this.#leaf) {
-      const node = leafNode(this.#storage.type);
-      bindings.set(node, { state: this, version: this.#version });
-      this.#leaf = new Tensor(node);
-    }
-    return this.#leaf as Tensor<S, D>;
+    const { trace, leaves } = currentScope();
+    const known = trace ? leaves.get(this) : this.#leaf;
+    if (known) return known as Tensor<S, D>;
+    const node = leafNode(this.#storage.type, trace);
+    bindings.set(node, { state: this, version: this.#version });
+    const leaf = new Tensor(node);
+    if (trace) leaves.set(this, leaf);
+    else this.#leaf = leaf;
+    return leaf as Tensor<S, D>;
   }
 
   /** Increases with every run that assigned to it. */
@@ -150,14 +156,14 @@ export class Parameter<S extends Shape = Shape, D extends DType = DType> extends
 
 const bindings = new WeakMap<Node, { readonly state: State; readonly version: number }>();
 
-function leafNode(type: TensorType): Node {
+function leafNode(type: TensorType, trace?: object): Node {
   return makeNode({
     op: input,
     inputs: [],
     params: undefined,
     outputs: [type],
     path: "",
-    trace: undefined,
+    trace,
     source: { kind: "state" },
   });
 }
