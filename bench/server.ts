@@ -26,6 +26,9 @@ export interface Burst {
 
 /** What a burst should take. */
 const burstMilliseconds = 500;
+
+/** But no burst has fewer steps, or what fresh weights cost would show. */
+const fewestSteps = 4;
 const mostSteps = 1000;
 
 /**
@@ -34,7 +37,8 @@ const mostSteps = 1000;
  */
 export async function serve(peer: string, workload: Workload, notes: readonly string[] = []): Promise<void> {
   const warmUp = await burst(workload, 3);
-  const steps = Math.min(mostSteps, Math.ceil(burstMilliseconds / Math.min(...warmUp.times)));
+  const quick = Math.ceil(burstMilliseconds / Math.min(...warmUp.times));
+  const steps = Math.min(mostSteps, Math.max(fewestSteps, quick));
   say({ peer, notes } satisfies Ready);
   for await (const line of createInterface({ input: process.stdin })) {
     if (line !== "run") throw new Error(`A bench server understands "run" only, not ${JSON.stringify(line)}.`);

@@ -19,6 +19,6 @@ test("what Node adds", () => {
 test("the methods of a tensor", () => {
   const methods = Object.getOwnPropertyNames(core.Tensor.prototype).filter((name) => name !== "constructor");
   expect(methods.sort().join(" ")).toMatchInlineSnapshot(
-    `"abs add and apply argmax array cast current data detach div dtype equal erf exp expandTo gather gelu greater item less log logSoftmax mT matmul max maximum mean minimum mul neg normalCdf not oneHot or pick pow reciprocal relu reshape scalar shape sigmoid sign size sizes slice softmax split sqrt step sub sum sumTo tanh text toString transpose"`,
+    `"abs add and apply argmax array cast current data detach div dtype equal erf exp expandTo gather gelu greater halfErf item less log logSoftmax mT matmul max maximum mean minimum mul neg not oneHot or pick pow reciprocal relu reshape scalar shape sigmoid sign size sizes slice softmax split sqrt step sub sum sumTo tanh text toString transpose"`,
   );
 });

@@ -140,6 +140,7 @@ def bert_mini():
 
 WORKLOADS = {f.__name__: f for f in (mlp, mlp_bn, conv, lstm, seq2seq, transformer, bert_mini)}
 BURST_MILLISECONDS = 500
+FEWEST_STEPS = 4
 MOST_STEPS = 1000
 
 
@@ -193,7 +194,8 @@ if __name__ == "__main__":
     build, threads = WORKLOADS[sys.argv[1]], int(sys.argv[2])
     torch.set_num_threads(threads)
     warm_up = burst(build, 3)
-    steps = min(MOST_STEPS, math.ceil(BURST_MILLISECONDS / min(warm_up["times"])))
+    quick = math.ceil(BURST_MILLISECONDS / min(warm_up["times"]))
+    steps = min(MOST_STEPS, max(FEWEST_STEPS, quick))
     say({"peer": "torch " + torch.__version__, "notes": notes()})
     for line in sys.stdin:
         if line.strip() != "run":

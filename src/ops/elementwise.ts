@@ -139,17 +139,15 @@ export const erf: UnaryOp = elementwise({
   gradient: (x, _y, dy) => dy.mul(x.mul(x).neg().exp()).mul(2 / Math.sqrt(Math.PI)), //  dx = dy·2/√π·e^(−x²)
 });
 
-/** Φ(x), the distribution function of the standard normal: ½·(1 + erf(x/√2)). */
-export const normalCdf: UnaryOp = elementwise({
-  name: "normalCdf",
-  onnx(graph, x) {
-    const e = graph.node("Erf", [graph.node("Mul", [x, graph.constant("float32", [], [Math.SQRT1_2])])]);
-    // ½·e + ½ in one pass: a hard sigmoid that never reaches its bounds.
-    return graph.node("HardSigmoid", [e], { alpha: { float: 0.5 }, beta: { float: 0.5 } });
-  },
+/** ½·(1 + erf x): the normal distribution function at √2·x. */
+export const halfErf: UnaryOp = elementwise({
+  name: "halfErf",
+  // ½·e + ½ in one pass: a hard sigmoid that never reaches its bounds.
+  onnx: (graph, x) =>
+    graph.node("HardSigmoid", [graph.node("Erf", [x])], { alpha: { float: 0.5 }, beta: { float: 0.5 } }),
   onnxTypes: ["float32"],
-  f: (x) => (1 + errorFunction(x / Math.SQRT2)) / 2,
-  gradient: (x, _y, dy) => dy.mul(x.mul(x).mul(-0.5).exp()).mul(1 / Math.sqrt(2 * Math.PI)), //  dx = dy·φ(x)
+  f: (x) => (1 + errorFunction(x)) / 2,
+  gradient: (x, _y, dy) => dy.mul(x.mul(x).neg().exp()).mul(1 / Math.sqrt(Math.PI)), //  dx = dy·e^(−x²)/√π
 });
 
 /** The Gaussian error linear unit, x·Φ(x), exact (Hendrycks and Gimpel 2016). */
@@ -161,7 +159,7 @@ export const gelu: UnaryOp = elementwise({
   gradient(x, _y, dy) {
     const s = x.mul(Math.SQRT1_2); //                                s  = x/√2
     const density = s.div(s.mul(s).exp()).mul(1 / Math.sqrt(Math.PI)); //  x·φ(x) = s / e^(s²) / √π, 0 where e^(s²) overflows
-    return dy.mul(density.add(x.normalCdf())); //                    dx = dy·(x·φ(x) + Φ(x))
+    return dy.mul(density.add(s.halfErf())); //                      dx = dy·(x·φ(x) + Φ(x))
   },
 });
 

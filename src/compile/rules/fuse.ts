@@ -1,21 +1,29 @@
 /** Rules that save passes over memory: the same numbers from fewer or shorter reads and writes. */
+import type { Node } from "../../graph/node.ts";
 import { isFloat, sameShape } from "../../graph/types.ts";
 import * as arithmetic from "../../ops/arithmetic.ts";
-import { gelu, neg, normalCdf } from "../../ops/elementwise.ts";
+import { gelu, neg } from "../../ops/elementwise.ts";
 import { addAt, unpick } from "../../ops/indexing.ts";
 import { matmul } from "../../ops/matmul.ts";
 import * as movement from "../../ops/movement.ts";
 import { softmax } from "../../ops/normalize.ts";
 import { sum } from "../../ops/reduce.ts";
-import { apply } from "../../tensor/apply.ts";
+import { apply, tensorOf } from "../../tensor/apply.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { type Match, paramsOf, type Rule, ruleFor } from "../rewrite.ts";
 import { constantOf, scaledBy, swapLast } from "./simplify.ts";
 
-/** gelu(x) = x·Φ(x) where Φ(x) is needed anyway, as its gradient needs it. */
-const geluFromCdf: Rule = ruleFor("gelu from Φ", gelu, ([x], _, { usersOf, original }) =>
-  usersOf(original.inputs[0]!).some((user) => (user.op as unknown) === normalCdf) ? x!.mul(x!.normalCdf()) : undefined,
-);
+/**
+ * gelu(x) = √2·s·½(1 + erf s) with s = x/√2, where the gradient needs s and its erf anyway. x itself is then needed no more:
+ * the product that makes it makes s instead, and the next product takes the √2.
+ */
+const geluFromErf: Rule = ruleFor("gelu from erf", gelu, ([x], _, { usersOf, original }) => {
+  const isHalved = ({ op, inputs }: Node): boolean =>
+    (op as unknown) === arithmetic.mul && constantOf(tensorOf(inputs[1]!.node, inputs[1]!.index)) === Math.SQRT1_2;
+  if (!usersOf(original.inputs[0]!).some(isHalved)) return undefined;
+  const s = x!.mul(Math.SQRT1_2);
+  return s.mul(s.halfErf()).mul(Math.SQRT2);
+});
 
 /** y ± unpick(x): the picked places alone are touched. The gradient of cross-entropy is of this form. */
 const addPicked: readonly Rule[] = [
@@ -88,4 +96,4 @@ const negatedProduct: Rule = ruleFor("−(a − b)", neg, ([x], _, { uses }) => 
     : undefined;
 });
 
-export const fuse: readonly Rule[] = [geluFromCdf, ...addPicked, attentionRowSum, columnSums, negatedProduct];
+export const fuse: readonly Rule[] = [geluFromErf, ...addPicked, attentionRowSum, columnSums, negatedProduct];

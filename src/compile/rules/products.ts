@@ -66,6 +66,16 @@ const scales: readonly Rule[] = [
     const inner = factor === undefined ? undefined : soleProduct(y!, match);
     return inner && apply(product, inner.inputs, { ...inner.params, alpha: inner.params.alpha * factor! });
   }),
+  ruleFor("scale of a gemm", arithmetic.mul, ([y, c], _, match) => {
+    const factor = constantOf(c!);
+    const reshaped = match.uses(y!) === 1 ? paramsOf(y!, movement.reshape)?.inputs[0] : undefined;
+    const flat = reshaped ?? y!;
+    const inner = factor !== undefined && match.uses(flat) === 1 ? paramsOf(flat, gemm) : undefined;
+    if (!inner || factor === undefined) return undefined;
+    const { params, inputs } = inner;
+    const scaled = apply(gemm, inputs, { ...params, alpha: params.alpha * factor, beta: params.beta * factor });
+    return reshaped ? scaled.reshape(y!.shape) : scaled;
+  }),
   ruleFor("scale of the product's left side", product, ([a, b], params) => {
     const scaled = scaledBy(a!);
     return scaled && apply(product, [scaled.x, b!], { ...params, alpha: params.alpha * scaled.factor });
