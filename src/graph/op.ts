@@ -97,6 +97,8 @@ export interface Op<P = unknown> {
   samples(random: Sampler): readonly Sample<P>[];
   /** An input that holds indices and the number that each must stay below: checked when the values come from JavaScript. */
   indices?(inputs: readonly TensorType[], params: P): { readonly input: number; readonly below: number };
+  /** Set where gradients end on purpose, although the derivative is not zero. */
+  readonly endsGradient?: true;
   /** Dtypes of the first input for which ONNX Runtime has kernels, when they are fewer than those that `type` accepts. */
   readonly onnxTypes?: readonly DType[] | undefined;
 }

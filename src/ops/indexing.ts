@@ -81,7 +81,7 @@ export const scatterAdd: Op<{ readonly axis: number; readonly size: number }> = 
     if (count === 0 || sizeOf(output.shape) === 0) return zeros(graph, output);
     if (outer === 1 && size <= smallTable && typeDy.dtype === "float32") {
       const flat = graph.node("Reshape", [dy, graph.integers([count, inner])]);
-      const oneHots = oneHotNode(graph, graph.node("Reshape", [indices, graph.integers([count])]), size, "float32");
+      const oneHots = oneHotNode(graph, graph.node("Reshape", [indices, graph.integers([count])]), 1, size, "float32");
       const table = graph.node("Gemm", [oneHots, flat], { transA: 1 });
       return graph.node("Reshape", [table, graph.integers(output.shape)]);
     }
@@ -157,7 +157,7 @@ export const unpick: Op<{ readonly depth: number }> = defineOp<{ readonly depth:
   },
   gradient: ([, indices], _y, dy) => [dy.pick(indices!), undefined],
   onnx(graph, [x, indices], { params: { depth }, inputTypes }) {
-    const oneHots = oneHotNode(graph, indices!, depth, inputTypes[0]!.dtype);
+    const oneHots = oneHotNode(graph, indices!, inputTypes[1]!.shape.length, depth, inputTypes[0]!.dtype);
     return graph.node("Mul", [oneHots, graph.node("Unsqueeze", [x, graph.integers([-1])])]);
   },
   evaluate([x, indices], y, { depth }) {
@@ -166,6 +166,7 @@ export const unpick: Op<{ readonly depth: number }> = defineOp<{ readonly depth:
   samples: (random) => [
     { inputs: [random.real(4), random.integers(3, 4)], params: { depth: 3 } },
     { inputs: [random.real(2, 2), random.integers(5, 2, 2)], params: { depth: 5 } },
+    { inputs: [random.real(), random.integers(5)], params: { depth: 5 } },
   ],
   indices: (_, { depth }) => ({ input: 1, below: depth }),
 });
@@ -213,7 +214,8 @@ export const oneHot: Op<{ readonly depth: number; readonly dtype: DType }> = def
     return dtype;
   },
   gradient: () => [undefined],
-  onnx: (graph, [x], { params: { depth, dtype } }) => oneHotNode(graph, x!, depth, dtype),
+  onnx: (graph, [x], { params: { depth, dtype }, inputTypes }) =>
+    oneHotNode(graph, x!, inputTypes[0]!.shape.length, depth, dtype),
   evaluate: ([x], y, { depth }) => x!.values.forEach((index, i) => (y.values[i * depth + index] = 1)),
   samples: (random) => [
     { inputs: [random.integers(3, 4)], params: { depth: 3, dtype: "float32" } },
@@ -223,12 +225,15 @@ export const oneHot: Op<{ readonly depth: number; readonly dtype: DType }> = def
   indices: (_, { depth }) => ({ input: 0, below: depth }),
 });
 
-function oneHotNode(graph: OnnxGraph, indices: OnnxValue, depth: number, dtype: DType): OnnxValue {
+function oneHotNode(graph: OnnxGraph, indices: OnnxValue, rank: number, depth: number, dtype: DType): OnnxValue {
+  // ONNX wants an axis to begin with.
+  const listed = rank > 0 ? indices : graph.node("Reshape", [indices, graph.integers([1])]);
   // ONNX Runtime has a kernel for int32 indices with an int32 depth and float32 values, and none for our other dtypes.
   const ones = graph.node(
     "OneHot",
-    [indices, graph.constant("int32", [1], [depth]), graph.constant("float32", [2], [0, 1])],
+    [listed, graph.constant("int32", [1], [depth]), graph.constant("float32", [2], [0, 1])],
     { axis: -1 },
   );
-  return dtype === "float32" ? ones : graph.cast(ones, dtype);
+  const shaped = rank > 0 ? ones : graph.node("Reshape", [ones, graph.integers([depth])]);
+  return dtype === "float32" ? shaped : graph.cast(shaped, dtype);
 }

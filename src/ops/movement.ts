@@ -377,6 +377,7 @@ const isReal = (dtype: DType): boolean => dtype === "float32" || dtype === "floa
 /** The same values, through which no gradient flows. */
 export const detach: Op<undefined> = defineOp<undefined>({
   name: "detach",
+  endsGradient: true,
   dtypes: anyType,
   shape: ([x]) => x!.shape,
   gradient: () => [undefined],

@@ -1,6 +1,16 @@
 /** Softmax and normalisation over an axis: ops of their own, because ONNX Runtime does each in one pass. */
 import { ShapeError } from "../errors.ts";
-import { commonType, type Data, defineOp, floats, type Op, register, type Sample, type Sampler } from "../graph/op.ts";
+import {
+  commonType,
+  type Data,
+  defineOp,
+  floats,
+  type OnnxValue,
+  type Op,
+  register,
+  type Sample,
+  type Sampler,
+} from "../graph/op.ts";
 import { showShape, sizeOf } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
@@ -127,8 +137,20 @@ export const layerNorm: Op<LayerNormParams> = register<LayerNormParams>({
     if (dRate) dx = plus(centered.mul(dRate.mul(rate.pow(3)).mul(-1 / width))); //  dr = −r³·(x − μ) / n
     return [dx, dScale, dShift];
   },
-  onnx: (graph, { inputs, params }) =>
-    graph.nodes("LayerNormalization", inputs, 3, { axis: -1, epsilon: { float: params.epsilon } }),
+  onnx(graph, { inputs, inputTypes, params: { epsilon } }) {
+    if (inputTypes[0]!.dtype === "float32")
+      return graph.nodes("LayerNormalization", inputs, 3, { axis: -1, epsilon: { float: epsilon } });
+    // ONNX Runtime's kernel for float64 gives μ and r in float32: the definition instead.
+    const [x, scale, shift] = inputs;
+    const last = graph.integers([-1]);
+    const scalar = (value: number): OnnxValue => graph.constant("float64", [], [value]);
+    const mean = graph.node("ReduceMean", [x, last]);
+    const centered = graph.node("Sub", [x, mean]);
+    const variance = graph.node("ReduceMean", [graph.node("Mul", [centered, centered]), last]);
+    const rate = graph.node("Reciprocal", [graph.node("Sqrt", [graph.node("Add", [variance, scalar(epsilon)])])]);
+    const normal = graph.node("Mul", [centered, rate]);
+    return [graph.node("Add", [graph.node("Mul", [normal, scale]), shift]), mean, rate];
+  },
   evaluate([x, scale, shift], [y, mean, rate], { epsilon }) {
     const width = x!.shape.at(-1)!;
     for (let row = 0; row < mean!.values.length; row++) {
