@@ -1,0 +1,227 @@
+/** The rules change how much is computed, never what. */
+import { beforeEach, describe, expect, test } from "vitest";
+import { bind } from "../../src/compile/bind.ts";
+import { traceRoots } from "../../src/compile/compile.ts";
+import { GraphProgram } from "../../src/compile/program.ts";
+import { rewrite } from "../../src/compile/rewrite.ts";
+import { passes } from "../../src/compile/rules/index.ts";
+import {
+  adam,
+  compile,
+  crossEntropy,
+  embedding,
+  gradients,
+  layerNorm,
+  linear,
+  module,
+  plainEngine,
+  relu,
+  seed,
+  sequential,
+  type Tensor,
+  tensor,
+  useEngine,
+  zeros,
+} from "../../src/index.ts";
+import { PhiloxStream } from "../../src/random/philox.ts";
+import { adopt } from "../../src/tensor/create.ts";
+import type { State } from "../../src/tensor/state.ts";
+import type { Storage } from "../../src/tensor/storage.ts";
+
+beforeEach(() => {
+  useEngine(plainEngine());
+  seed(5);
+});
+
+const random = new PhiloxStream(11);
+const normal = (...shape: number[]): Tensor =>
+  adopt(
+    { shape, dtype: "float32" },
+    Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => random.normal()),
+  );
+
+/** Names of the ops of a program, with how often each occurs. */
+function counts(text: string): Record<string, number> {
+  const found: Record<string, number> = {};
+  for (const [, name] of text.matchAll(/= (\w+)\(/g)) found[name!] = (found[name!] ?? 0) + 1;
+  return found;
+}
+
+/** The graph of a function with and without the rules; expects the same values from both. */
+async function bothWays(
+  fn: (...args: Tensor[]) => Tensor | readonly Tensor[],
+  ...args: Tensor[]
+): Promise<Record<string, number>> {
+  const { identity, results, assigned } = traceRoots(fn as never, args as never);
+  const bound = bind({ results, guards: [], assigned });
+  const target = { contrib: true };
+  const before = new GraphProgram(bound.leaves, bound.roots, target);
+  const after = new GraphProgram(bound.leaves, rewrite(bound.roots, passes, target, identity), target);
+  const values = await Promise.all(
+    bound.sources.map(async (source) =>
+      Float64Array.from(
+        await (typeof source === "number"
+          ? args[source]!.data()
+          : ((source as State & Storage).data?.() ?? (source as Storage).read())),
+      ),
+    ),
+  );
+  const [expected, got] = [before.evaluate(values), after.evaluate(values)];
+  expected.forEach((result, i) =>
+    result.forEach((value, at) =>
+      expect(Math.abs(got[i]![at]! - value), `output ${i}, element ${at}`).toBeLessThan(
+        1e-6 * Math.max(1, Math.abs(value)),
+      ),
+    ),
+  );
+  expect(after.size).toBeLessThanOrEqual(before.size);
+  return counts(after.text());
+}
+
+describe("products take their neighbours in", () => {
+  test("transposes on either side", async () => {
+    expect(await bothWays((a, b) => a.mT().matmul(b.mT()), normal(3, 2), normal(4, 3))).toEqual({ product: 1 });
+  });
+  test("a scale behind it, and one before it", async () => {
+    const ops = await bothWays((a, b) => a.mul(0.5).matmul(b.mul(3)).mul(2), normal(2, 3), normal(3, 2));
+    expect(ops).toEqual({ product: 1 });
+  });
+  test("a bias, and a residual through the reshape of a flattened product", async () => {
+    const w = normal(4, 4);
+    const flat = (x: Tensor): Tensor => x.reshape([6, 4]).matmul(w).reshape([2, 3, 4]);
+    expect(await bothWays((x, b) => x.matmul(w).add(b), normal(3, 4), normal(4))).toEqual({ gemm: 1 });
+    expect(await bothWays((x) => x.add(flat(x)), normal(2, 3, 4))).toEqual({ reshape: 2, gemm: 1 });
+  });
+  test("but not when somebody else needs the product itself", async () => {
+    const ops = await bothWays(
+      (a, b, c) => {
+        const y = a.matmul(b);
+        return [y, y.add(c), y.mul(2)];
+      },
+      normal(2, 3),
+      normal(3, 2),
+      normal(2),
+    );
+    expect(ops).toEqual({ product: 1, add: 1, mul: 1, full: 1 });
+  });
+  test("the transpose of a product", async () => {
+    expect(await bothWays((a, b) => a.matmul(b).mT(), normal(2, 3), normal(3, 4))).toEqual({ product: 1 });
+    await bothWays((a, b) => a.matmul(b).transpose(0, 2, 1, 3), normal(2, 2, 3, 4), normal(2, 2, 4, 2));
+    await bothWays((a, b) => a.matmul(b).transpose(0, 3, 1, 2), normal(2, 2, 3, 4), normal(2, 2, 4, 2));
+    await bothWays((a, b) => a.mT().matmul(b).transpose(0, 2, 1, 3), normal(2, 2, 4, 5), normal(2, 2, 4, 2));
+  });
+});
+
+describe("passes over memory are saved", () => {
+  test("what is equal is computed once", async () => {
+    expect(await bothWays((x) => x.exp().add(x.exp()), normal(3))).toEqual({ exp: 1, add: 1 });
+  });
+  test("moves that cancel, neutral elements, signs", async () => {
+    expect(
+      await bothWays((x) => x.mT().mT().reshape([6]).reshape([2, 3]).mul(1).add(0).neg().neg(), normal(2, 3)),
+    ).toEqual({});
+    expect(await bothWays((x, y) => x.add(y.neg()), normal(3), normal(3))).toEqual({ sub: 1 });
+    expect(await bothWays((x, y) => x.sub(y).neg(), normal(3), normal(3))).toEqual({ sub: 1 });
+  });
+  test("constants are folded, and widened late", async () => {
+    expect(await bothWays((x) => x.mul(x.scalar(2).add(1).expandTo([2, 3])), normal(2, 3))).toEqual({
+      full: 1,
+      mul: 1,
+    });
+  });
+  test("cross-entropy's gradient touches the labels' places alone", async () => {
+    const labels = tensor([2, 0], "int32");
+    const ops = await bothWays(
+      (x) => gradients(crossEntropy(x as Tensor<[number, number]>, labels), [x])[0],
+      normal(2, 3),
+    );
+    expect(ops.addAt).toBe(1);
+    expect(ops.unpick).toBeUndefined();
+  });
+  test("gelu shares erf with its gradient, and stays whole without one", async () => {
+    expect(await bothWays((x) => x.gelu(), normal(5))).toEqual({ gelu: 1 });
+    const ops = await bothWays((x) => [x.gelu(), gradients(x.gelu().sum(), [x])[0]], normal(5));
+    expect([ops.gelu, ops.halfErf]).toEqual([undefined, 1]);
+  });
+  test("attention's row sums go over the values", async () => {
+    const attend = (q: Tensor, k: Tensor, v: Tensor): Tensor => q.matmul(k.mT()).mul(0.5).softmax().matmul(v);
+    const loss = (q: Tensor, k: Tensor, v: Tensor): Tensor =>
+      attend(q, k, v)
+        .mul(attend(q, k, v))
+        .sum();
+    const ops = await bothWays(
+      (q, k, v) => gradients(loss(q, k, v), [q, k, v]),
+      normal(2, 5, 3),
+      normal(2, 5, 3),
+      normal(2, 5, 3),
+    );
+    expect(ops.softmax).toBe(1);
+  });
+});
+
+test("a whole training step of a pre-norm transformer block, Adam and all", async () => {
+  const [tokens, norm, query, key, value] = [embedding(7, 4), layerNorm(4), linear(4, 4), linear(4, 4), linear(4, 4)];
+  const [up, down, head] = [linear(4, 8), linear(8, 4), linear(4, 7)];
+  const model = module("Tiny", { tokens, norm, query, key, value, up, down, head }, (ids: Tensor<[2, 3], "int32">) => {
+    const h = tokens(ids);
+    const x = norm(h);
+    const split = (y: Tensor): Tensor => y.reshape([2, 3, 2, 2]).transpose(0, 2, 1, 3);
+    const weights = split(query(x))
+      .matmul(split(key(x)).mT())
+      .mul(Math.SQRT1_2)
+      .softmax();
+    const mixed = weights
+      .matmul(split(value(x)))
+      .transpose(0, 2, 1, 3)
+      .reshape([2, 3, 4]);
+    const h1 = h.add(mixed);
+    return head(h1.add(down(up(norm(h1 as typeof h)).gelu())) as typeof h);
+  });
+  const ids = tensor(
+    [
+      [0, 3, 3],
+      [6, 1, 2],
+    ],
+    "int32",
+  );
+  const labels = tensor(
+    [
+      [1, 2, 3],
+      [4, 5, 6],
+    ],
+    "int32",
+  );
+  await bothWays(
+    (x, y) => {
+      const loss = crossEntropy(model(x as typeof ids), y as typeof labels);
+      return [loss, ...gradients(loss, model.parameters())];
+    },
+    ids,
+    labels,
+  );
+});
+
+test("the native engine runs what the plain one runs: ten steps of a perceptron", async () => {
+  const { nodeEngine } = await import("../../src/engine/node/index.ts");
+  const train = async (): Promise<number[]> => {
+    seed(2);
+    const model = sequential(linear(6, 16), relu, linear(16, 3));
+    const optimizer = adam(model, { learningRate: 0.05 });
+    const x = adopt(
+      { shape: [8, 6], dtype: "float32" },
+      Float32Array.from({ length: 48 }, (_, i) => Math.sin(i)),
+    ) as Tensor<[8, 6], "float32">;
+    const step = compile(() => {
+      const loss = crossEntropy(model(x), zeros([8], "int32").add(1));
+      optimizer.minimize(loss);
+      return loss;
+    });
+    const losses: number[] = [];
+    for (let i = 0; i < 10; i++) losses.push(await step().item());
+    return losses;
+  };
+  const plain = await train();
+  useEngine(nodeEngine({ threads: 2 }));
+  const native = await train();
+  native.forEach((loss, i) => expect(loss).toBeCloseTo(plain[i]!, 4));
+});
