@@ -74,6 +74,12 @@ export function currentPath(): string {
   return paths.at(-1) ?? "";
 }
 
+/** Runs `call` under a name below the present path, such as that of a loss. */
+export function withName<R>(name: string, call: () => R): R {
+  const path = currentPath();
+  return withPath(path === "" ? name : `${path}.${name}`, call);
+}
+
 /** Runs `call` as part of the module at `path`. */
 export function withPath<R>(path: string, call: () => R): R {
   paths.push(path);

@@ -1,7 +1,8 @@
 /** Losses: scalars, averaged over all examples. */
-import { ShapeError } from "../errors.ts";
+import { DTypeError, ShapeError } from "../errors.ts";
+import { withName } from "../graph/scope.ts";
 import type { Agree, Show } from "../graph/shape-types.ts";
-import { type DType, type Shape, showShape } from "../graph/types.ts";
+import { type DType, type Shape, showShape, showType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /**
@@ -19,11 +20,21 @@ export function crossEntropy<L extends Shape, C extends number, D extends DType>
       `logits ${showShape((logits as Tensor).shape)} need labels ${showShape(lead)}, and got ${showShape((labels as Tensor).shape)}`,
       "give one integer label for each row of logits; turn one-hot labels into integers with argmax()",
     );
-  return (logits as Tensor)
-    .logSoftmax()
-    .pick(labels as Tensor<Shape, "int32">)
-    .mean()
-    .neg() as Tensor<[], D>;
+  if ((labels as Tensor).dtype !== "int32")
+    throw new DTypeError(
+      "crossEntropy",
+      `labels are int32, and got ${showType(labels as Tensor)}`,
+      'make them with tensor(values, "int32"), or .cast("int32")',
+    );
+  return withName(
+    "crossEntropy",
+    () =>
+      (logits as Tensor)
+        .logSoftmax()
+        .pick(labels as Tensor<Shape, "int32">)
+        .mean()
+        .neg() as Tensor<[], D>,
+  );
 }
 
 function expectSame(loss: string, a: Tensor, b: Tensor, what: string): void {

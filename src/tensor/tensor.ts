@@ -117,34 +117,27 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   // ── Values ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** A copy of the values, row-major; `bool` as 0 and 1. Throws GraphError inside a traced function. */
-  async data(): Promise<Values> {
-    forbidInTrace("data()", this.node.path);
-    const [storage] = await evaluator([this]);
-    return (await storage!.read()).slice();
+  data(): Promise<Values> {
+    return valuesOf("data()", this).then((values) => values.slice());
   }
 
   /** The values as nested arrays of numbers (booleans for `bool`); a scalar gives the number itself. */
-  async array<S extends Shape, D extends DType>(this: Tensor<S, D>): Promise<NestedArray<S, Scalar<D>>> {
-    forbidInTrace("array()", this.node.path);
-    const [storage] = await evaluator([this]);
-    return nest(this.shape, this.dtype, await storage!.read()) as NestedArray<S, Scalar<D>>;
+  array<S extends Shape, D extends DType>(this: Tensor<S, D>): Promise<NestedArray<S, Scalar<D>>> {
+    return valuesOf("array()", this).then(
+      (values) => nest(this.shape, this.dtype, values) as NestedArray<S, Scalar<D>>,
+    );
   }
 
   /** The value of a tensor with one element. Throws ShapeError when there are more or none. */
-  async item<D extends DType>(this: Tensor<Shape, D>): Promise<Scalar<D>> {
-    forbidInTrace("item()", this.node.path);
+  item<D extends DType>(this: Tensor<Shape, D>): Promise<Scalar<D>> {
     if (this.size !== 1)
       throw new ShapeError("item", `${showType(this)} has ${this.size} elements`, "reduce it first, or use array()");
-    const [storage] = await evaluator([this]);
-    const value = (await storage!.read())[0]!;
-    return (this.dtype === "bool" ? value !== 0 : value) as Scalar<D>;
+    return valuesOf("item()", this).then(([value]) => (this.dtype === "bool" ? value !== 0 : value) as Scalar<D>);
   }
 
   /** The values as text, as NumPy prints them: aligned, elided when there are more than 1,000. */
-  async text(): Promise<string> {
-    forbidInTrace("text()", this.node.path);
-    const [storage] = await evaluator([this]);
-    return formatValues(this, await storage!.read());
+  text(): Promise<string> {
+    return valuesOf("text()", this).then((values) => formatValues(this, values));
   }
 
   /** Values when JavaScript has them, otherwise the type: printing never runs a graph. */
@@ -454,6 +447,12 @@ for (const [name, op] of Object.entries(elementwise)) {
       return apply(op as AnyOp, [this], undefined);
     },
   });
+}
+
+/** A look at a tensor's values. Not `async`: in a trace, where nobody can await it, the error is thrown at once. */
+function valuesOf(subject: string, tensor: Tensor): Promise<Values> {
+  forbidInTrace(subject, tensor.node.path);
+  return evaluator([tensor]).then(([storage]) => storage!.read());
 }
 
 function binary<S extends Shape, D extends DType>(

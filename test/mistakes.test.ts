@@ -1,0 +1,195 @@
+/** Ten mistakes that everybody makes, and the sentences they get: what, where, and the fix. */
+import { beforeEach, expect, test } from "vitest";
+import {
+  adam,
+  compile,
+  crossEntropy,
+  dataset,
+  decodeWeights,
+  encodeWeights,
+  linear,
+  loader,
+  module,
+  relu,
+  seed,
+  sequential,
+  type Tensor,
+  tensor,
+} from "../src/node.ts";
+
+beforeEach(() => seed(0));
+
+async function sentence(action: () => unknown): Promise<string> {
+  try {
+    await action();
+  } catch (error) {
+    return String(error);
+  }
+  return expect.fail("nothing was thrown");
+}
+
+/** A network in which a layer is several modules deep. */
+function deep() {
+  const inner = module("Block", { project: linear(3, 4) }, (x: Tensor) =>
+    inner.project(x as Tensor<[number, 3], "float32">),
+  );
+  return module("Deep", { layers: [inner] }, (x: Tensor) => inner(x));
+}
+
+const images = tensor([
+  [1, 2, 3],
+  [4, 5, 6],
+]);
+
+function trainer() {
+  const model = sequential(linear(3, 8), relu, linear(8, 4));
+  const optimizer = adam(model);
+  const step = compile((x: Tensor<[number, 3], "float32">, y: Tensor<[number], "int32">) => {
+    const loss = crossEntropy(model(x), y);
+    optimizer.minimize(loss);
+    return loss;
+  });
+  return { model, step };
+}
+
+test("wrong inner axes, deep inside a model", async () => {
+  const model = deep();
+  expect(await sentence(() => model(tensor([[1, 2]])))).toMatchInlineSnapshot(`
+    "ShapeError: matmul: [1, 2] @ [3, 4] — inner axes 2 and 3 differ
+      in:  layers.0.project
+      fix: make the left side end in 3, or the right side's second axis from the end 2"
+  `);
+});
+
+test("labels of the wrong dtype", async () => {
+  const labels = tensor([0, 1]) as unknown as Tensor<[2], "int32">;
+  expect(await sentence(() => crossEntropy(linear(3, 4)(images), labels))).toMatchInlineSnapshot(`
+    "DTypeError: crossEntropy: labels are int32, and got float32[2]
+      fix: make them with tensor(values, "int32"), or .cast("int32")"
+  `);
+});
+
+test("labels out of range", async () => {
+  const { model, step } = trainer();
+  const before = await model.parameters()[0]!.data();
+  expect(await sentence(() => step(images, tensor([0, 4], "int32")).item())).toMatchInlineSnapshot(`
+    "DataError: pick: index 4 at position 1 of argument 1 (int32[2]) is outside 0 … 3
+      in:  crossEntropy
+      fix: give labels and ids below 4, or make the table or the output layer larger"
+  `);
+  expect(await model.parameters()[0]!.data()).toEqual(before);
+});
+
+test("NaN among the inputs: the step is not made", async () => {
+  const { model, step } = trainer();
+  const before = await Promise.all(model.parameters().map((parameter) => parameter.data()));
+  const bad = tensor([
+    [1, 2, 3],
+    [4, Number.NaN, 6],
+  ]);
+  expect(await sentence(() => step(bad, tensor([0, 1], "int32")).item())).toMatchInlineSnapshot(`
+    "DataError: compiled function: argument 0 (float32[2, 3]) holds NaN at [1, 1]
+      fix: clean the data before training; the update was not made and all parameters keep their values"
+  `);
+  expect(await Promise.all(model.parameters().map((parameter) => parameter.data()))).toEqual(before);
+  expect(await step(images, tensor([0, 1], "int32")).item()).toBeGreaterThan(0);
+});
+
+test("an empty dataset", async () => {
+  expect(
+    await sentence(() => dataset({ shape: [0, 3], dtype: "float32", values: new Float32Array(0) })),
+  ).toMatchInlineSnapshot(`
+    "DataError: dataset: column 0: it has no examples
+      fix: check where the data come from: a filter may have dropped all"
+  `);
+});
+
+test("a batch larger than the data", async () => {
+  const data = dataset({ shape: [4, 1], dtype: "float32", values: new Float32Array(4) });
+  expect(await sentence(() => loader(data, { batchSize: 8 }))).toMatchInlineSnapshot(`
+    "DataError: loader: a batch of 8 examples is larger than the data, which have 4
+      fix: set batchSize to 4 or less"
+  `);
+});
+
+test("reading a value in a trace", async () => {
+  const peek = compile((x: Tensor) => {
+    void x.sum().item();
+    return x;
+  });
+  expect(await sentence(() => peek(images))).toMatchInlineSnapshot(`
+    "GraphError: item(): reads values inside a function that is being traced, where there are none yet
+      fix: return the tensor from the compiled function and read it outside, or decide with where(condition, a, b)"
+  `);
+});
+
+test("mixing tensors of two traces", async () => {
+  let kept: Tensor = images;
+  compile((x: Tensor) => {
+    kept = x.mul(2);
+    return x;
+  })(images);
+  expect(await sentence(() => compile((x: Tensor) => x.add(kept as typeof images))(images))).toMatchInlineSnapshot(`
+    "GraphError: add: mixes a tensor of this trace with one that was made in another trace
+      fix: pass the other tensor in as an argument of the compiled function"
+  `);
+  expect(await sentence(() => kept.add(1))).toMatchInlineSnapshot(`
+    "GraphError: add: uses a tensor that was made inside a compiled function, outside of that function
+      fix: return it from the compiled function; what comes back holds values and can be used anywhere"
+  `);
+});
+
+test("weights of another architecture", async () => {
+  const bytes = await encodeWeights(linear(3, 4));
+  expect(await sentence(() => decodeWeights(linear(3, 5), bytes, "model.safetensors"))).toMatchInlineSnapshot(`
+    "FormatError: model.safetensors: holds another architecture: weight is float32[4, 3] in the file and float32[5, 3] in the model, bias is float32[4] in the file and float32[5] in the model
+      fix: build the model that the file was saved from"
+  `);
+});
+
+test("a truncated safetensors file", async () => {
+  const bytes = await encodeWeights(linear(3, 4));
+  expect(
+    await sentence(() => decodeWeights(linear(3, 4), bytes.subarray(0, 40), "model.safetensors")),
+  ).toMatchInlineSnapshot(`
+    "FormatError: model.safetensors: its first 8 bytes announce a header of 120 bytes, and only 32 follow
+      fix: check that this is a safetensors file and was downloaded to its end"
+  `);
+});
+
+test("a module that contains itself", async () => {
+  const children: Record<string, ReturnType<typeof deep>> = {};
+  const loop = module("Loop", children, (x: Tensor) => x);
+  children.again = loop as unknown as ReturnType<typeof deep>;
+  expect(await sentence(() => loop.parameters())).toMatchInlineSnapshot(`
+    "GraphError: Loop: the module contains itself: again leads back to it
+      in:  again
+      fix: build a second module, or call the one you have twice"
+  `);
+});
+
+test("an asynchronous function given to compile, and one that returns something else", async () => {
+  expect(
+    await sentence(() => compile((async (x: Tensor) => x) as unknown as (x: Tensor) => Tensor)(images)),
+  ).toMatchInlineSnapshot(`
+    "GraphError: compile: the function is asynchronous
+      fix: make it synchronous: nothing can be awaited while the graph is built; read values from what the compiled function returns"
+  `);
+  expect(await sentence(() => compile((() => 3) as unknown as () => Tensor)())).toMatchInlineSnapshot(`
+    "GraphError: compile: the function returns number
+      fix: return tensors, or arrays or records of them"
+  `);
+});
+
+test("a failure that nobody reads comes up at the next call", async () => {
+  const { step } = trainer();
+  const wrong = tensor([
+    [Number.NaN, 0, 0],
+    [0, 0, 0],
+  ]);
+  step(wrong, tensor([0, 1], "int32"));
+  expect(await sentence(() => step.finished())).toContain("holds NaN at [0, 0]");
+  step(wrong, tensor([0, 1], "int32"));
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  expect(await sentence(() => step(images, tensor([0, 1], "int32")))).toContain("holds NaN at [0, 0]");
+});
