@@ -46,8 +46,8 @@ export interface OptimizerOptions {
 export class Optimizer {
   readonly name: string;
   readonly #parameters: readonly Parameter[];
-  readonly #rate: State<[], "float32">;
-  readonly #step: State<[], "float32">;
+  readonly #rate: State<[]>;
+  readonly #step: State<[]>;
   readonly #slots: ReadonlyMap<Parameter, ReadonlyMap<string, State>>;
   readonly #update: (parameter: Parameter, g: Tensor, t: Tensor, rate: Tensor) => void;
   #learningRate: number;
@@ -63,8 +63,9 @@ export class Optimizer {
         "pass a module with layers, or a list of parameters",
       );
     this.#learningRate = expectLearningRate(rule.name, options.learningRate);
-    this.#rate = scalarState(options.learningRate, "learningRate");
-    this.#step = scalarState(0, "step");
+    const dtype = this.#parameters.every((parameter) => parameter.dtype === "float64") ? "float64" : "float32";
+    this.#rate = scalarState(options.learningRate, dtype, "learningRate");
+    this.#step = scalarState(0, dtype, "step");
     const names = rule.slots(hyper);
     this.#slots = new Map(this.#parameters.map((parameter) => [parameter, zeroSlots(parameter, names)]));
     this.#update = (parameter, g, t, rate) => {
@@ -83,7 +84,7 @@ export class Optimizer {
 
   set learningRate(value: number) {
     this.#learningRate = expectLearningRate(this.name, value);
-    this.#rate.write(Float32Array.of(value));
+    this.#rate.write(arrayTypes[this.#rate.dtype].of(value));
   }
 
   /**
@@ -101,9 +102,9 @@ export class Optimizer {
 
   /** The update alone, for gradients that were computed, clipped or averaged otherwise. */
   apply(parameters: readonly Parameter[], given: readonly Tensor[]): void {
-    const t = this.#step.add(1) as Tensor;
-    this.#step.assign(t as Tensor<[], "float32">);
-    const rate = this.#rate.current() as Tensor;
+    const t = this.#step.add(1);
+    this.#step.assign(t);
+    const rate = this.#rate.current();
     parameters.forEach((parameter, i) => {
       const g = given[i]!;
       if (!this.#slots.has(parameter))
@@ -136,8 +137,8 @@ function expectLearningRate(name: string, rate: number): number {
   return rate;
 }
 
-function scalarState(value: number, name: string): State<[], "float32"> {
-  return new State({ shape: [], dtype: "float32" }, Float32Array.of(value), { name });
+function scalarState(value: number, dtype: "float32" | "float64", name: string): State<[]> {
+  return new State({ shape: [], dtype }, arrayTypes[dtype].of(value), { name });
 }
 
 function zeroSlots(parameter: Parameter, names: readonly string[]): ReadonlyMap<string, State> {

@@ -40,8 +40,8 @@ type Operand<Op extends string, S extends Shape, R extends Shape, D extends DTyp
   | (Tensor<R, D> & BroadcastsInto<R, S, BroadcastMessage<Op, R, S>>)
   | number;
 
-/** The JavaScript value of one element. */
-export type Scalar<D extends DType> = DType extends D ? number | boolean : D extends "bool" ? boolean : number;
+/** The JavaScript value of one element; a number where the dtype is not known, as it nearly always is. */
+export type Scalar<D extends DType> = DType extends D ? number : D extends "bool" ? boolean : number;
 
 /** The same rank, sizes left to run time. */
 export type AnySizes<S extends Shape> = { [K in keyof S]: number };
