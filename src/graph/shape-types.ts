@@ -80,6 +80,27 @@ type Widens<R extends Shape, S extends Shape> = number extends R["length"] | S["
       : false
     : true;
 
+/** `unknown` when two shapes could be the same, the message when they cannot. The first line is for generic code. */
+export type Matches<R extends Shape, S extends Shape, Message extends string> = [S] extends [R]
+  ? unknown
+  : CouldBe<R, S> extends true
+    ? unknown
+    : ShapeMismatch<Message>;
+
+type CouldBe<R extends Shape, S extends Shape> = number extends R["length"] | S["length"]
+  ? true
+  : R extends readonly [...infer RLead extends Shape, infer r extends number]
+    ? S extends readonly [...infer SLead extends Shape, infer s extends number]
+      ? number extends r | s
+        ? CouldBe<RLead, SLead>
+        : [r] extends [s]
+          ? CouldBe<RLead, SLead>
+          : false
+      : false
+    : S extends readonly []
+      ? true
+      : false;
+
 /** NumPy broadcasting, both sides widened; `never` when the shapes clash. Only for an explicit `broadcast(a, b)`. */
 export type Broadcast<A extends Shape, B extends Shape> = A extends readonly [
   ...infer ALead extends Shape,

@@ -151,7 +151,7 @@ type Chained<Steps extends readonly [Step, ...Step[]]> =
  * `sequential(linear(2, 3), relu, linear(3, 1))` has `0.weight` and `2.weight`.
  */
 export function sequential<const Steps extends readonly [Step, ...Step[]]>(
-  ...steps: Ends<Steps> extends infer Message extends string ? [ShapeMismatch<Message>] : Steps
+  ...steps: Ends<Steps> extends infer Message extends string ? { [K in keyof Steps]: ShapeMismatch<Message> } : Steps
 ): Chained<Steps> {
   const all = steps as readonly Step[];
   const children: Record<string, Module> = {};

@@ -1,7 +1,7 @@
 /** Losses: scalars, averaged over all examples. */
 import { DTypeError, ShapeError } from "../errors.ts";
 import { withName } from "../graph/scope.ts";
-import type { Agree, Show } from "../graph/shape-types.ts";
+import type { Matches, Show } from "../graph/shape-types.ts";
 import { type DType, type Shape, showShape, showType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
@@ -9,9 +9,10 @@ import type { Tensor } from "../tensor/tensor.ts";
  * −log softmax(logits)[label], averaged. Logits [..., classes], labels int32 [...] below the number of classes. Throws
  * ShapeError when the shapes do not go together, DTypeError when the labels are not int32.
  */
-export function crossEntropy<L extends Shape, C extends number, D extends DType>(
+export function crossEntropy<L extends Shape, C extends number, R extends Shape, D extends DType>(
   logits: Tensor<[...L, C], D>,
-  labels: Tensor<L, "int32">,
+  labels: Tensor<R, "int32"> &
+    Matches<R, L, `crossEntropy: logits ${Show<[...L, C]>} need labels ${Show<L>}, and got ${Show<R>}`>,
 ): Tensor<[], D> {
   const lead = (logits as Tensor).shape.slice(0, -1);
   if (`${lead}` !== `${(labels as Tensor).shape}` || (logits as Tensor).shape.length === 0)
@@ -52,7 +53,7 @@ function expectSame(loss: string, a: Tensor, b: Tensor, what: string): void {
  */
 export function binaryCrossEntropy<S extends Shape, R extends Shape, D extends DType>(
   logits: Tensor<S, D>,
-  labels: Tensor<R, NoInfer<D>> & SameShape<S, R, "binaryCrossEntropy">,
+  labels: Tensor<R, NoInfer<D>> & Matches<R, S, `binaryCrossEntropy: ${Show<S>} against ${Show<R>}`>,
 ): Tensor<[], D> {
   const [x, y] = [logits as Tensor, labels as Tensor];
   expectSame("binaryCrossEntropy", x, y, "labels");
@@ -62,15 +63,10 @@ export function binaryCrossEntropy<S extends Shape, R extends Shape, D extends D
 /** (x − y)², averaged. */
 export function meanSquaredError<S extends Shape, R extends Shape, D extends DType>(
   predictions: Tensor<S, D>,
-  targets: Tensor<R, NoInfer<D>> & SameShape<S, R, "meanSquaredError">,
+  targets: Tensor<R, NoInfer<D>> & Matches<R, S, `meanSquaredError: ${Show<S>} against ${Show<R>}`>,
 ): Tensor<[], D> {
   const [x, y] = [predictions as Tensor, targets as Tensor];
   expectSame("meanSquaredError", x, y, "targets");
   const difference = x.sub(y);
   return difference.mul(difference).mean() as Tensor<[], D>;
 }
-
-/** `unknown` when two shapes could be the same, a message when they cannot. */
-type SameShape<S extends Shape, R extends Shape, Loss extends string> = number extends S["length"] | R["length"]
-  ? unknown
-  : Agree<S["length"], R["length"], `${Loss}: ${Show<S>} against ${Show<R>}`>;

@@ -40,11 +40,14 @@ export function adopt(type: TensorType, values: Values): Tensor {
   return fromStorage(Storage.ofValues({ shape: [...type.shape], dtype: type.dtype }, values));
 }
 
-/** The signature of `tensor`, apart from its body so that the compiler need not relate the two. */
+/**
+ * The signature of `tensor`, apart from its body so that the compiler need not relate the two. NoInfer: the dtype follows from
+ * the arguments, never from what the place of the call would like.
+ */
 type TensorFromArrays = <const N extends Nested, D extends DType = DTypeOf<N>>(
   values: N,
   dtype?: D,
-) => Tensor<ShapeOf<N>, D>;
+) => Tensor<ShapeOf<N>, NoInfer<D>>;
 
 /**
  * A tensor from nested arrays (or one number): `tensor([[1, 2], [3, 4]])`. The dtype is float32 for numbers and bool for
@@ -117,21 +120,21 @@ export function full<const S extends Shape, const D extends DType = "float32">(
   shape: readonly [...S],
   value: number,
   dtype?: D,
-): Tensor<S, D> {
+): Tensor<S, NoInfer<D>> {
   return apply(movement.full, [], { shape: [...shape], value, dtype: dtype ?? "float32" }) as Tensor<S, D>;
 }
 
 export function zeros<const S extends Shape, const D extends DType = "float32">(
   shape: readonly [...S],
   dtype?: D,
-): Tensor<S, D> {
+): Tensor<S, NoInfer<D>> {
   return full(shape, 0, dtype);
 }
 
 export function ones<const S extends Shape, const D extends DType = "float32">(
   shape: readonly [...S],
   dtype?: D,
-): Tensor<S, D> {
+): Tensor<S, NoInfer<D>> {
   return full(shape, 1, dtype);
 }
 
