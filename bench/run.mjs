@@ -1,4 +1,4 @@
-/** Bundles the TypeScript beside it, with packages and Glissade's build left outside, and starts the driver or the profiler. */
+/** Bundles the TypeScript beside it, with packages and Glissade's build left outside, and starts the driver, or another of them. */
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
@@ -7,7 +7,13 @@ const root = path.dirname(import.meta.dirname);
 const outdir = path.join(root, "node_modules/.cache/glissade-bench");
 
 await build({
-  entryPoints: ["bench/driver.ts", "bench/profile.ts", "bench/ours-server.ts", "bench/peers/tfjs-steps.ts"],
+  entryPoints: [
+    "bench/driver.ts",
+    "bench/profile.ts",
+    "bench/overhead.ts",
+    "bench/ours-server.ts",
+    "bench/peers/tfjs-steps.ts",
+  ],
   absWorkingDir: root,
   outdir,
   entryNames: "[name]",
@@ -30,8 +36,8 @@ await build({
   ],
 });
 
-// `profile` as the first word is for the profiler; anything else is the driver's.
-const isProfile = process.argv[2] === "profile";
-if (isProfile) process.argv.splice(2, 1);
-const { main } = await import(pathToFileURL(path.join(outdir, isProfile ? "profile.mjs" : "driver.mjs")).href);
+// The first word may choose another script than the driver.
+const chosen = ["profile", "overhead"].find((name) => name === process.argv[2]);
+if (chosen) process.argv.splice(2, 1);
+const { main } = await import(pathToFileURL(path.join(outdir, `${chosen ?? "driver"}.mjs`)).href);
 process.exitCode = await main(root, outdir);
