@@ -15,6 +15,7 @@ import {
   sequential,
   type Tensor,
   tensor,
+  zeros,
 } from "../src/node.ts";
 
 beforeEach(() => seed(0));
@@ -192,4 +193,19 @@ test("a failure that nobody reads comes up at the next call", async () => {
   step(wrong, tensor([0, 1], "int32"));
   await new Promise((resolve) => setTimeout(resolve, 100));
   expect(await sentence(() => step(images, tensor([0, 1], "int32")))).toContain("holds NaN at [0, 0]");
+});
+
+test("sizes that no layer can have, and a tensor that no machine can hold", async () => {
+  expect(await sentence(() => linear(-1, 3))).toMatchInlineSnapshot(`
+    "ConfigError: linear: the sizes are -1, 3
+      fix: give whole numbers from 1 on"
+  `);
+  expect(await sentence(() => linear(2, 2.5))).toMatchInlineSnapshot(`
+    "ConfigError: linear: the sizes are 2, 2.5
+      fix: give whole numbers from 1 on"
+  `);
+  expect(await sentence(() => zeros([1_000_000, 1_000_000]).data())).toMatchInlineSnapshot(`
+    "EngineError: memory: float32[1000000, 1000000] takes 4.00e+3 GB, which cannot be had
+      fix: use a smaller batch or model, or work on parts"
+  `);
 });

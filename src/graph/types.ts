@@ -1,5 +1,5 @@
 /** Shapes and dtypes at run time. Their type-level counterparts stand beside them in shape-types.ts. */
-import { ShapeError } from "../errors.ts";
+import { EngineError, ShapeError } from "../errors.ts";
 
 /** Sizes of the axes, outermost first; `[]` is a scalar. */
 export type Shape = readonly number[];
@@ -42,9 +42,21 @@ export function stridesOf(shape: Shape): number[] {
   return strides;
 }
 
-/** A zero-filled typed array for a type. */
+/** A zero-filled typed array for a type. Throws EngineError when there is no memory for it. */
 export function allocate(type: TensorType): Values {
-  return new arrayTypes[type.dtype](sizeOf(type.shape));
+  const size = sizeOf(type.shape);
+  try {
+    return new arrayTypes[type.dtype](size);
+  } catch (cause) {
+    const gigabytes = (size * arrayTypes[type.dtype].BYTES_PER_ELEMENT) / 1e9;
+    throw new EngineError(
+      "memory",
+      `${showType(type)} takes ${gigabytes.toPrecision(3)} GB, which cannot be had`,
+      "use a smaller batch or model, or work on parts",
+      "",
+      { cause },
+    );
+  }
 }
 
 /** `[2, 3]`, as it stands in every message. */

@@ -10,15 +10,19 @@ import { defaultGenerator, type Generator } from "./generator.ts";
 import { constant, type Initializer, normal, uniform } from "./initializers.ts";
 import { type Module, module } from "./module.ts";
 
-/** A float32 parameter with initial values. */
+/** Throws ConfigError unless all sizes are whole numbers from 1 on. */
+function expectSizes(subject: string, sizes: readonly number[]): void {
+  if (!sizes.every((size) => Number.isSafeInteger(size) && size > 0))
+    throw new ConfigError(subject, `the sizes are ${sizes.join(", ")}`, "give whole numbers from 1 on");
+}
+
+/** A float32 parameter with initial values. Throws ConfigError for sizes that are no whole numbers from 1 on. */
 export function parameter<const S extends Shape>(
   shape: readonly [...S],
   initializer: Initializer,
   generator: Generator = defaultGenerator,
 ): Parameter<S, "float32"> {
-  for (const size of shape)
-    if (!Number.isInteger(size) || size < 0)
-      throw new ConfigError("parameter", `the shape is [${shape.join(", ")}]`, "give whole sizes of at least 0");
+  expectSizes("parameter", shape);
   return new Parameter({ shape, dtype: "float32" }, initializer(shape, generator.host));
 }
 
@@ -42,6 +46,7 @@ export function linear<const I extends number, const O extends number>(
   outputs: O,
   options: LinearOptions = {},
 ): Linear<I, O> {
+  expectSizes("linear", [inputs, outputs]);
   const usual = uniform(1 / Math.sqrt(inputs));
   const weight = parameter([outputs, inputs], options.weight ?? usual, options.generator);
   const bias = parameter([outputs], options.bias ?? usual, options.generator);
@@ -67,6 +72,7 @@ export function embedding<const V extends number, const W extends number>(
   width: W,
   options: EmbeddingOptions = {},
 ): Embedding<V, W> {
+  expectSizes("embedding", [count, width]);
   const weight = parameter([count, width], options.weight ?? normal(1), options.generator);
   return module("Embedding", { weight }, <S extends Shape>(ids: Tensor<S, "int32">) => embed(weight, ids));
 }
@@ -84,6 +90,7 @@ export function layerNorm<const W extends number>(
   width: W,
   options: { /** Added to the variance. Default 1e-5. */ readonly epsilon?: number } = {},
 ): LayerNorm<W> {
+  expectSizes("layerNorm", [width]);
   const weight = parameter([width], constant(1));
   const bias = parameter([width], constant(0));
   return module("LayerNorm", { weight, bias }, <L extends Shape>(x: Tensor<[...L, W], "float32">) =>

@@ -93,7 +93,10 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
     currentScope().assigned.set(this, next);
   }
 
-  /** Replaces the value at once, from JavaScript; for loading files. Copies `values`. Throws GraphError inside a trace. */
+  /**
+   * Replaces the value at once, from JavaScript; for loading files. Copies `values`. Runs that are still queued see it too:
+   * await them first. Throws GraphError inside a trace, ShapeError for another number of values.
+   */
   write(values: Values): void {
     if (currentScope().trace)
       throw new GraphError("write", `${this.label} is written inside a traced function`, "use assign(tensor) there");
