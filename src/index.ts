@@ -29,7 +29,23 @@ export { type Module, module } from "./nn/module.ts";
 export { adam } from "./optim/adam.ts";
 export type { Optimizer } from "./optim/optimizer.ts";
 export { sgd } from "./optim/sgd.ts";
-export { broadcast, concat, embed, fromValues, full, ones, range, tensor, where, zeros } from "./tensor/create.ts";
+export {
+  arange,
+  broadcast,
+  concat,
+  embed,
+  fromValues,
+  full,
+  linspace,
+  ones,
+  range,
+  stack,
+  tensor,
+  where,
+  zeros,
+} from "./tensor/create.ts";
+export { einsum } from "./tensor/einsum.ts";
+export { diagonalMatrix, eye, outer } from "./tensor/matrices.ts";
 export { Parameter, State } from "./tensor/state.ts";
 export { Tensor } from "./tensor/tensor.ts";
 

@@ -5,7 +5,7 @@ import * as node from "../src/node.ts";
 
 test("what the core exports", () => {
   expect(Object.keys(core).sort().join(" ")).toMatchInlineSnapshot(
-    `"ConfigError DTypeError DataError Dataset EngineError FormatError Generator GlissadeError GraphError Parameter ShapeError Standardizer State Tensor adam affine binaryCrossEntropy broadcast compile concat crossEntropy currentEngine dataset decodeSafetensors decodeWeights defaultGenerator defineOp drop dropout embed embedding encodeSafetensors encodeWeights evaluate exportOnnx fitStandardizer fromValues full gelu gradientCheck gradients init layerNorm layerNormalize linear loader meanSquaredError module ones parameter plainEngine printGraph range relu seed sequential sgd sigmoid tanh tensor toTensor useEngine where zeros"`,
+    `"ConfigError DTypeError DataError Dataset EngineError FormatError Generator GlissadeError GraphError Parameter ShapeError Standardizer State Tensor adam affine arange binaryCrossEntropy broadcast compile concat crossEntropy currentEngine dataset decodeSafetensors decodeWeights defaultGenerator defineOp diagonalMatrix drop dropout einsum embed embedding encodeSafetensors encodeWeights evaluate exportOnnx eye fitStandardizer fromValues full gelu gradientCheck gradients init layerNorm layerNormalize linear linspace loader meanSquaredError module ones outer parameter plainEngine printGraph range relu seed sequential sgd sigmoid stack tanh tensor toTensor useEngine where zeros"`,
   );
 });
 
@@ -19,6 +19,6 @@ test("what Node adds", () => {
 test("the methods of a tensor", () => {
   const methods = Object.getOwnPropertyNames(core.Tensor.prototype).filter((name) => name !== "constructor");
   expect(methods.sort().join(" ")).toMatchInlineSnapshot(
-    `"abs add and apply argmax array cast current data detach div dtype equal erf exp expandTo gather gelu greater halfErf item less log logSoftmax mT matmul max maximum mean minimum mul neg not oneHot or pick pow reciprocal relu reshape scalar shape sigmoid sign size sizes slice softmax split sqrt step sub sum sumTo tanh text toString transpose"`,
+    `"abs acos acosh add all and any apply argmax argmin argsort array asin asinh atan atan2 atanh bitAnd bitNot bitOr bitXor cast cbrt ceil celu clip copySign cos cosh countNonZero cumMax cumMin cumprod cumsum current data degrees detach diagonal div dot dtype elu equal erf erfc exp exp2 expandTo expm1 flatten flip floor floorDivide fmod fraction gather gatherElements gelu geluTanh glu greater greaterEqual halfErf hardShrink hardSigmoid hardSwish hardTanh heaviside hypot isFinite isInfinite isNaN item leakyRelu lerp less lessEqual log log10 log1p log2 logAddExp logCumSumExp logSigmoid logSoftmax logSumExp logit mT maskedFill matmul max maximum mean min minimum mish mul neg norm not notEqual oneHot or pad pick pow prelu prod quickGelu radians reciprocal relu relu6 remainder repeat reshape roll round rsqrt scalar scatterElements selu shape shiftLeft shiftRight sigmoid sign silu sin sinh size sizes slice softShrink softmax softmin softplus softsign sort split sqrt square squeeze standardDeviation step sub sum sumTo swapAxes tan tanh tanhShrink text threshold tile toString topK trace transpose tril triu trunc unsqueeze variance xor"`,
   );
 });

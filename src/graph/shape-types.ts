@@ -153,8 +153,12 @@ export type MatmulMessage<
 /** The shape without its last axis. */
 export type Lead<S extends Shape> = S extends readonly [...infer L extends Shape, number] ? L : Shape;
 
-/** The shape after a reduction over one literal axis; the last (−1) and the first (0) are followed, others are not. */
-export type Reduced<S extends Shape, A extends number | undefined, Keep extends boolean> = A extends undefined
+/** The shape after a reduction: over all axes, over the last (−1) or the first (0); others, and lists, are not followed. */
+export type Reduced<
+  S extends Shape,
+  A extends number | readonly number[] | undefined,
+  Keep extends boolean,
+> = A extends undefined
   ? Keep extends true
     ? { [K in keyof S]: 1 }
     : []
@@ -172,7 +176,14 @@ export type Reduced<S extends Shape, A extends number | undefined, Keep extends 
             ? [1, ...R]
             : R
           : Shape
-        : Shape;
+        : Keep extends true
+          ? { [K in keyof S]: number }
+          : Shape;
+
+/** The shape of a diagonal of the last two axes. */
+export type Diagonal<S extends Shape> = S extends readonly [...infer L extends Shape, number, number]
+  ? [...L, number]
+  : Shape;
 
 /** Literal sizes kept, −1 ("whatever is left") turned into `number`. */
 export type Reshaped<T extends Shape> = { -readonly [K in keyof T]: T[K] extends -1 ? number : T[K] };

@@ -3,6 +3,7 @@ import { DTypeError, ShapeError } from "../errors.ts";
 import {
   anyType,
   commonType,
+  type Data,
   defineOp,
   expectType,
   floats,
@@ -59,13 +60,44 @@ interface Rule {
   readonly gradient?: (a: Tensor, b: Tensor, c: Tensor, dc: Tensor) => readonly [Tensor, Tensor];
   readonly dtypes?: readonly DType[];
   readonly result?: DType;
-  readonly sample?: keyof Pick<Sampler, "real" | "positive" | "booleans">;
+  readonly onnxTypes?: readonly DType[];
+  readonly sample?: Draw;
 }
 
+type Draw = (random: Sampler, ...shape: number[]) => Data;
+const real: Draw = (random, ...shape) => random.real(...shape);
+const positive: Draw = (random, ...shape) => random.positive(...shape);
+const booleans: Draw = (random, ...shape) => random.booleans(...shape);
+const bits: Draw = (random, ...shape) => random.integers(31, ...shape);
+
+/** An op of two elements whose result has their dtype; a method of Tensor under its own name. */
+export interface PairOp extends Op<undefined> {
+  readonly pair: "same";
+}
+
+/** An op that compares two elements; a method of Tensor under its own name. */
+export interface ComparisonOp extends Op<undefined> {
+  readonly pair: "comparison";
+}
+
+/** An op of two truth values; a method of Tensor under its own name. */
+export interface LogicOp extends Op<undefined> {
+  readonly pair: "logic";
+}
+
+const pair = (rule: Rule): PairOp => Object.assign(binary(rule), { pair: "same" as const });
+
+const comparison = (rule: Omit<Rule, "result" | "gradient">): ComparisonOp =>
+  Object.assign(binary({ ...rule, result: "bool" }), { pair: "comparison" as const });
+
+const logic = (rule: Omit<Rule, "dtypes" | "gradient" | "sample">): LogicOp =>
+  Object.assign(binary({ ...rule, dtypes: ["bool"], sample: booleans }), { pair: "logic" as const });
+
 function binary(rule: Rule): Op<undefined> {
-  const { name, onnx, f, gradient, dtypes = numeric, result, sample = "real" } = rule;
+  const { name, onnx, f, gradient, dtypes = numeric, result, onnxTypes, sample = real } = rule;
   return defineOp<undefined>({
     name,
+    onnxTypes,
     shape: ([a, b]) => widened(name, a!, b!),
     dtype: (inputs) => {
       const common = commonType(name, inputs, dtypes);
@@ -87,7 +119,7 @@ function binary(rule: Rule): Op<undefined> {
   });
 }
 
-function pairs(random: Sampler, kind: "real" | "positive" | "booleans"): readonly Sample<undefined>[] {
+function pairs(random: Sampler, draw: Draw): readonly Sample<undefined>[] {
   const shapes: readonly (readonly [number[], number[]])[] = [
     [
       [2, 3],
@@ -102,54 +134,58 @@ function pairs(random: Sampler, kind: "real" | "positive" | "booleans"): readonl
     [[], []],
     [[0, 3], [3]],
   ];
-  return shapes.map(([a, b]) => ({ inputs: [random[kind](...a), random[kind](...b)], params: undefined }));
+  return shapes.map(([a, b]) => ({ inputs: [draw(random, ...a), draw(random, ...b)], params: undefined }));
 }
 
 /** Results of int32 arithmetic wrap around as in every engine. */
 const wrap = (value: number, dtype: DType): number => (dtype === "int32" ? value | 0 : value);
 
-export const add: Op<undefined> = binary({
+export const add: PairOp = pair({
   name: "add",
   onnx: "Add",
   f: (a, b, dtype) => wrap(a + b, dtype),
   gradient: (_a, _b, _c, dc) => [dc, dc],
 });
 
-export const sub: Op<undefined> = binary({
+export const sub: PairOp = pair({
   name: "sub",
   onnx: "Sub",
   f: (a, b, dtype) => wrap(a - b, dtype),
   gradient: (_a, _b, _c, dc) => [dc, dc.neg()],
 });
 
-export const mul: Op<undefined> = binary({
+export const mul: PairOp = pair({
   name: "mul",
   onnx: "Mul",
   f: (a, b, dtype) => (dtype === "int32" ? Math.imul(a, b) : a * b),
   gradient: (a, b, _c, dc) => [dc.mul(b), dc.mul(a)],
 });
 
-export const div: Op<undefined> = binary({
+/** Quotient; for int32 truncated towards zero, the divisor not 0. */
+export const div: PairOp = pair({
   name: "div",
   onnx: "Div",
   f: (a, b, dtype) => (dtype === "int32" ? Math.trunc(a / b) | 0 : a / b),
-  sample: "positive",
+  sample: positive,
   gradient(_a, b, c, dc) {
     const da = dc.div(b);
     return [da, da.mul(c).neg()]; //                       c = a/b  ⇒  da = dc/b,  db = −dc·c/b
   },
 });
 
-export const pow: Op<undefined> = binary({
+export const pow: PairOp = pair({
   name: "pow",
   onnx: "Pow",
   f: (a, b, dtype) => wrap(a ** b, dtype),
   dtypes: floats,
-  sample: "positive",
-  gradient: (a, b, c, dc) => [
-    dc.mul(b).mul(a.pow(b.sub(1))), //                     c = aᵇ  ⇒  da = dc·b·aᵇ⁻¹
-    dc.mul(c).mul(a.log()), //                                        db = dc·c·ln a
-  ],
+  sample: positive,
+  gradient(a, b, c, dc) {
+    // c = aᵇ  ⇒  da = dc·b·aᵇ⁻¹,  db = dc·c·ln a;  0·0⁻¹ and 0·ln 0 stand for 0.
+    const isZero = b.equal(0);
+    const da = dc.mul(b).mul(a.pow(chosen(isZero, b.scalar(1).expandTo(b.shape), b).sub(1)));
+    const safe = chosen(a.equal(0).and(b.less(0).not()), a.scalar(1).expandTo(a.shape), a);
+    return [da, dc.mul(c).mul(safe.log())];
+  },
 });
 
 /** 1 for the side that wins, ½ each for a tie, in the dtype of the gradient. */
@@ -157,7 +193,7 @@ function share(wins: Tensor, ties: Tensor, like: Tensor): Tensor {
   return wins.cast(like.dtype).add(ties.cast(like.dtype).mul(0.5));
 }
 
-export const maximum: Op<undefined> = binary({
+export const maximum: PairOp = pair({
   name: "maximum",
   onnx: "Max",
   f: (a, b) => Math.max(a, b),
@@ -168,7 +204,7 @@ export const maximum: Op<undefined> = binary({
   },
 });
 
-export const minimum: Op<undefined> = binary({
+export const minimum: PairOp = pair({
   name: "minimum",
   onnx: "Min",
   f: (a, b) => Math.min(a, b),
@@ -179,42 +215,157 @@ export const minimum: Op<undefined> = binary({
   },
 });
 
-export const equal: Op<undefined> = binary({
+export const equal: ComparisonOp = comparison({
   name: "equal",
   onnx: "Equal",
   f: (a, b) => Number(a === b),
   dtypes: anyType,
-  result: "bool",
 });
 
-export const less: Op<undefined> = binary({
+export const less: ComparisonOp = comparison({
   name: "less",
   onnx: "Less",
   f: (a, b) => Number(a < b),
-  result: "bool",
 });
 
-export const greater: Op<undefined> = binary({
+export const greater: ComparisonOp = comparison({
   name: "greater",
   onnx: "Greater",
   f: (a, b) => Number(a > b),
-  result: "bool",
 });
 
-export const and: Op<undefined> = binary({
+export const lessEqual: ComparisonOp = comparison({
+  name: "lessEqual",
+  onnx: "LessOrEqual",
+  f: (a, b) => Number(a <= b),
+});
+
+export const greaterEqual: ComparisonOp = comparison({
+  name: "greaterEqual",
+  onnx: "GreaterOrEqual",
+  f: (a, b) => Number(a >= b),
+});
+
+/** What is left of a division rounded down: the sign of the divisor, as in Python. An int32 divisor is not 0. */
+export const remainder: PairOp = pair({
+  name: "remainder",
+  onnx(graph, a, b, dtype) {
+    if (dtype === "int32") return graph.node("Mod", [a, b]);
+    const zero = graph.constant(dtype, [], [0]);
+    const rest = graph.node("Mod", [a, b], { fmod: 1 });
+    const isOther = graph.node("Less", [
+      graph.node("Mul", [graph.node("Sign", [rest]), graph.node("Sign", [b])]),
+      zero,
+    ]);
+    return graph.node("Where", [isOther, graph.node("Add", [rest, b]), rest]);
+  },
+  f(a, b) {
+    const rest = a % b;
+    return rest * Math.sign(b) < 0 ? rest + b : rest;
+  },
+  gradient: (a, b, c, dc) => [dc, dc.mul(a.sub(c).div(b)).neg()], //  c = a − b·⌊a/b⌋  ⇒  da = dc,  db = −dc·⌊a/b⌋
+});
+
+/** What is left of a division rounded towards zero: the sign of the dividend, as in C. An int32 divisor is not 0. */
+export const fmod: PairOp = pair({
+  name: "fmod",
+  onnx: (graph, a, b) => graph.node("Mod", [a, b], { fmod: 1 }),
+  f: (a, b) => a % b,
+  gradient: (a, b, c, dc) => [dc, dc.mul(a.sub(c).div(b)).neg()],
+});
+
+/** The angle of the point (b, a), from −π to π; 0 for the origin. */
+export const atan2: PairOp = pair({
+  name: "atan2",
+  onnx(graph, a, b, dtype) {
+    const scalar = (value: number): OnnxValue => graph.constant(dtype, [], [value]);
+    const isOrigin = graph.node("And", [graph.node("Equal", [a, scalar(0)]), graph.node("Equal", [b, scalar(0)])]);
+    const angle = graph.node("Atan", [graph.node("Div", [a, graph.node("Where", [isOrigin, scalar(1), b])])]);
+    const isBelow = graph.node("Less", [a, scalar(0)]);
+    const half = graph.node("Where", [isBelow, scalar(-Math.PI), scalar(Math.PI)]);
+    const isLeft = graph.node("Less", [b, scalar(0)]);
+    return graph.node("Where", [isLeft, graph.node("Add", [angle, half]), angle]);
+  },
+  f: (a, b) => Math.atan2(a, b),
+  dtypes: floats,
+  onnxTypes: ["float32"],
+  gradient(a, b, _c, dc) {
+    const scaled = dc.div(a.mul(a).add(b.mul(b))); //      c = tan⁻¹(a/b)  ⇒  da = dc·b/(a² + b²),  db = −dc·a/(a² + b²)
+    return [scaled.mul(b), scaled.mul(a).neg()];
+  },
+});
+
+/** Bit by bit; int32. */
+export const bitAnd: PairOp = pair({
+  name: "bitAnd",
+  onnx: "BitwiseAnd",
+  f: (a, b) => a & b,
+  dtypes: ["int32"],
+  sample: bits,
+});
+
+/** Bit by bit; int32. */
+export const bitOr: PairOp = pair({
+  name: "bitOr",
+  onnx: "BitwiseOr",
+  f: (a, b) => a | b,
+  dtypes: ["int32"],
+  sample: bits,
+});
+
+/** Bit by bit; int32. */
+export const bitXor: PairOp = pair({
+  name: "bitXor",
+  onnx: "BitwiseXor",
+  f: (a, b) => a ^ b,
+  dtypes: ["int32"],
+  sample: bits,
+});
+
+/** Bits moved to the left by 0 to 31 places; int32. */
+export const shiftLeft: PairOp = pair({
+  name: "shiftLeft",
+  onnx: (graph, a, b) => shifted(graph, a, b, "LEFT"),
+  f: (a, b) => a << b,
+  dtypes: ["int32"],
+  sample: bits,
+});
+
+/** Bits moved to the right by 0 to 31 places, the sign kept; int32. */
+export const shiftRight: PairOp = pair({
+  name: "shiftRight",
+  onnx(graph, a, b) {
+    // ONNX shifts unsigned numbers: a negative one is turned over before and after, a >> b = ~(~a >> b).
+    const isNegative = graph.node("Less", [a, graph.constant("int32", [], [0])]);
+    const flip = graph.node("Where", [isNegative, graph.constant("int32", [], [-1]), graph.constant("int32", [], [0])]);
+    return graph.node("BitwiseXor", [shifted(graph, graph.node("BitwiseXor", [a, flip]), b, "RIGHT"), flip]);
+  },
+  f: (a, b) => a >> b,
+  dtypes: ["int32"],
+  sample: bits,
+});
+
+function shifted(graph: OnnxGraph, a: OnnxValue, b: OnnxValue, direction: "LEFT" | "RIGHT"): OnnxValue {
+  const moved = graph.node("BitShift", [graph.cast(a, "uint32"), graph.cast(b, "uint32")], { direction });
+  return graph.cast(moved, "int32");
+}
+
+export const and: LogicOp = logic({
   name: "and",
   onnx: "And",
   f: (a, b) => Number(a !== 0 && b !== 0),
-  dtypes: ["bool"],
-  sample: "booleans",
 });
 
-export const or: Op<undefined> = binary({
+export const or: LogicOp = logic({
   name: "or",
   onnx: "Or",
   f: (a, b) => Number(a !== 0 || b !== 0),
-  dtypes: ["bool"],
-  sample: "booleans",
+});
+
+export const xor: LogicOp = logic({
+  name: "xor",
+  onnx: "Xor",
+  f: (a, b) => Number((a !== 0) !== (b !== 0)),
 });
 
 export const not: Op<undefined> = defineOp<undefined>({
@@ -262,6 +413,7 @@ export const where: Op<undefined> = defineOp<undefined>({
   ],
 });
 
+/** where(condition, a, b) for rules above; the condition and b are widened to a. */
 function chosen(condition: Tensor, a: Tensor, b: Tensor): Tensor {
   return condition.apply(where, [a, b], undefined);
 }

@@ -20,15 +20,19 @@ interface Rule {
   readonly f: (x: number) => number;
   /** dx, given x, y and dy. */
   readonly gradient: (x: Tensor, y: Tensor, dy: Tensor) => Tensor | undefined;
-  /** Samples inside the function's domain; all reals unless given. */
-  readonly domain?: "real" | "positive";
+  /** Samples inside the function's domain; all reals, from −2 to 2, unless given. */
+  readonly domain?: "real" | "positive" | ((x: number) => number);
   readonly dtypes?: readonly DType[];
   readonly onnxTypes?: readonly DType[];
 }
 
 function elementwise(rule: Rule): UnaryOp {
   const { name, onnx, f, gradient, domain = "real", dtypes = floats, onnxTypes } = rule;
-  const sample = (random: Sampler, ...shape: number[]): Data => random[domain](...shape);
+  const sample = (random: Sampler, ...shape: number[]): Data => {
+    if (typeof domain === "string") return random[domain](...shape);
+    const x = random.real(...shape);
+    return { ...x, values: x.values.map(domain) };
+  };
   const op = defineOp<undefined>({
     name,
     dtypes,
@@ -161,6 +165,170 @@ export const gelu: UnaryOp = elementwise({
     const density = s.div(s.mul(s).exp()).mul(1 / Math.sqrt(Math.PI)); //  x·φ(x) = s / e^(s²) / √π, 0 where e^(s²) overflows
     return dy.mul(density.add(s.halfErf())); //                      dx = dy·(x·φ(x) + Φ(x))
   },
+});
+
+export const floor: UnaryOp = elementwise({
+  name: "floor",
+  onnx: "Floor",
+  f: Math.floor,
+  gradient: () => undefined, //                                     constant almost everywhere
+});
+
+export const ceil: UnaryOp = elementwise({
+  name: "ceil",
+  onnx: "Ceil",
+  f: Math.ceil,
+  gradient: () => undefined, //                                     constant almost everywhere
+});
+
+/** To the nearest whole number, halves to the even one, as NumPy and PyTorch do. */
+export const round: UnaryOp = elementwise({
+  name: "round",
+  onnx: "Round",
+  f: (x) => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)),
+  gradient: () => undefined, //                                     constant almost everywhere
+});
+
+/** eˣ − 1 without the loss of digits near 0 (Kahan's form: (u − 1)·x / ln u with u = eˣ as rounded). */
+export const expm1: UnaryOp = elementwise({
+  name: "expm1",
+  onnx(graph, x, dtype) {
+    const one = graph.constant(dtype, [], [1]);
+    const u = graph.node("Exp", [x]);
+    const low = graph.node("Sub", [u, one]);
+    const isOne = graph.node("Equal", [u, one]);
+    const logarithm = graph.node("Where", [isOne, one, graph.node("Log", [u])]);
+    const scaled = graph.node("Mul", [low, graph.node("Div", [x, logarithm])]);
+    // Where x is so small that u is 1 the answer is x itself; for large |x|, where ln u is infinite or the same as x, it is u − 1.
+    const isLarge = graph.node("Greater", [graph.node("Abs", [x]), graph.constant(dtype, [], [1])]);
+    return graph.node("Where", [isOne, x, graph.node("Where", [isLarge, low, scaled])]);
+  },
+  f: Math.expm1,
+  gradient: (_x, y, dy) => dy.mul(y.add(1)), //                     y = eˣ − 1     ⇒  dx = dy·(y + 1)
+});
+
+/** ln(1 + x) without the loss of digits near 0 (Kahan's form: ln u · x / (u − 1) with u = 1 + x as rounded). */
+export const log1p: UnaryOp = elementwise({
+  name: "log1p",
+  onnx(graph, x, dtype) {
+    const one = graph.constant(dtype, [], [1]);
+    const u = graph.node("Add", [x, one]);
+    const low = graph.node("Sub", [u, one]);
+    const isLost = graph.node("Equal", [low, graph.constant(dtype, [], [0])]);
+    const logarithm = graph.node("Log", [u]);
+    const ratio = graph.node("Div", [x, graph.node("Where", [isLost, one, low])]);
+    // For large x the ratio is 1 up to rounding; ∞ / ∞ must not be asked for.
+    const isLarge = graph.node("Greater", [x, one]);
+    const scaled = graph.node("Where", [isLarge, logarithm, graph.node("Mul", [logarithm, ratio])]);
+    return graph.node("Where", [isLost, x, scaled]);
+  },
+  f: Math.log1p,
+  domain: "positive",
+  gradient: (x, _y, dy) => dy.div(x.add(1)), //                     y = ln(1 + x)  ⇒  dx = dy / (1 + x)
+});
+
+export const sin: UnaryOp = elementwise({
+  name: "sin",
+  onnx: "Sin",
+  f: Math.sin,
+  gradient: (x, _y, dy) => dy.mul(x.cos()), //                      y = sin x      ⇒  dx = dy·cos x
+});
+
+export const cos: UnaryOp = elementwise({
+  name: "cos",
+  onnx: "Cos",
+  f: Math.cos,
+  gradient: (x, _y, dy) => dy.mul(x.sin()).neg(), //                y = cos x      ⇒  dx = −dy·sin x
+});
+
+export const tan: UnaryOp = elementwise({
+  name: "tan",
+  onnx: (graph, x, dtype) =>
+    dtype === "float32" ? graph.node("Tan", [x]) : graph.node("Div", [graph.node("Sin", [x]), graph.node("Cos", [x])]),
+  f: Math.tan,
+  domain: (x) => x * 0.7,
+  gradient: (_x, y, dy) => dy.mul(y.mul(y).add(1)), //              y = tan x      ⇒  dx = dy·(1 + y²)
+});
+
+export const asin: UnaryOp = elementwise({
+  name: "asin",
+  onnx: "Asin",
+  onnxTypes: ["float32"],
+  f: Math.asin,
+  domain: (x) => x * 0.45,
+  gradient: (x, _y, dy) => dy.div(x.mul(x).neg().add(1).sqrt()), // y = sin⁻¹ x    ⇒  dx = dy / √(1 − x²)
+});
+
+export const acos: UnaryOp = elementwise({
+  name: "acos",
+  onnx: "Acos",
+  onnxTypes: ["float32"],
+  f: Math.acos,
+  domain: (x) => x * 0.45,
+  gradient: (x, _y, dy) => dy.div(x.mul(x).neg().add(1).sqrt()).neg(), //  y = cos⁻¹ x  ⇒  dx = −dy / √(1 − x²)
+});
+
+export const atan: UnaryOp = elementwise({
+  name: "atan",
+  onnx: "Atan",
+  onnxTypes: ["float32"],
+  f: Math.atan,
+  gradient: (x, _y, dy) => dy.div(x.mul(x).add(1)), //              y = tan⁻¹ x    ⇒  dx = dy / (1 + x²)
+});
+
+export const sinh: UnaryOp = elementwise({
+  name: "sinh",
+  onnx: "Sinh",
+  onnxTypes: ["float32"],
+  f: Math.sinh,
+  gradient: (x, _y, dy) => dy.mul(x.cosh()), //                     y = sinh x     ⇒  dx = dy·cosh x
+});
+
+export const cosh: UnaryOp = elementwise({
+  name: "cosh",
+  onnx: "Cosh",
+  onnxTypes: ["float32"],
+  f: Math.cosh,
+  gradient: (x, _y, dy) => dy.mul(x.sinh()), //                     y = cosh x     ⇒  dx = dy·sinh x
+});
+
+export const asinh: UnaryOp = elementwise({
+  name: "asinh",
+  onnx: "Asinh",
+  onnxTypes: ["float32"],
+  f: Math.asinh,
+  gradient: (x, _y, dy) => dy.div(x.mul(x).add(1).sqrt()), //       y = sinh⁻¹ x   ⇒  dx = dy / √(x² + 1)
+});
+
+export const acosh: UnaryOp = elementwise({
+  name: "acosh",
+  onnx: "Acosh",
+  onnxTypes: ["float32"],
+  f: Math.acosh,
+  domain: (x) => 1.1 + Math.abs(x),
+  gradient: (x, _y, dy) => dy.div(x.sub(1).mul(x.add(1)).sqrt()), //  y = cosh⁻¹ x ⇒  dx = dy / √(x² − 1)
+});
+
+export const atanh: UnaryOp = elementwise({
+  name: "atanh",
+  onnx: "Atanh",
+  onnxTypes: ["float32"],
+  f: Math.atanh,
+  domain: (x) => x * 0.45,
+  gradient: (x, _y, dy) => dy.div(x.mul(x).neg().add(1)), //        y = tanh⁻¹ x   ⇒  dx = dy / (1 − x²)
+});
+
+/** ln(1 + eˣ), a smooth relu; neither overflows nor vanishes. */
+export const softplus: UnaryOp = elementwise({
+  name: "softplus",
+  onnx(graph, x, dtype) {
+    if (dtype === "float32") return graph.node("Softplus", [x]);
+    const small = graph.node("Exp", [graph.node("Neg", [graph.node("Abs", [x])])]);
+    const correction = graph.node("Log", [graph.node("Add", [small, graph.constant(dtype, [], [1])])]);
+    return graph.node("Add", [graph.node("Relu", [x]), correction]);
+  },
+  f: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
+  gradient: (x, _y, dy) => dy.mul(x.sigmoid()), //                  y = ln(1 + eˣ) ⇒  dx = dy·σ(x)
 });
 
 /** erf to double precision: its Taylor series near zero, the continued fraction of erfc beyond (Abramowitz and Stegun 7.1.6, 7.1.14). */

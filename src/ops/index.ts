@@ -1,4 +1,5 @@
 /** Importing this file puts every op on the register. */
+import "./activations.ts";
 import "./arithmetic.ts";
 import "./elementwise.ts";
 import "./indexing.ts";

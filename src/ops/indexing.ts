@@ -1,7 +1,17 @@
 /** Ops whose positions are data: embedding, picking, one-hot, and the scatters that are their gradients. */
 import { DTypeError, ShapeError } from "../errors.ts";
-import { type Data, defineOp, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
-import { type DType, type Shape, showShape, showType, sizeOf, type TensorType } from "../graph/types.ts";
+import {
+  commonType,
+  type Data,
+  defineOp,
+  numeric,
+  type OnnxGraph,
+  type OnnxValue,
+  type Op,
+  register,
+} from "../graph/op.ts";
+import { type DType, type Shape, showShape, showType, sizeOf, stridesOf, type TensorType } from "../graph/types.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 
 function expectIndices(op: string, indices: TensorType): void {
   if (indices.dtype !== "int32")
@@ -237,3 +247,189 @@ function oneHotNode(graph: OnnxGraph, indices: OnnxValue, rank: number, depth: n
   const shaped = rank > 0 ? ones : graph.node("Reshape", [ones, graph.integers([depth])]);
   return dtype === "float32" ? shaped : graph.cast(shaped, dtype);
 }
+
+/** For each position of the indices, the position in a table that its index along the axis leads to. */
+function elementPositions(table: Shape, indices: Data, axis: number): (position: number) => number {
+  const from = stridesOf(indices.shape);
+  const to = stridesOf(table);
+  return (i) =>
+    indices.shape.reduce(
+      (at, size, k) => at + (k === axis ? indices.values[i]! : Math.floor(i / from[k]!) % size) * to[k]!,
+      0,
+    );
+}
+
+function expectElements(op: string, table: TensorType, indices: TensorType, axis: number): void {
+  expectIndices(op, indices);
+  const fits =
+    table.shape.length === indices.shape.length &&
+    indices.shape.every((size, at) => at === axis || size <= table.shape[at]!);
+  if (!fits)
+    throw new ShapeError(
+      op,
+      `indices ${showShape(indices.shape)} along axis ${axis} of ${showShape(table.shape)}`,
+      "give indices with as many axes, none of them larger except the one along which they count",
+    );
+}
+
+/** Elements along an axis by number: y[i, j, k] = x[i, indices[i, j, k], k] for axis 1 of three. */
+export const gatherElements: Op<{ readonly axis: number }> = defineOp<{ readonly axis: number }>({
+  name: "gatherElements",
+  shape: ([, indices]) => indices!.shape,
+  dtype([x, indices], { axis }) {
+    expectElements("gatherElements", x!, indices!, axis);
+    return x!.dtype;
+  },
+  gradient([x, indices], _y, dy, { axis }) {
+    const zero = dy.scalar(0).expandTo(x!.shape);
+    return [zero.apply(scatterElements, [indices!, dy], { axis, reduction: "add" }), undefined];
+  },
+  onnx: (graph, [x, indices], { params, outputTypes }) =>
+    sizeOf(outputTypes[0]!.shape) === 0
+      ? zeros(graph, outputTypes[0]!)
+      : graph.node("GatherElements", [x, indices], { axis: params.axis }),
+  evaluate([x, indices], y, { axis }) {
+    const at = elementPositions(x!.shape, indices!, axis);
+    for (let i = 0; i < y.values.length; i++) y.values[i] = x!.values[at(i)]!;
+  },
+  samples: (random) => [
+    { inputs: [random.real(4, 3), random.integers(4, 2, 3)], params: { axis: 0 } },
+    { inputs: [random.real(2, 5, 2), random.integers(5, 2, 7, 2)], params: { axis: 1 } },
+    { inputs: [random.real(3), random.integers(3, 0)], params: { axis: 0 } },
+  ],
+  indices: ([x], { axis }) => ({ input: 1, below: x!.shape[axis]! }),
+});
+
+export interface ScatterParams {
+  readonly axis: number;
+  /** What becomes of an element and the updates that meet on it. With "none" the positions must all be different. */
+  readonly reduction: "none" | "add" | "max" | "min";
+}
+
+const meet: Record<ScatterParams["reduction"], (element: number, update: number) => number> = {
+  none: (_, update) => update,
+  add: (element, update) => element + update,
+  max: Math.max,
+  min: Math.min,
+};
+
+/** A tensor with updates laid where `gatherElements` would take them from. Inputs: the tensor, int32 indices, updates. */
+export const scatterElements: Op<ScatterParams> = defineOp<ScatterParams>({
+  name: "scatterElements",
+  shape: ([x]) => x!.shape,
+  dtype([x, indices, updates], { axis }) {
+    expectElements("scatterElements", x!, indices!, axis);
+    if (x!.dtype !== updates!.dtype || `${indices!.shape}` !== `${updates!.shape}`)
+      throw new ShapeError(
+        "scatterElements",
+        `updates ${showType(updates!)} at indices ${showShape(indices!.shape)} of ${showType(x!)}`,
+        "give one update of the same dtype for each index",
+      );
+    return x!.dtype;
+  },
+  gradient([x, indices, updates], y, dy, { axis, reduction }) {
+    const picked = (z: Tensor): Tensor => z.apply(gatherElements, [indices!], { axis });
+    const laid = (z: Tensor, values: Tensor, how: "none" | "add"): Tensor =>
+      z.apply(scatterElements, [indices!, values], { axis, reduction: how });
+    if (reduction === "add") return [dy, undefined, picked(dy)];
+    if (reduction === "none") {
+      const nothing = dy.scalar(0).expandTo(indices!.shape);
+      return [laid(dy, nothing, "none"), undefined, picked(dy)];
+    }
+    // The extreme ones among the element and its updates share the gradient.
+    const isElement = x!.equal(y).cast(dy.dtype);
+    const isUpdate = updates!.equal(picked(y)).cast(dy.dtype);
+    const share = dy.div(laid(isElement, isUpdate, "add"));
+    return [share.mul(isElement), undefined, picked(share).mul(isUpdate)];
+  },
+  onnx: (graph, inputs, { params: { axis, reduction }, inputTypes }) =>
+    sizeOf(inputTypes[1]!.shape) === 0
+      ? graph.node("Identity", [inputs[0]])
+      : graph.node("ScatterElements", inputs, { axis, reduction }),
+  evaluate([x, indices, updates], y, { axis, reduction }) {
+    const at = elementPositions(x!.shape, indices!, axis);
+    y.values.set(x!.values);
+    for (let i = 0; i < updates!.values.length; i++)
+      y.values[at(i)] = meet[reduction](y.values[at(i)]!, updates!.values[i]!);
+  },
+  samples(random) {
+    const different = { shape: [2, 2], dtype: "int32", values: Float64Array.of(3, 0, 1, 2) } as const;
+    return [
+      { inputs: [random.real(4, 2), different, random.real(2, 2)], params: { axis: 0, reduction: "none" } },
+      {
+        inputs: [random.real(2, 3), random.integers(3, 2, 6), random.real(2, 6)],
+        params: { axis: 1, reduction: "add" },
+      },
+      {
+        inputs: [random.real(4, 3), random.integers(4, 5, 3), random.real(5, 3)],
+        params: { axis: 0, reduction: "max" },
+      },
+      {
+        inputs: [random.real(4, 3), random.integers(4, 5, 3), random.real(5, 3)],
+        params: { axis: 0, reduction: "min" },
+      },
+      { inputs: [random.real(3), random.integers(3, 0), random.real(0)], params: { axis: 0, reduction: "add" } },
+    ];
+  },
+  indices: ([x], { axis }) => ({ input: 1, below: x!.shape[axis]! }),
+});
+
+export interface TopKParams {
+  readonly k: number;
+  readonly axis: number;
+  /** The smallest ones instead, the smallest first. */
+  readonly smallest: boolean;
+}
+
+/** The k largest elements along an axis, the largest first, and where they were; among equals the first ones. */
+export const topK: Op<TopKParams> = register<TopKParams>({
+  name: "topK",
+  type([x], { k, axis }) {
+    const size = x!.shape[axis]!;
+    if (!Number.isInteger(k) || k < 0 || k > size)
+      throw new ShapeError(
+        "topK",
+        `k = ${k} of axis ${axis} of ${showShape(x!.shape)}`,
+        `choose a whole number from 0 to ${size}`,
+      );
+    const shape = x!.shape.map((full, at) => (at === axis ? k : full));
+    const dtype = commonType("topK", [x!], numeric);
+    return [
+      { shape, dtype },
+      { shape, dtype: "int32" },
+    ];
+  },
+  gradient({ inputs: [x], outputs: [, places], gradients: [dValues], params: { axis } }) {
+    if (!dValues) return [undefined];
+    const zero = dValues.scalar(0).expandTo(x!.shape);
+    return [zero.apply(scatterElements, [places!, dValues], { axis, reduction: "add" })];
+  },
+  onnx(graph, { inputs: [x], params: { k, axis, smallest }, outputTypes }) {
+    if (sizeOf(outputTypes[0]!.shape) === 0) return outputTypes.map((type) => zeros(graph, type));
+    const [values, places] = graph.nodes("TopK", [x, graph.integers([k])], 2, {
+      axis,
+      largest: Number(!smallest),
+      sorted: 1,
+    });
+    return [values!, graph.cast(places!, "int32")];
+  },
+  evaluate([x], [values, places], { k, axis, smallest }) {
+    const [outer, size, inner] = around(x!.shape, axis);
+    for (let o = 0; o < outer; o++)
+      for (let i = 0; i < inner; i++) {
+        const at = (j: number): number => x!.values[(o * size + j) * inner + i]!;
+        const order = [...Array(size).keys()].sort((a, b) => (smallest ? at(a) - at(b) : at(b) - at(a)) || a - b);
+        for (let j = 0; j < k; j++) {
+          const to = (o * k + j) * inner + i;
+          values!.values[to] = at(order[j]!);
+          places!.values[to] = order[j]!;
+        }
+      }
+  },
+  samples: (random) => [
+    { inputs: [random.real(2, 6)], params: { k: 3, axis: 1, smallest: false } },
+    { inputs: [random.real(5, 2, 2)], params: { k: 5, axis: 0, smallest: true } },
+    { inputs: [random.integers(3, 9)], params: { k: 9, axis: 0, smallest: false } },
+    { inputs: [random.real(2, 3)], params: { k: 0, axis: 1, smallest: false } },
+  ],
+});

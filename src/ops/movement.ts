@@ -1,6 +1,6 @@
 /** Ops that move, repeat or convert elements and compute nothing. */
 import { ShapeError } from "../errors.ts";
-import { anyType, commonType, defineOp, type Op, register } from "../graph/op.ts";
+import { anyType, commonType, defineOp, type OnnxGraph, type OnnxValue, type Op, register } from "../graph/op.ts";
 import { type DType, type Shape, showShape, sizeOf, stridesOf } from "../graph/types.ts";
 import { broadcastPositions, widens } from "./arithmetic.ts";
 
@@ -151,7 +151,7 @@ export interface SliceParams {
 /** Turns ranges as users write them into starts, sizes and steps for every axis, clamped as NumPy does. */
 export function resolveSlice(
   shape: Shape,
-  ranges: readonly (null | readonly [start: number, stop?: number, step?: number])[],
+  ranges: readonly (null | readonly [start: number, stop?: number | undefined, step?: number])[],
 ): SliceParams {
   if (ranges.length > shape.length)
     throw new ShapeError(
@@ -163,23 +163,37 @@ export function resolveSlice(
   const sizes: number[] = [];
   const steps: number[] = [];
   shape.forEach((size, axis) => {
-    const [start = 0, stop = size, step = 1] = ranges[axis] ?? [0];
-    if (![start, stop, step].every(Number.isInteger) || step < 1)
+    const [first, last, step = 1] = ranges[axis] ?? [0];
+    if (![first, last ?? 0, step].every(Number.isInteger) || step === 0)
       throw new ShapeError(
         "slice",
-        `[${start}, ${stop}, ${step}] on axis ${axis}`,
-        "use integers and a step of 1 or more",
+        `[${first}, ${last ?? "end"}, ${step}] on axis ${axis}`,
+        "use integers and a step that is not 0",
       );
-    const clamp = (at: number): number => Math.min(size, Math.max(0, at < 0 ? at + size : at));
-    starts.push(clamp(start));
-    sizes.push(Math.max(0, Math.ceil((clamp(stop) - clamp(start)) / step)));
+    // Backwards a slice runs from at most the last position to just before position −1, which has no number of its own.
+    const [low, high] = step > 0 ? [0, size] : [-1, size - 1];
+    const clamp = (at: number): number => Math.min(high, Math.max(low, at < 0 ? at + size : at));
+    const start = clamp(first);
+    const stop = last === undefined ? (step > 0 ? high : low) : clamp(last);
+    const count = Math.max(0, Math.ceil((stop - start) / step));
+    starts.push(count === 0 ? 0 : start);
+    sizes.push(count);
     steps.push(step);
   });
   return { starts, sizes, steps };
 }
 
+/** Where ONNX is told to stop: just behind the last element, or for a negative step just before it. */
 const stopsOf = ({ starts, sizes, steps }: SliceParams): number[] =>
-  starts.map((start, axis) => start + (sizes[axis]! === 0 ? 0 : (sizes[axis]! - 1) * steps[axis]! + 1));
+  starts.map((start, axis) => {
+    if (sizes[axis] === 0) return start;
+    const last = start + (sizes[axis]! - 1) * steps[axis]!;
+    if (steps[axis]! > 0) return last + 1;
+    return last > 0 ? last - 1 : beforeFirst;
+  });
+
+/** "Everything down to the first element", in ONNX's counting, where −1 would be the last one. */
+const beforeFirst = -(2 ** 31);
 
 /** Where each element of a slice lies in the whole. */
 function slicePositions(whole: Shape, part: Shape, { starts, steps }: SliceParams): (position: number) => number {
@@ -214,31 +228,44 @@ export const slice: Op<SliceParams> = defineOp<SliceParams>({
   samples: (random) => [
     { inputs: [random.real(4, 5)], params: { starts: [1, 0], sizes: [2, 5], steps: [1, 1] } },
     { inputs: [random.real(4, 5)], params: { starts: [0, 1], sizes: [2, 2], steps: [3, 2] } },
+    { inputs: [random.real(4, 5)], params: { starts: [3, 4], sizes: [4, 2], steps: [-1, -2] } },
     { inputs: [random.real(3)], params: { starts: [1], sizes: [0], steps: [1] } },
   ],
 });
 
-/** Zeros of a shape with a tensor laid where `slice` would take it from: the transpose of `slice`. */
-export const unslice: Op<SliceParams & ShapeParams> = defineOp<SliceParams & ShapeParams>({
+export interface UnsliceParams extends SliceParams, ShapeParams {
+  /** What stands where nothing is laid. Default 0. */
+  readonly fill?: number;
+}
+
+/** One number everywhere but where `slice` would take a tensor from: there the tensor. With 0, the transpose of `slice`. */
+export const unslice: Op<UnsliceParams> = defineOp<UnsliceParams>({
   name: "unslice",
+  dtypes: anyType,
   shape: (_, { shape }) => shape,
   gradient: (_, _y, dy, params) => [
     dy.apply(slice, [], { starts: params.starts, sizes: params.sizes, steps: params.steps }),
   ],
   onnx(graph, [x], { params, inputTypes }) {
-    const { shape, steps } = params;
-    const dtype = inputTypes[0]!.dtype;
+    const { shape, fill = 0 } = params;
+    const { dtype, shape: sizes } = inputTypes[0]!;
     if (shape.length === 0) return graph.node("Identity", [x]);
-    const zero = graph.constant(dtype, [], [0]);
-    const stops = stopsOf(params);
-    const pad = (value: typeof x, before: readonly number[], after: readonly number[]): typeof zero =>
-      graph.node("Pad", [value, graph.integers([...before, ...after]), zero]);
+    const rest = graph.constant(dtype, [], [fill]);
+    const pad = (value: OnnxValue, before: readonly number[], after: readonly number[]): OnnxValue =>
+      graph.node("Pad", [value, graph.integers([...before, ...after]), rest]);
+    // Backwards along an axis is forwards with the tensor turned around.
+    const turned = params.steps.flatMap((step, axis) => (step < 0 ? [axis] : []));
+    const forward = turned.length === 0 ? x! : reversed(graph, x!, turned);
+    const steps = params.steps.map(Math.abs);
+    const starts = params.starts.map((start, axis) =>
+      params.steps[axis]! < 0 && sizes[axis]! > 0 ? start + (sizes[axis]! - 1) * params.steps[axis]! : start,
+    );
+    const stops = stopsOf({ starts, sizes, steps });
     const after = shape.map((size, axis) => size - stops[axis]!);
-    if (steps.every((step) => step === 1)) return pad(x, params.starts, after);
-    // A step of s: each element becomes a block of s, itself and zeros; the last block is cut to one.
-    const sizes = inputTypes[0]!.shape;
+    if (steps.every((step) => step === 1)) return pad(forward, starts, after);
+    // A step of s: each element becomes a block of s, itself and the fill; the last block is cut to one.
     const apart = sizes.flatMap((size) => [size, 1]);
-    const spread = graph.node("Reshape", [x, graph.integers(apart)], { allowzero: 1 });
+    const spread = graph.node("Reshape", [forward, graph.integers(apart)], { allowzero: 1 });
     const blocks = pad(
       spread,
       apart.map(() => 0),
@@ -250,20 +277,32 @@ export const unslice: Op<SliceParams & ShapeParams> = defineOp<SliceParams & Sha
     const cut = graph.node("Slice", [
       joined,
       graph.integers(sizes.map(() => 0)),
-      graph.integers(stops.map((stop, axis) => stop - params.starts[axis]!)),
+      graph.integers(stops.map((stop, axis) => stop - starts[axis]!)),
     ]);
-    return pad(cut, params.starts, after);
+    return pad(cut, starts, after);
   },
   evaluate([x], y, params) {
     const at = slicePositions(y.shape, x!.shape, params);
+    y.values.fill(params.fill ?? 0);
     for (let i = 0; i < x!.values.length; i++) y.values[at(i)] = x!.values[i]!;
   },
   samples: (random) => [
     { inputs: [random.real(2, 5)], params: { starts: [1, 0], sizes: [2, 5], steps: [1, 1], shape: [4, 5] } },
     { inputs: [random.real(2, 2)], params: { starts: [0, 1], sizes: [2, 2], steps: [3, 2], shape: [4, 5] } },
     { inputs: [random.real(0)], params: { starts: [1], sizes: [0], steps: [1], shape: [3] } },
+    { inputs: [random.real(2, 2)], params: { starts: [3, 4], sizes: [2, 2], steps: [-1, -3], shape: [4, 5], fill: 2 } },
   ],
 });
+
+function reversed(graph: OnnxGraph, x: OnnxValue, axes: readonly number[]): OnnxValue {
+  return graph.node("Slice", [
+    x,
+    graph.integers(axes.map(() => -1)),
+    graph.integers(axes.map(() => beforeFirst)),
+    graph.integers(axes),
+    graph.integers(axes.map(() => -1)),
+  ]);
+}
 
 export const concat: Op<{ readonly axis: number }> = defineOp<{ readonly axis: number }>({
   name: "concat",

@@ -13,10 +13,7 @@ import {
 } from "../graph/op.ts";
 import { showShape, sizeOf } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-
-export interface AxisParams {
-  readonly axis: number;
-}
+import type { AxisParams } from "./reduce.ts";
 
 /** Calls `visit` with the positions of every line along an axis. */
 function eachLine(x: Data, axis: number, visit: (positions: readonly number[]) => void): void {

@@ -4,12 +4,18 @@ import { ShapeError } from "../errors.ts";
 import type { Data, Sample, Sampler } from "../graph/op.ts";
 import { defineOp, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
 import { type Shape, showType, stridesOf, type TensorType } from "../graph/types.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { concat } from "./movement.ts";
 
 export interface ReduceParams {
   /** Axes to reduce, counted from the front. */
   readonly axes: readonly number[];
   /** Whether a reduced axis stays, with size 1. */
   readonly keepAxes: boolean;
+}
+
+export interface AxisParams {
+  readonly axis: number;
 }
 
 function reducedShape(x: TensorType, { axes, keepAxes }: ReduceParams): Shape {
@@ -58,26 +64,104 @@ export const sum: Op<ReduceParams> = defineOp<ReduceParams>({
   samples: (random) => [...samples(random), { inputs: [random.real(0, 3)], params: { axes: [0], keepAxes: false } }],
 });
 
-export const max: Op<ReduceParams> = defineOp<ReduceParams>({
-  name: "max",
-  dtypes: ["float32", "float64", "int32"],
-  shape([x], params) {
-    if (params.axes.some((axis) => x!.shape[axis] === 0))
-      throw new ShapeError("max", `the largest of no elements: ${showType(x!)}`, "reduce an axis that has elements");
-    return reducedShape(x!, params);
+/** The largest or smallest element; equals share the gradient. */
+function extremum(
+  name: string,
+  onnx: string,
+  what: string,
+  start: number,
+  f: (a: number, b: number) => number,
+): Op<ReduceParams> {
+  return defineOp<ReduceParams>({
+    name,
+    shape([x], params) {
+      if (params.axes.some((axis) => x!.shape[axis] === 0))
+        throw new ShapeError(name, `the ${what} of no elements: ${showType(x!)}`, "reduce an axis that has elements");
+      return reducedShape(x!, params);
+    },
+    gradient([x], y, dy, params) {
+      const kept = reducedShape(x!, { ...params, keepAxes: true });
+      const winners = x!.equal(y.reshape(kept)).cast(x!.dtype);
+      const share = winners.div(winners.apply(sum, [], { ...params, keepAxes: true }));
+      return [share.mul(dy.reshape(kept))];
+    },
+    onnx: (graph, [x], { params }) => reduceNode(graph, onnx, x!, params),
+    evaluate: ([x], y, { axes }) => fold(x!, y, axes, start, f),
+    samples,
+  });
+}
+
+export const max: Op<ReduceParams> = extremum("max", "ReduceMax", "largest", -Infinity, Math.max);
+
+export const min: Op<ReduceParams> = extremum("min", "ReduceMin", "smallest", Infinity, Math.min);
+
+/** The product over one axis, which stays with size 1. */
+export const prod: Op<AxisParams> = defineOp<AxisParams>({
+  name: "prod",
+  shape: ([x], { axis }) => reducedShape(x!, { axes: [axis], keepAxes: true }),
+  // An element's derivative is the product of all others: of those before and those behind, so that zeros do no harm.
+  gradient([x], _y, dy, { axis }) {
+    const size = x!.shape[axis]!;
+    if (size === 0) return [x];
+    const one = x!.scalar(1).expandTo(x!.shape.map((full, at) => (at === axis ? 1 : full)));
+    const end = (from: number, to?: number): Tensor =>
+      x!.slice(...x!.shape.map((_, at) => (at === axis ? ([from, to] as const) : null)));
+    const before = one.apply(concat, [end(0, size - 1)], { axis }).cumprod(axis);
+    const behind = end(1).apply(concat, [one], { axis }).flip(axis).cumprod(axis).flip(axis);
+    return [before.mul(behind).mul(dy)];
   },
-  gradient([x], y, dy, params) {
-    const kept = reducedShape(x!, { ...params, keepAxes: true });
-    const largest = x!.equal(y.reshape(kept)).cast(x!.dtype);
-    const share = largest.div(largest.apply(sum, [], { ...params, keepAxes: true }));
-    return [share.mul(dy.reshape(kept))]; //                          equals share the gradient
-  },
-  onnx: (graph, [x], { params }) => reduceNode(graph, "ReduceMax", x!, params),
-  evaluate: ([x], y, { axes }) => fold(x!, y, axes, -Infinity, Math.max),
-  samples,
+  onnx: (graph, [x], { params }) => reduceNode(graph, "ReduceProd", x!, { axes: [params.axis], keepAxes: true }),
+  evaluate: ([x], y, { axis }) => fold(x!, y, [axis], 1, x!.dtype === "int32" ? Math.imul : (a, b) => a * b),
+  samples: (random) => [
+    { inputs: [random.real(2, 3)], params: { axis: 1 } },
+    { inputs: [random.real(5, 2)], params: { axis: 0 } },
+    { inputs: [{ ...random.real(1, 4), values: Float64Array.of(0, 2, -1, 3) }], params: { axis: 1 } },
+    { inputs: [random.real(2, 0)], params: { axis: 1 } },
+  ],
 });
 
-export const argmax: Op<{ readonly axis: number }> = defineOp<{ readonly axis: number }>({
+export interface CumulativeParams extends AxisParams {
+  /** From the end instead of from the beginning. */
+  readonly reverse: boolean;
+  /** Each sum without its own element. */
+  readonly exclusive: boolean;
+}
+
+/** Running sums along an axis. */
+export const cumsum: Op<CumulativeParams> = defineOp<CumulativeParams>({
+  name: "cumsum",
+  shape: ([x]) => x!.shape,
+  gradient: (_x, _y, dy, params) => [dy.apply(cumsum, [], { ...params, reverse: !params.reverse })],
+  onnx: (graph, [x], { params: { axis, reverse, exclusive } }) =>
+    graph.node("CumSum", [x, graph.constant("int32", [], [axis])], {
+      reverse: Number(reverse),
+      exclusive: Number(exclusive),
+    }),
+  evaluate([x], y, { axis, reverse, exclusive }) {
+    const { shape, values, dtype } = x!;
+    const stride = stridesOf(shape)[axis]!;
+    const size = shape[axis]!;
+    for (let i = 0; i < values.length; i++) {
+      const at = Math.floor(i / stride) % size;
+      const first = i - at * stride;
+      let total = 0;
+      for (let j = 0; j < size; j++) {
+        const isPast = reverse ? j > at : j < at;
+        if (isPast || (j === at && !exclusive)) total += values[first + j * stride]!;
+      }
+      y.values[i] = dtype === "int32" ? total | 0 : total;
+    }
+  },
+  samples: (random) => [
+    { inputs: [random.real(2, 5)], params: { axis: 1, reverse: false, exclusive: false } },
+    { inputs: [random.real(2, 5)], params: { axis: 1, reverse: true, exclusive: false } },
+    { inputs: [random.real(4, 2)], params: { axis: 0, reverse: false, exclusive: true } },
+    { inputs: [random.real(4, 2, 2)], params: { axis: 0, reverse: true, exclusive: true } },
+    { inputs: [random.real(0, 2)], params: { axis: 0, reverse: false, exclusive: false } },
+  ],
+});
+
+export const argmax: Op<AxisParams> = defineOp<AxisParams>({
   name: "argmax",
   shape([x], { axis }) {
     if (x!.shape[axis] === 0)

@@ -145,6 +145,44 @@ export function range<const N extends number>(length: N): Tensor<[N], "int32"> {
   return apply(movement.range, [], { length }) as Tensor<[N], "int32">;
 }
 
+/**
+ * start, start + step, … below (for a negative step above) `stop`. Throws ShapeError when the step is 0 or the count is not
+ * finite.
+ */
+export function arange<const D extends DType = "float32">(
+  start: number,
+  stop: number,
+  step: number = 1,
+  dtype?: D,
+): Tensor<[number], NoInfer<D>> {
+  const count = Math.max(0, Math.ceil((stop - start) / step));
+  if (!Number.isFinite(count))
+    throw new ShapeError(
+      "arange",
+      `from ${start} to ${stop} by ${step}`,
+      "give finite numbers and a step that is not 0",
+    );
+  return spaced(count, start, step, dtype);
+}
+
+/** `count` numbers from `start` to `stop`, both included, at equal distances. */
+export function linspace<const N extends number, const D extends DType = "float32">(
+  start: number,
+  stop: number,
+  count: N,
+  dtype?: D,
+): Tensor<[N], NoInfer<D>> {
+  return spaced(count, start, count > 1 ? (stop - start) / (count - 1) : 0, dtype) as unknown as Tensor<[N], D>;
+}
+
+function spaced<D extends DType>(count: number, start: number, step: number, dtype?: D): Tensor<[number], D> {
+  const places = range(count) as Tensor;
+  return places
+    .cast(dtype ?? ("float32" as D))
+    .mul(step)
+    .add(start) as Tensor<[number], D>;
+}
+
 /** condition ? a : b, element by element; the condition and b are widened to a. */
 export function where<S extends Shape, D extends DType>(
   condition: Tensor<Shape, "bool">,
@@ -160,6 +198,14 @@ export function concat<D extends DType>(tensors: readonly Tensor<Shape, D>[], ax
   const [first] = tensors;
   if (!first) throw new ShapeError("concat", "no tensors", "give at least one");
   return apply(movement.concat, tensors, { axis: resolveAxis("concat", axis, first.shape.length) }) as Tensor<Shape, D>;
+}
+
+/** Tensors of one shape as one tensor with a new axis, default the first. */
+export function stack<D extends DType>(tensors: readonly Tensor<Shape, D>[], axis: number = 0): Tensor<Shape, D> {
+  return concat(
+    tensors.map((x) => x.unsqueeze(axis)),
+    axis,
+  );
 }
 
 /** Rows of a table by number: `embed(table [V, D], ids)` is `[...ids, D]`. */

@@ -5,13 +5,14 @@
 
 import { ShapeError } from "../errors.ts";
 import type { Node, Value } from "../graph/node.ts";
-import type { AnyOp, Op } from "../graph/op.ts";
+import type { Op } from "../graph/op.ts";
 import { forbidInTrace } from "../graph/scope.ts";
 import type {
   Agree,
   Axis,
   BroadcastMessage,
   BroadcastsInto,
+  Diagonal,
   Element,
   Lead,
   MatmulMessage,
@@ -28,7 +29,16 @@ import * as movement from "../ops/movement.ts";
 import * as normalize from "../ops/normalize.ts";
 import * as reduce from "../ops/reduce.ts";
 import { apply, applyAll, setTensorMaker } from "./apply.ts";
+import { axisList } from "./axes.ts";
+import { diagonal } from "./matrices.ts";
+import { type PadOptions, pad } from "./padding.ts";
+import * as pairs from "./pairs.ts";
+import * as pointwise from "./pointwise.ts";
+import * as predicates from "./predicates.ts";
 import { formatValues, nest } from "./print.ts";
+import type { ReducedAxes } from "./reductions.ts";
+import * as reductions from "./reductions.ts";
+import * as repeats from "./repeats.ts";
 import type { Storage } from "./storage.ts";
 
 /** The sizes as the compiler compares them: axis by axis when the rank is known, no question asked when it is not. */
@@ -47,7 +57,7 @@ export type Scalar<D extends DType> = DType extends D ? number : D extends "bool
 export type AnySizes<S extends Shape> = { [K in keyof S]: number };
 
 /** One axis of a slice: everything, one `[start, stop)` or one with a step; negative positions count from the end. */
-export type Range = null | readonly [start: number, stop?: number, step?: number];
+export type Range = null | readonly [start: number, stop?: number | undefined, step?: number];
 
 /** How values are computed; the compiler installs itself here, so that a tensor need not know it. */
 export type Evaluator = (tensors: readonly Tensor[]) => Promise<Storage[]>;
@@ -56,11 +66,9 @@ export function setEvaluator(evaluate: Evaluator): void {
   evaluator = evaluate;
 }
 
-type ElementwiseOps = typeof elementwise;
-
 /** One method for each op of ops/elementwise.ts: `x.exp()`, `x.tanh()` and so on. */
 type ElementwiseMethods = {
-  [K in keyof ElementwiseOps as ElementwiseOps[K] extends elementwise.UnaryOp ? K : never]: <
+  [K in keyof typeof elementwise as (typeof elementwise)[K] extends elementwise.UnaryOp ? K : never]: <
     S extends Shape,
     D extends DType,
   >(
@@ -68,8 +76,83 @@ type ElementwiseMethods = {
   ) => Tensor<S, D>;
 };
 
+/** One method for each function of pointwise.ts: `x.silu()`, `x.clip(0, 1)`, `x.cumsum(-1)`. */
+type PointwiseMethods = {
+  [K in keyof typeof pointwise]: <S extends Shape, D extends DType>(
+    this: Tensor<S, D>,
+    ...args: Rest<(typeof pointwise)[K]>
+  ) => Tensor<S, D>;
+};
+type Rest<F> = F extends (x: Tensor, ...rest: infer R) => Tensor ? R : never;
+
+/** One method for each function of predicates.ts: `x.isNaN()`. */
+type PredicateMethods = {
+  [K in keyof typeof predicates]: <S extends Shape, D extends DType>(this: Tensor<S, D>) => Tensor<S, "bool">;
+};
+
+/** One method for each op of two elements in ops/arithmetic.ts: `x.add(y)`, `x.remainder(2)`. */
+type PairMethods = {
+  [K in keyof typeof arithmetic as (typeof arithmetic)[K] extends { readonly pair: "same" } ? K : never]: Pair<K>;
+};
+type Pair<K extends string> = <S extends Shape, R extends Shape, D extends DType>(
+  this: Tensor<S, D>,
+  other: Operand<K, S, R, NoInfer<D>>,
+) => Tensor<S, D>;
+
+/** One method for each function of pairs.ts: `x.hypot(y)`. */
+type WrittenPairMethods = { [K in keyof typeof pairs]: Pair<K> };
+
+/** One method for each comparison: `x.less(y)`. */
+type ComparisonMethods = {
+  [K in keyof typeof arithmetic as (typeof arithmetic)[K] extends { readonly pair: "comparison" } ? K : never]: <
+    S extends Shape,
+    R extends Shape,
+    D extends DType,
+  >(
+    this: Tensor<S, D>,
+    other: Operand<K, S, R, NoInfer<D>>,
+  ) => Tensor<S, "bool">;
+};
+
+/** One method for each connective: `x.and(y)`. */
+type LogicMethods = {
+  [K in keyof typeof arithmetic as (typeof arithmetic)[K] extends { readonly pair: "logic" } ? K : never]: <
+    S extends Shape,
+    R extends Shape,
+  >(
+    this: Tensor<S, "bool">,
+    other: Tensor<R, "bool"> & BroadcastsInto<R, S, BroadcastMessage<K, R, S>>,
+  ) => Tensor<S, "bool">;
+};
+
+/** One method for each function of reductions.ts: `x.mean(-1)`, `x.variance([0, 2], { keepAxes: true })`. */
+type ReductionMethods = {
+  [K in keyof typeof reductions]: <
+    S extends Shape,
+    D extends DType,
+    const A extends ReducedAxes = undefined,
+    const O extends OptionsOf<(typeof reductions)[K]> | undefined = undefined,
+  >(
+    this: Tensor<S, D>,
+    axis?: A,
+    options?: O,
+  ) => Tensor<Reduced<S, A, O extends { readonly keepAxes: true } ? true : false>, D>;
+};
+type OptionsOf<F> = F extends (x: Tensor, axis?: ReducedAxes, options?: infer O) => Tensor ? O : never;
+
+/** Every method that is a function of its own in another file. */
+interface Methods
+  extends ElementwiseMethods,
+    PointwiseMethods,
+    PredicateMethods,
+    PairMethods,
+    WrittenPairMethods,
+    ComparisonMethods,
+    LogicMethods,
+    ReductionMethods {}
+
 // biome-ignore lint/correctness/noUnusedVariables: the parameters of both declarations must have the same names.
-export interface Tensor<S extends Shape = Shape, D extends DType = DType> extends ElementwiseMethods {}
+export interface Tensor<S extends Shape = Shape, D extends DType = DType> extends Methods {}
 
 /**
  * A tensor of shape S and dtype D. `Tensor` without parameters accepts any.
@@ -159,95 +242,14 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(movement.full, [], { shape: [], value, dtype: this.dtype }) as Tensor<[], D>;
   }
 
-  // ── Arithmetic: the right side is widened into the left ───────────────────────────────────────────────────────
+  // ── Logic ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  add<S extends Shape, R extends Shape, D extends DType>(
+  /** Whether two elements differ. */
+  notEqual<S extends Shape, R extends Shape, D extends DType>(
     this: Tensor<S, D>,
-    other: Operand<"add", S, R, NoInfer<D>>,
-  ): Tensor<S, D> {
-    return binary(arithmetic.add, this, other);
-  }
-
-  sub<S extends Shape, R extends Shape, D extends DType>(
-    this: Tensor<S, D>,
-    other: Operand<"sub", S, R, NoInfer<D>>,
-  ): Tensor<S, D> {
-    return binary(arithmetic.sub, this, other);
-  }
-
-  mul<S extends Shape, R extends Shape, D extends DType>(
-    this: Tensor<S, D>,
-    other: Operand<"mul", S, R, NoInfer<D>>,
-  ): Tensor<S, D> {
-    return binary(arithmetic.mul, this, other);
-  }
-
-  /** Quotient; for int32 truncated towards zero. */
-  div<S extends Shape, R extends Shape, D extends DType>(
-    this: Tensor<S, D>,
-    other: Operand<"div", S, R, NoInfer<D>>,
-  ): Tensor<S, D> {
-    return binary(arithmetic.div, this, other);
-  }
-
-  pow<S extends Shape, R extends Shape, D extends DType>(
-    this: Tensor<S, D>,
-    other: Operand<"pow", S, R, NoInfer<D>>,
-  ): Tensor<S, D> {
-    return binary(arithmetic.pow, this, other);
-  }
-
-  maximum<S extends Shape, R extends Shape, D extends DType>(
-    this: Tensor<S, D>,
-    other: Operand<"maximum", S, R, NoInfer<D>>,
-  ): Tensor<S, D> {
-    return binary(arithmetic.maximum, this, other);
-  }
-
-  minimum<S extends Shape, R extends Shape, D extends DType>(
-    this: Tensor<S, D>,
-    other: Operand<"minimum", S, R, NoInfer<D>>,
-  ): Tensor<S, D> {
-    return binary(arithmetic.minimum, this, other);
-  }
-
-  // ── Comparison ────────────────────────────────────────────────────────────────────────────────────────────────
-
-  equal<S extends Shape, R extends Shape, D extends DType>(
-    this: Tensor<S, D>,
-    other: Operand<"equal", S, R, NoInfer<D>>,
+    other: Operand<"notEqual", S, R, NoInfer<D>>,
   ): Tensor<S, "bool"> {
-    return binary(arithmetic.equal, this, other);
-  }
-
-  less<S extends Shape, R extends Shape, D extends DType>(
-    this: Tensor<S, D>,
-    other: Operand<"less", S, R, NoInfer<D>>,
-  ): Tensor<S, "bool"> {
-    return binary(arithmetic.less, this, other);
-  }
-
-  greater<S extends Shape, R extends Shape, D extends DType>(
-    this: Tensor<S, D>,
-    other: Operand<"greater", S, R, NoInfer<D>>,
-  ): Tensor<S, "bool"> {
-    return binary(arithmetic.greater, this, other);
-  }
-
-  /** Logical and; for bool. */
-  and<S extends Shape, R extends Shape>(
-    this: Tensor<S, "bool">,
-    other: Tensor<R, "bool"> & BroadcastsInto<R, S, BroadcastMessage<"and", R, S>>,
-  ): Tensor<S, "bool"> {
-    return binary(arithmetic.and, this, other as Tensor);
-  }
-
-  /** Logical or; for bool. */
-  or<S extends Shape, R extends Shape>(
-    this: Tensor<S, "bool">,
-    other: Tensor<R, "bool"> & BroadcastsInto<R, S, BroadcastMessage<"or", R, S>>,
-  ): Tensor<S, "bool"> {
-    return binary(arithmetic.or, this, other as Tensor);
+    return this.equal(other as Tensor).not() as Tensor<S, "bool">;
   }
 
   /** Logical not; for bool. */
@@ -257,36 +259,34 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
 
   // ── Reduction ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Sum over one axis or, without one, over all. */
-  sum<
-    S extends Shape,
-    D extends DType,
-    const A extends number | undefined = undefined,
-    const K extends boolean = false,
-  >(this: Tensor<S, D>, axis?: A, options?: { readonly keepAxes?: K }): Tensor<Reduced<S, A, K>, D> {
-    return reduction(reduce.sum, this, axis, options?.keepAxes) as Tensor<Reduced<S, A, K>, D>;
+  /** Whether any element is true, or not 0. */
+  any<S extends Shape, const A extends ReducedAxes = undefined, const K extends boolean = false>(
+    this: Tensor<S>,
+    axis?: A,
+    options?: { readonly keepAxes?: K },
+  ): Tensor<Reduced<S, A, K>, "bool"> {
+    return this.countNonZero(axis, options).greater(0);
   }
 
-  /** Mean over one axis or, without one, over all. The mean of no elements is NaN. */
-  mean<
-    S extends Shape,
-    D extends DType,
-    const A extends number | undefined = undefined,
-    const K extends boolean = false,
-  >(this: Tensor<S, D>, axis?: A, options?: { readonly keepAxes?: K }): Tensor<Reduced<S, A, K>, D> {
-    const total = reduction(reduce.sum, this, axis, options?.keepAxes);
-    const count = axis === undefined ? this.size : this.shape[resolveAxis("mean", axis, this.shape.length)]!;
-    return total.mul(1 / count) as Tensor<Reduced<S, A, K>, D>;
+  /** Whether all elements are true, or not 0. */
+  all<S extends Shape, const A extends ReducedAxes = undefined, const K extends boolean = false>(
+    this: Tensor<S>,
+    axis?: A,
+    options?: { readonly keepAxes?: K },
+  ): Tensor<Reduced<S, A, K>, "bool"> {
+    return (this.cast("bool").not().any(axis, options) as Tensor<Shape, "bool">).not() as Tensor<
+      Reduced<S, A, K>,
+      "bool"
+    >;
   }
 
-  /** Largest element along one axis or, without one, of all. Where several are largest they share the gradient. */
-  max<
-    S extends Shape,
-    D extends DType,
-    const A extends number | undefined = undefined,
-    const K extends boolean = false,
-  >(this: Tensor<S, D>, axis?: A, options?: { readonly keepAxes?: K }): Tensor<Reduced<S, A, K>, D> {
-    return reduction(reduce.max, this, axis, options?.keepAxes) as Tensor<Reduced<S, A, K>, D>;
+  /** How many elements are true, or not 0. */
+  countNonZero<S extends Shape, const A extends ReducedAxes = undefined, const K extends boolean = false>(
+    this: Tensor<S>,
+    axis?: A,
+    options?: { readonly keepAxes?: K },
+  ): Tensor<Reduced<S, A, K>, "int32"> {
+    return this.cast("bool").cast("int32").sum(axis, options) as Tensor<Reduced<S, A, K>, "int32">;
   }
 
   /** Position of the largest element along an axis, the first one among equals. */
@@ -296,6 +296,14 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   ): Tensor<Reduced<S, A, false>, "int32"> {
     const at = resolveAxis("argmax", axis ?? -1, this.shape.length);
     return apply(reduce.argmax, [this], { axis: at }) as Tensor<Reduced<S, A, false>, "int32">;
+  }
+
+  /** Position of the smallest element along an axis, the first one among equals. */
+  argmin<S extends Shape, const A extends number = -1>(
+    this: Tensor<S>,
+    axis?: A,
+  ): Tensor<Reduced<S, A, false>, "int32"> {
+    return this.neg().argmax(axis) as Tensor<Reduced<S, A, false>, "int32">;
   }
 
   /** Adds up whatever broadcasting to this shape's tensor repeated: the transpose of `expandTo`. */
@@ -326,6 +334,29 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
       BroadcastsInto<R, L, BroadcastMessage<"matmul: the leading axes", R, L>>,
   ): Tensor<[...L, M, N], D> {
     return apply(matmul, [this, other as Tensor], {}) as Tensor<[...L, M, N], D>;
+  }
+
+  /** Σ x·y of two vectors. */
+  dot<N extends number, M extends number, D extends DType>(
+    this: Tensor<[N], D>,
+    other: Tensor<[M], NoInfer<D>> & Agree<N, M, `dot: [${N}] and [${M}] differ`>,
+  ): Tensor<[], D> {
+    const [a, b] = [this as Tensor, other as Tensor];
+    if (a.shape.length !== 1 || b.shape.length !== 1 || a.size !== b.size)
+      throw new ShapeError("dot", `${showType(a)} and ${showType(b)}`, "give two vectors of the same length");
+    return a.mul(b).sum() as Tensor<[], D>;
+  }
+
+  /** The diagonal of the last two axes, or the one `offset` places above it, as a last axis. */
+  diagonal<S extends Shape, D extends DType>(this: Tensor<S, D>, offset: number = 0): Tensor<Diagonal<S>, D> {
+    return diagonal(this, offset) as Tensor<Diagonal<S>, D>;
+  }
+
+  /** The sum of the diagonal of the last two axes. */
+  trace<L extends Shape, M extends number, N extends number, D extends DType>(
+    this: Tensor<[...L, M, N], D>,
+  ): Tensor<L, D> {
+    return diagonal(this as Tensor, 0).sum(-1) as Tensor<L, D>;
   }
 
   // ── Movement ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -367,7 +398,63 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(movement.reshape, [this], { shape: target }) as Tensor<Reshaped<T>, D>;
   }
 
-  /** A part of each axis: `x.slice([0, 2], null, [-1])` is `x[0:2, :, -1:]`. */
+  /** Two axes change places. */
+  swapAxes<S extends Shape, D extends DType>(this: Tensor<S, D>, a: number, b: number): Tensor<AnySizes<S>, D> {
+    const rank = this.shape.length;
+    const [from, to] = [resolveAxis("swapAxes", a, rank), resolveAxis("swapAxes", b, rank)];
+    const order = [...Array(rank).keys()].map((axis) => (axis === from ? to : axis === to ? from : axis));
+    return this.transpose(...order);
+  }
+
+  /** Several axes, from `start` to `end`, as one. */
+  flatten<D extends DType>(this: Tensor<Shape, D>, start: number = 0, end: number = -1): Tensor<Shape, D> {
+    const { shape } = this;
+    if (shape.length === 0) return this.reshape([1]);
+    const [first, last] = [start, end].map((axis) => resolveAxis("flatten", axis, shape.length)) as [number, number];
+    const size = shape.slice(first, last + 1).reduce((product, axis) => product * axis, 1);
+    return this.reshape([...shape.slice(0, first), size, ...shape.slice(last + 1)]);
+  }
+
+  /** Without an axis of size 1, or without all of them when none is named. */
+  squeeze<D extends DType>(this: Tensor<Shape, D>, axis?: number | readonly number[]): Tensor<Shape, D> {
+    const { shape } = this;
+    const axes =
+      axis === undefined ? [...shape.keys()].filter((at) => shape[at] === 1) : axisList("squeeze", axis, shape.length);
+    const large = axes.find((at) => shape[at] !== 1);
+    if (large !== undefined)
+      throw new ShapeError("squeeze", `axis ${large} of ${showType(this)} is not 1`, "name an axis of size 1");
+    return this.reshape(shape.filter((_, at) => !axes.includes(at)));
+  }
+
+  /** With a new axis of size 1 at a place, which may count from the end. */
+  unsqueeze<D extends DType>(this: Tensor<Shape, D>, axis: number): Tensor<Shape, D> {
+    const at = resolveAxis("unsqueeze", axis, this.shape.length + 1);
+    return this.reshape([...this.shape.slice(0, at), 1, ...this.shape.slice(at)]);
+  }
+
+  /** The whole tensor repeated along each axis: `tile([2, 3])`; more counts than axes make new leading axes. */
+  tile<D extends DType>(this: Tensor<Shape, D>, counts: readonly number[]): Tensor<Shape, D> {
+    return repeats.tile(this, counts) as Tensor<Shape, D>;
+  }
+
+  /** Each element repeated `count` times in a row along an axis. */
+  repeat<S extends Shape, D extends DType>(this: Tensor<S, D>, count: number, axis: number): Tensor<AnySizes<S>, D> {
+    return repeats.repeat(this, count, axis) as Tensor<AnySizes<S>, D>;
+  }
+
+  /**
+   * Each axis made longer: `[before, after]` for the last axes of the tensor. What is added is `value` (default 0), or for the
+   * modes "reflect" (mirrored, without the edge), "edge" (the edge repeated) and "circular" (from the other end) comes from x.
+   */
+  pad<S extends Shape, D extends DType>(
+    this: Tensor<S, D>,
+    widths: readonly (readonly [before: number, after: number])[],
+    options: PadOptions = {},
+  ): Tensor<AnySizes<S>, D> {
+    return pad(this, widths, options) as Tensor<AnySizes<S>, D>;
+  }
+
+  /** A part of each axis: `x.slice([0, 2], null, [-1])` is `x[0:2, :, -1:]`. A step may be negative. */
   slice<S extends Shape, D extends DType>(this: Tensor<S, D>, ...ranges: readonly Range[]): Tensor<AnySizes<S>, D> {
     const params = movement.resolveSlice(this.shape, ranges);
     return apply(movement.slice, [this], params) as Tensor<AnySizes<S>, D>;
@@ -396,6 +483,62 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(indexing.pick, [this, indices as Tensor], undefined) as Tensor<Lead<S>, D>;
   }
 
+  /** Elements along an axis by number, one index for each element of the result: y[i, j] = x[indices[i, j], j] for axis 0. */
+  gatherElements<T extends Shape, D extends DType>(
+    this: Tensor<Shape, D>,
+    indices: Tensor<T, "int32">,
+    axis: number,
+  ): Tensor<T, D> {
+    const at = resolveAxis("gatherElements", axis, this.shape.length);
+    return apply(indexing.gatherElements, [this, indices as Tensor], { axis: at }) as Tensor<T, D>;
+  }
+
+  /** This tensor with updates laid, or added, at the places that `gatherElements` would take them from. */
+  scatterElements<S extends Shape, T extends Shape, D extends DType>(
+    this: Tensor<S, D>,
+    indices: Tensor<T, "int32">,
+    updates: Tensor<T, NoInfer<D>>,
+    axis: number,
+    options: { readonly reduction?: indexing.ScatterParams["reduction"] } = {},
+  ): Tensor<S, D> {
+    const params = {
+      axis: resolveAxis("scatterElements", axis, (this as Tensor).shape.length),
+      reduction: options.reduction ?? "none",
+    };
+    return apply(indexing.scatterElements, [this, indices as Tensor, updates as Tensor], params) as Tensor<S, D>;
+  }
+
+  /** The k largest elements along an axis (or smallest), the first of them first, and where they were. */
+  topK<S extends Shape, D extends DType>(
+    this: Tensor<S, D>,
+    k: number,
+    axis: number = -1,
+    options: { readonly smallest?: boolean } = {},
+  ): [values: Tensor<AnySizes<S>, D>, indices: Tensor<AnySizes<S>, "int32">] {
+    const params = { k, axis: resolveAxis("topK", axis, this.shape.length), smallest: options.smallest ?? false };
+    return applyAll(indexing.topK, [this], params) as [Tensor<AnySizes<S>, D>, Tensor<AnySizes<S>, "int32">];
+  }
+
+  /** Sorted along an axis, equal elements in their order, and where each was. */
+  sort<S extends Shape, D extends DType>(
+    this: Tensor<S, D>,
+    axis: number = -1,
+    options: { readonly descending?: boolean } = {},
+  ): [values: Tensor<S, D>, indices: Tensor<S, "int32">] {
+    const x = this as Tensor;
+    const at = resolveAxis("sort", axis, x.shape.length);
+    return x.topK(x.shape[at]!, at, { smallest: !options.descending }) as [Tensor<S, D>, Tensor<S, "int32">];
+  }
+
+  /** The order that sorts along an axis. */
+  argsort<S extends Shape>(
+    this: Tensor<S>,
+    axis: number = -1,
+    options: { readonly descending?: boolean } = {},
+  ): Tensor<S, "int32"> {
+    return this.sort(axis, options)[1];
+  }
+
   /** float32 vectors of length `depth` with a one at each index. */
   oneHot<S extends Shape, const N extends number>(this: Tensor<S, "int32">, depth: N): Tensor<[...S, N], "float32"> {
     return apply(indexing.oneHot, [this], { depth, dtype: "float32" }) as Tensor<[...S, N], "float32">;
@@ -416,6 +559,31 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   }
 
   // ── Other ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** this + weight·(end − this) */
+  lerp<S extends Shape, D extends DType>(
+    this: Tensor<S, D>,
+    end: Tensor<Shape, NoInfer<D>>,
+    weight: Tensor<Shape, NoInfer<D>> | number,
+  ): Tensor<S, D> {
+    const x = this as Tensor;
+    return x.add(
+      (end as Tensor)
+        .expandTo(x.shape)
+        .sub(x)
+        .mul(weight as Tensor),
+    ) as Tensor<S, D>;
+  }
+
+  /** One half of the last axis (or another) times the sigmoid of the other: the gated linear unit (Dauphin et al. 2016). */
+  glu<S extends Shape, D extends DType>(this: Tensor<S, D>, axis: number = -1): Tensor<AnySizes<S>, D> {
+    const x = this as Tensor;
+    const size = x.shape[resolveAxis("glu", axis, x.shape.length)]!;
+    if (size % 2 === 1)
+      throw new ShapeError("glu", `${showType(x)} has no two halves along axis ${axis}`, "give an even size");
+    const [a, b] = x.split([size / 2, size / 2], axis) as [Tensor, Tensor];
+    return a.mul(b.sigmoid()) as Tensor<AnySizes<S>, D>;
+  }
 
   /** The same values in another dtype; towards int32 the fraction is cut off, towards bool everything but 0 is true. */
   cast<S extends Shape, const T extends DType>(this: Tensor<S>, dtype: T): Tensor<S, T> {
@@ -438,41 +606,43 @@ Object.defineProperty(Tensor.prototype, Symbol.for("nodejs.util.inspect.custom")
 
 setTensorMaker((node, index) => new Tensor(node, index));
 
-for (const [name, op] of Object.entries(elementwise)) {
-  if (typeof op === "function") continue;
-  Object.defineProperty(Tensor.prototype, name, {
-    configurable: true,
-    writable: true,
-    value(this: Tensor): Tensor {
-      return apply(op as AnyOp, [this], undefined);
-    },
-  });
+function install(name: string, method: (this: Tensor, ...args: never[]) => unknown): void {
+  Object.defineProperty(Tensor.prototype, name, { configurable: true, writable: true, value: method });
 }
+
+for (const [name, op] of Object.entries(elementwise))
+  install(name, function (this: Tensor) {
+    return apply(op, [this], undefined);
+  });
+
+for (const functions of [pointwise, predicates, reductions])
+  for (const [name, f] of Object.entries(functions) as [string, (x: Tensor, ...args: never[]) => Tensor][])
+    install(name, function (this: Tensor, ...args) {
+      return f(this, ...args);
+    });
+
+const operand = (left: Tensor, right: Tensor | number): Tensor =>
+  typeof right === "number" ? left.scalar(right) : right;
+
+for (const [name, op] of Object.entries(arithmetic) as [string, unknown][])
+  if (isPair(op))
+    install(name, function (this: Tensor, other: Tensor | number) {
+      return apply(op, [this, operand(this, other)], undefined);
+    });
+
+function isPair(op: unknown): op is Op<undefined> {
+  return typeof op === "object" && op !== null && "pair" in op;
+}
+
+for (const [name, f] of Object.entries(pairs))
+  install(name, function (this: Tensor, other: Tensor | number) {
+    return f(this, operand(this, other));
+  });
 
 /** A look at a tensor's values. Not `async`: in a trace, where nobody can await it, the error is thrown at once. */
 function valuesOf(subject: string, tensor: Tensor): Promise<Values> {
   forbidInTrace(subject, tensor.node.path);
   return evaluator([tensor]).then(([storage]) => storage!.read());
-}
-
-function binary<S extends Shape, D extends DType>(
-  op: Op<undefined>,
-  left: Tensor,
-  right: Tensor | number,
-): Tensor<S, D> {
-  const operand = typeof right === "number" ? left.scalar(right) : right;
-  return apply(op, [left, operand], undefined) as Tensor<S, D>;
-}
-
-function reduction(
-  op: Op<reduce.ReduceParams>,
-  x: Tensor,
-  axis: number | undefined,
-  keepAxes: boolean = false,
-): Tensor {
-  const rank = x.shape.length;
-  const axes = axis === undefined ? [...Array(rank).keys()] : [resolveAxis(op.name, axis, rank)];
-  return apply(op, [x], { axes, keepAxes });
 }
 
 function sumTo(x: Tensor, shape: Shape): Tensor {

@@ -56,19 +56,11 @@ const moveConstants: readonly Rule[] = [movement.reshape, movement.expandTo].map
   }),
 );
 
-/** Ops for which the right side may as well be unwidened. */
-const widening: readonly Op<undefined>[] = [
-  arithmetic.add,
-  arithmetic.sub,
-  arithmetic.mul,
-  arithmetic.div,
-  arithmetic.pow,
-  arithmetic.maximum,
-  arithmetic.minimum,
-  arithmetic.equal,
-  arithmetic.less,
-  arithmetic.greater,
-];
+/** Ops of two elements: they widen the right side themselves. */
+const widening = Object.values(arithmetic).filter(
+  (op): op is arithmetic.PairOp | arithmetic.ComparisonOp | arithmetic.LogicOp =>
+    typeof op === "object" && "pair" in op,
+);
 
 /** A right side that was widened, or a constant of many elements, is used as it was before: the op widens it anyway. */
 const widenLate: readonly Rule[] = widening.map((op) =>

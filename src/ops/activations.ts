@@ -1,0 +1,120 @@
+/** Functions of one element with parameters. Each is one pass in ONNX. */
+import { defineOp, floats, numeric, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
+import type { DType } from "../graph/types.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+
+interface Rule<P> {
+  readonly name: string;
+  readonly onnx: (graph: OnnxGraph, x: OnnxValue, params: P, dtype: DType) => OnnxValue;
+  readonly f: (x: number, params: P) => number;
+  /** dx, given x, y and dy. */
+  readonly gradient: (x: Tensor, y: Tensor, dy: Tensor, params: P) => Tensor;
+  readonly params: readonly P[];
+  readonly dtypes?: readonly DType[];
+}
+
+function parametric<P>({ name, onnx, f, gradient, params: tried, dtypes = floats }: Rule<P>): Op<P> {
+  return defineOp<P>({
+    name,
+    dtypes,
+    shape: ([x]) => x!.shape,
+    gradient: ([x], y, dy, params) => [gradient(x!, y, dy, params)],
+    onnx: (graph, [x], { params, inputTypes }) => onnx(graph, x!, params, inputTypes[0]!.dtype),
+    evaluate: ([x], y, params) => x!.values.forEach((value, i) => (y.values[i] = f(value, params))),
+    samples: (random) =>
+      tried.flatMap((params) => [
+        { inputs: [random.real(2, 3)], params },
+        { inputs: [random.real(0, 3)], params },
+      ]),
+  });
+}
+
+export interface ClipParams {
+  readonly min?: number;
+  readonly max?: number;
+}
+
+/** The nearest number from min to max; the gradient passes between them, both included. */
+export const clip: Op<ClipParams> = parametric<ClipParams>({
+  name: "clip",
+  dtypes: numeric,
+  onnx(graph, x, { min, max }, dtype) {
+    const bound = (value: number | undefined): OnnxValue | undefined =>
+      value === undefined ? undefined : graph.constant(dtype, [], [value]);
+    return graph.node("Clip", max === undefined ? [x, bound(min)] : [x, bound(min), bound(max)]);
+  },
+  f: (x, { min = -Infinity, max = Infinity }) => Math.min(Math.max(x, min), max),
+  gradient(x, _y, dy, { min, max }) {
+    const above = min === undefined ? dy : dy.mul(x.greaterEqual(min).cast(dy.dtype));
+    return max === undefined ? above : above.mul(x.lessEqual(max).cast(dy.dtype));
+  },
+  params: [{ min: -0.5, max: 1 }, { min: 0.3 }, { max: 0 }],
+});
+
+export interface AlphaParams {
+  readonly alpha: number;
+}
+
+/** x where x > 0, α·(eˣ − 1) elsewhere: the exponential linear unit (Clevert, Unterthiner and Hochreiter 2015). */
+export const elu: Op<AlphaParams> = parametric<AlphaParams>({
+  name: "elu",
+  onnx(graph, x, { alpha }, dtype) {
+    if (dtype === "float32") return graph.node("Elu", [x], { alpha: { float: alpha } });
+    const scalar = (value: number): OnnxValue => graph.constant(dtype, [], [value]);
+    const low = graph.node("Sub", [graph.node("Exp", [graph.node("Min", [x, scalar(0)])]), scalar(1)]);
+    return graph.node("Where", [graph.node("Greater", [x, scalar(0)]), x, graph.node("Mul", [low, scalar(alpha)])]);
+  },
+  f: (x, { alpha }) => (x > 0 ? x : alpha * Math.expm1(x)),
+  gradient(x, _y, dy, { alpha }) {
+    // dx = dy where x > 0, dy·α·eˣ elsewhere; the exponential of min(x, 0), which cannot overflow.
+    const positive = x.step();
+    const slope = x.minimum(0).exp().mul(alpha);
+    return dy.mul(positive.add(slope.sub(positive.mul(slope))));
+  },
+  params: [{ alpha: 1 }, { alpha: 0.3 }],
+});
+
+/** x where x > 0, α·x elsewhere (Maas, Hannun and Ng 2013). */
+export const leakyRelu: Op<AlphaParams> = parametric<AlphaParams>({
+  name: "leakyRelu",
+  onnx(graph, x, { alpha }, dtype) {
+    if (dtype === "float32") return graph.node("LeakyRelu", [x], { alpha: { float: alpha } });
+    const isPositive = graph.node("Greater", [x, graph.constant(dtype, [], [0])]);
+    return graph.node("Where", [isPositive, x, graph.node("Mul", [x, graph.constant(dtype, [], [alpha])])]);
+  },
+  f: (x, { alpha }) => (x > 0 || Number.isNaN(x) ? x : alpha * x),
+  gradient: (x, _y, dy, { alpha }) =>
+    dy.mul(
+      x
+        .step()
+        .mul(1 - alpha)
+        .add(alpha),
+    ), //  dx = dy·(α + (1 − α)·[x > 0])
+  params: [{ alpha: 0.01 }, { alpha: 0.3 }],
+});
+
+export interface HardSigmoidParams {
+  readonly slope: number;
+  readonly offset: number;
+}
+
+/** slope·x + offset, kept from 0 to 1: a sigmoid of straight lines. */
+export const hardSigmoid: Op<HardSigmoidParams> = parametric<HardSigmoidParams>({
+  name: "hardSigmoid",
+  onnx(graph, x, { slope, offset }, dtype) {
+    if (dtype === "float32")
+      return graph.node("HardSigmoid", [x], { alpha: { float: slope }, beta: { float: offset } });
+    const scalar = (value: number): OnnxValue => graph.constant(dtype, [], [value]);
+    const line = graph.node("Add", [graph.node("Mul", [x, scalar(slope)]), scalar(offset)]);
+    return graph.node("Clip", [line, scalar(0), scalar(1)]);
+  },
+  f: (x, { slope, offset }) => Math.min(Math.max(slope * x + offset, 0), 1),
+  gradient(_x, y, dy, { slope }) {
+    const between = y.greater(0).and(y.less(1));
+    return dy.mul(between.cast(dy.dtype)).mul(slope);
+  },
+  params: [
+    { slope: 1 / 6, offset: 0.5 },
+    { slope: 0.9, offset: 0.4 },
+  ],
+});

@@ -1,0 +1,17 @@
+/** Axes as users name them. */
+import { ShapeError } from "../errors.ts";
+import { resolveAxis } from "../graph/types.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** x[start:stop] along one axis. */
+export function part(x: Tensor, axis: number, start: number, stop?: number): Tensor {
+  return x.slice(...x.shape.map((_, at) => (at === axis ? ([start, stop] as const) : null)));
+}
+
+/** One axis or several as different numbers counted from the front. */
+export function axisList(subject: string, axes: number | readonly number[], rank: number): number[] {
+  const list = (typeof axes === "number" ? [axes] : axes).map((axis) => resolveAxis(subject, axis, rank));
+  if (new Set(list).size !== list.length)
+    throw new ShapeError(subject, `the axes ${list.join(", ")} repeat one`, "name each axis once");
+  return list;
+}

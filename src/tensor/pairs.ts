@@ -1,0 +1,30 @@
+/**
+ * Functions of two elements written with other ops. Every function exported here is also a method of Tensor, under its own
+ * name, whose argument may be a number; the right side is widened into the left.
+ */
+import { where } from "./create.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** The quotient rounded down. */
+export const floorDivide = (a: Tensor, b: Tensor): Tensor => {
+  const whole = a.sub(a.remainder(b)).div(b);
+  return a.dtype === "int32" ? whole : whole.round();
+};
+
+/** √(a² + b²) */
+export const hypot = (a: Tensor, b: Tensor): Tensor => a.mul(a).add(b.mul(b)).sqrt();
+
+/** ln(eᵃ + eᵇ) */
+export const logAddExp = (a: Tensor, b: Tensor): Tensor => {
+  const larger = a.maximum(b);
+  // Two equal infinities have no difference; their own value is the answer.
+  const distance = where(larger.abs().less(Number.POSITIVE_INFINITY), a.sub(b).abs(), 0);
+  return larger.add(distance.neg().exp().log1p());
+};
+
+/** The size of a with the sign of b; a zero counts as positive. */
+export const copySign = (a: Tensor, b: Tensor): Tensor => a.abs().mul(b.less(0).cast(a.dtype).mul(-2).add(1));
+
+/** 0 where a < 0, 1 where a > 0, b where a is 0. */
+export const heaviside = (a: Tensor, b: Tensor): Tensor =>
+  a.greater(0).cast(a.dtype).add(a.equal(0).cast(a.dtype).mul(b));

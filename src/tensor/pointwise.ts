@@ -1,0 +1,208 @@
+/**
+ * Functions written with other ops whose result has the shape and dtype of their tensor. Every function exported here is
+ * also a method of Tensor, under its own name and without its first argument; none owns a gradient.
+ */
+import { ConfigError, ShapeError } from "../errors.ts";
+import { resolveAxis, type Shape, showType } from "../graph/types.ts";
+import * as activations from "../ops/activations.ts";
+import * as movement from "../ops/movement.ts";
+import { cumsum as cumsumOp } from "../ops/reduce.ts";
+import { apply } from "./apply.ts";
+import { axisList, part } from "./axes.ts";
+import { range, where } from "./create.ts";
+import type { Tensor } from "./tensor.ts";
+
+// ── Powers, logarithms, rounding ────────────────────────────────────────────────────────────────────────────────
+
+export const square = (x: Tensor): Tensor => x.mul(x);
+
+/** 1 / √x */
+export const rsqrt = (x: Tensor): Tensor => x.sqrt().reciprocal();
+
+/** The cube root, negative for negative x. The gradient at 0 is infinite. */
+export const cbrt = (x: Tensor): Tensor => x.sign().mul(x.abs().pow(1 / 3));
+
+/** 2ˣ */
+export const exp2 = (x: Tensor): Tensor => x.mul(Math.LN2).exp();
+
+export const log2 = (x: Tensor): Tensor => x.log().mul(Math.LOG2E);
+
+export const log10 = (x: Tensor): Tensor => x.log().mul(Math.LOG10E);
+
+/** ln(x / (1 − x)), the inverse of the sigmoid. */
+export const logit = (x: Tensor): Tensor => x.div(x.neg().add(1)).log();
+
+/** 1 − erf x */
+export const erfc = (x: Tensor): Tensor => x.erf().neg().add(1);
+
+/** From radians to degrees. */
+export const degrees = (x: Tensor): Tensor => x.mul(180 / Math.PI);
+
+/** From degrees to radians. */
+export const radians = (x: Tensor): Tensor => x.mul(Math.PI / 180);
+
+/** To the next whole number towards 0. */
+export const trunc = (x: Tensor): Tensor => x.sign().mul(x.abs().floor());
+
+/** x − trunc x, with the sign of x. */
+export const fraction = (x: Tensor): Tensor => x.sub(trunc(x));
+
+/** The nearest number from `min` to `max`; the gradient passes between them, both included. Throws ConfigError when min > max. */
+export function clip(x: Tensor, min?: number, max?: number): Tensor {
+  if (min !== undefined && max !== undefined && !(min <= max))
+    throw new ConfigError("clip", `from ${min} to ${max}`, "give the smaller bound first");
+  if (min === undefined && max === undefined) return x;
+  return apply(activations.clip, [x], { ...(min !== undefined && { min }), ...(max !== undefined && { max }) });
+}
+
+/** Bit by bit; int32. */
+export const bitNot = (x: Tensor): Tensor => x.neg().sub(1);
+
+// ── Activations ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** x / (1 + |x|) */
+export const softsign = (x: Tensor): Tensor => x.div(x.abs().add(1));
+
+/** x·σ(x), also called swish (Elfwing, Uchibe and Doya 2017; Ramachandran, Zoph and Le 2017). */
+export const silu = (x: Tensor): Tensor => x.mul(x.sigmoid());
+
+/** x·tanh(ln(1 + eˣ)) (Misra 2019). */
+export const mish = (x: Tensor): Tensor => x.mul(x.softplus().tanh());
+
+/** ln σ(x) = −softplus(−x) */
+export const logSigmoid = (x: Tensor): Tensor => x.neg().softplus().neg();
+
+/** x·Φ(x) with tanh in place of erf: ½x·(1 + tanh(√(2/π)·(x + 0.044715·x³))) (Hendrycks and Gimpel 2016). */
+export function geluTanh(x: Tensor): Tensor {
+  const inner = x.mul(x.mul(x).mul(0.044715).add(1)).mul(Math.sqrt(2 / Math.PI));
+  return x.mul(0.5).mul(inner.tanh().add(1));
+}
+
+/** x·σ(1.702·x) (Hendrycks and Gimpel 2016). */
+export const quickGelu = (x: Tensor): Tensor => x.mul(x.mul(1.702).sigmoid());
+
+/** x − tanh x */
+export const tanhShrink = (x: Tensor): Tensor => x.sub(x.tanh());
+
+/** min(max(x, 0), 6) (Howard et al. 2017). */
+export const relu6 = (x: Tensor): Tensor => inside(x, 0, 6);
+
+/** min(max(x, min), max); the gradient is 0 at both bounds. */
+export const hardTanh = (x: Tensor, min: number = -1, max: number = 1): Tensor => inside(x, min, max);
+
+/** clip, but without a gradient at the bounds, as is the custom for activations. */
+function inside(x: Tensor, min: number, max: number): Tensor {
+  const between = x.greater(min).and(x.less(max));
+  return where(between, x, clip(x.detach(), min, max));
+}
+
+/** min(max(x/6 + ½, 0), 1) (Courbariaux, Bengio and David 2015, with PyTorch's slope). */
+export const hardSigmoid = (x: Tensor): Tensor => apply(activations.hardSigmoid, [x], { slope: 1 / 6, offset: 0.5 });
+
+/** x·hardSigmoid(x) (Howard et al. 2019). */
+export const hardSwish = (x: Tensor): Tensor => x.mul(hardSigmoid(x));
+
+/** x where x > 0, α·(eˣ − 1) elsewhere (Clevert, Unterthiner and Hochreiter 2015). */
+export const elu = (x: Tensor, alpha: number = 1): Tensor => apply(activations.elu, [x], { alpha });
+
+/** max(0, x) + min(0, α·(e^(x/α) − 1)) (Barron 2017). */
+export const celu = (x: Tensor, alpha: number = 1): Tensor => elu(x.mul(1 / alpha)).mul(alpha);
+
+/** λ·elu(x, α) with the constants that keep mean 0 and variance 1 from layer to layer (Klambauer et al. 2017). */
+export const selu = (x: Tensor): Tensor => elu(x, 1.6732632423543772).mul(1.0507009873554805);
+
+/** x where x > 0, slope·x elsewhere (Maas, Hannun and Ng 2013). */
+export const leakyRelu = (x: Tensor, slope: number = 0.01): Tensor =>
+  apply(activations.leakyRelu, [x], { alpha: slope });
+
+/** leakyRelu with a learned slope, widened into x (He et al. 2015). */
+export const prelu = (x: Tensor, slope: Tensor): Tensor => x.relu().add(x.minimum(0).mul(slope));
+
+/** x where |x| > λ, else 0. */
+export const hardShrink = (x: Tensor, lambda: number = 0.5): Tensor => where(x.abs().greater(lambda), x, 0);
+
+/** x pulled towards 0 by λ, and 0 where it would cross it. */
+export const softShrink = (x: Tensor, lambda: number = 0.5): Tensor => x.sub(clip(x, -lambda, lambda));
+
+/** x where x > at, else a value. */
+export const threshold = (x: Tensor, at: number, value: number): Tensor => where(x.greater(at), x, value);
+
+/** exp(−x) / Σ exp(−x) along an axis, default the last. */
+export const softmin = (x: Tensor, axis: number = -1): Tensor => x.neg().softmax(axis);
+
+// ── Masks ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A number wherever the mask is true; the mask is widened into x. */
+export const maskedFill = (x: Tensor, mask: Tensor, value: number): Tensor =>
+  where((mask as Tensor<Shape, "bool">).not(), x, value);
+
+/** The lower triangle of the last two axes, zeros above the diagonal, which `offset` moves upwards. */
+export const tril = (x: Tensor, offset: number = 0): Tensor => where(belowDiagonal("tril", x, offset), x, 0);
+
+/** The upper triangle of the last two axes, zeros below the diagonal, which `offset` moves upwards. */
+export const triu = (x: Tensor, offset: number = 0): Tensor => where(belowDiagonal("triu", x, offset - 1).not(), x, 0);
+
+/** bool [n, m]: column − row ≤ offset. */
+function belowDiagonal(subject: string, x: Tensor, offset: number): Tensor<Shape, "bool"> {
+  const [rows, columns] = x.shape.slice(-2);
+  if (rows === undefined || columns === undefined)
+    throw new ShapeError(subject, `${showType(x)} is no matrix`, "reshape it to two axes or more");
+  const column = range(columns).expandTo([rows, columns]) as Tensor;
+  return column.sub(range(rows).reshape([rows, 1])).lessEqual(offset) as Tensor<Shape, "bool">;
+}
+
+// ── Along an axis ───────────────────────────────────────────────────────────────────────────────────────────────
+
+/** The order of the elements reversed along an axis or several. */
+export function flip(x: Tensor, axes: number | readonly number[]): Tensor {
+  const turned = axisList("flip", axes, x.shape.length);
+  return x.slice(...x.shape.map((_, axis) => (turned.includes(axis) ? ([-1, undefined, -1] as const) : null)));
+}
+
+/** Elements moved along an axis by `shift` places, those that fall off the end coming back at the beginning. */
+export function roll(x: Tensor, shift: number, axis: number): Tensor {
+  const at = resolveAxis("roll", axis, x.shape.length);
+  const size = x.shape[at]!;
+  const by = size === 0 ? 0 : ((shift % size) + size) % size;
+  return by === 0 ? x : part(x, at, size - by).apply(movement.concat, [part(x, at, 0, size - by)], { axis: at });
+}
+
+export interface CumsumOptions {
+  /** From the end instead of from the beginning. Default false. */
+  readonly reverse?: boolean;
+  /** Each sum without its own element. Default false. */
+  readonly exclusive?: boolean;
+}
+
+/** Running sums along an axis. */
+export function cumsum(
+  x: Tensor,
+  axis: number = -1,
+  { reverse = false, exclusive = false }: CumsumOptions = {},
+): Tensor {
+  const at = resolveAxis("cumsum", axis, x.shape.length);
+  return apply(cumsumOp, [x], { axis: at, reverse, exclusive });
+}
+
+/** Running products along an axis. */
+export const cumprod = (x: Tensor, axis: number = -1): Tensor => running("cumprod", x, axis, (a, b) => a.mul(b));
+
+/** The largest element so far along an axis. */
+export const cumMax = (x: Tensor, axis: number = -1): Tensor => running("cumMax", x, axis, (a, b) => a.maximum(b));
+
+/** The smallest element so far along an axis. */
+export const cumMin = (x: Tensor, axis: number = -1): Tensor => running("cumMin", x, axis, (a, b) => a.minimum(b));
+
+/** ln Σ exp of the elements so far along an axis. */
+export const logCumSumExp = (x: Tensor, axis: number = -1): Tensor =>
+  running("logCumSumExp", x, axis, (a, b) => a.logAddExp(b));
+
+/** Everything up to each element joined by an associative f, in log₂ n steps (Hillis and Steele 1986). */
+function running(subject: string, x: Tensor, axis: number, f: (a: Tensor, b: Tensor) => Tensor): Tensor {
+  const at = resolveAxis(subject, axis, x.shape.length);
+  const size = x.shape[at]!;
+  let y = x;
+  for (let by = 1; by < size; by *= 2)
+    y = part(y, at, 0, by).apply(movement.concat, [f(part(y, at, by), part(y, at, 0, size - by))], { axis: at });
+  return y;
+}
