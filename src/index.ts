@@ -20,7 +20,7 @@ export { decodeWeights, encodeWeights } from "./files/weights.ts";
 export { defineOp, type Op } from "./graph/op.ts";
 export type { Named } from "./graph/shape-types.ts";
 export type { DType, Shape } from "./graph/types.ts";
-export { affine, drop, layerNormalize } from "./nn/functional.ts";
+export { affine, batchNormalize, drop, groupNormalize, layerNormalize, rmsNormalize } from "./nn/functional.ts";
 export { defaultGenerator, Generator, seed } from "./nn/generator.ts";
 export * as init from "./nn/initializers.ts";
 export * from "./nn/layers.ts";

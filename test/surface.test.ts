@@ -5,7 +5,7 @@ import * as node from "../src/node.ts";
 
 test("what the core exports", () => {
   expect(Object.keys(core).sort().join(" ")).toMatchInlineSnapshot(
-    `"ConfigError DTypeError DataError Dataset EngineError FormatError Generator GlissadeError GraphError Parameter ShapeError Standardizer State Tensor adam affine arange binaryCrossEntropy broadcast compile concat crossEntropy currentEngine dataset decodeSafetensors decodeWeights defaultGenerator defineOp diagonalMatrix drop dropout einsum embed embedding encodeSafetensors encodeWeights evaluate exportOnnx eye fitStandardizer fromValues full gelu gradientCheck gradients init layerNorm layerNormalize linear linspace loader meanSquaredError module ones outer parameter plainEngine printGraph range relu seed sequential sgd sigmoid stack tanh tensor toTensor useEngine where zeros"`,
+    `"ConfigError DTypeError DataError Dataset EngineError FormatError Generator GlissadeError GraphError Parameter ShapeError Standardizer State Tensor adam affine arange batchNormalize binaryCrossEntropy binaryCrossEntropyOfProbabilities broadcast compile concat cosineSimilarity crossEntropy currentEngine dataset decodeSafetensors decodeWeights defaultGenerator defineOp diagonalMatrix drop dropout einsum embed embedding encodeSafetensors encodeWeights evaluate exportOnnx eye fitStandardizer fromValues full gelu gradientCheck gradients groupNormalize huber init klDivergence layerNorm layerNormalize linear linspace loader meanAbsoluteError meanSquaredError module negativeLogLikelihood ones outer parameter plainEngine printGraph range relu rmsNormalize seed sequential sgd sigmoid smoothL1 softCrossEntropy stack tanh tensor toTensor useEngine where zeros"`,
   );
 });
 

@@ -1,7 +1,7 @@
 /** Layers without parameters of their own: what they compute. */
-import { ConfigError } from "../errors.ts";
+import { ConfigError, ShapeError } from "../errors.ts";
 import type { Agree, Show } from "../graph/shape-types.ts";
-import type { DType, Shape } from "../graph/types.ts";
+import { type DType, type Shape, showShape, sizeOf } from "../graph/types.ts";
 import { layerNorm } from "../ops/normalize.ts";
 import { apply } from "../tensor/apply.ts";
 import { where } from "../tensor/create.ts";
@@ -53,4 +53,83 @@ export function drop<S extends Shape>(
   if (rate === 0) return x;
   const kept = (generator.uniform((x as Tensor).shape) as Tensor).less(rate).not();
   return where(kept, x.mul(1 / (1 - rate)), 0) as Tensor<S, "float32">;
+}
+
+/** x / √(mean x² + ε) · scale over the last axis (Zhang and Sennrich 2019). */
+export function rmsNormalize<L extends Shape, W extends number, D extends DType>(
+  x: Tensor<[...L, W], D>,
+  scale: Tensor<[NoInfer<W>], NoInfer<D>>,
+  epsilon: number = 1e-6,
+): Tensor<[...L, W], D> {
+  const input = x as Tensor;
+  const rate = input.square().mean(-1, { keepAxes: true }).add(epsilon).rsqrt();
+  return input.mul(rate).mul(scale as Tensor) as Tensor<[...L, W], D>;
+}
+
+/**
+ * (x − mean) / √(variance + ε) · scale + shift for each channel, which is axis 1: x [batch, channels, …], all else [channels]
+ * (Ioffe and Szegedy 2015). In training the statistics are those of the batch: `x.mean(axes)` and `x.variance(axes)` over all
+ * axes but 1.
+ */
+export function batchNormalize<S extends Shape, D extends DType>(
+  x: Tensor<S, D>,
+  mean: Tensor<Shape, NoInfer<D>>,
+  variance: Tensor<Shape, NoInfer<D>>,
+  scale?: Tensor<Shape, NoInfer<D>>,
+  shift?: Tensor<Shape, NoInfer<D>>,
+  epsilon: number = 1e-5,
+): Tensor<S, D> {
+  const input = x as Tensor;
+  expectChannels("batchNormalize", input, [mean, variance, scale, shift]);
+  const rate = (variance as Tensor).add(epsilon).rsqrt();
+  const factor = scale ? rate.mul(scale as Tensor) : rate;
+  const centered = input.sub(perChannel(mean, input));
+  const y = centered.mul(perChannel(factor, input));
+  return (shift ? y.add(perChannel(shift, input)) : y) as Tensor<S, D>;
+}
+
+/**
+ * Each example's channels (axis 1) normalised in `groups` groups, then scaled and shifted channel by channel (Wu and He 2018);
+ * one group is layer normalisation over all but the batch, as many groups as channels instance normalisation.
+ */
+export function groupNormalize<S extends Shape, D extends DType>(
+  x: Tensor<S, D>,
+  groups: number,
+  scale?: Tensor<Shape, NoInfer<D>>,
+  shift?: Tensor<Shape, NoInfer<D>>,
+  epsilon: number = 1e-5,
+): Tensor<S, D> {
+  const input = x as Tensor;
+  expectChannels("groupNormalize", input, [scale, shift]);
+  const channels = input.shape[1]!;
+  if (!Number.isInteger(groups) || groups < 1 || channels % groups !== 0)
+    throw new ConfigError(
+      "groupNormalize",
+      `${groups} groups of ${channels} channels`,
+      "give a number that divides the channels",
+    );
+  const split = input.reshape([input.shape[0]!, groups, sizeOf(input.shape.slice(1)) / groups]);
+  const rate = split.variance(-1, { keepAxes: true }).add(epsilon).rsqrt();
+  const normal = split
+    .sub(split.mean(-1, { keepAxes: true }))
+    .mul(rate)
+    .reshape(input.shape);
+  const scaled = scale ? normal.mul(perChannel(scale, input)) : normal;
+  return (shift ? scaled.add(perChannel(shift, input)) : scaled) as Tensor<S, D>;
+}
+
+function expectChannels(subject: string, x: Tensor, vectors: readonly (Tensor | undefined)[]): void {
+  const channels = x.shape[1];
+  const odd = vectors.find((vector) => vector && (vector.shape.length !== 1 || vector.shape[0] !== channels));
+  if (channels === undefined || odd)
+    throw new ShapeError(
+      subject,
+      `x ${showShape(x.shape)}${odd ? ` with ${showShape(odd.shape)}` : ""}`,
+      "x is [batch, channels, …], and each statistic, scale and shift is [channels]",
+    );
+}
+
+/** A vector over the channels in the shape in which it is widened into x. */
+function perChannel(vector: Tensor, x: Tensor): Tensor {
+  return vector.reshape([vector.size, ...x.shape.slice(2).map(() => 1)]);
 }

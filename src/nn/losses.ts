@@ -1,72 +1,288 @@
-/** Losses: scalars, averaged over all examples. */
-import { DTypeError, ShapeError } from "../errors.ts";
+/** Losses. Averaged over all examples unless asked for otherwise. */
+import { ConfigError, DTypeError, ShapeError } from "../errors.ts";
 import { withName } from "../graph/scope.ts";
 import type { Matches, Show } from "../graph/shape-types.ts";
-import { type DType, type Shape, showShape, showType } from "../graph/types.ts";
+import { type DType, resolveAxis, type Shape, sameShape, showShape, showType } from "../graph/types.ts";
+import { where } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+
+/** What becomes of the losses of single elements or examples. */
+export type Reduction = "mean" | "sum" | "none";
+
+export interface LossOptions<N extends Reduction = Reduction> {
+  /** The mean or the sum of all losses, or each for itself. Default "mean". */
+  readonly reduction?: N;
+}
+
+function reduced(losses: Tensor, reduction: Reduction = "mean"): Tensor {
+  if (reduction === "none") return losses;
+  return reduction === "sum" ? losses.sum() : losses.mean();
+}
+
+// ── Classes ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export interface ClassOptions<N extends Reduction = Reduction> extends LossOptions<N> {
+  /** A label that stands for "do not count this example", such as −1 or that of padding. Default: none. */
+  readonly ignore?: number;
+  /** A weight for each class, [classes]; the mean is then a weighted one. Default: 1 each. */
+  readonly weights?: Tensor;
+}
+
+export interface CrossEntropyOptions<N extends Reduction = Reduction> extends ClassOptions<N> {
+  /** The share of the probability that is spread over all classes (Szegedy et al. 2015). Default 0. */
+  readonly labelSmoothing?: number;
+}
 
 /**
  * −log softmax(logits)[label], averaged. Logits [..., classes], labels int32 [...] below the number of classes. Throws
- * ShapeError when the shapes do not go together, DTypeError when the labels are not int32.
+ * ShapeError when the shapes do not go together, DTypeError when the labels are not int32, ConfigError for an option out of
+ * range.
  */
-export function crossEntropy<L extends Shape, C extends number, R extends Shape, D extends DType>(
+export function crossEntropy<
+  L extends Shape,
+  C extends number,
+  R extends Shape,
+  D extends DType,
+  const N extends Reduction = "mean",
+>(
   logits: Tensor<[...L, C], D>,
   labels: Tensor<R, "int32"> &
     Matches<R, L, `crossEntropy: logits ${Show<[...L, C]>} need labels ${Show<L>}, and got ${Show<R>}`>,
-): Tensor<[], D> {
-  const lead = (logits as Tensor).shape.slice(0, -1);
-  if (`${lead}` !== `${(labels as Tensor).shape}` || (logits as Tensor).shape.length === 0)
-    throw new ShapeError(
-      "crossEntropy",
-      `logits ${showShape((logits as Tensor).shape)} need labels ${showShape(lead)}, and got ${showShape((labels as Tensor).shape)}`,
-      "give one integer label for each row of logits; turn one-hot labels into integers with argmax()",
-    );
-  if ((labels as Tensor).dtype !== "int32")
-    throw new DTypeError(
-      "crossEntropy",
-      `labels are int32, and got ${showType(labels as Tensor)}`,
-      'make them with tensor(values, "int32"), or .cast("int32")',
-    );
-  return withName(
-    "crossEntropy",
-    () =>
-      (logits as Tensor)
-        .logSoftmax()
-        .pick(labels as Tensor<Shape, "int32">)
-        .mean()
-        .neg() as Tensor<[], D>,
-  );
+  options: CrossEntropyOptions<N> = {},
+): Tensor<N extends "none" ? L : [], D> {
+  const [x, y] = [logits as Tensor, labels as Tensor];
+  expectLabels("crossEntropy", "logits", x, y);
+  const { labelSmoothing = 0, weights } = options;
+  if (!(labelSmoothing >= 0 && labelSmoothing <= 1))
+    throw new ConfigError("crossEntropy", `labelSmoothing is ${labelSmoothing}`, "give a number from 0 to 1");
+  return withName("crossEntropy", () => {
+    const logProbabilities = x.logSoftmax();
+    if (labelSmoothing === 0) return ofLabels(logProbabilities, y, options);
+    const weighted = weights ? logProbabilities.mul(weights) : logProbabilities;
+    const everywhere = weighted.sum(-1).mul(labelSmoothing / x.shape.at(-1)!);
+    return ofLabels(logProbabilities.mul(1 - labelSmoothing), y, options, everywhere);
+  }) as Tensor<N extends "none" ? L : [], D>;
 }
 
-function expectSame(loss: string, a: Tensor, b: Tensor, what: string): void {
-  if (`${a.shape}` !== `${b.shape}`)
+/** −logProbabilities[label], averaged: cross-entropy for those who have taken the logarithm already. */
+export function negativeLogLikelihood<
+  L extends Shape,
+  C extends number,
+  R extends Shape,
+  D extends DType,
+  const N extends Reduction = "mean",
+>(
+  logProbabilities: Tensor<[...L, C], D>,
+  labels: Tensor<R, "int32"> &
+    Matches<
+      R,
+      L,
+      `negativeLogLikelihood: log-probabilities ${Show<[...L, C]>} need labels ${Show<L>}, and got ${Show<R>}`
+    >,
+  options: ClassOptions<N> = {},
+): Tensor<N extends "none" ? L : [], D> {
+  const [x, y] = [logProbabilities as Tensor, labels as Tensor];
+  expectLabels("negativeLogLikelihood", "log-probabilities", x, y);
+  return withName("negativeLogLikelihood", () => ofLabels(x, y, options)) as Tensor<N extends "none" ? L : [], D>;
+}
+
+/** −(x[label] + extra), with ignored labels and class weights. */
+function ofLabels(
+  x: Tensor,
+  labels: Tensor,
+  { ignore, weights, reduction = "mean" }: ClassOptions,
+  extra?: Tensor,
+): Tensor {
+  const counted = ignore === undefined ? undefined : labels.notEqual(ignore);
+  const safe = (counted ? labels.mul(counted.cast("int32")) : labels) as Tensor<Shape, "int32">;
+  const weight = weights && expectWeights(weights, x).gather(safe);
+  const picked = x.pick(safe);
+  const weighted = weight ? picked.mul(weight) : picked;
+  const all = extra ? weighted.add(extra) : weighted;
+  const losses = counted ? where(counted as Tensor<Shape, "bool">, all, 0) : all;
+  if (reduction !== "mean" || (!weight && !counted)) return reduced(losses, reduction).neg();
+  const share = counted ? counted.cast(x.dtype) : weight!;
+  return losses
+    .sum()
+    .div((weight && counted ? share.mul(weight) : share).sum())
+    .neg();
+}
+
+function expectWeights(weights: Tensor, x: Tensor): Tensor {
+  if (weights.shape.length !== 1 || weights.shape[0] !== x.shape.at(-1))
+    throw new ShapeError(
+      "class weights",
+      `${showType(weights)} for ${x.shape.at(-1)} classes`,
+      "give a vector with one weight for each class",
+    );
+  return weights;
+}
+
+function expectLabels(loss: string, what: string, x: Tensor, labels: Tensor): void {
+  const lead = x.shape.slice(0, -1);
+  if (!sameShape(lead, labels.shape) || x.shape.length === 0)
     throw new ShapeError(
       loss,
-      `${showShape(a.shape)} against ${what} ${showShape(b.shape)}`,
+      `${what} ${showShape(x.shape)} need labels ${showShape(lead)}, and got ${showShape(labels.shape)}`,
+      "give one integer label for each row of logits; turn one-hot labels into integers with argmax()",
+    );
+  if (labels.dtype !== "int32")
+    throw new DTypeError(
+      loss,
+      `labels are int32, and got ${showType(labels)}`,
+      'make them with tensor(values, "int32"), or .cast("int32")',
+    );
+}
+
+/** −Σ p·log softmax(logits) over the last axis for labels that are probabilities p of the same shape, averaged over examples. */
+export function softCrossEntropy<
+  L extends Shape,
+  C extends number,
+  R extends Shape,
+  D extends DType,
+  const N extends Reduction = "mean",
+>(
+  logits: Tensor<[...L, C], D>,
+  probabilities: Tensor<R, NoInfer<D>> &
+    Matches<R, [...L, C], `softCrossEntropy: ${Show<[...L, C]>} against ${Show<R>}`>,
+  options: LossOptions<N> = {},
+): Tensor<N extends "none" ? L : [], D> {
+  const [x, p] = [logits as Tensor, probabilities as Tensor];
+  expectSame("softCrossEntropy", x, p);
+  return withName("softCrossEntropy", () => reduced(x.logSoftmax().mul(p).sum(-1).neg(), options.reduction)) as Tensor<
+    N extends "none" ? L : [],
+    D
+  >;
+}
+
+// ── Element by element ──────────────────────────────────────────────────────────────────────────────────────────
+
+/** A loss of two tensors of the same shape and dtype. Throws ShapeError when the shapes differ. */
+export type PairLoss<Name extends string, O extends object = object> = <
+  S extends Shape,
+  R extends Shape,
+  D extends DType,
+  const N extends Reduction = "mean",
+>(
+  predictions: Tensor<S, D>,
+  targets: Tensor<R, NoInfer<D>> & Matches<R, S, `${Name}: ${Show<S>} against ${Show<R>}`>,
+  options?: LossOptions<N> & O,
+) => Tensor<N extends "none" ? S : [], D>;
+
+function pairLoss<Name extends string, O extends object = object>(
+  name: Name,
+  f: (x: Tensor, y: Tensor, options: O) => Tensor,
+): PairLoss<Name, O> {
+  const loss = (x: Tensor, y: Tensor, options: LossOptions & O = {} as O): Tensor => {
+    expectSame(name, x, y);
+    return withName(name, () => reduced(f(x, y, options), options.reduction));
+  };
+  return loss as PairLoss<Name, O>;
+}
+
+function expectSame(loss: string, a: Tensor, b: Tensor): void {
+  if (!sameShape(a.shape, b.shape))
+    throw new ShapeError(
+      loss,
+      `${showShape(a.shape)} against ${showShape(b.shape)}`,
       "both sides have the same shape; reshape one of them",
     );
 }
 
-/**
- * −y·log σ(x) − (1 − y)·log(1 − σ(x)), averaged, for logits x and labels y of the same dtype: in the form
- * max(x, 0) − x·y + log(1 + e^−|x|), which neither overflows nor loses digits.
- */
-export function binaryCrossEntropy<S extends Shape, R extends Shape, D extends DType>(
-  logits: Tensor<S, D>,
-  labels: Tensor<R, NoInfer<D>> & Matches<R, S, `binaryCrossEntropy: ${Show<S>} against ${Show<R>}`>,
-): Tensor<[], D> {
-  const [x, y] = [logits as Tensor, labels as Tensor];
-  expectSame("binaryCrossEntropy", x, y, "labels");
-  return x.relu().sub(x.mul(y)).add(x.abs().neg().exp().add(1).log()).mean() as Tensor<[], D>;
+function expectPositive(loss: string, name: string, value: number): void {
+  if (!(value > 0)) throw new ConfigError(loss, `${name} is ${value}`, "give a number above 0");
 }
 
-/** (x − y)², averaged. */
-export function meanSquaredError<S extends Shape, R extends Shape, D extends DType>(
-  predictions: Tensor<S, D>,
-  targets: Tensor<R, NoInfer<D>> & Matches<R, S, `meanSquaredError: ${Show<S>} against ${Show<R>}`>,
-): Tensor<[], D> {
-  const [x, y] = [predictions as Tensor, targets as Tensor];
-  expectSame("meanSquaredError", x, y, "targets");
-  const difference = x.sub(y);
-  return difference.mul(difference).mean() as Tensor<[], D>;
+/** (x − y)² */
+export const meanSquaredError: PairLoss<"meanSquaredError"> = pairLoss("meanSquaredError", (x, y) => x.sub(y).square());
+
+/** |x − y| */
+export const meanAbsoluteError: PairLoss<"meanAbsoluteError"> = pairLoss("meanAbsoluteError", (x, y) => x.sub(y).abs());
+
+export interface HuberOptions {
+  /** Where the parabola ends and the straight line begins. Default 1. */
+  readonly delta?: number;
+}
+
+/** ½d² for |d| ≤ δ, δ·(|d| − ½δ) beyond, with d = x − y (Huber 1964). */
+export const huber: PairLoss<"huber", HuberOptions> = pairLoss("huber", (x, y, { delta = 1 }: HuberOptions) => {
+  expectPositive("huber", "delta", delta);
+  const d = x.sub(y);
+  const inner = d.clip(-delta, delta);
+  return inner.mul(d.sub(inner.mul(0.5))); //  inner is d inside, ±δ outside: one formula for both
+});
+
+export interface SmoothL1Options {
+  /** Where the parabola ends and the straight line begins. Default 1. */
+  readonly beta?: number;
+}
+
+/** ½d²/β for |d| < β, |d| − ½β beyond, with d = x − y (Girshick 2015). */
+export const smoothL1: PairLoss<"smoothL1", SmoothL1Options> = pairLoss(
+  "smoothL1",
+  (x, y, { beta = 1 }: SmoothL1Options) => {
+    if (beta === 0) return x.sub(y).abs();
+    expectPositive("smoothL1", "beta", beta);
+    const d = x.sub(y);
+    const inner = d.clip(-beta, beta);
+    return inner.mul(d.sub(inner.mul(0.5))).mul(1 / beta);
+  },
+);
+
+export interface BinaryCrossEntropyOptions {
+  /** A weight of the positive labels, widened into the logits. Default 1. */
+  readonly positiveWeight?: Tensor | number;
+}
+
+/**
+ * −y·log σ(x) − (1 − y)·log(1 − σ(x)) for logits x and labels y of the same dtype: in the form
+ * max(x, 0) − x·y + log(1 + e^−|x|), which neither overflows nor loses digits.
+ */
+export const binaryCrossEntropy: PairLoss<"binaryCrossEntropy", BinaryCrossEntropyOptions> = pairLoss(
+  "binaryCrossEntropy",
+  (x, y, { positiveWeight }: BinaryCrossEntropyOptions) => {
+    if (positiveWeight === undefined) return x.relu().sub(x.mul(y)).add(x.abs().neg().exp().add(1).log());
+    // (1 − y)·x + (1 + (w − 1)·y)·log(1 + e^−x)
+    const weight = y.mul(typeof positiveWeight === "number" ? positiveWeight - 1 : positiveWeight.sub(1)).add(1);
+    return x.sub(x.mul(y)).add(x.neg().softplus().mul(weight));
+  },
+);
+
+/** −y·log p − (1 − y)·log(1 − p) for probabilities p; no logarithm is taken to be below −100, so that 0 and 1 stay finite. */
+export const binaryCrossEntropyOfProbabilities: PairLoss<"binaryCrossEntropyOfProbabilities"> = pairLoss(
+  "binaryCrossEntropyOfProbabilities",
+  (p, y) => {
+    const log = (x: Tensor): Tensor => x.log().clip(-100);
+    const other = (x: Tensor): Tensor => x.neg().add(1);
+    return y
+      .mul(log(p))
+      .add(other(y).mul(log(other(p))))
+      .neg();
+  },
+);
+
+export interface KlDivergenceOptions {
+  /** Whether the targets are logarithms of probabilities too. Default false. */
+  readonly logTargets?: boolean;
+}
+
+/**
+ * y·(log y − x) for log-probabilities x and probabilities y (Kullback and Leibler 1951), 0 where y is 0. The divergence of a
+ * distribution is the *sum* over its elements: `.sum(-1).mean()` of the reduction "none" is its mean over examples.
+ */
+export const klDivergence: PairLoss<"klDivergence", KlDivergenceOptions> = pairLoss(
+  "klDivergence",
+  (x, y, { logTargets = false }: KlDivergenceOptions) => {
+    if (logTargets) return y.exp().mul(y.sub(x));
+    const isZero = y.equal(0);
+    return y.mul(where(isZero, y.add(1), y).log().sub(x));
+  },
+);
+
+/** x·y / max(|x|·|y|, ε) along an axis, default the last: the cosine of the angle between vectors, from −1 to 1. */
+export function cosineSimilarity(x: Tensor, y: Tensor, axis: number = -1, epsilon: number = 1e-8): Tensor {
+  expectSame("cosineSimilarity", x, y);
+  const at = resolveAxis("cosineSimilarity", axis, x.shape.length);
+  const lengths = x.norm(at).maximum(epsilon).mul(y.norm(at).maximum(epsilon));
+  return x.mul(y).sum(at).div(lengths);
 }

@@ -178,7 +178,7 @@ describe("losses", () => {
   test("mean squared error, and a sentence for shapes that differ", async () => {
     expect(await meanSquaredError(tensor([1, 2]), tensor([3, 5])).item()).toBe(6.5);
     expect(() => meanSquaredError(tensor([1, 2]) as Tensor, tensor([[1, 2]]))).toThrow(
-      "meanSquaredError: [2] against targets [1, 2]",
+      "meanSquaredError: [2] against [1, 2]",
     );
   });
 });
