@@ -1,6 +1,7 @@
 /** Reverse-mode differentiation: more expressions in the same graph. */
 import { DTypeError, GraphError, ShapeError } from "../errors.ts";
 import { collect, type Node } from "../graph/node.ts";
+import type { PullBack } from "../graph/op.ts";
 import { isFloat, showShape, showType } from "../graph/types.ts";
 import { tensorOf } from "../tensor/apply.ts";
 import { full } from "../tensor/create.ts";
@@ -29,7 +30,23 @@ export function gradients<const T extends readonly Tensor[]>(
     );
 
   const targets = wrt.map((x) => x.current());
-  const nodes = collect([root]);
+  const found = pullBack([root], [seed ?? full([], 1, root.dtype)], targets);
+  const nodes = new Set(collect([root]));
+  return targets.map((x, i) => {
+    if (found[i]) return found[i];
+    if (!nodes.has(x.node))
+      throw new GraphError(
+        "gradients",
+        `the loss does not depend on tensor ${i} of ${targets.length}, ${nameOf(wrt[i]!)}`,
+        "leave it out, or check that the forward pass uses it (and that it was not assigned to in between)",
+      );
+    return full(x.shape, 0, x.dtype); //  reached only through ops whose derivative is zero
+  }) as { [K in keyof T]: T[K] };
+}
+
+const pullBack: PullBack = (roots, seeds, targets) => {
+  const seeded = roots.flatMap((root, i) => (seeds[i] ? [{ root, seed: seeds[i] }] : []));
+  const nodes = collect(seeded.map(({ root }) => root));
   const needed = dependents(nodes, targets);
   const found = new Map<Node, (Tensor | undefined)[]>();
   const add = (to: Tensor, part: Tensor): void => {
@@ -38,8 +55,7 @@ export function gradients<const T extends readonly Tensor[]>(
     parts[to.index] = sum ? sum.add(part) : part;
     found.set(to.node, parts);
   };
-  add(root, seed ?? full([], 1, root.dtype));
-
+  for (const { root, seed } of seeded) add(root, seed);
   for (const node of nodes.reverse()) {
     const outputs = found.get(node);
     if (!outputs || !needed.has(node) || node.inputs.length === 0) continue;
@@ -51,30 +67,22 @@ export function gradients<const T extends readonly Tensor[]>(
         node.path,
       );
     const inputs = node.inputs.map(({ node: from, index }) => tensorOf(from, index));
+    const isNeeded = inputs.map((input) => needed.has(input.node) && isFloat(input.dtype));
     const parts = node.op.gradient({
       inputs,
       outputs: node.outputs.map((_, index) => tensorOf(node, index)),
       gradients: node.outputs.map((_, index) => outputs[index]),
+      needed: isNeeded,
       params: node.params,
+      pullBack,
     });
     inputs.forEach((input, i) => {
       const part = parts[i];
-      if (part && needed.has(input.node) && isFloat(input.dtype)) add(input, part);
+      if (part && isNeeded[i]) add(input, part);
     });
   }
-
-  return targets.map((x, i) => {
-    const gradient = found.get(x.node)?.[x.index];
-    if (gradient) return gradient;
-    if (!nodes.includes(x.node))
-      throw new GraphError(
-        "gradients",
-        `the loss does not depend on tensor ${i} of ${targets.length}, ${nameOf(wrt[i]!)}`,
-        "leave it out, or check that the forward pass uses it (and that it was not assigned to in between)",
-      );
-    return full(x.shape, 0, x.dtype); //  reached only through ops whose derivative is zero
-  }) as { [K in keyof T]: T[K] };
-}
+  return targets.map((x) => found.get(x.node)?.[x.index]);
+};
 
 function nameOf(x: Tensor): string {
   const label = "label" in x && typeof x.label === "string" ? `${x.label}, ` : "";

@@ -1,5 +1,5 @@
 /** `compile`: a function of tensors, traced once for each signature of its arguments and run as one graph from then on. */
-import { ConfigError, DataError, GraphError } from "../errors.ts";
+import { ConfigError, DataError } from "../errors.ts";
 import { input } from "../graph/leaf.ts";
 import { collect, makeNode, type Value } from "../graph/node.ts";
 import { forbidInTrace, type Guard, newScope, type Scope, withScope } from "../graph/scope.ts";
@@ -10,14 +10,11 @@ import { fromStorage } from "../tensor/create.ts";
 import type { State } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
 import { Tensor } from "../tensor/tensor.ts";
+import { flatten, type Tree } from "../tensor/tree.ts";
 import { bind, knownStorage } from "./bind.ts";
 import { launch, settleCaptured } from "./evaluate.ts";
 import { type Executable, executableFor, type Running, submit } from "./executable.ts";
 import { currentEngine } from "./runtime.ts";
-
-/** What a traced function may return. */
-// biome-ignore lint/suspicious/noConfusingVoidType: a function without a return statement returns void.
-export type Result = Tensor | undefined | void | readonly Result[] | { readonly [name: string]: Result };
 
 /** A function given to `compile`, compiled. */
 export interface Compiled<A extends readonly unknown[], R> {
@@ -56,7 +53,7 @@ interface Bound {
  * Arguments are tensors; numbers, strings and booleans are part of the signature. The function must be synchronous and may
  * not read values. What it returns (a tensor, or arrays and records of tensors) comes back as tensors with values.
  */
-export function compile<A extends readonly unknown[], R extends Result>(fn: (...args: A) => R): Compiled<A, R> {
+export function compile<A extends readonly unknown[], R extends Tree>(fn: (...args: A) => R): Compiled<A, R> {
   const traces = new Map<string, Trace>();
   let last: Running | undefined;
 
@@ -124,7 +121,7 @@ export interface TracedRoots {
 }
 
 /** Calls a function with stand-ins for its tensors and gathers the graph. Throws GraphError for what cannot be traced. */
-export function traceRoots<A extends readonly unknown[]>(fn: (...args: A) => Result, args: A): TracedRoots {
+export function traceRoots<A extends readonly unknown[]>(fn: (...args: A) => Tree, args: A): TracedRoots {
   const identity = {};
   const scope = newScope(identity, true) as Scope<Tensor>;
   let position = 0;
@@ -142,14 +139,14 @@ export function traceRoots<A extends readonly unknown[]>(fn: (...args: A) => Res
       }),
     );
   });
-  const results: Value[] = [];
-  const rebuild = withScope(scope, () => flatten(fn(...(standIns as unknown as A)), results));
+  const results: Tensor[] = [];
+  const rebuild = withScope(scope, () => flatten("compile", fn(...(standIns as unknown as A)), results));
   const { guards, settings } = scope;
   settleCaptured([...results, ...guards.map(({ value }) => value), ...scope.assigned.values()]);
   return { identity, results, guards, assigned: scope.assigned as Map<State, Tensor>, settings, rebuild };
 }
 
-function traceFunction<A extends readonly unknown[]>(fn: (...args: A) => Result, args: A): Trace {
+function traceFunction<A extends readonly unknown[]>(fn: (...args: A) => Tree, args: A): Trace {
   const { identity, settings, rebuild, ...roots } = traceRoots(fn, args);
   const bound = bind(roots);
   return {
@@ -163,34 +160,6 @@ function traceFunction<A extends readonly unknown[]>(fn: (...args: A) => Result,
     bounds: boundsOf(bound.roots),
     rebuild,
   };
-}
-
-/** Gathers the tensors of a result into `values`; the function returned puts others in their places. */
-function flatten(result: unknown, values: Value[]): (results: readonly Tensor[]) => unknown {
-  if (result === undefined) return () => undefined;
-  if (result instanceof Tensor) {
-    const at = values.push(result.current()) - 1;
-    return (results) => results[at];
-  }
-  if (result instanceof Promise)
-    throw new GraphError(
-      "compile",
-      "the function is asynchronous",
-      "make it synchronous: nothing can be awaited while the graph is built; read values from what the compiled function returns",
-    );
-  if (Array.isArray(result)) {
-    const parts = result.map((part: unknown) => flatten(part, values));
-    return (results) => parts.map((part) => part(results));
-  }
-  if (typeof result === "object" && result !== null) {
-    const parts = Object.entries(result).map(([name, part]) => [name, flatten(part, values)] as const);
-    return (results) => Object.fromEntries(parts.map(([name, part]) => [name, part(results)]));
-  }
-  throw new GraphError(
-    "compile",
-    `the function returns ${typeof result}`,
-    "return tensors, or arrays or records of them",
-  );
 }
 
 /** Arguments that ops use as indices as they are, or reshaped: they can be checked before the run. */

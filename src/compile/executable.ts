@@ -4,6 +4,7 @@ import type { Engine, EngineBuffer, Session } from "../engine/engine.ts";
 import { DataError } from "../errors.ts";
 import { collect, type Node, type Value } from "../graph/node.ts";
 import type { Guard } from "../graph/scope.ts";
+import { canonicalText } from "../graph/text.ts";
 import { sizeOf } from "../graph/types.ts";
 import type { State } from "../tensor/state.ts";
 import { type Pending, Storage } from "../tensor/storage.ts";
@@ -12,7 +13,6 @@ import { GraphProgram } from "./program.ts";
 import { rewrite } from "./rewrite.ts";
 import { passes } from "./rules/index.ts";
 import { enqueue } from "./runtime.ts";
-import { canonicalText } from "./text.ts";
 
 /** A session for one graph on one engine. */
 export interface Executable {

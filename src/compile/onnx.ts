@@ -3,6 +3,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import {
   AttributeProto_AttributeType,
   AttributeProtoSchema,
+  type GraphProto,
   GraphProtoSchema,
   type ModelProto,
   ModelProtoSchema,
@@ -16,8 +17,8 @@ import {
   ValueInfoProtoSchema,
 } from "onnx-buf";
 import type { Port, Target } from "../engine/engine.ts";
-import type { OnnxAttribute, OnnxGraph, OnnxType, OnnxValue } from "../graph/op.ts";
-import type { Shape, Values } from "../graph/types.ts";
+import type { OnnxAttribute, OnnxGraph, OnnxSubgraph, OnnxType, OnnxValue } from "../graph/op.ts";
+import type { Shape, TensorType, Values } from "../graph/types.ts";
 
 /** The operator set that every lowering is written for: Gelu came with 20, int4 and float8 with 21. */
 const opset = 21;
@@ -36,14 +37,18 @@ const dataTypes: Record<OnnxType, TensorProto_DataType> = {
 /** Collects the nodes and constants of one model. */
 export class OnnxBuilder implements OnnxGraph {
   readonly target: Target;
+  /** What all names begin with: inside a subgraph none may be that of a value outside. */
+  readonly #prefix: string;
+  #subgraphs = 0;
   readonly #nodes: NodeProto[] = [];
   readonly #constants = new Map<string, TensorProto>();
   readonly #domains = new Set<string>();
   /** Nodes by what they compute: the same thing asked for twice is one node. */
   readonly #made = new Map<string, OnnxValue[]>();
 
-  constructor(target: Target) {
+  constructor(target: Target, prefix: string = "") {
     this.target = target;
+    this.#prefix = prefix;
   }
 
   node(
@@ -68,7 +73,7 @@ export class OnnxBuilder implements OnnxGraph {
     const key = `${dtype}[${shape.join()}]${Array.from(values, (value) => (Object.is(value, -0) ? "-0" : value)).join()}`;
     let tensor = this.#constants.get(key);
     if (!tensor) {
-      tensor = tensorProto(`c${this.#constants.size}`, dtype, shape, rawBytes(dtype, values));
+      tensor = tensorProto(`${this.#prefix}c${this.#constants.size}`, dtype, shape, rawBytes(dtype, values));
       this.#constants.set(key, tensor);
     }
     return tensor.name as OnnxValue;
@@ -82,16 +87,33 @@ export class OnnxBuilder implements OnnxGraph {
     return this.node("Cast", [value], { to: dataTypes[to] });
   }
 
-  /** Gives a value the name that the model's caller knows it by. */
-  name(value: OnnxValue, name: string): void {
-    this.#nodes.push(create(NodeProtoSchema, { opType: "Identity", input: [value], output: [name] }));
+  subgraph(
+    inputTypes: readonly TensorType[],
+    outputTypes: readonly TensorType[],
+    build: (graph: OnnxGraph, inputs: readonly OnnxValue[]) => readonly OnnxValue[],
+  ): OnnxSubgraph {
+    const prefix = `${this.#prefix}b${this.#subgraphs++}_`;
+    const inner = new OnnxBuilder(this.target, prefix);
+    const ports = (types: readonly TensorType[], kind: string): Port[] =>
+      types.map((type, i) => ({ name: `${prefix}${kind}${i}`, type }));
+    const inputs = ports(inputTypes, "input");
+    const results = build(
+      inner,
+      inputs.map(({ name }) => name as OnnxValue),
+    );
+    const graph = inner.#graph(inputs, ports(outputTypes, "output"), results);
+    for (const domain of inner.#domains) this.#domains.add(domain);
+    return { graph, toJSON: () => prefix };
   }
 
   /** The finished model. `weights` become initializers under their own names: values inside instead of inputs. */
-  model(inputs: readonly Port[], outputs: readonly Port[], weights: ReadonlyMap<Port, Values> = new Map()): ModelProto {
-    const initializers = [...weights].map(([{ name, type }, values]) =>
-      tensorProto(name, type.dtype, type.shape, new Uint8Array(values.slice().buffer)),
-    );
+  model(
+    inputs: readonly Port[],
+    outputs: readonly Port[],
+    results: readonly OnnxValue[],
+    weights: ReadonlyMap<Port, Values> = new Map(),
+  ): ModelProto {
+    const graph = this.#graph(inputs, outputs, results, weights);
     return create(ModelProtoSchema, {
       irVersion,
       producerName: "glissade",
@@ -99,13 +121,28 @@ export class OnnxBuilder implements OnnxGraph {
         create(OperatorSetIdProtoSchema, { domain: "", version: BigInt(opset) }),
         ...[...this.#domains].map((domain) => create(OperatorSetIdProtoSchema, { domain, version: 1n })),
       ],
-      graph: create(GraphProtoSchema, {
-        name: "glissade",
-        node: withOutputsNamed(this.#nodes, new Set(outputs.map(({ name }) => name))),
-        input: inputs.filter((port) => !weights.has(port)).map(valueInfo),
-        output: outputs.map(valueInfo),
-        initializer: [...this.#constants.values(), ...initializers],
-      }),
+      graph,
+    });
+  }
+
+  #graph(
+    inputs: readonly Port[],
+    outputs: readonly Port[],
+    results: readonly OnnxValue[],
+    weights: ReadonlyMap<Port, Values> = new Map(),
+  ): GraphProto {
+    const initializers = [...weights].map(([{ name, type }, values]) =>
+      tensorProto(name, type.dtype, type.shape, new Uint8Array(values.slice().buffer)),
+    );
+    const named = results.map((value, i) =>
+      create(NodeProtoSchema, { opType: "Identity", input: [value], output: [outputs[i]!.name] }),
+    );
+    return create(GraphProtoSchema, {
+      name: `${this.#prefix}glissade`,
+      node: withOutputsNamed([...this.#nodes, ...named], new Set(outputs.map(({ name }) => name))),
+      input: inputs.filter((port) => !weights.has(port)).map(valueInfo),
+      output: outputs.map(valueInfo),
+      initializer: [...this.#constants.values(), ...initializers],
     });
   }
 
@@ -119,7 +156,10 @@ export class OnnxBuilder implements OnnxGraph {
     const key = `${domain}.${type}(${inputs.join()})${outputs}${JSON.stringify(attributes)}`;
     const known = this.#made.get(key);
     if (known) return known;
-    const names = Array.from({ length: outputs }, (_, i) => `n${this.#nodes.length}${i ? `_${i}` : ""}` as OnnxValue);
+    const names = Array.from(
+      { length: outputs },
+      (_, i) => `${this.#prefix}n${this.#nodes.length}${i ? `_${i}` : ""}` as OnnxValue,
+    );
     if (domain) this.#domains.add(domain);
     this.#nodes.push(
       create(NodeProtoSchema, {
@@ -193,6 +233,12 @@ function attribute(name: string, value: OnnxAttribute): ReturnType<typeof create
       name,
       type: AttributeProto_AttributeType.STRING,
       s: new TextEncoder().encode(value),
+    });
+  if ("graph" in value)
+    return create(AttributeProtoSchema, {
+      name,
+      type: AttributeProto_AttributeType.GRAPH,
+      g: value.graph as GraphProto,
     });
   if ("float" in value)
     return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOAT, f: value.float });

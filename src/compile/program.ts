@@ -1,40 +1,36 @@
 /** A graph made ready for an engine: numbered inputs and outputs, ONNX on one side, the plain evaluation on the other. */
 import type { ModelProto } from "onnx-buf";
 import type { Port, Program, Target } from "../engine/engine.ts";
-import { DTypeError } from "../errors.ts";
-import { collect, type Node, type Value } from "../graph/node.ts";
-import type { Data, OnnxValue } from "../graph/op.ts";
-import { showType, sizeOf, type TensorType, type Values } from "../graph/types.ts";
+import { Body } from "../graph/body.ts";
+import type { Node, Value } from "../graph/node.ts";
+import type { OnnxValue } from "../graph/op.ts";
+import type { TensorType, Values } from "../graph/types.ts";
 import { encodeModel, OnnxBuilder } from "./onnx.ts";
-import { canonicalText } from "./text.ts";
 
 /** A program over the graph between `inputs` (leaves) and `outputs`. */
 export class GraphProgram implements Program {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
-  readonly #leaves: readonly Node[];
-  readonly #roots: readonly Value[];
-  readonly #nodes: readonly Node[];
+  readonly #body: Body;
   readonly #target: Target;
 
   constructor(leaves: readonly Node[], roots: readonly Value[], target: Target, names: PortNames = {}) {
-    const port = (name: string, type: TensorType): Port => ({ name, type });
-    this.inputs = leaves.map((leaf, i) => port(names.inputs?.[i] ?? `input${i}`, leaf.outputs[0]!));
-    this.outputs = roots.map(({ node, index }, i) => port(names.outputs?.[i] ?? `output${i}`, node.outputs[index]!));
-    this.#leaves = leaves;
-    this.#roots = roots;
-    this.#nodes = collect(roots).filter((node) => node.source === undefined);
+    this.#body = new Body(leaves, roots);
+    const ports = (types: readonly TensorType[], kind: "input" | "output"): Port[] =>
+      types.map((type, i) => ({ name: names[`${kind}s`]?.[i] ?? `${kind}${i}`, type }));
+    this.inputs = ports(this.#body.inputTypes, "input");
+    this.outputs = ports(this.#body.outputTypes, "output");
     this.#target = target;
   }
 
   /** Number of operations. */
   get size(): number {
-    return this.#nodes.length;
+    return this.#body.nodes.length;
   }
 
   /** The graph as the small language of `printGraph`. */
   text(): string {
-    return canonicalText(this.#leaves, this.#roots);
+    return this.#body.toJSON();
   }
 
   onnx(): Uint8Array<ArrayBuffer> {
@@ -44,31 +40,16 @@ export class GraphProgram implements Program {
   /** The ONNX model; `weights` are values to put inside instead of inputs, by port. */
   model(weights?: ReadonlyMap<Port, Values>): ModelProto {
     const builder = new OnnxBuilder(this.#target);
-    const values = new Map<Node, readonly OnnxValue[]>();
-    this.#leaves.forEach((leaf, i) => values.set(leaf, [this.inputs[i]!.name as OnnxValue]));
-    for (const node of this.#nodes) {
-      const inputTypes = node.inputs.map(({ node: from, index }) => from.outputs[index]!);
-      expectKernel(node, inputTypes);
-      const inputs = node.inputs.map(({ node: from, index }) => values.get(from)![index]!);
-      values.set(node, node.op.onnx(builder, { inputs, inputTypes, outputTypes: node.outputs, params: node.params }));
-    }
-    this.#roots.forEach(({ node, index }, i) => builder.name(values.get(node)![index]!, this.outputs[i]!.name));
-    return builder.model(this.inputs, this.outputs, weights);
+    const results = this.#body.lower(
+      builder,
+      this.inputs.map(({ name }) => name as OnnxValue),
+    );
+    return builder.model(this.inputs, this.outputs, results, weights);
   }
 
   evaluate(inputs: readonly Float64Array[]): Float64Array[] {
-    const values = new Map<Node, readonly Data[]>();
-    this.#leaves.forEach((leaf, i) => values.set(leaf, [{ ...leaf.outputs[0]!, values: inputs[i]! }]));
-    for (const node of this.#nodes) {
-      const outputs = node.outputs.map((type) => ({ ...type, values: new Float64Array(sizeOf(type.shape)) }));
-      node.op.evaluate(
-        node.inputs.map(({ node: from, index }) => values.get(from)![index]!),
-        outputs,
-        node.params,
-      );
-      values.set(node, outputs);
-    }
-    return this.#roots.map(({ node, index }) => values.get(node)![index]!.values);
+    const data = inputs.map((values, i) => ({ ...this.inputs[i]!.type, values }));
+    return this.#body.evaluate(data).map(({ values }) => values);
   }
 }
 
@@ -76,16 +57,4 @@ export class GraphProgram implements Program {
 export interface PortNames {
   readonly inputs?: readonly string[];
   readonly outputs?: readonly string[];
-}
-
-function expectKernel(node: Node, inputTypes: readonly TensorType[]): void {
-  const { onnxTypes, name } = node.op;
-  const [first] = inputTypes;
-  if (!onnxTypes || !first || onnxTypes.includes(first.dtype)) return;
-  throw new DTypeError(
-    name,
-    `ONNX Runtime has no kernel for ${showType(first)}`,
-    `cast to ${onnxTypes.join(" or ")}, or run on the plain engine`,
-    node.path,
-  );
 }

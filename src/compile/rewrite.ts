@@ -1,5 +1,6 @@
 /** Rewriting: rules that replace a node by something that computes the same for less. Each rule is one record. */
 import type { Target } from "../engine/engine.ts";
+import { Body } from "../graph/body.ts";
 import { collect, type Node, type Value } from "../graph/node.ts";
 import type { Op } from "../graph/op.ts";
 import { newScope, withScope } from "../graph/scope.ts";
@@ -25,6 +26,13 @@ export interface Rule {
   readonly name: string;
   /** What stands in for the node's outputs, or nothing when the rule does not apply. */
   rewrite(match: Match): readonly Tensor[] | undefined;
+}
+
+/** Rules that are tried together, on each node once its inputs are done. */
+export interface Pass {
+  readonly rules: readonly Rule[];
+  /** Whether they are tried inside the ops that hold graphs too. */
+  readonly insideBodies: boolean;
 }
 
 /** A rule for one op, given the node's inputs and parameters. */
@@ -60,19 +68,19 @@ const key = ({ node, index }: Value): string => `${node.id}.${index}`;
 /** The same values as `roots`, computed by the graph that the passes make of it. Equal nodes become one. */
 export function rewrite(
   roots: readonly Value[],
-  passes: readonly (readonly Rule[])[],
+  passes: readonly Pass[],
   target: Target,
   trace: object | undefined,
 ): Value[] {
   return withScope(newScope(trace, true), () =>
-    passes.reduce<Value[]>((values, rules) => rewriteOnce(values, rules, target), [...roots]),
+    passes.reduce<Value[]>((values, pass) => rewriteOnce(values, pass, target), [...roots]),
   );
 }
 
 /** How many rules may follow one another at one node; a guard against two rules that undo each other. */
 const mostRewrites = 20;
 
-function rewriteOnce(roots: readonly Value[], rules: readonly Rule[], target: Target): Value[] {
+function rewriteOnce(roots: readonly Value[], pass: Pass, target: Target): Value[] {
   const nodes = collect(roots);
   const oldUses = new Map<string, number>();
   const oldUsers = new Map<Node, Node[]>();
@@ -97,9 +105,11 @@ function rewriteOnce(roots: readonly Value[], rules: readonly Rule[], target: Ta
     usersOf: (value: Value) => oldUsers.get(value.node) ?? [],
   };
   for (const node of nodes) {
-    let outputs: readonly Tensor[] = node.source ? [tensorOf(node)] : rebuilt(node, node.inputs.map(fresh));
+    let outputs: readonly Tensor[] = node.source
+      ? [tensorOf(node)]
+      : rebuilt(node, node.inputs.map(fresh), pass, target);
     for (let i = 0; i < mostRewrites; i++) {
-      const next = applyFirst(outputs, node, rules, context);
+      const next = applyFirst(outputs, node, pass.rules, context);
       if (!next) break;
       outputs = next;
     }
@@ -113,9 +123,10 @@ function rewriteOnce(roots: readonly Value[], rules: readonly Rule[], target: Ta
   return roots.map(fresh);
 }
 
-/** The node with other inputs; the very same node when nothing changed. */
-function rebuilt(node: Node, inputs: readonly Tensor[]): readonly Tensor[] {
-  return applyAll(node.op, inputs, node.params);
+/** The node with other inputs, and with the rules applied to the graphs that it holds; the very same node when nothing changed. */
+function rebuilt({ op, params }: Node, inputs: readonly Tensor[], pass: Pass, target: Target): readonly Tensor[] {
+  const inside = ({ leaves, roots }: Body): Body => new Body(leaves, rewriteOnce(roots, pass, target));
+  return applyAll(op, inputs, op.mapBodies && pass.insideBodies ? op.mapBodies(params, inside) : params);
 }
 
 function applyFirst(

@@ -1,24 +1,9 @@
-/** A graph as text: the key of the executable cache, and what a person reads under GLISSADE_DEBUG. */
-import { collect, type Node, type Value } from "../graph/node.ts";
+/** A graph as a person reads it, under GLISSADE_DEBUG too. */
+import { collect, type Node } from "../graph/node.ts";
+import { nodeLine, returnLine } from "../graph/text.ts";
 import { showType } from "../graph/types.ts";
-import { paramsKey } from "../tensor/apply.ts";
 import { stateOf } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-
-/** Equal for two graphs exactly when one program serves both: names, paths and values left out. */
-export function canonicalText(leaves: readonly Node[], roots: readonly Value[]): string {
-  const numbers = new Map<Node, number>();
-  const lines = leaves.map((leaf, i) => {
-    numbers.set(leaf, i);
-    return `%${i} = input : ${showType(leaf.outputs[0]!)}`;
-  });
-  for (const node of collect(roots)) {
-    if (numbers.has(node)) continue;
-    numbers.set(node, numbers.size);
-    lines.push(line(node, numbers));
-  }
-  return `${lines.join("\n")}\nreturn ${roots.map((root) => operand(root, numbers)).join(", ")}`;
-}
 
 /**
  * The graph behind some tensors as a small language, one line a node: `%3 = matmul(%0, %2) : float32[2, 4]  # layers.0`.
@@ -31,10 +16,10 @@ export function printGraph(...tensors: readonly Tensor[]): string {
     numbers.set(node, numbers.size);
     const text = node.source
       ? `%${numbers.get(node)} = ${describeLeaf(node)} : ${showType(node.outputs[0]!)}`
-      : line(node, numbers);
+      : shown(nodeLine(node, numbers));
     return node.path ? `${text}  # ${node.path}` : text;
   });
-  return `${lines.join("\n")}\nreturn ${roots.map((root) => operand(root, numbers)).join(", ")}`;
+  return `${lines.join("\n")}\n${returnLine(roots, numbers)}`;
 }
 
 /** `state layers.0.weight`, `argument 1` or `values`. */
@@ -45,13 +30,7 @@ export function describeLeaf(node: Node): string {
   return "values";
 }
 
-function line(node: Node, numbers: ReadonlyMap<Node, number>): string {
-  const inputs = node.inputs.map((input) => operand(input, numbers)).join(", ");
-  const params = paramsKey(node.params);
-  const shownParams = params === "" || params === "{}" ? "" : ` ${params}`;
-  return `%${numbers.get(node)} = ${node.op.name}(${inputs})${shownParams} : ${node.outputs.map(showType).join(", ")}`;
-}
-
-function operand({ node, index }: Value, numbers: ReadonlyMap<Node, number>): string {
-  return `%${numbers.get(node)}${index > 0 || node.outputs.length > 1 ? `.${index}` : ""}`;
+/** A line whose parameters hold a graph, with that graph on lines of its own. */
+function shown(line: string): string {
+  return line.replaceAll("\\n", "\n    ");
 }

@@ -6,6 +6,7 @@
 import type { Target } from "../engine/engine.ts";
 import { DTypeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import type { Body } from "./body.ts";
 import { type DType, isFloat, type Shape, showType, type TensorType } from "./types.ts";
 
 /** Plain storage, row-major, whatever the dtype: what the reference evaluation reads and writes. */
@@ -16,7 +17,14 @@ export interface Data extends TensorType {
 /** A value inside an ONNX graph, by name. */
 export type OnnxValue = string & { readonly brand: "onnx value" };
 
-export type OnnxAttribute = number | string | readonly number[] | { readonly float: number };
+/** A graph inside a node, as `OnnxGraph.subgraph` makes it. */
+export interface OnnxSubgraph {
+  readonly graph: unknown;
+  /** Different for any two subgraphs. */
+  toJSON(): string;
+}
+
+export type OnnxAttribute = number | string | readonly number[] | { readonly float: number } | OnnxSubgraph;
 
 /** Element types that occur inside a lowered graph but not in a tensor: `int64` shapes, `uint32` and `uint64` bits. */
 export type OnnxType = DType | "int64" | "uint32" | "uint64";
@@ -42,6 +50,12 @@ export interface OnnxGraph {
   /** A one-dimensional int64 constant, as ONNX wants shapes and axes. */
   integers(values: readonly number[]): OnnxValue;
   cast(value: OnnxValue, to: OnnxType): OnnxValue;
+  /** The body of a loop. What it builds may use values of the graph around it. */
+  subgraph(
+    inputTypes: readonly TensorType[],
+    outputTypes: readonly TensorType[],
+    build: (graph: OnnxGraph, inputs: readonly OnnxValue[]) => readonly OnnxValue[],
+  ): OnnxSubgraph;
 }
 
 /** What is known of a node while it is lowered. */
@@ -58,8 +72,22 @@ export interface Differentiation<P> {
   readonly outputs: readonly Tensor[];
   /** d loss / d output, one for each output that the loss depends on. */
   readonly gradients: readonly (Tensor | undefined)[];
+  /** Whether anybody asks for the gradient of an input. */
+  readonly needed: readonly boolean[];
   readonly params: P;
+  /** Differentiates the inside of an op that holds a graph. */
+  readonly pullBack: PullBack;
 }
+
+/**
+ * Σ seed · d root / d target for each target, over all roots that have a seed; `undefined` for a target that no root depends
+ * on smoothly.
+ */
+export type PullBack = (
+  roots: readonly Tensor[],
+  seeds: readonly (Tensor | undefined)[],
+  targets: readonly Tensor[],
+) => (Tensor | undefined)[];
 
 /** Inputs worth testing. */
 export interface Sample<P> {
@@ -69,6 +97,8 @@ export interface Sample<P> {
 
 /** Makes the inputs of samples. */
 export interface Sampler {
+  /** The dtype of all real values. */
+  readonly float: "float32" | "float64";
   /** Values in (−2, 2), at least 0.05 from zero and all different, so that no kink or tie is near. */
   real(...shape: number[]): Data;
   /** Values in (0.2, 2). */
@@ -97,6 +127,8 @@ export interface Op<P = unknown> {
   samples(random: Sampler): readonly Sample<P>[];
   /** An input that holds indices and the number that each must stay below: checked when the values come from JavaScript. */
   indices?(inputs: readonly TensorType[], params: P): { readonly input: number; readonly below: number };
+  /** The parameters with each graph that they hold replaced: how the compiler's rules get into an op that is a loop. */
+  mapBodies?(params: P, replace: (body: Body) => Body): P;
   /** Set where gradients end on purpose, although the derivative is not zero. */
   readonly endsGradient?: true;
   /** Dtypes of the first input for which ONNX Runtime has kernels, when they are fewer than those that `type` accepts. */

@@ -1,6 +1,7 @@
 /** Importing this file puts every op on the register. */
 import "./activations.ts";
 import "./arithmetic.ts";
+import "./control.ts";
 import "./elementwise.ts";
 import "./indexing.ts";
 import "./matmul.ts";

@@ -3,6 +3,7 @@ import { DTypeError, GlissadeError, GraphError, ShapeError } from "../errors.ts"
 import { makeNode, type Node } from "../graph/node.ts";
 import type { Op } from "../graph/op.ts";
 import { currentPath, currentScope } from "../graph/scope.ts";
+import { paramsKey } from "../graph/text.ts";
 import type { Tensor } from "./tensor.ts";
 
 let makeTensor: (node: Node, index: number) => Tensor;
@@ -65,14 +66,4 @@ function inferred<P>(op: Op<P>, inputs: readonly Tensor[], params: P, path: stri
     if (error instanceof DTypeError) throw new DTypeError(subject, problem, fix, path);
     throw error;
   }
-}
-
-/** Params as text, equal exactly when they mean the same: JSON, but with −0, NaN and the infinities told apart. */
-export function paramsKey(params: unknown): string {
-  if (params === undefined) return "";
-  return JSON.stringify(params, (_, value: unknown) =>
-    typeof value === "number" && (!Number.isFinite(value) || Object.is(value, -0))
-      ? `#${Object.is(value, -0) ? "-0" : value}`
-      : value,
-  );
 }

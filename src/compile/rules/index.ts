@@ -1,7 +1,15 @@
 /** The passes, in order. Each sees the graph that the one before it made. */
-import type { Rule } from "../rewrite.ts";
+import type { Pass, Rule } from "../rewrite.ts";
 import { fuse } from "./fuse.ts";
+import { loops } from "./loops.ts";
 import { products } from "./products.ts";
 import { simplify } from "./simplify.ts";
 
-export const passes: readonly (readonly Rule[])[] = [simplify, [...simplify, ...fuse], [...simplify, ...products]];
+const everywhere = (...rules: readonly Rule[]): Pass => ({ rules, insideBodies: true });
+
+export const passes: readonly Pass[] = [
+  loops,
+  everywhere(...simplify),
+  everywhere(...simplify, ...fuse),
+  everywhere(...simplify, ...products),
+];

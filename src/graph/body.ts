@@ -1,0 +1,81 @@
+/** A graph inside an op: the body of a loop. */
+
+import { DTypeError } from "../errors.ts";
+import { collect, type Node, type Value } from "./node.ts";
+import type { Data, OnnxGraph, OnnxValue } from "./op.ts";
+import { canonicalText } from "./text.ts";
+import { showType, sizeOf, type TensorType } from "./types.ts";
+
+/** A graph with its arguments in order. It refers to nothing outside, so that equal bodies have equal texts. */
+export class Body {
+  /** The arguments. */
+  readonly leaves: readonly Node[];
+  /** What it returns. */
+  readonly roots: readonly Value[];
+  #nodes: readonly Node[] | undefined;
+  #text: string | undefined;
+
+  constructor(leaves: readonly Node[], roots: readonly Value[]) {
+    this.leaves = leaves;
+    this.roots = roots;
+  }
+
+  /** Everything between the arguments and the roots, inputs before users. */
+  get nodes(): readonly Node[] {
+    this.#nodes ??= collect(this.roots).filter((node) => node.source === undefined);
+    return this.#nodes;
+  }
+
+  get inputTypes(): readonly TensorType[] {
+    return this.leaves.map((leaf) => leaf.outputs[0]!);
+  }
+
+  get outputTypes(): readonly TensorType[] {
+    return this.roots.map(({ node, index }) => node.outputs[index]!);
+  }
+
+  /** The text that stands for the body wherever parameters are compared. */
+  toJSON(): string {
+    this.#text ??= canonicalText(this.leaves, this.roots);
+    return this.#text;
+  }
+
+  /** Computes the roots by each op's plain evaluation. */
+  evaluate(inputs: readonly Data[]): Data[] {
+    const values = new Map<Node, readonly Data[]>();
+    this.leaves.forEach((leaf, i) => values.set(leaf, [inputs[i]!]));
+    const at = ({ node, index }: Value): Data => values.get(node)![index]!;
+    for (const node of this.nodes) {
+      const outputs = node.outputs.map((type) => ({ ...type, values: new Float64Array(sizeOf(type.shape)) }));
+      node.op.evaluate(node.inputs.map(at), outputs, node.params);
+      values.set(node, outputs);
+    }
+    return this.roots.map(at);
+  }
+
+  /** Writes the ONNX form of every node; `inputs` are the arguments' names. */
+  lower(graph: OnnxGraph, inputs: readonly OnnxValue[]): OnnxValue[] {
+    const values = new Map<Node, readonly OnnxValue[]>();
+    this.leaves.forEach((leaf, i) => values.set(leaf, [inputs[i]!]));
+    const at = ({ node, index }: Value): OnnxValue => values.get(node)![index]!;
+    for (const node of this.nodes) {
+      const inputTypes = node.inputs.map(({ node: from, index }) => from.outputs[index]!);
+      expectKernel(node, inputTypes);
+      const { op, params, outputs: outputTypes } = node;
+      values.set(node, op.onnx(graph, { inputs: node.inputs.map(at), inputTypes, outputTypes, params }));
+    }
+    return this.roots.map(at);
+  }
+}
+
+function expectKernel(node: Node, inputTypes: readonly TensorType[]): void {
+  const { onnxTypes, name } = node.op;
+  const [first] = inputTypes;
+  if (!onnxTypes || !first || onnxTypes.includes(first.dtype)) return;
+  throw new DTypeError(
+    name,
+    `ONNX Runtime has no kernel for ${showType(first)}`,
+    `cast to ${onnxTypes.join(" or ")}, or run on the plain engine`,
+    node.path,
+  );
+}

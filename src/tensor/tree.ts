@@ -1,0 +1,35 @@
+/** Tensors in arrays and records. */
+import { GraphError } from "../errors.ts";
+import { Tensor } from "./tensor.ts";
+
+/** A tensor, or arrays and records of tensors. */
+// biome-ignore lint/suspicious/noConfusingVoidType: a function without a return statement returns void.
+export type Tree = Tensor | undefined | void | readonly Tree[] | { readonly [name: string]: Tree };
+
+/** Puts the tensors of a tree into `values`; the function returned builds a tree of the same form from others. */
+export function flatten(
+  subject: string,
+  tree: unknown,
+  values: Tensor[],
+): (replacements: readonly Tensor[]) => unknown {
+  if (tree === undefined) return () => undefined;
+  if (tree instanceof Tensor) {
+    const at = values.push(tree.current()) - 1;
+    return (replacements) => replacements[at];
+  }
+  if (tree instanceof Promise)
+    throw new GraphError(
+      subject,
+      "the function is asynchronous",
+      "make it synchronous: nothing can be awaited while the graph is built; read values from the tensors that come back",
+    );
+  if (Array.isArray(tree)) {
+    const parts = tree.map((part: unknown) => flatten(subject, part, values));
+    return (replacements) => parts.map((part) => part(replacements));
+  }
+  if (typeof tree === "object" && tree !== null) {
+    const parts = Object.entries(tree).map(([name, part]) => [name, flatten(subject, part, values)] as const);
+    return (replacements) => Object.fromEntries(parts.map(([name, part]) => [name, part(replacements)]));
+  }
+  throw new GraphError(subject, `the function returns ${typeof tree}`, "return tensors, or arrays or records of them");
+}

@@ -1,0 +1,135 @@
+import { describe, expect, test } from "vitest";
+import { nodeEngine } from "../../src/engine/node/index.ts";
+import {
+  compile,
+  fromValues,
+  gradients,
+  printGraph,
+  State,
+  scan,
+  type Tensor,
+  tensor,
+  useEngine,
+  zeros,
+} from "../../src/index.ts";
+import { PhiloxStream } from "../../src/random/philox.ts";
+
+const stream = new PhiloxStream(3);
+const random = (...shape: number[]): Tensor<number[], "float32"> =>
+  fromValues(
+    Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => stream.uniform() - 0.5),
+    shape,
+  );
+
+/** One step of a long short-term memory (Hochreiter and Schmidhuber 1997), gates i, f, g, o. */
+function lstmCell(x: Tensor, h: Tensor, c: Tensor, w: Tensor, u: Tensor, b: Tensor): [h: Tensor, c: Tensor] {
+  const size = h.shape[1]!;
+  const [i, f, g, o] = x.matmul(w).add(h.matmul(u)).add(b).split([size, size, size, size], 1) as Tensor[];
+  const next = f!.sigmoid().mul(c).add(i!.sigmoid().mul(g!.tanh()));
+  return [o!.sigmoid().mul(next.tanh()), next];
+}
+
+describe("scan", () => {
+  test("adds up along a sequence, in both directions", async () => {
+    const xs = tensor([1, 2, 3, 4]);
+    const forward = scan((s, x) => [s.add(x), s], { init: tensor(0), xs });
+    expect(await forward.state.item()).toBe(10);
+    expect(await forward.outputs.array()).toEqual([0, 1, 3, 6]);
+    const back = scan((s: Tensor<[]>, x: Tensor<[]>) => [s.add(x), s], { init: tensor(0), xs, reverse: true });
+    expect(await back.outputs.array()).toEqual([9, 7, 4, 0]);
+  });
+
+  test("counts without a sequence, and takes records", async () => {
+    const { state, outputs } = scan(({ a, b }) => [{ a: b, b: a.add(b) }, { previous: a }], {
+      init: { a: tensor(0), b: tensor(1) },
+      length: 8,
+    });
+    expect(await state.a.item()).toBe(21);
+    expect(await outputs.previous.array()).toEqual([0, 1, 1, 2, 3, 5, 8, 13]);
+  });
+
+  test("an LSTM's loss and gradients are those of the unrolled network, and its graph does not grow", async () => {
+    useEngine(nodeEngine({ threads: 1 }));
+    const [steps, batch, width, size] = [7, 3, 4, 5];
+    const xs = random(steps, batch, width) as Tensor;
+    const weights = [random(width, 4 * size), random(size, 4 * size), random(4 * size)] as Tensor[];
+    const start = [random(batch, size), random(batch, size)] as Tensor[];
+    const looped = (xs: Tensor, w: Tensor, u: Tensor, b: Tensor, h: Tensor, c: Tensor): Tensor => {
+      const { state, outputs } = scan(
+        ([h, c], x) => {
+          const next = lstmCell(x as Tensor, h, c, w, u, b);
+          return [next, next[0]];
+        },
+        { init: [h, c] as [Tensor, Tensor], xs },
+      );
+      return (outputs as Tensor).square().sum().add(state[1].sum());
+    };
+    const unrolled = (xs: Tensor, w: Tensor, u: Tensor, b: Tensor, h: Tensor, c: Tensor): Tensor => {
+      let state: [Tensor, Tensor] = [h, c];
+      let total = xs.scalar(0) as Tensor;
+      for (let t = 0; t < xs.shape[0]!; t++) {
+        state = lstmCell(xs.slice([t, t + 1]).reshape([batch, width]), ...state, w, u, b);
+        total = total.add(state[0].square().sum());
+      }
+      return total.add(state[1].sum());
+    };
+    const step = (loss: typeof looped) =>
+      compile((...args: Tensor[]) => {
+        const value = loss(...(args as Parameters<typeof looped>));
+        return [value, ...gradients(value, args)];
+      });
+    const args = [xs, ...weights, ...start];
+    const [a, b] = [step(looped)(...args), step(unrolled)(...args)] as [Tensor[], Tensor[]];
+    for (const [i, value] of a.entries()) {
+      const [have, want] = [await value.data(), await b[i]!.data()];
+      have.forEach((x, at) => expect(Math.abs(x - want[at]!), `result ${i}, element ${at}`).toBeLessThan(2e-5));
+    }
+    const lines = (length: number): number => {
+      const x = random(length, batch, width) as Tensor;
+      const value = looped(x, ...(weights as [Tensor, Tensor, Tensor]), ...(start as [Tensor, Tensor]));
+      return printGraph(...gradients(value, weights)).split("\n").length;
+    };
+    expect(lines(1000)).toBe(lines(2));
+  });
+
+  test("says what a cell may not do", () => {
+    const xs = zeros([3, 2]) as Tensor;
+    const counter = new State({ shape: [], dtype: "float32" }, new Float32Array(1), { name: "counter" });
+    const sentence = (call: () => unknown): string => {
+      try {
+        call();
+      } catch (error) {
+        return (error as Error).message;
+      }
+      return "nothing was thrown";
+    };
+    expect([
+      sentence(() => scan((s: Tensor, x: Tensor) => [s.add(x).sum(), s], { init: zeros([2]) as Tensor, xs })),
+      sentence(() => scan((s: Tensor, x: Tensor) => [[s, s] as never, x], { init: zeros([2]) as Tensor, xs })),
+      sentence(() => scan((s: Tensor) => [s, s], { init: tensor(0) as Tensor, xs: [xs, zeros([4])] as Tensor[] })),
+      sentence(() => scan((s: Tensor) => [s, s], { init: tensor(0) as Tensor })),
+      sentence(() =>
+        scan(
+          (s: Tensor) => {
+            counter.assign(counter.add(1));
+            return [s, s];
+          },
+          { init: tensor(0) as Tensor, length: 3 },
+        ),
+      ),
+    ]).toMatchInlineSnapshot(`
+      [
+        "scan: a state begins as float32[2] and the cell gives float32[]
+        fix: return each state with the shape and dtype that it came with",
+        "scan: 1 states begin and the cell gives 2
+        fix: return each state with the shape and dtype that it came with",
+        "scan: float32[4] does not have 3 slices
+        fix: give sequences of the same length along their first axis",
+        "scan: the length is undefined
+        fix: give xs with a first axis, or a length",
+        "scan: the cell assigns to counter, which would happen once and not at every step
+        fix: make it a state of the loop, or assign after it; draw random numbers outside and pass them in as a sequence",
+      ]
+    `);
+  });
+});
