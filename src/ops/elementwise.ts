@@ -250,6 +250,23 @@ export const tan: UnaryOp = elementwise({
   gradient: (_x, y, dy) => dy.mul(y.mul(y).add(1)), //              y = tan x      ⇒  dx = dy·(1 + y²)
 });
 
+/** sin(πx) / (πx), 1 at 0. */
+export const sinc: UnaryOp = elementwise({
+  name: "sinc",
+  onnx(graph, x, dtype) {
+    const one = graph.constant(dtype, [], [1]);
+    const isZero = graph.node("Equal", [x, graph.constant(dtype, [], [0])]);
+    const turn = graph.node("Mul", [x, graph.constant(dtype, [], [Math.PI])]);
+    const ratio = graph.node("Div", [graph.node("Sin", [turn]), graph.node("Where", [isZero, one, turn])]);
+    return graph.node("Where", [isZero, one, ratio]);
+  },
+  f: (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x)),
+  gradient(x, y, dy) {
+    const safe = x.add(x.equal(0).cast(x.dtype)); //                at 0 the numerator is 0, and any divisor will do
+    return dy.mul(x.mul(Math.PI).cos().sub(y).div(safe)); //        y = sin πx / πx  ⇒  dx = dy·(cos πx − y) / x
+  },
+});
+
 export const asin: UnaryOp = elementwise({
   name: "asin",
   onnx: "Asin",
