@@ -26,8 +26,14 @@ export * as init from "./nn/initializers.ts";
 export * from "./nn/layers.ts";
 export * from "./nn/losses.ts";
 export { type Module, module } from "./nn/module.ts";
-export { adam } from "./optim/adam.ts";
-export type { Optimizer } from "./optim/optimizer.ts";
+export { Accumulator } from "./optim/accumulate.ts";
+export { adadelta, adagrad, rmsprop } from "./optim/adagrad.ts";
+export { adam, adamW, amsgrad, nadam, radam } from "./optim/adam.ts";
+export { clipByGlobalNorm, clipByNorm, clipByValue, globalNorm } from "./optim/clipping.ts";
+export { lbfgs } from "./optim/lbfgs.ts";
+export { lion } from "./optim/lion.ts";
+export type { Optimizer, ParameterGroup } from "./optim/optimizer.ts";
+export * as schedule from "./optim/schedules.ts";
 export { sgd } from "./optim/sgd.ts";
 export {
   arange,

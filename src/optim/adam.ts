@@ -1,8 +1,19 @@
-/** Adam. */
-import { ConfigError } from "../errors.ts";
-import { Optimizer, type Rule, type Trainable } from "./optimizer.ts";
+/** Adam and its relatives. */
+import { averaged, remaining, unbiased } from "../tensor/average.ts";
+import { where } from "../tensor/create.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import {
+  type At,
+  type Defaults,
+  expectEpsilon,
+  expectFractions,
+  Optimizer,
+  type OptimizerOptions,
+  type Rule,
+  type Trainable,
+} from "./optimizer.ts";
 
-export interface AdamOptions {
+export interface AdamOptions extends OptimizerOptions {
   /** α. Default 0.001, the paper's. */
   readonly learningRate?: number;
   /** β₁ and β₂, how much of the moments stays. Default 0.9 and 0.999, the paper's. */
@@ -17,18 +28,20 @@ interface Hyper {
   readonly epsilon: number;
 }
 
+/** mₜ = β₁·mₜ₋₁ + (1 − β₁)·gₜ,  vₜ = β₂·vₜ₋₁ + (1 − β₂)·gₜ² */
+function moments({ g, slots, hyper: { b1, b2 } }: At<"m" | "v", Hyper>): { readonly m: Tensor; readonly v: Tensor } {
+  return { m: averaged(slots.m, g, b1), v: averaged(slots.v, g.mul(g), b2) };
+}
+
 /** Kingma and Ba 2015, Algorithm 1. */
 export const adamRule: Rule<"m" | "v", Hyper> = {
   name: "adam",
-  slots: () => ["m", "v"],
-  update({ theta, g, t, rate, slots: { m, v }, hyper: { b1, b2, epsilon } }) {
-    m = m.mul(b1).add(g.mul(1 - b1)); //                               mₜ = β₁·mₜ₋₁ + (1 − β₁)·gₜ
-    v = v.mul(b2).add(g.mul(g).mul(1 - b2)); //                        vₜ = β₂·vₜ₋₁ + (1 − β₂)·gₜ²
-    const c1 = t.scalar(b1).pow(t).neg().add(1); //                    m̂ₜ = mₜ / (1 − β₁ᵗ)
-    const c2 = t.scalar(b2).pow(t).neg().add(1); //                    v̂ₜ = vₜ / (1 − β₂ᵗ)
-    // θₜ = θₜ₋₁ − α·m̂ₜ / (√v̂ₜ + ε), with the scalars gathered first: α/c₁ · m / (√v/√c₂ + ε).
-    const step = m.div(v.sqrt().div(c2.sqrt()).add(epsilon)).mul(rate.div(c1));
-    return { theta: theta.sub(step), slots: { m, v } };
+  slots: () => ({ m: {}, v: {} }),
+  update(at) {
+    const { theta, t, rate, hyper } = at;
+    const { m, v } = moments(at);
+    const step = unbiased(m, hyper.b1, t).div(unbiased(v, hyper.b2, t).sqrt().add(hyper.epsilon));
+    return { theta: theta.sub(step.mul(rate)), slots: { m, v } }; //  θₜ = θₜ₋₁ − α·m̂ₜ / (√v̂ₜ + ε)
   },
 };
 
@@ -38,22 +51,12 @@ export const adamRule: Rule<"m" | "v", Hyper> = {
  */
 export const adamSumsRule: Rule<"gradientSum" | "squareSum", Hyper> = {
   name: "adam",
-  slots: () => ["gradientSum", "squareSum"],
+  slots: () => ({ gradientSum: {}, squareSum: {} }),
   update({ theta, g, t, rate, slots: { gradientSum, squareSum }, hyper: { b1, b2, epsilon } }) {
     const s = gradientSum.mul(b1).add(g); //                           Sₜ = β₁·Sₜ₋₁ + gₜ
     const q = squareSum.mul(b2).add(g.mul(g)); //                      Qₜ = β₂·Qₜ₋₁ + gₜ²
-    const k1 = t
-      .scalar(b1)
-      .pow(t)
-      .neg()
-      .add(1)
-      .mul(1 / (1 - b1)); //  m̂ₜ = Sₜ / k₁,  k₁ = (1 − β₁ᵗ) / (1 − β₁)
-    const k2 = t
-      .scalar(b2)
-      .pow(t)
-      .neg()
-      .add(1)
-      .mul(1 / (1 - b2)); //  v̂ₜ = Qₜ / k₂,  k₂ = (1 − β₂ᵗ) / (1 − β₂)
+    const k1 = remaining(b1, t).mul(1 / (1 - b1)); //                  m̂ₜ = Sₜ / k₁,  k₁ = (1 − β₁ᵗ) / (1 − β₁)
+    const k2 = remaining(b2, t).mul(1 / (1 - b2)); //                  v̂ₜ = Qₜ / k₂,  k₂ = (1 − β₂ᵗ) / (1 − β₂)
     // α·m̂ₜ / (√v̂ₜ + ε) = (α·√k₂/k₁) · Sₜ / (√Qₜ + ε·√k₂)
     const root = k2.sqrt();
     const step = s.div(q.sqrt().add(root.mul(epsilon))).mul(rate.mul(root).div(k1));
@@ -61,13 +64,117 @@ export const adamSumsRule: Rule<"gradientSum" | "squareSum", Hyper> = {
   },
 };
 
+/** Reddi, Kale and Kumar 2018: the root is of the largest v so far. */
+export const amsgradRule: Rule<"m" | "v" | "vMax", Hyper> = {
+  name: "amsgrad",
+  slots: () => ({ m: {}, v: {}, vMax: {} }),
+  update(at) {
+    const { theta, t, rate, slots, hyper } = at;
+    const { m, v } = moments(at);
+    const vMax = slots.vMax.maximum(v); //                             v̂ₜ = max(v̂ₜ₋₁, vₜ)
+    const step = unbiased(m, hyper.b1, t).div(unbiased(vMax, hyper.b2, t).sqrt().add(hyper.epsilon));
+    return { theta: theta.sub(step.mul(rate)), slots: { m, v, vMax } };
+  },
+};
+
+interface NadamHyper extends Hyper {
+  /** ψ, how slowly the momentum grows to β₁. */
+  readonly momentumDecay: number;
+}
+
+/** Dozat 2016, Algorithm 2: Adam that looks ahead; μₜ = β₁·(1 − ½·0.96^(t·ψ)). */
+export const nadamRule: Rule<"m" | "v" | "muProduct", NadamHyper> = {
+  name: "nadam",
+  slots: () => ({ m: {}, v: {}, muProduct: { value: 1, scalar: true } }),
+  update(at) {
+    const { theta, g, t, rate, slots, hyper } = at;
+    const { b1, b2, epsilon, momentumDecay } = hyper;
+    const muAt = (time: Tensor): Tensor => t.scalar(0.96).pow(time.mul(momentumDecay)).mul(-0.5).add(1).mul(b1);
+    const { m, v } = moments(at);
+    const [mu, muNext] = [muAt(t), muAt(t.add(1))];
+    const muProduct = slots.muProduct.mul(mu); //                      Π μᵢ
+    const ofGradient = mu.neg().add(1).div(muProduct.neg().add(1)); //   (1 − μₜ) / (1 − Π μᵢ)
+    const ofMomentum = muNext.div(muProduct.mul(muNext).neg().add(1)); // μₜ₊₁ / (1 − μₜ₊₁·Π μᵢ)
+    const step = g
+      .mul(ofGradient)
+      .add(m.mul(ofMomentum))
+      .div(unbiased(v, b2, t).sqrt().add(epsilon));
+    return { theta: theta.sub(step.mul(rate)), slots: { m, v, muProduct } };
+  },
+};
+
+/** Liu et al. 2020, Algorithm 2: no division by the root until its variance can be trusted. */
+export const radamRule: Rule<"m" | "v", Hyper> = {
+  name: "radam",
+  slots: () => ({ m: {}, v: {} }),
+  update(at) {
+    const { theta, t, rate, hyper } = at;
+    const { b1, b2, epsilon } = hyper;
+    const { m, v } = moments(at);
+    const rhoEnd = 2 / (1 - b2) - 1; //                                ρ∞ = 2 / (1 − β₂) − 1
+    const c2 = remaining(b2, t);
+    const rho = t.mul(-2).mul(c2.neg().add(1)).div(c2).add(rhoEnd); //  ρₜ = ρ∞ − 2·t·β₂ᵗ / (1 − β₂ᵗ)
+    const isTrusted = rho.greater(5);
+    const safe = where(isTrusted, rho, 6);
+    // rₜ = √((ρₜ − 4)(ρₜ − 2)ρ∞ / ((ρ∞ − 4)(ρ∞ − 2)ρₜ))
+    const r = safe
+      .sub(4)
+      .mul(safe.sub(2))
+      .mul(rhoEnd / ((rhoEnd - 4) * (rhoEnd - 2)))
+      .div(safe)
+      .sqrt();
+    const none = t.scalar(0);
+    const adapted = where(isTrusted, r.mul(c2.sqrt()), none); //       rₜ·√(1 − β₂ᵗ), or 0 …
+    const plain = where(isTrusted, none, t.scalar(1)); //              … and then 1 in its place
+    const factor = v.sqrt().add(epsilon).reciprocal().mul(adapted).add(plain);
+    return { theta: theta.sub(unbiased(m, b1, t).mul(factor).mul(rate)), slots: { m, v } };
+  },
+};
+
+function adamLike<H extends Hyper>(
+  model: Trainable,
+  options: AdamOptions,
+  defaults: Defaults,
+  rule: Rule<string, H>,
+  more: Omit<H, keyof Hyper>,
+): Optimizer {
+  const { betas = [0.9, 0.999], epsilon = 1e-8 } = options;
+  const [b1, b2] = betas;
+  expectFractions(rule.name, "the betas are", b1, b2);
+  expectEpsilon(rule.name, epsilon);
+  return new Optimizer(model, options, defaults, rule as Rule<string, unknown>, { b1, b2, epsilon, ...more });
+}
+
 /** Adam. Throws ConfigError for betas outside [0, 1) and an epsilon that is not positive. */
 export function adam(model: Trainable, options: AdamOptions = {}): Optimizer {
-  const { learningRate = 0.001, betas = [0.9, 0.999], epsilon = 1e-8 } = options;
-  const [b1, b2] = betas;
-  for (const beta of betas)
-    if (!(beta >= 0 && beta < 1))
-      throw new ConfigError("adam", `the betas are ${betas.join(", ")}`, "give numbers from 0 to below 1");
-  if (!(epsilon > 0)) throw new ConfigError("adam", `epsilon is ${epsilon}`, "give a small positive number");
-  return new Optimizer(model, { learningRate }, adamSumsRule as Rule<string, unknown>, { b1, b2, epsilon });
+  return adamLike(model, options, { learningRate: 0.001 }, adamSumsRule, {});
+}
+
+/** Adam whose second moment never falls. Throws as `adam` does. */
+export function amsgrad(model: Trainable, options: AdamOptions = {}): Optimizer {
+  return adamLike(model, options, { learningRate: 0.001 }, amsgradRule, {});
+}
+
+/** Adam with decoupled weight decay, 0.01 unless given (Loshchilov and Hutter 2019). Throws as `adam` does. */
+export function adamW(model: Trainable, options: AdamOptions = {}): Optimizer {
+  const defaults: Defaults = { learningRate: 0.001, weightDecay: 0.01, decay: "decoupled" };
+  return adamLike(model, options, defaults, { ...adamSumsRule, name: "adamW" }, {});
+}
+
+export interface NadamOptions extends AdamOptions {
+  /** α. Default 0.002. */
+  readonly learningRate?: number;
+  /** ψ, how fast the momentum grows to β₁. Default 0.004. */
+  readonly momentumDecay?: number;
+}
+
+/** Adam with Nesterov's momentum. Throws as `adam` does. */
+export function nadam(model: Trainable, options: NadamOptions = {}): Optimizer {
+  const { momentumDecay = 0.004 } = options;
+  return adamLike(model, options, { learningRate: 0.002 }, nadamRule, { momentumDecay });
+}
+
+/** Adam with a rectified start. Throws as `adam` does. */
+export function radam(model: Trainable, options: AdamOptions = {}): Optimizer {
+  return adamLike(model, options, { learningRate: 0.001 }, radamRule, {});
 }

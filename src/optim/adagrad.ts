@@ -1,0 +1,123 @@
+/** Adagrad and its relatives that divide by a root of past squares: RMSProp, Adadelta. */
+import { averaged } from "../tensor/average.ts";
+import {
+  expectEpsilon,
+  expectFractions,
+  Optimizer,
+  type OptimizerOptions,
+  type Rule,
+  type Trainable,
+} from "./optimizer.ts";
+
+export interface AdagradOptions extends OptimizerOptions {
+  /** α. Default 0.01. */
+  readonly learningRate?: number;
+  /** How fast α falls: α / (1 + (t − 1)·decay). Default 0. */
+  readonly rateDecay?: number;
+  /** What the sum of squares begins with. Default 0. */
+  readonly initialSum?: number;
+  /** ε, added to the root. Default 1e-10. */
+  readonly epsilon?: number;
+}
+
+/** Duchi, Hazan and Singer 2011. */
+export const adagradRule: Rule<
+  "sum",
+  { readonly rateDecay: number; readonly initialSum: number; readonly epsilon: number }
+> = {
+  name: "adagrad",
+  slots: ({ initialSum }) => ({ sum: { value: initialSum } }),
+  update({ theta, g, t, rate, slots, hyper: { rateDecay, epsilon } }) {
+    const sum = slots.sum.add(g.mul(g)); //                               Gₜ = Gₜ₋₁ + gₜ²
+    const now = rateDecay === 0 ? rate : rate.div(t.sub(1).mul(rateDecay).add(1));
+    const step = g.div(sum.sqrt().add(epsilon)).mul(now);
+    return { theta: theta.sub(step), slots: { sum } }; //                 θₜ = θₜ₋₁ − α·gₜ / (√Gₜ + ε)
+  },
+};
+
+/** Adagrad: rates that shrink where gradients have been large or frequent. Throws ConfigError for an epsilon that is not positive. */
+export function adagrad(model: Trainable, options: AdagradOptions = {}): Optimizer {
+  const { rateDecay = 0, initialSum = 0, epsilon = 1e-10 } = options;
+  expectEpsilon("adagrad", epsilon);
+  const hyper = { rateDecay, initialSum, epsilon };
+  return new Optimizer(model, options, { learningRate: 0.01 }, adagradRule as Rule<string, unknown>, hyper);
+}
+
+export interface RmspropOptions extends OptimizerOptions {
+  /** α. Default 0.01. */
+  readonly learningRate?: number;
+  /** ρ, how much of the average of squares stays. Default 0.99. */
+  readonly decay?: number;
+  /** ε, added to the root. Default 1e-8. */
+  readonly epsilon?: number;
+  /** μ. Default 0. */
+  readonly momentum?: number;
+  /** Whether the squared mean is taken from the mean square, which leaves the variance (Graves 2013). Default false. */
+  readonly centered?: boolean;
+}
+
+interface RmspropHyper {
+  readonly decay: number;
+  readonly epsilon: number;
+  readonly momentum: number;
+  readonly centered: boolean;
+}
+
+/** Tieleman and Hinton 2012, lecture 6.5; centred and with momentum Graves 2013, in PyTorch's form. */
+export const rmspropRule: Rule<"square" | "mean" | "velocity", RmspropHyper> = {
+  name: "rmsprop",
+  slots: ({ centered, momentum }) => ({
+    square: {},
+    ...(centered && { mean: {} }),
+    ...(momentum > 0 && { velocity: {} }),
+  }),
+  update({ theta, g, rate, slots, hyper: { decay, epsilon, momentum, centered } }) {
+    const square = averaged(slots.square, g.mul(g), decay); //            vₜ = ρ·vₜ₋₁ + (1 − ρ)·gₜ²
+    const mean = centered ? averaged(slots.mean, g, decay) : undefined; // mₜ = ρ·mₜ₋₁ + (1 − ρ)·gₜ
+    const spread = mean ? square.sub(mean.mul(mean)) : square;
+    const scaled = g.div(spread.sqrt().add(epsilon)); //                  gₜ / (√(vₜ − mₜ²) + ε)
+    const velocity = momentum > 0 ? slots.velocity.mul(momentum).add(scaled) : undefined;
+    return {
+      theta: theta.sub((velocity ?? scaled).mul(rate)),
+      slots: { square, ...(mean && { mean }), ...(velocity && { velocity }) },
+    };
+  },
+};
+
+/** RMSProp: Adagrad that forgets. Throws ConfigError for a decay or momentum outside [0, 1) and an epsilon that is not positive. */
+export function rmsprop(model: Trainable, options: RmspropOptions = {}): Optimizer {
+  const { decay = 0.99, epsilon = 1e-8, momentum = 0, centered = false } = options;
+  expectFractions("rmsprop", "the decay and the momentum are", decay, momentum);
+  expectEpsilon("rmsprop", epsilon);
+  const hyper = { decay, epsilon, momentum, centered };
+  return new Optimizer(model, options, { learningRate: 0.01 }, rmspropRule as Rule<string, unknown>, hyper);
+}
+
+export interface AdadeltaOptions extends OptimizerOptions {
+  /** A factor of the step, which the paper does not have. Default 1. */
+  readonly learningRate?: number;
+  /** ρ, how much of both averages stays. Default 0.9. */
+  readonly decay?: number;
+  /** ε, inside both roots. Default 1e-6. */
+  readonly epsilon?: number;
+}
+
+/** Zeiler 2012, Algorithm 1. */
+export const adadeltaRule: Rule<"square" | "delta", { readonly decay: number; readonly epsilon: number }> = {
+  name: "adadelta",
+  slots: () => ({ square: {}, delta: {} }),
+  update({ theta, g, rate, slots, hyper: { decay, epsilon } }) {
+    const square = averaged(slots.square, g.mul(g), decay); //            E[g²]ₜ  = ρ·E[g²]ₜ₋₁ + (1 − ρ)·gₜ²
+    const step = slots.delta.add(epsilon).sqrt().div(square.add(epsilon).sqrt()).mul(g); //  Δₜ = RMS[Δ]ₜ₋₁ / RMS[g]ₜ · gₜ
+    const delta = averaged(slots.delta, step.mul(step), decay); //        E[Δ²]ₜ  = ρ·E[Δ²]ₜ₋₁ + (1 − ρ)·Δₜ²
+    return { theta: theta.sub(step.mul(rate)), slots: { square, delta } };
+  },
+};
+
+/** Adadelta: steps in the units of the parameters, without a rate to choose. Throws ConfigError as `rmsprop` does. */
+export function adadelta(model: Trainable, options: AdadeltaOptions = {}): Optimizer {
+  const { decay = 0.9, epsilon = 1e-6 } = options;
+  expectFractions("adadelta", "the decay is", decay);
+  expectEpsilon("adadelta", epsilon);
+  return new Optimizer(model, options, { learningRate: 1 }, adadeltaRule as Rule<string, unknown>, { decay, epsilon });
+}

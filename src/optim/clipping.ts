@@ -1,0 +1,47 @@
+/** Gradients kept small (Pascanu, Mikolov and Bengio 2013). */
+import { ConfigError } from "../errors.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+
+function expectLimit(subject: string, limit: number): void {
+  if (!(limit > 0)) throw new ConfigError(subject, `the limit is ${limit}`, "give a number above 0");
+}
+
+/** The length of all gradients seen as one vector: √Σ‖g‖². */
+export function globalNorm(gradients: readonly Tensor[]): Tensor {
+  const [first] = gradients;
+  if (!first) throw new ConfigError("globalNorm", "there are no gradients", "give at least one");
+  return gradients
+    .map((g) => g.square().sum().cast(first.dtype))
+    .reduce((total, square) => total.add(square))
+    .sqrt();
+}
+
+/** Each element cut to ± limit. */
+export function clipByValue(gradients: readonly Tensor[], limit: number): Tensor[] {
+  expectLimit("clipByValue", limit);
+  return gradients.map((g) => g.clip(-limit, limit));
+}
+
+/** Each gradient scaled so that its own norm is at most `limit`; returns the norms as they were. */
+export function clipByNorm(
+  gradients: readonly Tensor[],
+  limit: number,
+): { readonly gradients: Tensor[]; readonly norms: Tensor[] } {
+  expectLimit("clipByNorm", limit);
+  const norms = gradients.map((g) => g.norm());
+  return { gradients: gradients.map((g, i) => g.mul(factor(norms[i]!, limit))), norms };
+}
+
+/** All gradients scaled together so that their global norm is at most `limit`; returns the norm as it was. */
+export function clipByGlobalNorm(
+  gradients: readonly Tensor[],
+  limit: number,
+): { readonly gradients: Tensor[]; readonly norm: Tensor } {
+  expectLimit("clipByGlobalNorm", limit);
+  const norm = globalNorm(gradients);
+  const scale = factor(norm, limit);
+  return { gradients: gradients.map((g) => g.mul(scale.cast(g.dtype))), norm };
+}
+
+/** min(1, limit / ‖g‖) */
+const factor = (norm: Tensor, limit: number): Tensor => norm.maximum(limit).reciprocal().mul(limit);

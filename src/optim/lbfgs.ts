@@ -1,0 +1,274 @@
+/** L-BFGS: Newton's method with a curvature remembered from the last steps, for losses without noise. */
+import { gradients } from "../autodiff/gradients.ts";
+import { compile } from "../compile/compile.ts";
+import { ConfigError, DataError } from "../errors.ts";
+import { arrayTypes } from "../graph/types.ts";
+import type { Parameter } from "../tensor/state.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { type Parameters, parametersOf } from "./optimizer.ts";
+
+export interface LbfgsOptions {
+  /** The first length tried in each search. Default 1. */
+  readonly learningRate?: number;
+  /** Steps in one call. Default 20. */
+  readonly iterations?: number;
+  /** Evaluations of loss and gradient in one call, after which no further step is begun. Default 5/4 of the iterations. */
+  readonly evaluations?: number;
+  /** Stops when no element of the gradient is larger. Default 1e-7. */
+  readonly gradientTolerance?: number;
+  /** Stops when neither loss nor any parameter changes by more. Default 1e-9. */
+  readonly changeTolerance?: number;
+  /** How many steps are remembered. Default 100. */
+  readonly history?: number;
+}
+
+/** What a call of `step` did. */
+export interface LbfgsReport {
+  /** The loss before the first and after the last step. */
+  readonly before: number;
+  readonly loss: number;
+  readonly iterations: number;
+  /** How often loss and gradient were computed. */
+  readonly evaluations: number;
+  /** Whether it stopped because the gradient, or the change, had become too small to go on. */
+  readonly converged: boolean;
+}
+
+/** Loss, gradient, and the loss's slope along the direction of a search. */
+interface Point {
+  readonly t: number;
+  readonly loss: number;
+  readonly gradient: Float64Array;
+  readonly slope: number;
+}
+
+const dot = (a: Float64Array, b: Float64Array): number => {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
+  return sum;
+};
+const largest = (a: Float64Array): number => a.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+
+/**
+ * L-BFGS (Nocedal 1980; Nocedal and Wright 2006, Algorithms 7.4 and 7.5) with a line search for the strong Wolfe conditions
+ * (Algorithms 3.5 and 3.6). The loss is a function without arguments over fixed data; it is compiled once, with its gradient, and
+ * run at every evaluation. Vectors are kept on the JavaScript side in float64.
+ */
+export class Lbfgs {
+  readonly #parameters: readonly Parameter[];
+  readonly #evaluate: () => Promise<{ readonly loss: number; readonly gradient: Float64Array }>;
+  readonly #options: Required<LbfgsOptions>;
+  /** Differences of parameters s and of gradients y, the oldest first, and 1 / sᵀy. */
+  #memory: { readonly s: Float64Array; readonly y: Float64Array; readonly rho: number }[] = [];
+  #last: { readonly direction: Float64Array; readonly gradient: Float64Array; readonly t: number } | undefined;
+  /** H₀'s scale: sᵀy / yᵀy of the last step. */
+  #scale = 1;
+
+  /** Throws ConfigError for options out of range and a model without parameters. */
+  constructor(model: Parameters, loss: () => Tensor, options: LbfgsOptions = {}) {
+    const iterations = options.iterations ?? 20;
+    this.#options = {
+      learningRate: 1,
+      iterations,
+      evaluations: Math.floor((iterations * 5) / 4),
+      gradientTolerance: 1e-7,
+      changeTolerance: 1e-9,
+      history: 100,
+      ...options,
+    };
+    for (const name of ["learningRate", "iterations", "evaluations", "history"] as const)
+      if (!(this.#options[name] > 0))
+        throw new ConfigError("lbfgs", `${name} is ${this.#options[name]}`, "give a number above 0");
+    this.#parameters = parametersOf(model).filter((parameter) => parameter.trainable);
+    if (this.#parameters.length === 0)
+      throw new ConfigError("lbfgs", "the model has no parameters to train", "pass a module with layers");
+    const run = compile(() => {
+      const value = loss();
+      return [value, ...gradients(value, this.#parameters)];
+    });
+    this.#evaluate = async () => {
+      const [value, ...parts] = (run() as Tensor[]).map((result) => result.data());
+      return { loss: (await value!)[0]!, gradient: joined(await Promise.all(parts)) };
+    };
+  }
+
+  /**
+   * Up to `iterations` steps. Throws DataError when the loss is not finite at the start; the parameters stay at the best point
+   * that was found.
+   */
+  async step(): Promise<LbfgsReport> {
+    const {
+      iterations,
+      evaluations: mostEvaluations,
+      gradientTolerance,
+      changeTolerance,
+      learningRate,
+    } = this.#options;
+    let x = joined(await Promise.all(this.#parameters.map((parameter) => parameter.data())));
+    let { loss, gradient } = await this.#evaluate();
+    const before = loss;
+    if (!Number.isFinite(loss) || !gradient.every(Number.isFinite))
+      throw new DataError("lbfgs", `the loss is ${loss} at the start`, "begin elsewhere, or check the data");
+    let evaluations = 1;
+    let done = 0;
+    let converged = largest(gradient) <= gradientTolerance;
+    while (!converged && done < iterations && evaluations < mostEvaluations) {
+      const direction = this.#direction(gradient);
+      const slope = dot(gradient, direction);
+      if (slope > -changeTolerance) {
+        converged = true; //  no way down that is worth a step
+        break;
+      }
+      const isFirst = this.#last === undefined;
+      const first = isFirst
+        ? Math.min(1, 1 / gradient.reduce((sum, g) => sum + Math.abs(g), 0)) * learningRate
+        : learningRate;
+      const start = x;
+      const at = async (t: number): Promise<Point> => {
+        this.#write(start.map((value, i) => value + t * direction[i]!));
+        const here = await this.#evaluate();
+        evaluations++;
+        return { t, ...here, slope: dot(here.gradient, direction) };
+      };
+      const found = await search(at, { t: 0, loss, gradient, slope }, first, largest(direction), changeTolerance);
+      done++;
+      x = start.map((value, i) => value + found.t * direction[i]!);
+      this.#write(x);
+      this.#last = { direction, gradient, t: found.t };
+      const change = Math.abs(found.loss - loss);
+      ({ loss, gradient } = found);
+      const moved = largest(direction) * found.t;
+      converged = largest(gradient) <= gradientTolerance || moved <= changeTolerance || change < changeTolerance;
+    }
+    return { before, loss, iterations: done, evaluations, converged };
+  }
+
+  /** −H·g by the two-loop recursion (Algorithm 7.4). */
+  #direction(gradient: Float64Array): Float64Array {
+    const last = this.#last;
+    if (last) {
+      const s = last.direction.map((value) => value * last.t);
+      const y = gradient.map((value, i) => value - last.gradient[i]!);
+      const curvature = dot(y, s);
+      if (curvature > 1e-10) {
+        this.#memory.push({ s, y, rho: 1 / curvature });
+        if (this.#memory.length > this.#options.history) this.#memory.shift();
+        this.#scale = curvature / dot(y, y);
+      }
+    }
+    const q = gradient.map((value) => -value);
+    const alphas: number[] = [];
+    for (const { s, y, rho } of [...this.#memory].reverse()) {
+      const alpha = rho * dot(s, q);
+      alphas.push(alpha);
+      for (let i = 0; i < q.length; i++) q[i]! -= alpha * y[i]!;
+    }
+    const r = q.map((value) => value * this.#scale);
+    for (const { s, y, rho } of this.#memory) {
+      const share = alphas.pop()! - rho * dot(y, r);
+      for (let i = 0; i < r.length; i++) r[i]! += share * s[i]!;
+    }
+    return r;
+  }
+
+  #write(x: Float64Array): void {
+    let start = 0;
+    for (const parameter of this.#parameters) {
+      const { dtype, size } = parameter;
+      parameter.write(arrayTypes[dtype].from(x.subarray(start, start + size)));
+      start += size;
+    }
+  }
+}
+
+/** L-BFGS over a model's parameters; `await optimizer.step()` until the report says that it has converged. */
+export function lbfgs(model: Parameters, loss: () => Tensor, options: LbfgsOptions = {}): Lbfgs {
+  return new Lbfgs(model, loss, options);
+}
+
+function joined(parts: readonly ArrayLike<number>[]): Float64Array {
+  const all = new Float64Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let start = 0;
+  for (const part of parts) {
+    all.set(part, start);
+    start += part.length;
+  }
+  return all;
+}
+
+/** c₁ and c₂ of the Wolfe conditions, and how often a search may look. */
+const [enough, flat, mostLooks] = [1e-4, 0.9, 25];
+
+/**
+ * A step length with enough descent, f(t) ≤ f(0) + c₁·t·f′(0), at a place that is flat enough, |f′(t)| ≤ c₂·|f′(0)|: first an
+ * interval that must hold one (Algorithm 3.5), then ever smaller ones (Algorithm 3.6). Places are tried where the cubic through
+ * the ends has its minimum.
+ */
+async function search(
+  at: (t: number) => Promise<Point>,
+  start: Point,
+  first: number,
+  size: number,
+  tolerance: number,
+): Promise<Point> {
+  const descends = (p: Point): boolean => p.loss <= start.loss + enough * p.t * start.slope;
+  const isFlat = (p: Point): boolean => Math.abs(p.slope) <= -flat * start.slope;
+  let previous = start;
+  let point = await at(first);
+  let looks = 1;
+  let ends: [Point, Point] | undefined;
+  while (looks < mostLooks) {
+    if (!descends(point) || (looks > 1 && point.loss >= previous.loss)) {
+      ends = [previous, point];
+      break;
+    }
+    if (isFlat(point)) return point;
+    if (point.slope >= 0) {
+      ends = [previous, point];
+      break;
+    }
+    // Still going down steeply: further out, by a hundredth to ten times.
+    const next = minimum(previous, point, point.t + 0.01 * (point.t - previous.t), 10 * point.t);
+    previous = point;
+    point = await at(next);
+    looks++;
+  }
+  if (!ends) ends = [start, point];
+
+  let [low, high] = ends[0].loss <= ends[1].loss ? ends : [ends[1], ends[0]];
+  let hasStalled = false;
+  while (looks < mostLooks && Math.abs(high.t - low.t) * size >= tolerance) {
+    const [left, right] = [Math.min(low.t, high.t), Math.max(low.t, high.t)];
+    const margin = 0.1 * (right - left);
+    let t = minimum(low, high, left, right);
+    // A place next to an end teaches little: the first time it may stand if it is inside, then it is moved away from the end.
+    if (Math.min(right - t, t - left) < margin) {
+      if (hasStalled || t >= right || t <= left) {
+        t = Math.abs(t - right) < Math.abs(t - left) ? right - margin : left + margin;
+        hasStalled = false;
+      } else hasStalled = true;
+    } else hasStalled = false;
+    const tried = await at(t);
+    looks++;
+    if (!descends(tried) || tried.loss >= low.loss) high = tried;
+    else {
+      if (isFlat(tried)) return tried;
+      if (tried.slope * (high.t - low.t) >= 0) high = low;
+      low = tried;
+    }
+    // Whichever end is lower leads from now on.
+    if (high.loss < low.loss) [low, high] = [high, low];
+  }
+  return low;
+}
+
+/** Where the cubic through two points with their slopes has its minimum, kept between two bounds (Nocedal and Wright, equation 3.59). */
+function minimum(a: Point, b: Point, from: number, to: number): number {
+  const [p, q] = a.t <= b.t ? [a, b] : [b, a];
+  const d1 = p.slope + q.slope - (3 * (p.loss - q.loss)) / (p.t - q.t);
+  const square = d1 * d1 - p.slope * q.slope;
+  if (!(square >= 0)) return (from + to) / 2;
+  const d2 = Math.sqrt(square);
+  const t = q.t - (q.t - p.t) * ((q.slope + d2 - d1) / (q.slope - p.slope + 2 * d2));
+  return Math.min(Math.max(t, from), to);
+}

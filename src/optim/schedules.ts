@@ -1,0 +1,162 @@
+/**
+ * Learning rates over time. A schedule is a function of the step, from 0: `optimizer.learningRate = schedule(step)` before each
+ * step. The rate is a variable of the compiled graph, so nothing compiles again.
+ */
+import { ConfigError } from "../errors.ts";
+
+/** The rate at a step, which is counted from 0. */
+export type Schedule = (step: number) => number;
+
+function expectSteps(subject: string, steps: number): void {
+  if (!(steps > 0)) throw new ConfigError(subject, `${steps} steps`, "give a number above 0");
+}
+
+/** Always the same. */
+export const constant =
+  (rate: number): Schedule =>
+  () =>
+    rate;
+
+export interface StepsOptions {
+  /** After how many steps the rate falls. */
+  readonly every: number;
+  /** By what factor. Default 0.1. */
+  readonly factor?: number;
+}
+
+/** rate·factor^⌊step / every⌋ */
+export function steps(rate: number, { every, factor = 0.1 }: StepsOptions): Schedule {
+  expectSteps("steps", every);
+  return (step) => rate * factor ** Math.floor(step / every);
+}
+
+/** rate·factor^(step / per): falls by `factor` every `per` steps (default 1), smoothly. */
+export function exponential(rate: number, { factor, per = 1 }: { factor: number; per?: number }): Schedule {
+  expectSteps("exponential", per);
+  return (step) => rate * factor ** (step / per);
+}
+
+export interface DecayOptions {
+  /** In how many steps. */
+  readonly steps: number;
+  /** Where it ends. Default 0. */
+  readonly end?: number;
+}
+
+/** From `rate` to `end` along half a cosine, and `end` from then on (Loshchilov and Hutter 2017, without restarts). */
+export function cosine(rate: number, { steps: total, end = 0 }: DecayOptions): Schedule {
+  expectSteps("cosine", total);
+  return (step) => end + ((rate - end) * (1 + Math.cos(Math.PI * Math.min(1, step / total)))) / 2;
+}
+
+/** From `rate` to `end` along a straight line, and `end` from then on. */
+export function linear(rate: number, { steps: total, end = 0 }: DecayOptions): Schedule {
+  expectSteps("linear", total);
+  return (step) => rate + (end - rate) * Math.min(1, step / total);
+}
+
+/**
+ * The first `steps` steps climb in a straight line towards the schedule's own beginning, which follows: step k of the climb has
+ * (k + 1) / (steps + 1) of it.
+ */
+export function warmUp(schedule: Schedule, { steps: climb }: { steps: number }): Schedule {
+  if (!(climb >= 0)) throw new ConfigError("warmUp", `${climb} steps`, "give a number of at least 0");
+  return (step) => (step < climb ? (schedule(0) * (step + 1)) / (climb + 1) : schedule(step - climb));
+}
+
+export interface TransformerOptions {
+  /** d_model */
+  readonly width: number;
+  /** Default 4000. */
+  readonly warmUpSteps?: number;
+  /** Default 1, the paper's. */
+  readonly factor?: number;
+}
+
+/** d^−½·min(n^−½, n·w^−3/2) for step n from 1: linear growth for w steps, then the inverse square root (Vaswani et al. 2017, equation 3). */
+export function transformer({ width, warmUpSteps = 4000, factor = 1 }: TransformerOptions): Schedule {
+  expectSteps("transformer", warmUpSteps);
+  return (step) => factor * width ** -0.5 * Math.min((step + 1) ** -0.5, (step + 1) * warmUpSteps ** -1.5);
+}
+
+export interface OneCycleOptions {
+  /** Length of the cycle. */
+  readonly steps: number;
+  /** The share of steps in which the rate grows. Default 0.3. */
+  readonly growth?: number;
+  /** The peak is so many times the beginning. Default 25. */
+  readonly startDivisor?: number;
+  /** The beginning is so many times the end. Default 10,000. */
+  readonly endDivisor?: number;
+}
+
+/** Up to a peak and down to almost nothing along half cosines, with a last step at the end (Smith and Topin 2018). */
+export function oneCycle(peak: number, options: OneCycleOptions): Schedule {
+  const { steps: total, growth = 0.3, startDivisor = 25, endDivisor = 1e4 } = options;
+  expectSteps("oneCycle", total);
+  const start = peak / startDivisor;
+  const end = start / endDivisor;
+  const top = growth * total - 1;
+  const between = (from: number, to: number, share: number): number =>
+    to + ((from - to) * (1 + Math.cos(Math.PI * share))) / 2;
+  return (step) => {
+    if (step >= total - 1) return end;
+    return step <= top ? between(start, peak, step / top) : between(peak, end, (step - top) / (total - 1 - top));
+  };
+}
+
+export interface PlateauOptions {
+  /** By what factor the rate falls. Default 0.1. */
+  readonly factor?: number;
+  /** How many measurements without improvement are let pass. Default 10. */
+  readonly patience?: number;
+  /** An improvement is one by this share of the best. Default 1e-4. */
+  readonly threshold?: number;
+  /** How many measurements after a fall are not counted. Default 0. */
+  readonly cooldown?: number;
+  /** The rate does not fall below. Default 0. */
+  readonly least?: number;
+  /** Whether larger measurements are better, as for an accuracy. Default false. */
+  readonly maximize?: boolean;
+}
+
+/** Lowers the rate when a measurement, such as the validation loss, has stopped improving. */
+export class Plateau {
+  #rate: number;
+  readonly #options: Required<PlateauOptions>;
+  #best: number | undefined;
+  #bad = 0;
+  #cooling = 0;
+
+  constructor(rate: number, options: PlateauOptions = {}) {
+    this.#rate = rate;
+    this.#options = { factor: 0.1, patience: 10, threshold: 1e-4, cooldown: 0, least: 0, maximize: false, ...options };
+    const { factor } = this.#options;
+    if (!(factor > 0 && factor < 1))
+      throw new ConfigError("Plateau", `the factor is ${factor}`, "give a number between 0 and 1");
+  }
+
+  get rate(): number {
+    return this.#rate;
+  }
+
+  /** Takes a measurement and returns the rate from now on. */
+  update(measurement: number): number {
+    const { factor, patience, threshold, cooldown, least, maximize } = this.#options;
+    const best = this.#best;
+    const isBetter =
+      best === undefined || (maximize ? measurement > best * (1 + threshold) : measurement < best * (1 - threshold));
+    if (isBetter) this.#best = measurement;
+    this.#bad = isBetter ? 0 : this.#bad + 1;
+    if (this.#cooling > 0) {
+      this.#cooling--;
+      this.#bad = 0;
+    }
+    if (this.#bad > patience) {
+      this.#rate = Math.max(least, this.#rate * factor);
+      this.#cooling = cooldown;
+      this.#bad = 0;
+    }
+    return this.#rate;
+  }
+}
