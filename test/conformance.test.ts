@@ -3,13 +3,13 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { GraphProgram } from "../src/compile/program.ts";
 import type { Engine } from "../src/engine/engine.ts";
 import { nodeEngine } from "../src/engine/node/index.ts";
+import { applyAll } from "../src/graph/apply.ts";
 import { collect, type Node, type Value } from "../src/graph/node.ts";
 import type { AnyOp, Data, Sampler } from "../src/graph/op.ts";
 import { arrayTypes, type DType, isFloat, sizeOf, type Values } from "../src/graph/types.ts";
 import { gradients, type Tensor, useEngine } from "../src/index.ts";
 import { registry } from "../src/ops/index.ts";
 import { PhiloxStream } from "../src/random/philox.ts";
-import { applyAll } from "../src/tensor/apply.ts";
 import { adopt } from "../src/tensor/create.ts";
 
 const stream = new PhiloxStream(7);

@@ -174,7 +174,7 @@ test("an asynchronous function given to compile, and one that returns something 
     await sentence(() => compile((async (x: Tensor) => x) as unknown as (x: Tensor) => Tensor)(images)),
   ).toMatchInlineSnapshot(`
     "GraphError: compile: the function is asynchronous
-      fix: make it synchronous: nothing can be awaited while the graph is built; read values from what the compiled function returns"
+      fix: make it synchronous: nothing can be awaited while the graph is built; read values from the tensors that come back"
   `);
   expect(await sentence(() => compile((() => 3) as unknown as () => Tensor)())).toMatchInlineSnapshot(`
     "GraphError: compile: the function returns number

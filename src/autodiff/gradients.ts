@@ -1,9 +1,9 @@
 /** Reverse-mode differentiation: more expressions in the same graph. */
 import { DTypeError, GraphError, ShapeError } from "../errors.ts";
+import { tensorOf } from "../graph/apply.ts";
 import { collect, type Node } from "../graph/node.ts";
 import type { PullBack } from "../graph/op.ts";
 import { isFloat, showShape, showType } from "../graph/types.ts";
-import { tensorOf } from "../tensor/apply.ts";
 import { full } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 

@@ -1,11 +1,11 @@
 /** `compile`: a function of tensors, traced once for each signature of its arguments and run as one graph from then on. */
 import { ConfigError, DataError } from "../errors.ts";
+import { tensorOf } from "../graph/apply.ts";
 import { input } from "../graph/leaf.ts";
 import { collect, makeNode, type Value } from "../graph/node.ts";
 import { forbidInTrace, type Guard, newScope, type Scope, withScope } from "../graph/scope.ts";
 import { isFloat, showType, type TensorType, type Values } from "../graph/types.ts";
 import { reshape } from "../ops/movement.ts";
-import { tensorOf } from "../tensor/apply.ts";
 import { fromStorage } from "../tensor/create.ts";
 import type { State } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";

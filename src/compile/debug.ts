@@ -2,8 +2,8 @@
 
 import type { Engine, Session } from "../engine/engine.ts";
 import { ConfigError } from "../errors.ts";
+import { tensorOf } from "../graph/apply.ts";
 import type { Value } from "../graph/node.ts";
-import { tensorOf } from "../tensor/apply.ts";
 import type { GraphProgram } from "./program.ts";
 import { printGraph } from "./text.ts";
 

@@ -1,8 +1,8 @@
 /** Values on demand: one graph, one run, whatever was asked for. */
 
+import { tensorOf } from "../graph/apply.ts";
 import { collect, type Node, type Value } from "../graph/node.ts";
 import { forbidInTrace, type Guard, takePending } from "../graph/scope.ts";
-import { tensorOf } from "../tensor/apply.ts";
 import { State } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
 import { setEvaluator, Tensor } from "../tensor/tensor.ts";

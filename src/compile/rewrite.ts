@@ -1,10 +1,10 @@
 /** Rewriting: rules that replace a node by something that computes the same for less. Each rule is one record. */
 import type { Target } from "../engine/engine.ts";
+import { applyAll, tensorOf } from "../graph/apply.ts";
 import { Body } from "../graph/body.ts";
 import { collect, type Node, type Value } from "../graph/node.ts";
 import type { Op } from "../graph/op.ts";
 import { newScope, withScope } from "../graph/scope.ts";
-import { applyAll, tensorOf } from "../tensor/apply.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /** What a rule sees: a node whose inputs have been rewritten already. */

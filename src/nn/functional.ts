@@ -1,9 +1,9 @@
 /** Layers without parameters of their own: what they compute. */
 import { ConfigError, ShapeError } from "../errors.ts";
+import { apply } from "../graph/apply.ts";
 import type { Agree, Show } from "../graph/shape-types.ts";
 import { type DType, type Shape, showShape, sizeOf } from "../graph/types.ts";
 import { layerNorm } from "../ops/normalize.ts";
-import { apply } from "../tensor/apply.ts";
 import { where } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Generator } from "./generator.ts";

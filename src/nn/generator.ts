@@ -1,9 +1,10 @@
 /** The generator behind initial weights and dropout masks. */
+
+import { apply } from "../graph/apply.ts";
 import type { Shape } from "../graph/types.ts";
 import { randomBits } from "../ops/random.ts";
 import { expectSeed, hostStream, initialState } from "../random/generator.ts";
 import type { PhiloxStream } from "../random/philox.ts";
-import { apply } from "../tensor/apply.ts";
 import { fromValues } from "../tensor/create.ts";
 import { State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";

@@ -1,12 +1,12 @@
 /** The one loop. */
 import { ShapeError } from "../errors.ts";
+import { apply, applyAll, tensorOf } from "../graph/apply.ts";
 import { Body } from "../graph/body.ts";
 import { input } from "../graph/leaf.ts";
 import { collect, makeNode, type Node, type Value } from "../graph/node.ts";
 import { type Data, type Differentiation, type Op, register, type Sample, type Sampler } from "../graph/op.ts";
 import { currentScope } from "../graph/scope.ts";
 import { isFloat, sameShape, showType, sizeOf, type TensorType } from "../graph/types.ts";
-import { apply, applyAll, tensorOf } from "../tensor/apply.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { add, mul, sub } from "./arithmetic.ts";
 import { neg } from "./elementwise.ts";

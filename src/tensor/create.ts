@@ -1,5 +1,6 @@
 /** Tensors from values, and functions of several tensors. */
 import { DataError, DTypeError, ShapeError } from "../errors.ts";
+import { apply, tensorOf } from "../graph/apply.ts";
 import { input } from "../graph/leaf.ts";
 import { makeNode } from "../graph/node.ts";
 import type { Broadcast, DTypeOf, Nested, ShapeOf } from "../graph/shape-types.ts";
@@ -16,7 +17,6 @@ import {
 import * as arithmetic from "../ops/arithmetic.ts";
 import * as indexing from "../ops/indexing.ts";
 import * as movement from "../ops/movement.ts";
-import { apply, tensorOf } from "./apply.ts";
 import { Storage } from "./storage.ts";
 import type { Tensor } from "./tensor.ts";
 

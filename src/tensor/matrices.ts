@@ -1,8 +1,8 @@
 /** Diagonals and products written with other ops. */
 import { ShapeError } from "../errors.ts";
+import { apply } from "../graph/apply.ts";
 import { showType } from "../graph/types.ts";
 import * as movement from "../ops/movement.ts";
-import { apply } from "./apply.ts";
 import { part } from "./axes.ts";
 import { range } from "./create.ts";
 import type { Tensor } from "./tensor.ts";

@@ -1,8 +1,8 @@
 /** Axes made longer. */
 import { ConfigError, ShapeError } from "../errors.ts";
+import { apply } from "../graph/apply.ts";
 import { showType } from "../graph/types.ts";
 import * as movement from "../ops/movement.ts";
-import { apply } from "./apply.ts";
 import { part } from "./axes.ts";
 import { flip } from "./pointwise.ts";
 import type { Tensor } from "./tensor.ts";

@@ -3,11 +3,11 @@
  * also a method of Tensor, under its own name and without its first argument; none owns a gradient.
  */
 import { ConfigError, ShapeError } from "../errors.ts";
+import { apply } from "../graph/apply.ts";
 import { resolveAxis, type Shape, showType } from "../graph/types.ts";
 import * as activations from "../ops/activations.ts";
 import * as movement from "../ops/movement.ts";
 import { cumsum as cumsumOp } from "../ops/reduce.ts";
-import { apply } from "./apply.ts";
 import { axisList, part } from "./axes.ts";
 import { range, where } from "./create.ts";
 import type { Tensor } from "./tensor.ts";

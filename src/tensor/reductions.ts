@@ -3,9 +3,9 @@
  * first argument: over one axis, over several, or over all when none is named.
  */
 import { ConfigError } from "../errors.ts";
+import { apply } from "../graph/apply.ts";
 import * as movement from "../ops/movement.ts";
 import * as reduce from "../ops/reduce.ts";
-import { apply } from "./apply.ts";
 import { axisList } from "./axes.ts";
 import { where } from "./create.ts";
 import type { Tensor } from "./tensor.ts";

@@ -1,9 +1,9 @@
 /** The one loop: a step written as a function, applied along the first axis of sequences. */
 import { ConfigError, GraphError, ShapeError } from "../errors.ts";
+import { applyAll } from "../graph/apply.ts";
 import { currentPath, currentScope } from "../graph/scope.ts";
 import { type Shape, sameShape, showType } from "../graph/types.ts";
 import { bodyLeaf, closed, scan as scanOp } from "../ops/control.ts";
-import { applyAll } from "./apply.ts";
 import { range } from "./create.ts";
 import type { Tensor } from "./tensor.ts";
 import { flatten, type Tree } from "./tree.ts";

@@ -4,6 +4,7 @@
  */
 
 import { ShapeError } from "../errors.ts";
+import { apply, applyAll, setTensorMaker } from "../graph/apply.ts";
 import type { Node, Value } from "../graph/node.ts";
 import type { Op } from "../graph/op.ts";
 import { forbidInTrace } from "../graph/scope.ts";
@@ -28,7 +29,6 @@ import { matmul } from "../ops/matmul.ts";
 import * as movement from "../ops/movement.ts";
 import * as normalize from "../ops/normalize.ts";
 import * as reduce from "../ops/reduce.ts";
-import { apply, applyAll, setTensorMaker } from "./apply.ts";
 import { axisList } from "./axes.ts";
 import { diagonal } from "./matrices.ts";
 import { type PadOptions, pad } from "./padding.ts";

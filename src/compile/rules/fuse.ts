@@ -1,4 +1,6 @@
 /** Rules that save passes over memory: the same numbers from fewer or shorter reads and writes. */
+
+import { apply, tensorOf } from "../../graph/apply.ts";
 import type { Node } from "../../graph/node.ts";
 import { isFloat, sameShape } from "../../graph/types.ts";
 import * as arithmetic from "../../ops/arithmetic.ts";
@@ -8,7 +10,6 @@ import { matmul } from "../../ops/matmul.ts";
 import * as movement from "../../ops/movement.ts";
 import { softmax } from "../../ops/normalize.ts";
 import { sum } from "../../ops/reduce.ts";
-import { apply, tensorOf } from "../../tensor/apply.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { type Match, paramsOf, type Rule, ruleFor } from "../rewrite.ts";
 import { constantOf, scaledBy, swapLast } from "./simplify.ts";

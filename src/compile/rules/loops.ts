@@ -1,7 +1,8 @@
 /** Rules about loops. */
+
+import { applyAll } from "../../graph/apply.ts";
 import type { Node } from "../../graph/node.ts";
 import { type ScanParams, scan } from "../../ops/control.ts";
-import { applyAll } from "../../tensor/apply.ts";
 import type { Pass, Rule } from "../rewrite.ts";
 
 const isScan = (node: Node): boolean => (node.op as unknown) === scan;

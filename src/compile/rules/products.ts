@@ -1,11 +1,11 @@
 /** Rules that let a matrix product do its neighbours' work: transposes, scales and additions cost it next to nothing. */
 
+import { apply } from "../../graph/apply.ts";
 import { isFloat, sameShape } from "../../graph/types.ts";
 import * as arithmetic from "../../ops/arithmetic.ts";
 import { widens } from "../../ops/arithmetic.ts";
 import { gemm, matmul, type ProductParams, product } from "../../ops/matmul.ts";
 import * as movement from "../../ops/movement.ts";
-import { apply } from "../../tensor/apply.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { type Match, paramsOf, type Rule, ruleFor } from "../rewrite.ts";
 import { constantOf, scaledBy, swapLast } from "./simplify.ts";

@@ -1,4 +1,6 @@
 /** Rules that follow from the ops' meaning alone: constants, identities, and moves that cancel. */
+
+import { apply } from "../../graph/apply.ts";
 import type { Data, Op } from "../../graph/op.ts";
 import { arrayTypes, isFloat, sameShape, sizeOf } from "../../graph/types.ts";
 import * as arithmetic from "../../ops/arithmetic.ts";
@@ -6,7 +8,6 @@ import { neg } from "../../ops/elementwise.ts";
 import { unpick } from "../../ops/indexing.ts";
 import * as movement from "../../ops/movement.ts";
 import { sum } from "../../ops/reduce.ts";
-import { apply } from "../../tensor/apply.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { paramsOf, type Rule, ruleFor } from "../rewrite.ts";
 

@@ -1,10 +1,10 @@
 /** The one place where nodes are made from tensors: states are resolved, types inferred, equal nodes shared. */
 import { DTypeError, GlissadeError, GraphError, ShapeError } from "../errors.ts";
-import { makeNode, type Node } from "../graph/node.ts";
-import type { Op } from "../graph/op.ts";
-import { currentPath, currentScope } from "../graph/scope.ts";
-import { paramsKey } from "../graph/text.ts";
-import type { Tensor } from "./tensor.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { makeNode, type Node } from "./node.ts";
+import type { Op } from "./op.ts";
+import { currentPath, currentScope } from "./scope.ts";
+import { paramsKey } from "./text.ts";
 
 let makeTensor: (node: Node, index: number) => Tensor;
 
