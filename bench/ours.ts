@@ -1,6 +1,7 @@
 /** Our side of the comparison: the workloads of `peers/torch_steps.py`, through the public API. */
 import {
   adam,
+  batchNorm,
   compile,
   crossEntropy,
   embedding,
@@ -22,7 +23,7 @@ type Floats<S extends Shape> = Tensor<S, "float32">;
 type Ids<S extends Shape> = Tensor<S, "int32">;
 
 /** Same sizes, losses and optimizer as the peers' workload of the same name. */
-export const workloads: Readonly<Record<string, Workload>> = { mlp, transformer };
+export const workloads: Readonly<Record<string, Workload>> = { mlp, mlp_bn, transformer };
 
 async function mlp(): Promise<() => Promise<number>> {
   const model = sequential(linear(784, 256), relu, linear(256, 128), relu, linear(128, 10));
@@ -34,6 +35,28 @@ async function mlp(): Promise<() => Promise<number>> {
   });
   const x = fromValues(normal(128 * 784), [128, 784]);
   const y = fromValues(below(10, 128), [128]);
+  return () => step(x, y).item();
+}
+
+async function mlp_bn(): Promise<() => Promise<number>> {
+  const hidden = 512;
+  const model = sequential(
+    linear(784, hidden),
+    batchNorm(hidden),
+    relu,
+    linear(hidden, hidden),
+    batchNorm(hidden),
+    relu,
+    linear(hidden, 10),
+  );
+  const optimizer = adam(model, { learningRate: 1e-3 });
+  const step = compile((x: Floats<[256, 784]>, y: Ids<[256]>) => {
+    const loss = crossEntropy(model(x) as Floats<[256, 10]>, y);
+    optimizer.minimize(loss);
+    return loss;
+  });
+  const x = fromValues(normal(256 * 784), [256, 784]);
+  const y = fromValues(below(10, 256), [256]);
   return () => step(x, y).item();
 }
 

@@ -20,12 +20,23 @@ export { decodeWeights, encodeWeights } from "./files/weights.ts";
 export { defineOp, type Op } from "./graph/op.ts";
 export type { Named } from "./graph/shape-types.ts";
 export type { DType, Shape } from "./graph/types.ts";
-export { affine, batchNormalize, drop, groupNormalize, layerNormalize, rmsNormalize } from "./nn/functional.ts";
+export { activationCurve, activations, maxout, prelu } from "./nn/activations.ts";
+export {
+  affine,
+  batchNormalize,
+  batchNormalizeInTraining,
+  drop,
+  groupNormalize,
+  layerNormalize,
+  rmsNormalize,
+} from "./nn/functional.ts";
 export { defaultGenerator, Generator, seed } from "./nn/generator.ts";
 export * as init from "./nn/initializers.ts";
 export * from "./nn/layers.ts";
 export * from "./nn/losses.ts";
 export { type Module, module } from "./nn/module.ts";
+export { batchNorm, groupNorm, layerNorm, rmsNorm } from "./nn/normalization.ts";
+export { parameter } from "./nn/parameters.ts";
 export { Accumulator } from "./optim/accumulate.ts";
 export { adadelta, adagrad, rmsprop } from "./optim/adagrad.ts";
 export { adam, adamW, amsgrad, nadam, radam } from "./optim/adam.ts";

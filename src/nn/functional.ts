@@ -89,6 +89,34 @@ export function batchNormalize<S extends Shape, D extends DType>(
 }
 
 /**
+ * `batchNormalize` by the statistics of the batch itself, which come back too: mean and variance (mean square deviation) of
+ * each channel. The gradient goes through them.
+ */
+export function batchNormalizeInTraining<S extends Shape, D extends DType>(
+  x: Tensor<S, D>,
+  scale?: Tensor<Shape, NoInfer<D>>,
+  shift?: Tensor<Shape, NoInfer<D>>,
+  epsilon: number = 1e-5,
+): { readonly y: Tensor<S, D>; readonly mean: Tensor<Shape, D>; readonly variance: Tensor<Shape, D> } {
+  const input = x as Tensor;
+  expectChannels("batchNormalizeInTraining", input, [scale, shift]);
+  const axes = [...input.shape.keys()].filter((axis) => axis !== 1);
+  const mean = input.mean(axes);
+  // Deviations have the sum 0, so that the mean's share in the variance's gradient is 0 and need not be computed; its share in y's
+  // goes through `moved`, a vector whose value is 0.
+  const centered = input.sub(perChannel(mean.detach(), input));
+  const moved = mean.sub(mean.detach());
+  const variance = centered.square().mean(axes);
+  const rate = variance.add(epsilon).rsqrt();
+  const factor = scale ? rate.mul(scale as Tensor) : rate;
+  const offset = moved.mul(factor).neg();
+  const y = centered
+    .mul(perChannel(factor, input))
+    .add(perChannel(shift ? offset.add(shift as Tensor) : offset, input));
+  return { y: y as Tensor<S, D>, mean: mean as Tensor<Shape, D>, variance: variance as Tensor<Shape, D> };
+}
+
+/**
  * Each example's channels (axis 1) normalised in `groups` groups, then scaled and shifted channel by channel (Wu and He 2018);
  * one group is layer normalisation over all but the batch, as many groups as channels instance normalisation.
  */

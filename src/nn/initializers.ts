@@ -24,6 +24,10 @@ export function constant(value: number): Initializer {
   return (shape) => new Float32Array(sizeOf(shape)).fill(value);
 }
 
+export const zeros: Initializer = constant(0);
+
+export const ones: Initializer = constant(1);
+
 /** Uniform in [−bound, bound). */
 export function uniform(bound: number): Initializer {
   if (!(bound >= 0)) throw new ConfigError("uniform", `the bound is ${bound}`, "give a number of at least 0");
@@ -36,6 +40,67 @@ export function normal(deviation: number): Initializer {
     throw new ConfigError("normal", `the deviation is ${deviation}`, "give a number of at least 0");
   return (shape, random) => draw(shape, () => random.normal() * deviation);
 }
+
+/** Normal with mean 0, drawn again where it is further than `limit` deviations from it (default 2). */
+export function truncatedNormal(deviation: number, limit: number = 2): Initializer {
+  if (!(deviation >= 0 && limit > 0))
+    throw new ConfigError(
+      "truncatedNormal",
+      `the deviation is ${deviation} and the limit ${limit}`,
+      "give a deviation of at least 0 and a limit above 0",
+    );
+  return (shape, random) =>
+    draw(shape, () => {
+      let z = random.normal();
+      while (Math.abs(z) > limit) z = random.normal();
+      return z * deviation;
+    });
+}
+
+/** LeCun et al. 1998: normal with deviation √(1 / n_in). */
+export const lecunNormal: Initializer = (shape, random) => normal(1 / Math.sqrt(fans(shape).fanIn))(shape, random);
+
+/** LeCun et al. 1998: uniform with variance 1 / n_in, so a = √(3 / n_in). */
+export const lecunUniform: Initializer = (shape, random) => uniform(Math.sqrt(3 / fans(shape).fanIn))(shape, random);
+
+/**
+ * Rows, or columns where they are fewer, of length `gain` at right angles to each other, in a random direction; axes from the
+ * third on count as columns (Saxe, McClelland and Ganguli 2014).
+ */
+export function orthogonal(gain: number = 1): Initializer {
+  return (shape, random) => {
+    const { fanIn } = fans(shape);
+    const rows = shape[0]!;
+    const [count, length] = rows <= fanIn ? [rows, fanIn] : [fanIn, rows];
+    const vectors: Float64Array[] = [];
+    while (vectors.length < count) {
+      const vector = Float64Array.from({ length }, () => random.normal());
+      // Gram and Schmidt, twice, which is enough for full precision (Giraud, Langou and Rozložník 2005).
+      for (let pass = 0; pass < 2; pass++)
+        for (const other of vectors) {
+          const along = vector.reduce((sum, value, i) => sum + value * other[i]!, 0);
+          for (let i = 0; i < length; i++) vector[i]! -= along * other[i]!;
+        }
+      const norm = Math.sqrt(vector.reduce((sum, value) => sum + value * value, 0));
+      if (norm > 1e-6) vectors.push(vector.map((value) => value / norm));
+    }
+    return Float32Array.from(
+      { length: rows * fanIn },
+      (_, at) =>
+        gain *
+        (rows <= fanIn ? vectors[Math.floor(at / fanIn)]![at % fanIn]! : vectors[at % fanIn]![Math.floor(at / fanIn)]!),
+    );
+  };
+}
+
+/** Ones on the diagonal of a matrix, zeros elsewhere: what comes in goes out (Le, Jaitly and Hinton 2015). */
+export const identity: Initializer = (shape) => {
+  const [rows, columns] = shape;
+  if (shape.length !== 2) throw new ShapeError("identity", `${showShape(shape)} is no matrix`, "use it for two axes");
+  return Float32Array.from({ length: rows! * columns! }, (_, at) =>
+    Number(Math.floor(at / columns!) === at % columns!),
+  );
+};
 
 /** Glorot and Bengio 2010: uniform with variance 2 / (n_in + n_out), so a = √(6 / (n_in + n_out)). */
 export const xavierUniform: Initializer = (shape, random) => {

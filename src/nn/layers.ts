@@ -1,30 +1,14 @@
 /** Layers: modules with parameters in PyTorch's names and layouts, so that its checkpoints load as they are. */
-import { ConfigError } from "../errors.ts";
 import type { Agree, ShapeMismatch } from "../graph/shape-types.ts";
 import type { Shape } from "../graph/types.ts";
 import { embed } from "../tensor/create.ts";
-import { Parameter } from "../tensor/state.ts";
+import type { Parameter } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { affine, drop, expectRate, layerNormalize } from "./functional.ts";
+import { affine, drop, expectRate } from "./functional.ts";
 import { defaultGenerator, type Generator } from "./generator.ts";
-import { constant, type Initializer, normal, uniform } from "./initializers.ts";
+import { type Initializer, normal, uniform } from "./initializers.ts";
 import { type Module, module } from "./module.ts";
-
-/** Throws ConfigError unless all sizes are whole numbers from 1 on. */
-function expectSizes(subject: string, sizes: readonly number[]): void {
-  if (!sizes.every((size) => Number.isSafeInteger(size) && size > 0))
-    throw new ConfigError(subject, `the sizes are ${sizes.join(", ")}`, "give whole numbers from 1 on");
-}
-
-/** A float32 parameter with initial values. Throws ConfigError for sizes that are no whole numbers from 1 on. */
-export function parameter<const S extends Shape>(
-  shape: readonly [...S],
-  initializer: Initializer,
-  generator: Generator = defaultGenerator,
-): Parameter<S, "float32"> {
-  expectSizes("parameter", shape);
-  return new Parameter({ shape, dtype: "float32" }, initializer(shape, generator.host));
-}
+import { expectSizes, parameter } from "./parameters.ts";
 
 export interface Linear<I extends number, O extends number> extends Module {
   <L extends Shape>(x: Tensor<[...L, I], "float32">): Tensor<[...L, O], "float32">;
@@ -75,27 +59,6 @@ export function embedding<const V extends number, const W extends number>(
   expectSizes("embedding", [count, width]);
   const weight = parameter([count, width], options.weight ?? normal(1), options.generator);
   return module("Embedding", { weight }, <S extends Shape>(ids: Tensor<S, "int32">) => embed(weight, ids));
-}
-
-export interface LayerNorm<W extends number> extends Module {
-  <L extends Shape>(x: Tensor<[...L, W], "float32">): Tensor<[...L, W], "float32">;
-  /** The scale γ, ones at first. */
-  readonly weight: Parameter<[W], "float32">;
-  /** The shift β, zeros at first. */
-  readonly bias: Parameter<[W], "float32">;
-}
-
-/** Layer normalisation over the last axis (Ba, Kiros and Hinton 2016). */
-export function layerNorm<const W extends number>(
-  width: W,
-  options: { /** Added to the variance. Default 1e-5. */ readonly epsilon?: number } = {},
-): LayerNorm<W> {
-  expectSizes("layerNorm", [width]);
-  const weight = parameter([width], constant(1));
-  const bias = parameter([width], constant(0));
-  return module("LayerNorm", { weight, bias }, <L extends Shape>(x: Tensor<[...L, W], "float32">) =>
-    layerNormalize(x, weight, bias, options.epsilon),
-  );
 }
 
 export interface Dropout extends Module {
