@@ -12,7 +12,7 @@ export interface LbfgsOptions {
   readonly learningRate?: number;
   /** Steps in one call. Default 20. */
   readonly iterations?: number;
-  /** Evaluations of loss and gradient in one call, after which no further step is begun. Default 5/4 of the iterations. */
+  /** Evaluations of loss and gradient in one call, after which no further step is begun. Default 5/4 of the iterations, 25 at least. */
   readonly evaluations?: number;
   /** Stops when no element of the gradient is larger. Default 1e-7. */
   readonly gradientTolerance?: number;
@@ -70,7 +70,7 @@ export class Lbfgs {
     this.#options = {
       learningRate: 1,
       iterations,
-      evaluations: Math.floor((iterations * 5) / 4),
+      evaluations: Math.max(25, Math.floor((iterations * 5) / 4)),
       gradientTolerance: 1e-7,
       changeTolerance: 1e-9,
       history: 100,

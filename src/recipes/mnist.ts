@@ -8,6 +8,7 @@ import { heNormal, xavierNormal } from "../nn/initializers.ts";
 import { linear, relu, type Sequential, sequential } from "../nn/layers.ts";
 import { crossEntropy } from "../nn/losses.ts";
 import { adam } from "../optim/adam.ts";
+import { cosine } from "../optim/schedules.ts";
 import { PhiloxStream } from "../random/philox.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { EpochReport, StepReport } from "../train/history.ts";
@@ -77,6 +78,7 @@ export async function trainMnist(recipe: MnistRecipe = {}): Promise<MnistResult>
   const started = performance.now();
   const batches = Math.ceil(train.length / batchSize);
   const steps = epochs * batches;
+  const rate = cosine(learningRate, { steps: Math.max(1, steps) });
   let step = 0;
   let firstStepAfter = 0;
   for (let epoch = 1; epoch <= epochs && !signal?.aborted; epoch++) {
@@ -90,7 +92,7 @@ export async function trainMnist(recipe: MnistRecipe = {}): Promise<MnistResult>
     let sum = 0;
     let seen = 0;
     for (const [x, y] of loader(shown, { batchSize, shuffle: true, seed: seedValue + epoch })) {
-      optimizer.learningRate = (learningRate * (1 + Math.cos((Math.PI * step) / steps))) / 2;
+      optimizer.learningRate = rate(step);
       const loss = await learn(x, y).item();
       if (step++ === 0) firstStepAfter = performance.now();
       sum += loss * y.size;
