@@ -3,6 +3,7 @@ import {
   adam,
   batchNorm,
   compile,
+  conv2d,
   crossEntropy,
   embedding,
   fromValues,
@@ -10,6 +11,7 @@ import {
   layerNorm,
   linear,
   type Module,
+  maxPool,
   module,
   parameter,
   relu,
@@ -23,7 +25,7 @@ type Floats<S extends Shape> = Tensor<S, "float32">;
 type Ids<S extends Shape> = Tensor<S, "int32">;
 
 /** Same sizes, losses and optimizer as the peers' workload of the same name. */
-export const workloads: Readonly<Record<string, Workload>> = { mlp, mlp_bn, transformer };
+export const workloads: Readonly<Record<string, Workload>> = { mlp, mlp_bn, conv, transformer };
 
 async function mlp(): Promise<() => Promise<number>> {
   const model = sequential(linear(784, 256), relu, linear(256, 128), relu, linear(128, 10));
@@ -57,6 +59,24 @@ async function mlp_bn(): Promise<() => Promise<number>> {
   });
   const x = fromValues(normal(256 * 784), [256, 784]);
   const y = fromValues(below(10, 256), [256]);
+  return () => step(x, y).item();
+}
+
+async function conv(): Promise<() => Promise<number>> {
+  const [first, second, head] = [conv2d(1, 16, 5, { padding: 2 }), conv2d(16, 32, 5, { padding: 2 }), linear(1568, 10)];
+  const model = module("Conv", { first, second, head }, (x: Floats<[number, 1, number, number]>) => {
+    const h = maxPool(first(x).relu(), { kernel: 2 });
+    const g = maxPool(second(h).relu(), { kernel: 2 });
+    return head(g.reshape([64, 1568]));
+  });
+  const optimizer = adam(model, { learningRate: 1e-3 });
+  const step = compile((x: Floats<[64, 1, 28, 28]>, y: Ids<[64]>) => {
+    const loss = crossEntropy(model(x), y);
+    optimizer.minimize(loss);
+    return loss;
+  });
+  const x = fromValues(normal(64 * 784), [64, 1, 28, 28]);
+  const y = fromValues(below(10, 64), [64]);
   return () => step(x, y).item();
 }
 

@@ -21,6 +21,7 @@ export { defineOp, type Op } from "./graph/op.ts";
 export type { Named } from "./graph/shape-types.ts";
 export type { DType, Shape } from "./graph/types.ts";
 export { activationCurve, activations, maxout, prelu } from "./nn/activations.ts";
+export { conv1d, conv2d } from "./nn/convolution.ts";
 export {
   affine,
   batchNormalize,
@@ -46,6 +47,7 @@ export { lion } from "./optim/lion.ts";
 export type { Optimizer, ParameterGroup } from "./optim/optimizer.ts";
 export * as schedule from "./optim/schedules.ts";
 export { sgd } from "./optim/sgd.ts";
+export { averagePool, convolve, convolveTransposed, globalAveragePool, maxPool } from "./tensor/convolution.ts";
 export {
   arange,
   broadcast,

@@ -119,8 +119,9 @@ describe.each([...registry.values()].map((op): [string, AnyOp] => [op.name, op])
             const first = gradients(scalar, reals);
             expectDerivative(scalar, reals, first);
             const again = project(first);
-            const second = again && collect([again]).some((node) => reals.some((input) => input.node === node));
-            if (again && second) expectDerivative(again, reals, gradients(again, reals));
+            const reached = new Set(again && collect([again]));
+            const second = reals.filter((input) => reached.has(input.node));
+            if (again && second.length > 0) expectDerivative(again, second, gradients(again, second));
           }
         }
 

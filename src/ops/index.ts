@@ -2,6 +2,7 @@
 import "./activations.ts";
 import "./arithmetic.ts";
 import "./control.ts";
+import "./convolution.ts";
 import "./elementwise.ts";
 import "./indexing.ts";
 import "./matmul.ts";

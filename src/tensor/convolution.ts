@@ -1,0 +1,177 @@
+/** Convolution and pooling over [batch, channels, length] and [batch, channels, height, width]. */
+import { ConfigError, ShapeError } from "../errors.ts";
+import { apply, applyAll } from "../graph/apply.ts";
+import type { Agree, Show } from "../graph/shape-types.ts";
+import { type DType, type Shape, showType, sizeOf } from "../graph/types.ts";
+import * as ops from "../ops/convolution.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** One number for all axes of space, or one for each. */
+export type PerAxis = number | readonly number[];
+
+/** Zeros added on both sides of each axis: one number, one for each axis, or [before, after] for each axis. */
+export type Padding = number | readonly (number | readonly [before: number, after: number])[];
+
+export interface WindowOptions {
+  /** From one window to the next. Default 1 for convolutions, the size of the window for pooling. */
+  readonly stride?: PerAxis;
+  /** Default 0. */
+  readonly padding?: Padding;
+  /** From one element of a window to the next. Default 1. */
+  readonly dilation?: PerAxis;
+}
+
+export interface ConvolveOptions extends WindowOptions {
+  /** [outputs], added to every place. */
+  readonly bias?: Tensor;
+  /** Channels are cut into so many groups, each convolved by itself. Default 1. */
+  readonly groups?: number;
+}
+
+function perAxis(subject: string, name: string, value: PerAxis, axes: number, least: number): number[] {
+  const list = typeof value === "number" ? Array<number>(axes).fill(value) : [...value];
+  if (list.length !== axes || !list.every((each) => Number.isInteger(each) && each >= least))
+    throw new ConfigError(
+      subject,
+      `${name} is ${list.join(", ")}`,
+      `give a whole number of at least ${least}, or ${axes} of them, one for each axis of space`,
+    );
+  return list;
+}
+
+function windows(
+  subject: string,
+  { shape }: Tensor,
+  { stride = 1, padding = 0, dilation = 1 }: WindowOptions,
+): ops.WindowParams {
+  const axes = shape.length - 2;
+  if (axes < 1)
+    throw new ShapeError(subject, `x [${shape.join(", ")}] has no axis of space`, "x is [batch, channels, …]");
+  const sides = typeof padding === "number" ? Array<number>(axes).fill(padding) : padding;
+  const pairs = sides.map((side) => (typeof side === "number" ? ([side, side] as const) : side));
+  perAxis(subject, "padding", pairs.flat(), 2 * axes, 0);
+  return {
+    stride: perAxis(subject, "stride", stride, axes, 1),
+    dilation: perAxis(subject, "dilation", dilation, axes, 1),
+    padding: pairs,
+  };
+}
+
+function expectGroups(subject: string, groups: number): void {
+  if (!Number.isInteger(groups) || groups < 1)
+    throw new ConfigError(subject, `groups is ${groups}`, "give a whole number of at least 1");
+}
+
+/**
+ * Cross-correlation, as every framework's convolution is: x [batch, channels, …space] with a weight [outputs, channels / groups,
+ * …kernel] gives [batch, outputs, …places]. One axis of space or more. float32; float64 on the plain engine.
+ *
+ * Throws ShapeError when channels, groups or axes do not go together or no window fits, ConfigError for an option out of range.
+ */
+export function convolve<
+  N extends number,
+  C extends number,
+  S extends Shape,
+  O extends number,
+  I extends number,
+  K extends Shape,
+  D extends DType,
+  const G extends ConvolveOptions = object,
+>(
+  x: Tensor<[N, C, ...S], D>,
+  weight: Tensor<[O, I, ...K], NoInfer<D>> &
+    (G extends { readonly groups: number }
+      ? unknown
+      : Agree<
+          C,
+          I,
+          `convolve: x ${Show<[N, C, ...S]>} has ${C} channels, the kernel ${Show<[O, I, ...K]>} takes ${I}`
+        >),
+  options?: G,
+): Tensor<[N, O, ...{ [A in keyof S]: number }], D> {
+  const { bias, groups = 1, ...rest } = (options ?? {}) as ConvolveOptions;
+  const [input, kernel] = [x as Tensor, weight as Tensor];
+  expectGroups("convolve", groups);
+  const params = { ...windows("convolve", input, rest), groups };
+  return apply(ops.convolution, bias ? [input, kernel, bias] : [input, kernel], params) as ReturnType<
+    typeof convolve<N, C, S, O, I, K, D, G>
+  >;
+}
+
+export interface TransposedOptions extends ConvolveOptions {
+  /** Rows added at the end, where a stride leaves several sizes possible. Default 0. */
+  readonly outputPadding?: PerAxis;
+}
+
+/**
+ * The transpose of `convolve`, which spreads each element over a window: x [batch, channels, …] with a weight [channels, outputs /
+ * groups, …kernel], PyTorch's layout, gives [batch, outputs, …] of the size stride·(n − 1) + dilation·(k − 1) + 1 − padding +
+ * outputPadding. Throws as `convolve` does.
+ */
+export function convolveTransposed(x: Tensor, weight: Tensor, options: TransposedOptions = {}): Tensor {
+  const { bias, groups = 1, outputPadding = 0, ...rest } = options;
+  expectGroups("convolveTransposed", groups);
+  const params = windows("convolveTransposed", x, rest);
+  const kernel = weight.shape.slice(2);
+  const more = perAxis("convolveTransposed", "outputPadding", outputPadding, kernel.length, 0);
+  const space = x.shape.slice(2).map((size, i) => {
+    const [before, after] = params.padding[i]!;
+    const { stride, dilation } = params;
+    return stride[i]! * (size - 1) + dilation[i]! * (kernel[i]! - 1) + 1 - before - after + more[i]!;
+  });
+  const y = apply(ops.convolutionInput, [x, weight], { ...params, groups, space });
+  return bias ? y.add(bias.reshape([bias.size, ...kernel.map(() => 1)])) : y;
+}
+
+export interface PoolOptions extends WindowOptions {
+  /** Size of the windows. */
+  readonly kernel: PerAxis;
+}
+
+function poolParams(subject: string, x: Tensor, options: PoolOptions): ops.PoolParams {
+  const kernel = perAxis(subject, "kernel", options.kernel, x.shape.length - 2, 1);
+  return { kernel, ...windows(subject, x, { ...options, stride: options.stride ?? kernel }) };
+}
+
+/** The same batch and channels, other sizes. */
+type Pooled<S extends Shape> = S extends readonly [
+  infer N extends number,
+  infer C extends number,
+  ...infer R extends Shape,
+]
+  ? [N, C, ...{ [A in keyof R]: number }]
+  : Shape;
+
+/** The largest element of each window of x [batch, channels, …]; its gradient goes to the first of equals. */
+export function maxPool<S extends Shape, D extends DType>(x: Tensor<S, D>, options: PoolOptions): Tensor<Pooled<S>, D> {
+  const input = x as Tensor;
+  return applyAll(ops.maxPool, [input], poolParams("maxPool", input, options))[0] as Tensor<Pooled<S>, D>;
+}
+
+export interface AveragePoolOptions extends PoolOptions {
+  /** Whether padding counts, as zeros, or is left out of the mean. Default true. */
+  readonly countPadding?: boolean;
+}
+
+/** The mean of each window of x [batch, channels, …]. */
+export function averagePool<S extends Shape, D extends DType>(
+  x: Tensor<S, D>,
+  { countPadding = true, ...options }: AveragePoolOptions,
+): Tensor<Pooled<S>, D> {
+  const input = x as Tensor;
+  const params = poolParams("averagePool", input, options);
+  const y = apply(ops.averagePool, [input], params);
+  if (countPadding || params.padding.every(([before, after]) => before + after === 0)) return y as Tensor<Pooled<S>, D>;
+  // The share of each window that lies inside.
+  const ones = input.scalar(1).expandTo([1, 1, ...input.shape.slice(2)]);
+  return y.div(apply(ops.averagePool, [ones], params)) as Tensor<Pooled<S>, D>;
+}
+
+/** The mean of each channel of x [batch, channels, …]: [batch, channels]. */
+export function globalAveragePool<S extends Shape, D extends DType>(x: Tensor<S, D>): Tensor<[number, number], D> {
+  const input = x as Tensor;
+  if (input.shape.length < 3)
+    throw new ShapeError("globalAveragePool", `${showType(input)} has no space`, "x is [batch, channels, …]");
+  const [batch, channels, ...space] = input.shape as [number, number, ...number[]];
+  return input.reshape([batch, channels, sizeOf(space)]).mean(-1) as Tensor<[number, number], D>;
+}
