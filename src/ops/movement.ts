@@ -130,7 +130,11 @@ export const expandTo: Op<ShapeParams> = defineOp<ShapeParams>({
     return shape;
   },
   gradient: ([x], _y, dy) => [dy.sumTo(x!.shape)],
-  onnx: (graph, [x], { params }) => graph.node("Expand", [x, graph.integers(params.shape)]),
+  // ONNX Runtime takes an axis of 1 for one of 1 where 0 is asked for.
+  onnx: (graph, [x], { params: { shape }, inputTypes }) =>
+    sizeOf(shape) === 0
+      ? graph.constant(inputTypes[0]!.dtype, shape, [])
+      : graph.node("Expand", [x, graph.integers(shape)]),
   evaluate([x], y) {
     const at = broadcastPositions(x!.shape, y.shape);
     for (let i = 0; i < y.values.length; i++) y.values[i] = x!.values[at(i)]!;
@@ -139,6 +143,7 @@ export const expandTo: Op<ShapeParams> = defineOp<ShapeParams>({
     { inputs: [random.real(3)], params: { shape: [2, 3] } },
     { inputs: [random.real(2, 1)], params: { shape: [4, 2, 3] } },
     { inputs: [random.real()], params: { shape: [0] } },
+    { inputs: [random.real(3, 1)], params: { shape: [3, 0] } },
   ],
 });
 

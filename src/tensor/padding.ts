@@ -72,5 +72,6 @@ function extended(
     edge: () => [repeated(0, before), repeated(size - 1, after)],
     circular: () => [part(x, axis, size - before), part(x, axis, 0, after)],
   }[mode]() as [Tensor, Tensor];
-  return left.apply(movement.concat, [x, right], { axis });
+  const [first, ...rest] = [...(before > 0 ? [left] : []), x, ...(after > 0 ? [right] : [])] as [Tensor, ...Tensor[]];
+  return first.apply(movement.concat, rest, { axis });
 }

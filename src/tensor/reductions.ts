@@ -93,7 +93,11 @@ export function norm(x: Tensor, axis?: ReducedAxes, options: NormOptions = {}): 
   if (order === Number.NEGATIVE_INFINITY) return min(x.abs(), axis, rest);
   if (order === 0) return sum(x.equal(0).not().cast(x.dtype), axis, rest);
   if (order === 1) return sum(x.abs(), axis, rest);
-  const total = sum(x.abs().pow(order), axis, rest);
+  const size = x.abs();
+  // Below 1 the power is infinitely steep at 0, where the gradient is taken to be 0 all the same.
+  const isNothing = size.equal(0);
+  const powers = order > 1 ? size.pow(order) : where(isNothing, size, where(isNothing, size.add(1), size).pow(order));
+  const total = sum(order > 0 ? powers : size.pow(order), axis, rest);
   const isZero = total.equal(0);
   return where(isZero, total, where(isZero, total.add(1), total).pow(1 / order));
 }

@@ -1,0 +1,186 @@
+/** PyTorch's OpInfo samples: values and gradients of its functions, against the same written with ours. */
+import { readFileSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
+import { beforeAll, describe, expect, test } from "vitest";
+import type { Engine } from "../../src/engine/engine.ts";
+import { nodeEngine } from "../../src/engine/node/index.ts";
+import { arrayTypes, type DType, isFloat, sizeOf, type Values } from "../../src/graph/types.ts";
+import { evaluate, fromValues, gradients, plainEngine, type Tensor, useEngine } from "../../src/index.ts";
+import { adopt } from "../../src/tensor/create.ts";
+import { exclusions } from "./opinfo-exclusions.ts";
+import { type Options, table } from "./opinfo-table.ts";
+
+interface Stored {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly at: number;
+}
+
+interface Sample {
+  readonly arguments: readonly unknown[];
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly outputs: readonly Stored[];
+  readonly gradients: readonly (Stored | null)[];
+}
+
+interface Fixture {
+  readonly values: string;
+  readonly cases: readonly { readonly name: string; readonly samples: readonly Sample[] }[];
+}
+
+const fixture = JSON.parse(
+  gunzipSync(readFileSync(new URL("../fixtures/opinfo/opinfo.json.gz", import.meta.url))).toString(),
+) as Fixture;
+const bytes = Buffer.from(fixture.values, "base64");
+const all = new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
+const valuesOf = ({ shape, at }: Stored): Float64Array => all.subarray(at, at + sizeOf(shape));
+
+/** A sample's arguments, with the tensors in the order of their gradients. */
+function decode(value: unknown, float: DType, tensors: Tensor[]): unknown {
+  if (Array.isArray(value)) return value.map((each) => decode(each, float, tensors));
+  if (typeof value !== "object" || value === null) return value;
+  if ("number" in value)
+    return value.number === "inf"
+      ? Number.POSITIVE_INFINITY
+      : value.number === "-inf"
+        ? Number.NEGATIVE_INFINITY
+        : Number.NaN;
+  if ("torch" in value) return undefined;
+  if ("tensor" in value) {
+    const stored = value.tensor as Stored;
+    const dtype = stored.dtype === "float64" ? float : stored.dtype;
+    const made = adopt({ shape: stored.shape, dtype }, arrayTypes[dtype].from(valuesOf(stored)) as Values);
+    tensors.push(made);
+    return made;
+  }
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, decode(each, float, tensors)]));
+}
+
+/** The weights of the projection whose gradient the fixture holds. */
+function projected(output: Tensor): Tensor {
+  const weights = Float64Array.from({ length: output.size }, (_, p) => (((7919 * p) % 13) - 6.5) / 7);
+  const values = output.dtype === "float64" ? weights : Float32Array.from(weights);
+  return output.mul(fromValues(values, output.shape) as Tensor).sum();
+}
+
+/** What a sample should give, as tensors to be evaluated, and what PyTorch has. */
+function built(name: string, sample: Sample, float: DType): { have: Tensor; want: Stored; what: string }[] {
+  const tensors: Tensor[] = [];
+  const args = decode(sample.arguments, float, tensors) as unknown[];
+  const options = decode(sample.options, float, tensors) as Options;
+  const result = table[name]!(args, { ...options, float });
+  const outputs = Array.isArray(result) ? (result as Tensor[]) : [result as Tensor];
+  const compared = outputs.map((have, i) => ({ have, want: sample.outputs[i]!, what: `output ${i}` }));
+  if (sample.gradients.some((gradient) => gradient !== null)) {
+    const total = outputs
+      .filter(({ dtype }) => isFloat(dtype))
+      .map(projected)
+      .reduce((sum, part) => sum.add(part));
+    const wanted = sample.gradients.flatMap((gradient, i) => (gradient ? [{ gradient, i }] : []));
+    const found = gradients(
+      total,
+      wanted.map(({ i }) => tensors[i]!),
+    );
+    wanted.forEach(({ gradient, i }, at) => compared.push({ have: found[at]!, want: gradient, what: `gradient ${i}` }));
+  }
+  return compared;
+}
+
+const tolerances: Partial<Record<DType, number>> = { float64: 1e-10, float32: 1e-5 };
+
+/** What differs, in a sentence; nothing when all is well. Relative to the largest number of the tensor, or 1. */
+async function difference(have: Tensor, want: Stored, what: string, float: DType): Promise<string | undefined> {
+  if (`${have.shape}` !== `${want.shape}`) return `${what} is [${have.shape}], PyTorch's [${want.shape}]`;
+  const [got, wanted] = [await have.data(), valuesOf(want)];
+  const scale = wanted.reduce((most, value) => (Number.isFinite(value) ? Math.max(most, Math.abs(value)) : most), 1);
+  for (let i = 0; i < got.length; i++) {
+    const [a, b] = [got[i]!, wanted[i]!];
+    if (Object.is(a, b) || a === b || (Number.isNaN(a) && Number.isNaN(b))) continue;
+    const far = Math.abs(a - b) / scale;
+    if (!(far <= tolerances[float]!)) return `${what}[${i}] is ${a}, PyTorch's ${b}`;
+  }
+  return undefined;
+}
+
+let passed = 0;
+let native: Engine;
+beforeAll(() => {
+  native = nodeEngine({ threads: 2 });
+});
+
+const excludedFrom = (name: string, sample: Sample, float: DType) =>
+  exclusions.find(
+    ({ op, when, only }) =>
+      (typeof op === "string" ? op === name : op.test(name)) &&
+      (only === undefined || only === float) &&
+      (when === undefined || when(sample.arguments, sample.options)),
+  );
+const used = new Set<(typeof exclusions)[number]>();
+const counts = { samples: 0, excluded: 0, wide: 0, narrow: 0 };
+
+describe.each(
+  fixture.cases.filter(({ samples }) => samples.length > 0).map((each) => [each.name, each.samples] as const),
+)("%s", (name, samples) => {
+  test("is PyTorch's, with its gradients", async () => {
+    const problems: string[] = [];
+    const isFine = samples.map(() => true);
+    const isLeftOut = samples.map(() => false);
+    for (const [float, engine] of [
+      ["float64", plainEngine()],
+      ["float32", native],
+    ] as const) {
+      useEngine(engine);
+      const built_: { at: number; results: ReturnType<typeof built> }[] = [];
+      for (const [at, sample] of samples.entries()) {
+        const exclusion = excludedFrom(name, sample, float);
+        if (exclusion) {
+          used.add(exclusion);
+          isLeftOut[at] = true;
+          continue;
+        }
+        const note = (problem: string): void => {
+          isFine[at] = false;
+          problems.push(`sample ${at}, ${float}: ${problem}`);
+        };
+        if (!table[name]) {
+          note("nothing is written for it");
+          continue;
+        }
+        try {
+          built_.push({ at, results: built(name, sample, float) });
+        } catch (error) {
+          note((error as Error).message.split("\n")[0]!);
+        }
+      }
+      // All samples of an op in one run.
+      try {
+        await evaluate(...built_.flatMap(({ results }) => results.map(({ have }) => have)));
+      } catch {
+        // Whose fault it is shows below.
+      }
+      for (const { at, results } of built_)
+        for (const { have, want, what } of results) {
+          const problem = await difference(have, want, what, float).catch(
+            (error: Error) => `${what}: ${error.message.split("\n")[0]}`,
+          );
+          if (problem === undefined) continue;
+          isFine[at] = false;
+          problems.push(`sample ${at}, ${float}: ${problem}`);
+          break;
+        }
+    }
+    samples.forEach((_, at) => {
+      counts.samples++;
+      if (isLeftOut[at]) counts.excluded++;
+      else if (isFine[at]) passed++;
+    });
+    expect(problems.join("\n")).toBe("");
+  });
+});
+
+test("1,500 samples pass at least, and every exclusion excludes something", () => {
+  console.log(`OpInfo: ${counts.samples} samples, ${passed} passed, ${counts.excluded} excluded`);
+  expect(exclusions.filter((exclusion) => !used.has(exclusion)).map(({ reason }) => reason)).toEqual([]);
+  expect(passed + counts.excluded).toBe(counts.samples);
+  expect(passed).toBeGreaterThanOrEqual(1500);
+});
