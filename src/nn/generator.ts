@@ -1,30 +1,34 @@
-/** The generator behind initial weights and dropout masks. */
+/** The generator behind initial weights, dropout masks and samples. */
 
+import { ConfigError, ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
-import type { Shape } from "../graph/types.ts";
+import { type Shape, showType, sizeOf } from "../graph/types.ts";
 import { randomBits } from "../ops/random.ts";
 import { expectSeed, hostStream, initialState } from "../random/generator.ts";
-import type { PhiloxStream } from "../random/philox.ts";
-import { fromValues } from "../tensor/create.ts";
+import { type Key, keyOf, type PhiloxStream, splitKey } from "../random/philox.ts";
+import { concat, fromValues, where } from "../tensor/create.ts";
 import { State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /**
  * A source of random numbers that depend on the seed, the stream and how many draws came before, and on nothing else: the
- * same bits on every engine. Numbers for JavaScript come from `host`, tensors from `uniform`.
+ * same bits on every engine. Numbers for JavaScript come from `host`; the other methods make tensors whose values are drawn
+ * anew at every run of the graph they are in.
  */
 export class Generator {
   /** The position inside graphs: a variable, so that a compiled step moves it on. */
   readonly state: State<[4], "int32">;
   #host: PhiloxStream;
+  #key: Key;
   readonly #stream: number;
 
   /** `seed` is a whole number from 0 to 2⁵³ − 1, `stream` a small whole number; different streams are independent. */
   constructor(seed: number, stream: number = 0) {
     expectSeed("Generator", seed);
     this.#stream = stream;
-    this.#host = hostStream(seed, stream);
-    this.state = new State({ shape: [4], dtype: "int32" }, initialState(seed, stream), {
+    this.#key = keyOf(seed);
+    this.#host = hostStream(this.#key, stream);
+    this.state = new State({ shape: [4], dtype: "int32" }, initialState(this.#key, stream), {
       name: "generator",
       persistent: false,
     });
@@ -33,8 +37,23 @@ export class Generator {
   /** Starts again from a seed. */
   seed(seed: number): void {
     expectSeed("seed", seed);
-    this.#host = hostStream(seed, this.#stream);
-    this.state.write(initialState(seed, this.#stream));
+    this.#restart(keyOf(seed));
+  }
+
+  /**
+   * A generator of its own for a part of a program, the same one for the same seed and name: what another part draws, or how
+   * often, does not change its numbers. Splitting draws nothing.
+   */
+  split(name: string): Generator {
+    const part = new Generator(0, this.#stream);
+    part.#restart(splitKey(this.#key, name));
+    return part;
+  }
+
+  #restart(key: Key): void {
+    this.#key = key;
+    this.#host = hostStream(key, this.#stream);
+    this.state.write(initialState(key, this.#stream));
   }
 
   /** Numbers on the JavaScript side. */
@@ -42,12 +61,177 @@ export class Generator {
     return this.#host;
   }
 
-  /** float32 uniform in [0, 1), new ones at every run. */
-  uniform<const S extends Shape>(shape: readonly [...S]): Tensor<S, "float32"> {
-    const bits = apply(randomBits, [this.state], { shape: [...shape], bits: 24 });
-    this.state.assign(this.state.add(oneDraw));
-    return bits.cast("float32").mul(2 ** -24) as Tensor<S, "float32">;
+  /** float32 uniform in [low, high), from 0 to 1 unless given; `high` itself comes only where rounding gives it. */
+  uniform<const S extends Shape>(shape: readonly [...S], options: UniformOptions = {}): Tensor<S, "float32"> {
+    const { low = 0, high = 1 } = options;
+    if (!(Number.isFinite(low) && Number.isFinite(high) && low <= high))
+      throw new ConfigError("uniform", `the bounds are ${low} and ${high}`, "give two finite numbers, the lower first");
+    const unit = this.#bits(shape, 24).cast("float32");
+    const scaled = unit.mul((high - low) * 2 ** -24);
+    return low === 0 ? scaled : scaled.add(low);
   }
+
+  /** int32 from `low` to `high` − 1, each equally likely to within 2⁻²⁴ of the range, which has at most 2²⁴ numbers. */
+  integers<const S extends Shape>(shape: readonly [...S], low: number, high: number): Tensor<S, "int32"> {
+    const isRange = Number.isSafeInteger(low) && Number.isSafeInteger(high) && low < high && high - low <= 2 ** 24;
+    if (!isRange || low < -(2 ** 31) || high > 2 ** 31)
+      throw new ConfigError(
+        "integers",
+        `the range goes from ${low} to ${high}`,
+        "give two whole numbers, the lower first, at most 2^24 apart and within int32",
+      );
+    const unit = this.uniform(shape);
+    return unit
+      .mul(high - low)
+      .floor()
+      .cast("int32")
+      .add(low);
+  }
+
+  /** float32 normal (Box and Muller 1958): mean 0 and standard deviation 1 unless given; at most 5.8 deviations from the mean. */
+  normal<const S extends Shape>(shape: readonly [...S], options: NormalOptions = {}): Tensor<S, "float32"> {
+    const { mean, deviation } = normalOptions("normal", options);
+    const size = sizeOf(shape);
+    const half = Math.ceil(size / 2);
+    // 1 − u is in (0, 1], where the logarithm is finite; each radius serves two angles at right angles to each other.
+    const radius = this.uniform([half]).neg().add(1).log().mul(-2).sqrt().mul(deviation);
+    const angle = this.uniform([half], { high: 2 * Math.PI });
+    const both = concat([radius.mul(angle.cos()), radius.mul(angle.sin())], 0) as Tensor<[number], "float32">;
+    const values = (size % 2 === 0 ? both : both.slice([0, size])).reshape([...shape]) as Tensor<S, "float32">;
+    return mean === 0 ? values : values.add(mean);
+  }
+
+  /** float32 normal, confined to `limit` standard deviations from the mean (default 2), by the inverse of its distribution. */
+  truncatedNormal<const S extends Shape>(
+    shape: readonly [...S],
+    options: NormalOptions & { readonly limit?: number } = {},
+  ): Tensor<S, "float32"> {
+    const { mean, deviation } = normalOptions("truncatedNormal", options);
+    const { limit = 2 } = options;
+    if (!(limit > 0 && limit <= 5))
+      throw new ConfigError(
+        "truncatedNormal",
+        `the limit is ${limit}`,
+        "give a number of deviations above 0, at most 5",
+      );
+    const edge = erf(limit / Math.SQRT2);
+    const sides = this.#open(shape as Shape)
+      .mul(2)
+      .sub(1)
+      .mul(edge) as Tensor<Shape, "float32">;
+    const z = inverseErf(sides).mul(Math.SQRT2).clip(-limit, limit) as Tensor<S, "float32">;
+    const scaled = deviation === 1 ? z : z.mul(deviation);
+    return mean === 0 ? scaled : scaled.add(mean);
+  }
+
+  /** float32 with density e⁻ˣ, x ≥ 0. */
+  exponential<const S extends Shape>(shape: readonly [...S]): Tensor<S, "float32"> {
+    return this.#open(shape).log().neg();
+  }
+
+  /** float32 with distribution exp(−e⁻ˣ): added to logits, its argmax is a sample of their softmax (Gumbel 1954). */
+  gumbel<const S extends Shape>(shape: readonly [...S]): Tensor<S, "float32"> {
+    return this.exponential(shape).log().neg();
+  }
+
+  /** bool: true with the probability given for the element, or with one probability for all of a shape. */
+  bernoulli<S extends Shape>(probability: Tensor<S, "float32">): Tensor<S, "bool">;
+  bernoulli<const S extends Shape>(probability: number, shape: readonly [...S]): Tensor<S, "bool">;
+  bernoulli(probability: Tensor<Shape, "float32"> | number, shape: Shape = []): Tensor<Shape, "bool"> {
+    if (typeof probability !== "number") return this.uniform(probability.shape).less(probability);
+    if (!(probability >= 0 && probability <= 1))
+      throw new ConfigError("bernoulli", `the probability is ${probability}`, "give a number from 0 to 1");
+    return this.uniform([...shape]).less(probability);
+  }
+
+  /** int32 [...rows]: for each row of logits [...rows, classes] a class drawn from their softmax, by the Gumbel-max trick. */
+  categorical<L extends Shape>(logits: Tensor<readonly [...L, number], "float32">): Tensor<L, "int32"> {
+    if (logits.shape.length === 0 || logits.shape.at(-1) === 0)
+      throw new ShapeError(
+        "categorical",
+        `logits of ${showType(logits)} have no classes to draw from`,
+        "give a tensor whose last axis has at least one class",
+      );
+    const noisy = (logits as Tensor<Shape, "float32">).add(this.gumbel(logits.shape) as Tensor<Shape, "float32">);
+    return noisy.argmax(-1) as unknown as Tensor<L, "int32">;
+  }
+
+  /**
+   * int32 [count]: the numbers 0 … count − 1 in random order, the order that sorts as many random words. `x.gather(order)`
+   * shuffles the rows of x. Equal words, for which 10⁵ numbers have about one pair, keep their order.
+   */
+  permutation<const N extends number>(count: N): Tensor<[N], "int32"> {
+    if (!Number.isSafeInteger(count) || count < 0)
+      throw new ConfigError("permutation", `the count is ${count}`, "give a whole number from 0 on");
+    return this.#bits([count], 32).argsort(0) as Tensor<[N], "int32">;
+  }
+
+  #bits<const S extends Shape>(shape: readonly [...S], bits: 23 | 24 | 32): Tensor<S, "int32"> {
+    const drawn = apply(randomBits, [this.state], { shape: [...shape], bits });
+    this.state.assign(this.state.add(oneDraw));
+    return drawn as Tensor<S, "int32">;
+  }
+
+  /** Uniform in (0, 1), without the ends. */
+  #open<const S extends Shape>(shape: readonly [...S]): Tensor<S, "float32"> {
+    return this.#bits(shape, 23)
+      .cast("float32")
+      .add(1 / 2)
+      .mul(2 ** -23);
+  }
+}
+
+export interface UniformOptions {
+  /** Default 0. */
+  readonly low?: number;
+  /** Default 1. */
+  readonly high?: number;
+}
+
+export interface NormalOptions {
+  /** Default 0. */
+  readonly mean?: number;
+  /** The standard deviation; default 1. */
+  readonly deviation?: number;
+}
+
+function normalOptions(subject: string, { mean = 0, deviation = 1 }: NormalOptions): Required<NormalOptions> {
+  if (!(Number.isFinite(mean) && deviation >= 0 && Number.isFinite(deviation)))
+    throw new ConfigError(
+      subject,
+      `the mean is ${mean} and the deviation ${deviation}`,
+      "give a finite mean and a finite deviation of at least 0",
+    );
+  return { mean, deviation };
+}
+
+/** Giles 2012, table 5: polynomials in w = −log(1 − x²), shifted, whose product with x is erf⁻¹(x) to float32. */
+const central = [
+  2.81022636e-8, 3.43273939e-7, -3.5233877e-6, -4.39150654e-6, 2.1858087e-4, -1.25372503e-3, -4.17768164e-3,
+  2.46640727e-1, 1.50140941,
+];
+const tails = [
+  -2.00214257e-4, 1.00950558e-4, 1.34934322e-3, -3.67342844e-3, 5.73950773e-3, -7.6224613e-3, 9.43887047e-3, 1.00167406,
+  2.83297682,
+];
+
+function inverseErf(x: Tensor<Shape, "float32">): Tensor<Shape, "float32"> {
+  const w = x.mul(x).neg().add(1).log().neg();
+  const polynomial = (coefficients: readonly number[], at: Tensor<Shape, "float32">): Tensor<Shape, "float32"> =>
+    coefficients
+      .slice(2)
+      .reduce((sum, coefficient) => sum.mul(at).add(coefficient), at.mul(coefficients[0]!).add(coefficients[1]!));
+  return x.mul(where(w.less(5), polynomial(central, w.sub(2.5)), polynomial(tails, w.sqrt().sub(3))));
+}
+
+/** Abramowitz and Stegun 7.1.5: the Taylor series, which has converged for |x| ≤ 3.6 after 100 terms. */
+function erf(x: number): number {
+  let [term, sum] = [x, x];
+  for (let n = 1; n < 100; n++) {
+    term *= (-x * x) / n;
+    sum += term / (2 * n + 1);
+  }
+  return (2 / Math.sqrt(Math.PI)) * sum;
 }
 
 const oneDraw = fromValues(Int32Array.of(0, 0, 0, 1), [4]);

@@ -7,7 +7,7 @@ import { philox4x32 } from "../random/philox.ts";
 export interface BitsParams {
   readonly shape: Shape;
   /** How many random bits an element has: 24 give a non-negative int32 below 2²⁴, 32 any int32. */
-  readonly bits: 24 | 32;
+  readonly bits: 23 | 24 | 32;
 }
 
 const multipliers = [0xd2511f53, 0xcd9e8d57] as const;
@@ -48,7 +48,7 @@ export const randomBits: Op<BitsParams> = defineOp<BitsParams>({
       graph.integers([4 * blocks]),
     ]);
     const cut = graph.node("Slice", [ordered, graph.integers([0]), graph.integers([size])]);
-    const shifted = bits === 32 ? cut : shiftRight(graph, cut, 8, "uint32");
+    const shifted = bits === 32 ? cut : shiftRight(graph, cut, 32 - bits, "uint32");
     return graph.node("Reshape", [graph.cast(shifted, "int32"), graph.integers(shape)], { allowzero: 1 });
   },
   evaluate([state], y, { bits }) {
@@ -56,7 +56,7 @@ export const randomBits: Op<BitsParams> = defineOp<BitsParams>({
     const block = new Uint32Array(4);
     for (let i = 0; i < y.values.length; i++) {
       if (i % 4 === 0) philox4x32([i / 4, draw, stream, 0], [low, high], block);
-      y.values[i] = bits === 32 ? block[i % 4]! | 0 : block[i % 4]! >>> 8;
+      y.values[i] = bits === 32 ? block[i % 4]! | 0 : block[i % 4]! >>> (32 - bits);
     }
   },
   samples: () => {
@@ -64,7 +64,7 @@ export const randomBits: Op<BitsParams> = defineOp<BitsParams>({
     return [
       { inputs: [state], params: { shape: [3, 7], bits: 32 } },
       { inputs: [state], params: { shape: [2, 8], bits: 24 } },
-      { inputs: [state], params: { shape: [], bits: 24 } },
+      { inputs: [state], params: { shape: [], bits: 23 } },
       { inputs: [state], params: { shape: [0, 2], bits: 24 } },
     ];
   },

@@ -1,6 +1,6 @@
 /** Generators: where random numbers of a network come from, on the JavaScript side and inside graphs. */
 import { ConfigError } from "../errors.ts";
-import { keyOf, PhiloxStream } from "./philox.ts";
+import { type Key, PhiloxStream } from "./philox.ts";
 
 /** Streams with even numbers serve JavaScript, odd ones graphs, so that the two never share bits. */
 const graphStream = (stream: number): number => 2 * stream + 1;
@@ -12,12 +12,11 @@ export function expectSeed(subject: string, seed: number): void {
 }
 
 /** The numbers for values made in JavaScript: initial weights, shuffles. */
-export function hostStream(seed: number, stream: number): PhiloxStream {
+export function hostStream(seed: number | Key, stream: number): PhiloxStream {
   return new PhiloxStream(seed, 2 * stream);
 }
 
 /** The state of a generator inside graphs before its first draw: two words of key, the stream, the number of the draw. */
-export function initialState(seed: number, stream: number): Int32Array {
-  const [low, high] = keyOf(seed);
+export function initialState([low, high]: Key, stream: number): Int32Array {
   return Int32Array.of(low, high, graphStream(stream), 0);
 }

@@ -15,7 +15,7 @@ function multiplyHigh(a: number, b: number): number {
 /** Writes the four uint32 that the counter is encrypted to into `out`, from `offset` on. */
 export function philox4x32(
   counter: readonly [number, number, number, number],
-  key: readonly [number, number],
+  key: Key,
   out: Uint32Array,
   offset: number = 0,
 ): void {
@@ -39,21 +39,42 @@ export function philox4x32(
   out[offset + 3] = c3;
 }
 
-/** The two words of key that a seed stands for. */
-export function keyOf(seed: number): [number, number] {
+/** Two uint32. */
+export type Key = readonly [number, number];
+
+/** The key that a seed stands for. */
+export function keyOf(seed: number): Key {
   return [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0];
+}
+
+/**
+ * A key of its own for a name: the name's UTF-8 bytes and their number are the blocks of a Matyas–Meyer–Oseas chain
+ * (Matyas, Meyer and Oseas 1985) whose cipher is Philox.
+ */
+export function splitKey(key: Key, name: string): Key {
+  const bytes = new TextEncoder().encode(name);
+  const words = new Uint32Array(4 * Math.ceil(bytes.length / 16) + 4);
+  bytes.forEach((byte, i) => (words[i >> 2]! |= byte << (8 * (i % 4))));
+  words[words.length - 1] = bytes.length;
+  const block = new Uint32Array(4);
+  let [low, high] = key;
+  for (let at = 0; at < words.length; at += 4) {
+    philox4x32([words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!], [low, high], block);
+    [low, high] = [(block[0]! ^ words[at]!) >>> 0, (block[1]! ^ words[at + 1]!) >>> 0];
+  }
+  return [low, high];
 }
 
 /** Random numbers on the JavaScript side, one after the other: for initial weights, shuffles and splits. */
 export class PhiloxStream {
-  readonly #key: readonly [number, number];
+  readonly #key: Key;
   readonly #stream: number;
   readonly #block: Uint32Array = new Uint32Array(4);
   #position = 0;
 
-  /** Two streams of one seed never overlap. `seed` is a safe integer, `stream` a uint32. */
-  constructor(seed: number, stream: number = 0) {
-    this.#key = keyOf(seed);
+  /** Two streams of one seed never overlap. A seed is a safe integer, `stream` a uint32. */
+  constructor(seed: number | Key, stream: number = 0) {
+    this.#key = typeof seed === "number" ? keyOf(seed) : seed;
     this.#stream = stream >>> 0;
   }
 
