@@ -1,87 +1,22 @@
-/** Every op on the register, on each of its own samples, by rules that never mention an op by name. */
+/** Every op on the register, on each of its own samples, and proof that these checks see a wrong gradient. */
 import { beforeAll, describe, expect, test } from "vitest";
-import { GraphProgram } from "../src/compile/program.ts";
 import type { Engine } from "../src/engine/engine.ts";
 import { nodeEngine } from "../src/engine/node/index.ts";
 import { applyAll } from "../src/graph/apply.ts";
-import { collect, type Node, type Value } from "../src/graph/node.ts";
-import type { AnyOp, Data, Sampler } from "../src/graph/op.ts";
-import { arrayTypes, type DType, isFloat, sizeOf, type Values } from "../src/graph/types.ts";
-import { gradients, type Tensor, useEngine } from "../src/index.ts";
+import { collect } from "../src/graph/node.ts";
+import type { AnyOp, Differentiation } from "../src/graph/op.ts";
+import { isFloat } from "../src/graph/types.ts";
+import { gradients, type Tensor } from "../src/index.ts";
 import { registry } from "../src/ops/index.ts";
-import { PhiloxStream } from "../src/random/philox.ts";
-import { adopt } from "../src/tensor/create.ts";
-
-const stream = new PhiloxStream(7);
-const draw = (shape: readonly number[], dtype: DType, next: () => number): Data => ({
-  shape,
-  dtype,
-  values: Float64Array.from({ length: sizeOf(shape) }, next),
-});
-const sampler = (float: Sampler["float"]): Sampler => ({
-  float,
-  real: (...shape) => draw(shape, float, () => (0.05 + 1.95 * stream.uniform()) * (stream.next() % 2 === 0 ? 1 : -1)),
-  positive: (...shape) => draw(shape, float, () => 0.2 + 1.8 * stream.uniform()),
-  integers: (below, ...shape) => draw(shape, "int32", () => stream.next() % below),
-  booleans: (...shape) => draw(shape, "bool", () => stream.next() % 2),
-});
-
-const toTensor = ({ shape, dtype, values }: Data): Tensor =>
-  adopt({ shape, dtype }, arrayTypes[dtype].from(values) as Values);
-
-/** Plain values of some tensors, as functions of the values of some leaves. */
-function plain(
-  roots: readonly Value[],
-  leaves: readonly Tensor[],
-): (values: readonly Float64Array[]) => Float64Array[] {
-  const nodes = collect(roots).filter((node) => node.source);
-  const hosts = nodes.map((node) => Float64Array.from(hostValues(node)));
-  const program = new GraphProgram(nodes, roots, { contrib: false });
-  return (values) => {
-    const at = new Map(leaves.map((leaf, i) => [leaf.node, values[i]!]));
-    return program.evaluate(nodes.map((node, i) => at.get(node) ?? hosts[i]!));
-  };
-}
-
-function hostValues(node: Node): Values {
-  if (node.source?.kind !== "host") throw new Error("a sample's leaves are host values");
-  return node.source.storage.values!;
-}
-
-/** Σ output · weights over all float outputs: a scalar to differentiate. */
-function project(outputs: readonly Tensor[]): Tensor | undefined {
-  const parts = outputs
-    .filter((output) => isFloat(output.dtype) && output.size > 0)
-    .map((output) => output.mul(toTensor(sampler(output.dtype as Sampler["float"]).real(...output.shape))).sum());
-  return parts.length ? parts.reduce((sum, part) => sum.add(part)) : undefined;
-}
-
-/** Compares d scalar / d inputs with central differences, elementwise, in float64. */
-function expectDerivative(scalar: Tensor, inputs: readonly Tensor[], given: readonly Tensor[]): void {
-  const leaves = inputs.filter((input) => collect([scalar]).includes(input.node));
-  const values = inputs.map((input) => Float64Array.from(hostValues(input.node)));
-  const f = plain([scalar], inputs);
-  const exact = plain(given, inputs)(values);
-  inputs.forEach((input, which) => {
-    if (!leaves.includes(input) || !isFloat(input.dtype)) return;
-    const step = 1e-6;
-    values[which]!.forEach((value, i) => {
-      const at = (delta: number): number => {
-        values[which]![i] = value + delta;
-        const [[result]] = f(values) as [Float64Array];
-        values[which]![i] = value;
-        return result!;
-      };
-      const numeric = (at(step) - at(-step)) / (2 * step);
-      const analytic = exact[which]![i]!;
-      const scale = Math.max(1, Math.abs(numeric), Math.abs(analytic));
-      expect(
-        Math.abs(numeric - analytic) / scale,
-        `input ${which}, element ${i}: ${numeric} against ${analytic}`,
-      ).toBeLessThan(1e-6);
-    });
-  });
-}
+import {
+  expectDerivatives,
+  expectSameOnEngines,
+  isSmooth,
+  plain,
+  project,
+  sampler,
+  toTensor,
+} from "./support/conformance.ts";
 
 const engines: Engine[] = [];
 beforeAll(() => {
@@ -90,60 +25,81 @@ beforeAll(() => {
   engines.push(native, { ...native, name: "portable", target: { contrib: false } });
 });
 
-const real = (outputs: readonly Tensor[]): boolean => outputs.some(({ dtype }) => isFloat(dtype));
+const ops = [...registry.values()].map((op) => [op.name, op] as const);
 
-describe.each([...registry.values()].map((op): [string, AnyOp] => [op.name, op]))("%s", (_, op) => {
-  const samples = op.samples(sampler("float32"));
+describe.each(ops)("%s", (_, op) => {
+  const narrow = op.samples(sampler("float32"));
   const wide = op.samples(sampler("float64"));
 
-  test("has samples", () => expect(samples.length).toBeGreaterThan(0));
+  test("has samples", () => expect(narrow.length).toBeGreaterThan(0));
 
-  test.each(samples.map((sample, i) => [i, sample] as const))(
+  test.each(narrow.map((sample, i) => [i, sample] as const))(
     "sample %i: types, derivatives, engines",
     async (i, sample) => {
-      for (const dtype of ["float32", "float64"] as const) {
-        const typed = dtype === "float32" ? sample : wide[i]!;
-        const inputs = typed.inputs.map(toTensor);
-        const outputs = applyAll(op, inputs, typed.params);
-        const values = typed.inputs.map(({ values }) => values);
-        const expected = outputs.length ? plain(outputs, inputs)(values) : [];
-        expected.forEach((result, i) => {
-          expect(result).toHaveLength(outputs[i]!.size);
-          expect(result.every((value) => !Number.isNaN(value))).toBe(true);
-        });
-
-        if (dtype === "float64" && op.gradient && !op.endsGradient && real(outputs)) {
-          const scalar = project(outputs);
-          const reals = inputs.filter((input) => isFloat(input.dtype));
-          if (scalar && reals.length > 0) {
-            const first = gradients(scalar, reals);
-            expectDerivative(scalar, reals, first);
-            const again = project(first);
-            const reached = new Set(again && collect([again]));
-            const second = reals.filter((input) => reached.has(input.node));
-            if (again && second.length > 0) expectDerivative(again, second, gradients(again, second));
-          }
-        }
-
-        if (dtype === "float64" && op.onnxTypes && !op.onnxTypes.includes("float64")) continue;
-        const tolerance = dtype === "float32" ? 2e-5 : 1e-10;
-        for (const engine of engines) {
-          useEngine(engine);
-          // Copies, so that the values of another engine's run are not taken for this one's.
-          const results = await Promise.all(
-            applyAll(op, typed.inputs.map(toTensor), typed.params).map((output) => output.data()),
-          );
-          results.forEach((result, i) =>
-            result.forEach((value, at) => {
-              const want = expected[i]![at]!;
-              expect(
-                Math.abs(value - want) / Math.max(1, Math.abs(want)),
-                `${engine.name}, output ${i}, element ${at}`,
-              ).toBeLessThan(tolerance);
-            }),
-          );
-        }
-      }
+      expectDerivatives(op, wide[i]!);
+      await expectSameOnEngines(op, sample, "float32", engines);
+      await expectSameOnEngines(op, wide[i]!, "float64", engines);
     },
   );
+});
+
+type Gradient = NonNullable<AnyOp["gradient"]>;
+
+/** Whether some sample of the op fails when its gradient is another. */
+function isNoticed(op: AnyOp, wrong: Gradient): boolean {
+  const broken: AnyOp = { ...op, gradient: wrong };
+  try {
+    for (const sample of op.samples(sampler("float64"))) expectDerivatives(broken, sample);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+/** The inputs in which an op has a derivative that is not zero on all of its samples. */
+function slopes(op: AnyOp): number[] {
+  const found = new Set<number>();
+  for (const sample of op.samples(sampler("float64"))) {
+    const inputs = sample.inputs.map(toTensor);
+    const outputs = applyAll(op, inputs, sample.params);
+    const scalar = isSmooth(op, outputs) ? project(outputs) : undefined;
+    const reached = new Set(scalar && collect([scalar]));
+    inputs.forEach((input, i) => {
+      if (!scalar || !isFloat(input.dtype) || !reached.has(input.node)) return;
+      const [values] = plain(gradients(scalar, [input]), [])([]);
+      if (values!.some((value) => Math.abs(value) > 1e-3)) found.add(i);
+    });
+  }
+  return [...found];
+}
+
+describe("a wrong gradient is noticed", () => {
+  const sloped = ops.map(([name, op]) => [name, op, slopes(op)] as const).filter(([, , inputs]) => inputs.length > 0);
+
+  test("there are many to be wrong", () => expect(sloped.length).toBeGreaterThan(60));
+
+  test.each(sloped)("%s: a gradient a hundredth too large, and one that is forgotten", (_, op, inputs) => {
+    const right: Gradient = (at) => op.gradient!(at);
+    expect(isNoticed(op, right)).toBe(false);
+    for (const which of inputs)
+      for (const factor of [1.01, 0]) {
+        const wrong: Gradient = (at) => right(at).map((dx, i) => (i === which ? dx?.mul(factor) : dx));
+        expect(isNoticed(op, wrong), `the gradient of input ${which}, times ${factor}`).toBe(true);
+      }
+  });
+
+  const forgetful: [
+    string,
+    string,
+    (dx: (Tensor | undefined)[], at: Differentiation<unknown>) => (Tensor | undefined)[],
+  ][] = [
+    ["tanh", "1 − y in place of 1 − y²", (_, { outputs: [y], gradients: [dy] }) => [dy!.mul(y!.neg().add(1))]],
+    ["mul", "dy without the other factor", (_, { gradients: [dy] }) => [dy, dy]],
+    ["div", "the sign of the denominator's gradient", ([a, b]) => [a, b?.neg()]],
+    ["softmax", "dy · y without the row's sum", (_, { outputs: [y], gradients: [dy] }) => [dy!.mul(y!)]],
+  ];
+  test.each(forgetful)("%s: %s", (name, _, mistake) => {
+    const op = registry.get(name)!;
+    expect(isNoticed(op, (at) => mistake([...op.gradient!(at)], at))).toBe(true);
+  });
 });
