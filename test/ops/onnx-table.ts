@@ -41,8 +41,8 @@ export type Written = (
   outputs: number,
 ) => Tensor | readonly Tensor[];
 
-/** The values of a tensor that a graph is built by: an axis, a shape. Computed where ONNX's graph computes it. */
-export function numbersOf(x: Tensor): number[] {
+/** Values by which a graph is built, such as an axis or a shape, also where ONNX's graph computes them. */
+function numbersOf(x: Tensor): number[] {
   const leaves = collect([x]).filter(({ source }) => source !== undefined);
   const values = leaves.map(({ source }) => Float64Array.from((source as { storage: Storage }).storage.values!));
   return [...new GraphProgram(leaves, [x], plainEngine().target).evaluate(values)[0]!];
@@ -141,8 +141,10 @@ const recurrent =
     states: number,
     cell: (wx: Any, states: readonly Any[], weights: { r: Any; rb: Any; p: Any }) => readonly Tensor[],
   ): Written =>
-  ([x, w, r, b, _lengths, h0, c0, p], { hidden_size: size, layout = 0 }) => {
+  ([x, w, r, b, lengths, h0, c0, p], { hidden_size: size, layout = 0 }) => {
     const xs = layout ? x.swapAxes(0, 1) : x;
+    if (lengths && numbersOf(lengths).some((length) => length !== xs.shape[0]))
+      throw new Error("sequences that end early");
     const bias = b ?? full([1, 2 * gates * size], 0);
     const [wb, rb] = bias.reshape([2 * gates * size]).split([gates * size, gates * size]);
     const init = [h0, c0].slice(0, states).map((start) => start?.squeeze(0) ?? full([xs.shape[1], size], 0));
@@ -159,7 +161,7 @@ const recurrent =
   };
 const parts = (x: Any, count: number): Any[] => x.split(Array(count).fill(x.shape.at(-1) / count));
 
-/** Nearest neighbours for whole factors; the test sees to it that they are. */
+/** Nearest neighbours for whole factors; the exclusions see to it that they are whole. */
 const enlarged = (x: Any, scales: readonly number[]): Tensor =>
   scales.reduce((y, scale, axis) => (scale === 1 ? y : y.repeat(scale, axis)), x);
 
@@ -209,8 +211,11 @@ export const table: Readonly<Record<string, Written>> = {
   PRelu: ([x, slope]) => x.prelu(slope),
   ThresholdedRelu: ([x], { alpha = 1 }) => x.threshold(alpha, 0),
   HardSigmoid: ([x], { alpha = 0.2, beta = 0.5 }) => x.apply(hardSigmoid, [], { slope: alpha, offset: beta }),
-  // ONNX moves what is left by any bias; ours by 0 or by λ.
-  Shrink: ([x], { lambd = 0.5, bias = 0 }) => (bias === 0 ? x.hardShrink(lambd) : x.softShrink(lambd)),
+  Shrink([x], { lambd = 0.5, bias = 0 }) {
+    // What is left is moved by the bias; ours by 0 or by λ.
+    if (bias !== 0 && bias !== lambd) throw new Error("a bias that is neither 0 nor λ");
+    return bias === 0 ? x.hardShrink(lambd) : x.softShrink(lambd);
+  },
   Softmax: ([x], { axis = -1 }) => x.softmax(axis),
   LogSoftmax: ([x], { axis = -1 }) => x.logSoftmax(axis),
   Hardmax: ([x], { axis = -1 }) => placed(x.argmax(axis).oneHot(x.shape.at(axis)), axis),
@@ -389,12 +394,12 @@ export const table: Readonly<Record<string, Written>> = {
     const more: number[] = [...(output_padding ?? kernel.map(() => 0))];
     const pads = padding.map((pair, i): [number, number] => {
       const [space, step] = [x.shape[i + 2], stride[i]!];
-      const isSame = given["auto_pad"]?.startsWith("SAME");
+      const isSame = given.auto_pad?.startsWith("SAME");
       if (!output_shape && !isSame) return pair;
       const size = output_shape ? output_shape[i] : space * step;
       const total = step * (space - 1) + more[i]! + (kernel[i] - 1) * dilation[i]! + 1 - size;
       if (total < 0) more[i]! -= total;
-      return halves(Math.max(0, total), given["auto_pad"] === "SAME_UPPER");
+      return halves(Math.max(0, total), given.auto_pad === "SAME_UPPER");
     });
     return convolveTransposed(x, w, {
       stride,
