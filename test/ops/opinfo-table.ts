@@ -6,7 +6,6 @@ import {
   batchNormalizeInTraining,
   binaryCrossEntropy,
   binaryCrossEntropyOfProbabilities,
-  broadcast,
   concat,
   convolve,
   convolveTransposed,
@@ -34,6 +33,7 @@ import {
   where,
 } from "../../src/index.ts";
 import { scatterAdd } from "../../src/ops/indexing.ts";
+import { classesLast, widened } from "../support/oracle.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: PyTorch's functions take what they take; the fixture says what.
 type Any = any;
@@ -44,14 +44,8 @@ const isTensor = (value: Any): value is Tensor => typeof value === "object" && v
 /** Both sides widened, numbers made tensors. */
 function both(a: Any, b: Any): [Any, Any] {
   const like = isTensor(a) ? a : b;
-  const [x, y] = [a, b].map((each) => (isTensor(each) ? each : like.scalar(each)));
-  return broadcast(x, y) as [Any, Any];
+  return widened(...[a, b].map((each) => (isTensor(each) ? each : like.scalar(each)))) as [Any, Any];
 }
-const three = (a: Any, b: Any, c: Any): [Any, Any, Any] => {
-  const [ab] = both(a, b);
-  const [x] = both(ab, c);
-  return [a, b, c].map((each) => each.expandTo(x.shape)) as [Any, Any, Any];
-};
 /** A method of two tensors. */
 const pair =
   (name: string): Written =>
@@ -95,8 +89,6 @@ const flagged =
 const lossOptions = ({ reduction: how = "mean" }: Options): Any => ({ reduction: how === "batchmean" ? "sum" : how });
 const reduce = (losses: Any, { reduction: how = "mean" }: Options): Tensor =>
   how === "none" ? losses : how === "sum" ? losses.sum() : losses.mean();
-/** [batch, classes, …] with the classes last. */
-const classesLast = (x: Any): Any => (x.shape.length < 2 ? x : x.transpose(0, ...[...x.shape.keys()].slice(2), 1));
 const sections = (x: Any, parts: Any, axis: number): Tensor[] => {
   const size = x.shape.at(axis);
   if (typeof parts === "number") {
@@ -375,11 +367,11 @@ export const table: Readonly<Record<string, Written>> = {
     return start.lerp(end, weight);
   },
   addcmul: ([x, a, b], { value = 1 }) => {
-    const [base, y, z] = three(x, a, b);
+    const [base, y, z] = widened(x, a, b) as [Any, Any, Any];
     return base.add(y.mul(z).mul(value));
   },
   addcdiv: ([x, a, b], { value = 1 }) => {
-    const [base, y, z] = three(x, a, b);
+    const [base, y, z] = widened(x, a, b) as [Any, Any, Any];
     return base.add(y.div(z).mul(value));
   },
   where: ([a, condition, b]) => {
@@ -573,10 +565,7 @@ export const table: Readonly<Record<string, Written>> = {
   },
   expand_as: ([x, like]) => x.expandTo(like.shape),
   broadcast_to: ([x, shape]) => x.expandTo(shape),
-  broadcast_tensors: (list) => {
-    const wide = list.reduce((a: Any, b: Any) => both(a, b)[0]);
-    return list.map((x: Any) => x.expandTo(wide.shape));
-  },
+  broadcast_tensors: (list) => widened(...list),
   sum_to_size: ([x, ...sizes]) => x.sumTo(sizes.flat()),
   flip: ([x], { dims }) => x.flip(dims),
   fliplr: ([x]) => x.flip(1),

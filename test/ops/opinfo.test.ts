@@ -5,8 +5,9 @@ import { beforeAll, describe, expect, test } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
 import { nodeEngine } from "../../src/engine/node/index.ts";
 import { arrayTypes, type DType, isFloat, sizeOf, type Values } from "../../src/graph/types.ts";
-import { evaluate, fromValues, gradients, plainEngine, type Tensor, useEngine } from "../../src/index.ts";
+import { fromValues, gradients, plainEngine, type Tensor, useEngine } from "../../src/index.ts";
 import { adopt } from "../../src/tensor/create.ts";
+import { type Compared, problemsOf } from "../support/oracle.ts";
 import { exclusions } from "./opinfo-exclusions.ts";
 import { type Options, table } from "./opinfo-table.ts";
 
@@ -64,13 +65,21 @@ function projected(output: Tensor): Tensor {
 }
 
 /** What a sample should give, as tensors to be evaluated, and what PyTorch has. */
-function built(name: string, sample: Sample, float: DType): { have: Tensor; want: Stored; what: string }[] {
+function built(name: string, sample: Sample, float: DType): Compared[] {
   const tensors: Tensor[] = [];
   const args = decode(sample.arguments, float, tensors) as unknown[];
   const options = decode(sample.options, float, tensors) as Options;
-  const result = table[name]!(args, { ...options, float });
+  const written = table[name];
+  if (!written) throw new Error("nothing is written for it");
+  const result = written(args, { ...options, float });
   const outputs = Array.isArray(result) ? (result as Tensor[]) : [result as Tensor];
-  const compared = outputs.map((have, i) => ({ have, want: sample.outputs[i]!, what: `output ${i}` }));
+  const compare = (have: Tensor, want: Stored, what: string): Compared => ({
+    have,
+    want: { shape: want.shape, values: valuesOf(want) },
+    what,
+    tolerance: tolerances[float]!,
+  });
+  const compared = outputs.map((have, i) => compare(have, sample.outputs[i]!, `output ${i}`));
   if (sample.gradients.some((gradient) => gradient !== null)) {
     const total = outputs
       .filter(({ dtype }) => isFloat(dtype))
@@ -81,26 +90,12 @@ function built(name: string, sample: Sample, float: DType): { have: Tensor; want
       total,
       wanted.map(({ i }) => tensors[i]!),
     );
-    wanted.forEach(({ gradient, i }, at) => compared.push({ have: found[at]!, want: gradient, what: `gradient ${i}` }));
+    wanted.forEach(({ gradient, i }, at) => compared.push(compare(found[at]!, gradient, `gradient ${i}`)));
   }
   return compared;
 }
 
 const tolerances: Partial<Record<DType, number>> = { float64: 1e-10, float32: 1e-5 };
-
-/** What differs, in a sentence; nothing when all is well. Relative to the largest number of the tensor, or 1. */
-async function difference(have: Tensor, want: Stored, what: string, float: DType): Promise<string | undefined> {
-  if (`${have.shape}` !== `${want.shape}`) return `${what} is [${have.shape}], PyTorch's [${want.shape}]`;
-  const [got, wanted] = [await have.data(), valuesOf(want)];
-  const scale = wanted.reduce((most, value) => (Number.isFinite(value) ? Math.max(most, Math.abs(value)) : most), 1);
-  for (let i = 0; i < got.length; i++) {
-    const [a, b] = [got[i]!, wanted[i]!];
-    if (Object.is(a, b) || a === b || (Number.isNaN(a) && Number.isNaN(b))) continue;
-    const far = Math.abs(a - b) / scale;
-    if (!(far <= tolerances[float]!)) return `${what}[${i}] is ${a}, PyTorch's ${b}`;
-  }
-  return undefined;
-}
 
 let passed = 0;
 let native: Engine;
@@ -130,44 +125,25 @@ describe.each(
       ["float32", native],
     ] as const) {
       useEngine(engine);
-      const built_: { at: number; results: ReturnType<typeof built> }[] = [];
-      for (const [at, sample] of samples.entries()) {
+      const kept = [...samples.entries()].filter(([at, sample]) => {
         const exclusion = excludedFrom(name, sample, float);
-        if (exclusion) {
-          used.add(exclusion);
-          isLeftOut[at] = true;
-          continue;
-        }
-        const note = (problem: string): void => {
-          isFine[at] = false;
-          problems.push(`sample ${at}, ${float}: ${problem}`);
-        };
-        if (!table[name]) {
-          note("nothing is written for it");
-          continue;
-        }
-        try {
-          built_.push({ at, results: built(name, sample, float) });
-        } catch (error) {
-          note((error as Error).message.split("\n")[0]!);
-        }
+        if (exclusion) used.add(exclusion);
+        isLeftOut[at] ||= exclusion !== undefined;
+        return !exclusion;
+      });
+      const found = await problemsOf(
+        kept.map(
+          ([, sample]) =>
+            () =>
+              built(name, sample, float),
+        ),
+        { of: "PyTorch", least: 1 },
+      );
+      for (const [i, [at]] of kept.entries()) {
+        if (found[i] === undefined) continue;
+        isFine[at] = false;
+        problems.push(`sample ${at}, ${float}: ${found[i]}`);
       }
-      // All samples of an op in one run.
-      try {
-        await evaluate(...built_.flatMap(({ results }) => results.map(({ have }) => have)));
-      } catch {
-        // Whose fault it is shows below.
-      }
-      for (const { at, results } of built_)
-        for (const { have, want, what } of results) {
-          const problem = await difference(have, want, what, float).catch(
-            (error: Error) => `${what}: ${error.message.split("\n")[0]}`,
-          );
-          if (problem === undefined) continue;
-          isFine[at] = false;
-          problems.push(`sample ${at}, ${float}: ${problem}`);
-          break;
-        }
     }
     samples.forEach((_, at) => {
       counts.samples++;

@@ -1,0 +1,99 @@
+/** The official node tests of ONNX: its ops written with ours, on the plain engine and, lowered to ONNX, on ONNX Runtime. */
+import { beforeAll, describe, expect, test } from "vitest";
+import type { Engine } from "../../src/engine/engine.ts";
+import { nodeEngine } from "../../src/engine/node/index.ts";
+import { plainEngine, type Tensor, useEngine } from "../../src/index.ts";
+import { type OnnxTest, onnxTests, onnxType, storedTensor, storedValues } from "../support/onnx-fixture.ts";
+import { type Compared, problemsOf } from "../support/oracle.ts";
+import { type Exclusion, exclusions, type Tolerance, tolerances } from "./onnx-exclusions.ts";
+import { table } from "./onnx-table.ts";
+
+/** The tensors of a test's graph by name, each node written with our functions. */
+function interpreted({ nodes, inputs }: OnnxTest): Map<string, Tensor> {
+  const values = new Map(inputs.map(({ name, tensor }) => [name, storedTensor(tensor)]));
+  const found = (name: string): Tensor | undefined => {
+    if (name !== "" && !values.has(name)) throw new Error(`no node gives ${name}`);
+    return values.get(name);
+  };
+  for (const { op, inputs, outputs, attributes } of nodes) {
+    const written = table[op];
+    if (!written) throw new Error(`nothing is written for ${op}`);
+    const decoded = Object.entries(attributes).map(([name, value]) => [
+      name,
+      typeof value === "object" && value !== null && "tensor" in value ? storedTensor(value.tensor as number) : value,
+    ]);
+    const result = written(inputs.map(found), Object.fromEntries(decoded), outputs.length);
+    const results = Array.isArray(result) ? (result as Tensor[]) : [result as Tensor];
+    for (const [i, name] of outputs.entries()) if (name !== "") values.set(name, results[i]!);
+  }
+  return values;
+}
+
+function built(each: OnnxTest): Compared[] {
+  const tolerance = tolerances.find((wide) => wide.test.test(nameOf(each)));
+  if (tolerance) used.add(tolerance);
+  const values = interpreted(each);
+  return each.outputs.map(({ name, tensor }) => {
+    const have = values.get(name)!;
+    const want = storedValues(tensor);
+    if (have.dtype !== want.dtype) throw new Error(`${name} is ${have.dtype}, ONNX's ${want.dtype}`);
+    return { have, want, what: name, tolerance: tolerance?.tolerance ?? 1e-5 };
+  });
+}
+
+const nameOf = ({ name }: OnnxTest): string => name.replace("test_", "");
+
+const excludedFrom = (each: OnnxTest): Exclusion | undefined =>
+  exclusions.find(
+    ({ op, test: name, dtype }) =>
+      each.nodes.some((node) => op?.test(node.op)) ||
+      name?.test(nameOf(each)) ||
+      [...each.inputs, ...each.outputs].some(({ tensor }) => dtype?.test(onnxType(tensor))),
+  );
+
+/** A function's expansion into several nodes belongs to the op that its names begin with. */
+function opOf({ nodes }: OnnxTest): string {
+  if (nodes.length === 1) return nodes[0]!.op;
+  const [, op] = /^([A-Za-z]+)_test_/.exec(nodes[0]!.outputs[0]!) ?? [];
+  return `${op ?? nodes.at(-1)!.op}, expanded`;
+}
+
+const byOp = new Map<string, OnnxTest[]>();
+for (const each of onnxTests) byOp.set(opOf(each), [...(byOp.get(opOf(each)) ?? []), each]);
+const used = new Set<Exclusion | Tolerance>();
+const counts = { passed: 0, excluded: 0 };
+let native: Engine;
+beforeAll(() => {
+  native = nodeEngine({ threads: 2 });
+});
+
+describe.each([...byOp])("%s", (_, tests) => {
+  test("is ONNX's", async () => {
+    const kept = tests.filter((each) => {
+      const exclusion = excludedFrom(each);
+      if (exclusion) used.add(exclusion);
+      return !exclusion;
+    });
+    const problems: string[] = [];
+    for (const engine of [plainEngine(), native]) {
+      useEngine(engine);
+      // ONNX's own runner allows 1e-7 where all values are small.
+      const found = await problemsOf(
+        kept.map((each) => () => built(each)),
+        { of: "ONNX", least: 0.01 },
+      );
+      for (const [i, problem] of found.entries())
+        if (problem !== undefined) problems.push(`${nameOf(kept[i]!)}, ${engine.name}: ${problem}`);
+    }
+    counts.excluded += tests.length - kept.length;
+    counts.passed += kept.length - new Set(problems.map((problem) => problem.split(",")[0])).size;
+    expect(problems.join("\n")).toBe("");
+  });
+});
+
+test("750 tests pass at least, and every exclusion excludes something", () => {
+  console.log(`ONNX: ${onnxTests.length} tests, ${counts.passed} passed, ${counts.excluded} excluded`);
+  expect([...exclusions, ...tolerances].filter((each) => !used.has(each)).map(({ reason }) => reason)).toEqual([]);
+  expect(counts.passed + counts.excluded).toBe(onnxTests.length);
+  expect(counts.passed).toBeGreaterThanOrEqual(750);
+});
