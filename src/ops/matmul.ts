@@ -1,7 +1,7 @@
 /** Matrix products: the one users write, and the forms with transposes, scale and bias folded in that the compiler makes of it. */
 import { ShapeError } from "../errors.ts";
 import { type Data, defineOp, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
-import { type Shape, sameShape, showShape, sizeOf, type TensorType } from "../graph/types.ts";
+import { type DType, type Shape, sameShape, showShape, sizeOf, type TensorType } from "../graph/types.ts";
 import { broadcastPositions, widens } from "./arithmetic.ts";
 
 /** C = A·B over the last two axes. The leading axes are equal, or B's are widened to A's. */
@@ -65,11 +65,12 @@ export const product: Op<ProductParams> = defineOp<ProductParams>({
   name: "product",
   dtypes: ["float32", "float64"],
   shape: ([a, b], params) => productShape(a!, b!, params),
-  onnx(graph, [a, b], { inputTypes, params }) {
-    const { transposeA, transposeB, alpha } = params;
+  onnx(graph, [unscaled, b], { inputTypes, params }) {
+    const { transposeA, transposeB } = params;
     const [typeA, typeB] = inputTypes as [TensorType, TensorType];
+    const [a, alpha] = attributeScale(graph, typeA.dtype, unscaled!, params.alpha);
     if (typeA.shape.length === 2 && typeB.shape.length === 2 && sizeOf(typeA.shape) && sizeOf(typeB.shape))
-      return gemmNode(graph, [a!, b!], params, 1);
+      return gemmNode(graph, [a, b!], { ...params, alpha, beta: 1 });
     if (graph.target.contrib)
       return graph.node(
         "FusedMatMul",
@@ -77,7 +78,7 @@ export const product: Op<ProductParams> = defineOp<ProductParams>({
         { transA: Number(transposeA), transB: Number(transposeB), alpha: { float: alpha } },
         "com.microsoft",
       );
-    const left = transposeA ? swapLast(graph, a!, typeA.shape.length) : a;
+    const left = transposeA ? swapLast(graph, a, typeA.shape.length) : a;
     const right = transposeB ? swapLast(graph, b!, typeB.shape.length) : b;
     const c = graph.node("MatMul", [left, right]);
     return alpha === 1 ? c : graph.node("Mul", [c, graph.constant(typeA.dtype, [], [alpha])]);
@@ -86,11 +87,11 @@ export const product: Op<ProductParams> = defineOp<ProductParams>({
   samples: (random) => [
     {
       inputs: [random.real(3, 2), random.real(4, 3)],
-      params: { transposeA: true, transposeB: true, alpha: 0.5 },
+      params: { transposeA: true, transposeB: true, alpha: 0.1 },
     },
     {
       inputs: [random.real(2, 5, 3), random.real(2, 4, 3)],
-      params: { transposeA: false, transposeB: true, alpha: 2 },
+      params: { transposeA: false, transposeB: true, alpha: 0.3 },
     },
     {
       inputs: [random.real(2, 3, 5), random.real(3, 4)],
@@ -118,7 +119,12 @@ export const gemm: Op<GemmParams> = defineOp<GemmParams>({
       throw new ShapeError("gemm", `${showShape(c!.shape)} does not broadcast into ${showShape(shape)}`, "reshape it");
     return shape;
   },
-  onnx: (graph, inputs, { params }) => gemmNode(graph, inputs, params, params.beta),
+  onnx(graph, [unscaled, b, added], { inputTypes, params }) {
+    const { dtype } = inputTypes[0]!;
+    const [a, alpha] = attributeScale(graph, dtype, unscaled!, params.alpha);
+    const [c, beta] = attributeScale(graph, dtype, added!, params.beta);
+    return gemmNode(graph, [a, b!, c], { ...params, alpha, beta });
+  },
   evaluate([a, b, c], d, params) {
     multiply(a!, b!, d, params);
     const at = broadcastPositions(c!.shape, d.shape);
@@ -131,16 +137,21 @@ export const gemm: Op<GemmParams> = defineOp<GemmParams>({
     },
     {
       inputs: [random.real(3, 2), random.real(4, 3), random.real(2, 4)],
-      params: { transposeA: true, transposeB: true, alpha: 0.5, beta: -2 },
+      params: { transposeA: true, transposeB: true, alpha: 0.7, beta: -1.1 },
     },
   ],
 });
 
+/** A scale as an attribute, which ONNX keeps in float32; in float64 it may have to go into the matrix instead. */
+function attributeScale(graph: OnnxGraph, dtype: DType, x: OnnxValue, scale: number): [OnnxValue, number] {
+  if (dtype !== "float64" || Math.fround(scale) === scale) return [x, scale];
+  return [graph.node("Mul", [x, graph.constant(dtype, [], [scale])]), 1];
+}
+
 function gemmNode(
   graph: OnnxGraph,
   inputs: readonly OnnxValue[],
-  { transposeA, transposeB, alpha }: ProductParams,
-  beta: number,
+  { transposeA, transposeB, alpha, beta }: GemmParams,
 ): OnnxValue {
   return graph.node("Gemm", inputs, {
     transA: Number(transposeA),

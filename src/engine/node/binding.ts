@@ -6,6 +6,7 @@ import type { EngineBuffer, Program, Session } from "../engine.ts";
 import { bind, NodeBuffer } from "./buffers.ts";
 import type { DirectOptions } from "./direct.ts";
 import type { NodeEngine } from "./index.ts";
+import { disabledOptimizers } from "./optimizers.ts";
 import { Profiles } from "./profiles.ts";
 import { runtimeError } from "./runtime-error.ts";
 
@@ -86,6 +87,7 @@ export function bindingEngine({ threads, profile }: DirectOptions): NodeEngine {
       const options: InferenceSession.SessionOptions = {
         intraOpNumThreads: threads,
         interOpNumThreads: 1,
+        extra: { optimization: { disable_specified_optimizers: disabledOptimizers } },
         logSeverityLevel: 4, //  what is less than fatal comes back as an exception, and would be printed besides
         ...(profiles && { enableProfiling: true, profileFilePrefix: profiles.next() }),
       };

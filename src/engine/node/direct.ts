@@ -7,6 +7,7 @@ import { bind, NodeBuffer } from "./buffers.ts";
 import { type Flushed, flushedDenormals } from "./denormals.ts";
 import type { NodeEngine } from "./index.ts";
 import { NativeThread } from "./native-thread.ts";
+import { disabledOptimizers } from "./optimizers.ts";
 import { elementTypes, loadOrt, type OrtApi, type Pointer } from "./ort-api.ts";
 import { Profiles } from "./profiles.ts";
 
@@ -252,6 +253,7 @@ const settings: Readonly<Record<string, string>> = {
   // For the threads inside an op; the thread that runs sets itself. Denormal floats can halve the speed of a network that
   // has converged. Without this, ONNX Runtime would undo the setting on the thread that makes its first session.
   "session.set_denormal_as_zero": "1",
+  "optimization.disable_specified_optimizers": disabledOptimizers,
 };
 
 // Held by the process, also when this module is loaded twice: two threads would spoil each other's times.
