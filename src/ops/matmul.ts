@@ -1,6 +1,6 @@
 /** Matrix products: the one users write, and the forms with transposes, scale and bias folded in that the compiler makes of it. */
 import { ShapeError } from "../errors.ts";
-import { type Data, defineOp, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
+import { type Data, defineOp, type Lowering, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
 import { type DType, type Shape, sameShape, showShape, sizeOf, type TensorType } from "../graph/types.ts";
 import { broadcastPositions, widens } from "./arithmetic.ts";
 
@@ -38,7 +38,7 @@ export const matmul: Op<object> = defineOp<object>({
     const flatA = a!.reshape([rows, a!.shape.at(-1)!]);
     return [da, flatA.mT().matmul(dc.reshape([rows, dc.shape.at(-1)!]))];
   },
-  onnx: (graph, [a, b]) => graph.node("MatMul", [a, b]),
+  onnx: (graph, [a, b], at) => emptyProduct(graph, at) ?? graph.node("MatMul", [a, b]),
   evaluate: ([a, b], c) => multiply(a!, b!, c, { transposeA: false, transposeB: false, alpha: 1 }),
   samples: (random) =>
     [
@@ -48,6 +48,7 @@ export const matmul: Op<object> = defineOp<object>({
       [random.real(4, 2, 3), random.real(3, 5)],
       [random.real(2, 4, 2, 3), random.real(4, 3, 2)],
       [random.real(2, 0), random.real(0, 4)],
+      [random.real(3, 64, 0), random.real(3, 0, 64)],
     ].map((inputs) => ({ inputs, params: {} })),
 });
 
@@ -65,7 +66,10 @@ export const product: Op<ProductParams> = defineOp<ProductParams>({
   name: "product",
   dtypes: ["float32", "float64"],
   shape: ([a, b], params) => productShape(a!, b!, params),
-  onnx(graph, [unscaled, b], { inputTypes, params }) {
+  onnx(graph, [unscaled, b], at) {
+    const { inputTypes, params } = at;
+    const empty = emptyProduct(graph, at);
+    if (empty) return empty;
     const { transposeA, transposeB } = params;
     const [typeA, typeB] = inputTypes as [TensorType, TensorType];
     const [a, alpha] = attributeScale(graph, typeA.dtype, unscaled!, params.alpha);
@@ -96,6 +100,14 @@ export const product: Op<ProductParams> = defineOp<ProductParams>({
     {
       inputs: [random.real(2, 3, 5), random.real(3, 4)],
       params: { transposeA: true, transposeB: false, alpha: 1 },
+    },
+    {
+      inputs: [random.real(3, 64, 0), random.real(3, 0, 64)],
+      params: { transposeA: false, transposeB: false, alpha: 2 },
+    },
+    {
+      inputs: [random.real(0, 3, 1), random.real(3, 1)],
+      params: { transposeA: true, transposeB: false, alpha: 0.3 },
     },
     {
       inputs: [random.real(0, 2), random.real(0, 4)],
@@ -141,6 +153,14 @@ export const gemm: Op<GemmParams> = defineOp<GemmParams>({
     },
   ],
 });
+
+/** A product without numbers, or with none to add: ONNX Runtime refuses some of these and leaves memory as it finds it in others. */
+function emptyProduct<P>(graph: OnnxGraph, { inputTypes: [a], outputTypes: [c] }: Lowering<P>): OnnxValue | undefined {
+  const { dtype, shape } = c!;
+  if (sizeOf(shape) === 0) return graph.constant(dtype, shape, []);
+  if (sizeOf(a!.shape) > 0) return undefined;
+  return graph.node("Expand", [graph.constant(dtype, [], [0]), graph.integers(shape)]);
+}
 
 /** A scale as an attribute, which ONNX keeps in float32; in float64 it may have to go into the matrix instead. */
 function attributeScale(graph: OnnxGraph, dtype: DType, x: OnnxValue, scale: number): [OnnxValue, number] {
