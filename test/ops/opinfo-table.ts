@@ -64,8 +64,8 @@ const atLeast1 = (x: Any): Any => (x.shape.length === 0 ? x.reshape([1]) : x);
 const reduction =
   (name: string, more: (options: Options) => object = () => ({})): Written =>
   ([x, dim, keep], options) => {
-    const axis = axesOf(dim ?? options["dim"]);
-    const keepAxes = keep ?? options["keepdim"] ?? false;
+    const axis = axesOf(dim ?? options.dim);
+    const keepAxes = keep ?? options.keepdim ?? false;
     if (x.shape.length === 0)
       return x
         .reshape([1])
@@ -77,9 +77,9 @@ const reduction =
 const along =
   (f: (x: Any, axis: number) => Any): Written =>
   ([x, dim], options) =>
-    f(atLeast1(x), dim ?? options["dim"] ?? -1).reshape(x.shape);
+    f(atLeast1(x), dim ?? options.dim ?? -1).reshape(x.shape);
 const correction = (options: Options): object => ({
-  correction: options["correction"] ?? ((options["unbiased"] ?? true) ? 1 : 0),
+  correction: options.correction ?? ((options.unbiased ?? true) ? 1 : 0),
 });
 /** var(x, True): the flag in place of the axes. */
 const flagged =
@@ -159,10 +159,10 @@ const averagePooling =
     const [
       x,
       kernel,
-      stride = options["stride"],
-      padding = options["padding"] ?? 0,
+      stride = options.stride,
+      padding = options.padding ?? 0,
       ,
-      counted = options["count_include_pad"] ?? true,
+      counted = options.count_include_pad ?? true,
     ] = args;
     const [input, isSingle] = space(x, axes);
     const one = (value: Any): number[] =>
@@ -301,7 +301,7 @@ export const table: Readonly<Record<string, Written>> = {
   isinf: method("isInfinite"),
   isfinite: method("isFinite"),
   logit: ([x, epsilon], options) => {
-    const edge = epsilon ?? options["eps"];
+    const edge = epsilon ?? options.eps;
     return (edge === undefined || edge === null ? x : x.clip(edge, 1 - edge)).logit();
   },
   "div/no_rounding_mode": pair("div"),
@@ -357,7 +357,7 @@ export const table: Readonly<Record<string, Written>> = {
   clamp_max: pair("minimum"),
   clamp_min: pair("maximum"),
   clamp: ([x, low, high], options) => {
-    const [least, most] = [low ?? options["min"], high ?? options["max"]];
+    const [least, most] = [low ?? options.min, high ?? options.max];
     const above = least ? both(x, least)[0].maximum(least) : x;
     return most ? both(above, most)[0].minimum(most) : above;
   },
@@ -401,10 +401,10 @@ export const table: Readonly<Record<string, Written>> = {
   "nn.functional.softshrink": ([x], { lambd = 0.5 }) => x.softShrink(lambd),
   "nn.functional.tanhshrink": method("tanhShrink"),
   "nn.functional.threshold": ([x, at, value]) => x.threshold(at, value),
-  "nn.functional.leaky_relu": ([x, slope], options) => x.leakyRelu(slope ?? options["negative_slope"] ?? 0.01),
+  "nn.functional.leaky_relu": ([x, slope], options) => x.leakyRelu(slope ?? options.negative_slope ?? 0.01),
   "nn.functional.prelu": ([x, second], { weight = second }) =>
     x.prelu(weight.size === 1 ? weight.reshape([]) : weight.reshape([weight.size, ...x.shape.slice(2).map(() => 1)])),
-  "nn.functional.glu": ([x, dim], options) => x.glu(dim ?? options["dim"] ?? -1),
+  "nn.functional.glu": ([x, dim], options) => x.glu(dim ?? options.dim ?? -1),
   softmax: along((x, axis) => x.softmax(axis)),
   "softmax/with_dtype": along((x, axis) => x.softmax(axis)),
   log_softmax: along((x, axis) => x.logSoftmax(axis)),
@@ -712,14 +712,14 @@ export const table: Readonly<Record<string, Written>> = {
     return x.shape.length === 0 ? [values.reshape([]), places.reshape([])] : [values, places];
   },
   sort: ([x, dim, isDown], options) => {
-    const [values, places] = atLeast1(x).sort(options["dim"] ?? dim ?? -1, {
-      descending: options["descending"] ?? isDown ?? false,
+    const [values, places] = atLeast1(x).sort(options.dim ?? dim ?? -1, {
+      descending: options.descending ?? isDown ?? false,
     });
     return [values.reshape(x.shape), places.reshape(x.shape)];
   },
   argsort: ([x, dim, isDown], options) =>
     atLeast1(x)
-      .argsort(options["dim"] ?? dim ?? -1, { descending: options["descending"] ?? isDown ?? false })
+      .argsort(options.dim ?? dim ?? -1, { descending: options.descending ?? isDown ?? false })
       .reshape(x.shape),
   msort: ([x]) => x.sort(0)[0],
 
@@ -769,13 +769,12 @@ export const table: Readonly<Record<string, Written>> = {
   "nn.functional.mse_loss": ([a, b], options) => meanSquaredError(a, b, lossOptions(options)),
   "nn.functional.l1_loss": ([a, b], options) => meanAbsoluteError(a, b, lossOptions(options)),
   "nn.functional.smooth_l1_loss": ([a, b], options) =>
-    smoothL1(a, b, { ...lossOptions(options), beta: options["beta"] ?? 1 }),
-  "nn.functional.huber_loss": ([a, b], options) =>
-    huber(a, b, { ...lossOptions(options), delta: options["delta"] ?? 1 }),
+    smoothL1(a, b, { ...lossOptions(options), beta: options.beta ?? 1 }),
+  "nn.functional.huber_loss": ([a, b], options) => huber(a, b, { ...lossOptions(options), delta: options.delta ?? 1 }),
   "nn.functional.kl_div": ([a, b], options) => {
     const [x, y] = both(a, b);
-    const loss = klDivergence(x, y, { ...lossOptions(options), logTargets: options["log_target"] ?? false }) as Any;
-    return options["reduction"] === "batchmean" ? loss.div(a.shape[0] ?? 1) : loss;
+    const loss = klDivergence(x, y, { ...lossOptions(options), logTargets: options.log_target ?? false }) as Any;
+    return options.reduction === "batchmean" ? loss.div(a.shape[0] ?? 1) : loss;
   },
   "nn.functional.binary_cross_entropy": ([a, b], options) => {
     const { weight } = options;
@@ -816,12 +815,12 @@ export const table: Readonly<Record<string, Written>> = {
       a
         .sub(b)
         .mul(y.neg())
-        .add(options["margin"] ?? 0)
+        .add(options.margin ?? 0)
         .relu(),
       options,
     ),
   "nn.functional.hinge_embedding_loss": ([x, y], options) => {
-    const margin = options["margin"] ?? 1;
+    const margin = options.margin ?? 1;
     const near = where(y.equal(-1), x.mul(0), x) as Any;
     const far = where(y.equal(1), x.mul(0), x.neg().add(margin).relu()) as Any;
     return reduce(near.add(far), options);
@@ -853,7 +852,7 @@ export const table: Readonly<Record<string, Written>> = {
     return reduce(losses, options);
   },
   "nn.functional.cosine_embedding_loss": ([a, b, y], options) => {
-    const margin = options["margin"] ?? 0;
+    const margin = options.margin ?? 0;
     // PyTorch adds its ε inside the roots here.
     const dot = a.mul(b).sum(-1);
     const lengths = a.square().sum(-1).add(1e-12).mul(b.square().sum(-1).add(1e-12)).sqrt();
