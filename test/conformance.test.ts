@@ -9,11 +9,14 @@ import { isFloat } from "../src/graph/types.ts";
 import { gradients, type Tensor } from "../src/index.ts";
 import { registry } from "../src/ops/index.ts";
 import {
+  atTheEdges,
+  evaluated,
   expectDerivatives,
   expectSameOnEngines,
   isSmooth,
   plain,
   project,
+  retyped,
   sampler,
   toTensor,
 } from "./support/conformance.ts";
@@ -37,10 +40,32 @@ describe.each(ops)("%s", (_, op) => {
     "sample %i: types, derivatives, engines",
     async (i, sample) => {
       expectDerivatives(op, wide[i]!);
-      await expectSameOnEngines(op, sample, "float32", engines);
-      await expectSameOnEngines(op, wide[i]!, "float64", engines);
+      for (const each of [sample, wide[i]!]) {
+        expect(evaluated(op, each).flatMap((values) => [...values])).not.toContain(Number.NaN);
+        await expectSameOnEngines(op, each, engines);
+      }
     },
   );
+
+  test("whole numbers and truth values, where it takes them", async () => {
+    for (const dtype of ["int32", "bool"] as const)
+      for (const sample of narrow) {
+        const other = retyped(op, sample, dtype);
+        if (other) await expectSameOnEngines(op, other, engines);
+      }
+  });
+
+  test("infinities, NaN, signed zeros and sizes, where it is a function of single elements", async () => {
+    for (const sample of [...narrow, ...wide]) {
+      const edges = atTheEdges(op, sample);
+      if (edges) await expectSameOnEngines(op, edges, engines);
+    }
+  });
+});
+
+test("most functions of single elements are found to be such", () => {
+  const found = ops.filter(([, op]) => op.samples(sampler("float32")).some((sample) => atTheEdges(op, sample)));
+  expect(found.length).toBeGreaterThan(50);
 });
 
 type Gradient = NonNullable<AnyOp["gradient"]>;

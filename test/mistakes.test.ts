@@ -195,6 +195,26 @@ test("a failure that nobody reads comes up at the next call", async () => {
   expect(await sentence(() => step(images, tensor([0, 1], "int32")))).toContain("holds NaN at [0, 0]");
 });
 
+test("fractions of whole numbers, and dtypes that an op does not take", async () => {
+  const counts = tensor([1, 2, 4], "int32");
+  expect(await sentence(() => counts.mul(0.5))).toMatchInlineSnapshot(`
+    "DTypeError: mul: 0.5 is no int32
+      fix: give a number of the tensor's dtype, or .cast("float32") first"
+  `);
+  expect(await sentence(() => counts.clip(0, 2.5))).toMatchInlineSnapshot(`
+    "DTypeError: clip: 2.5 is no int32
+      fix: give a number of the tensor's dtype, or .cast("float32") first"
+  `);
+  expect(await sentence(() => counts.mean())).toMatchInlineSnapshot(`
+    "DTypeError: mean: takes float32 or float64, and got int32[3]
+      fix: cast it: .cast("float32")"
+  `);
+  expect(await sentence(() => tensor([true, false]).argmax())).toMatchInlineSnapshot(`
+    "DTypeError: argmax: takes float32 or float64 or int32, and got bool[2]
+      fix: cast it: .cast("float32")"
+  `);
+});
+
 test("sizes that no layer can have, and a tensor that no machine can hold", async () => {
   expect(await sentence(() => linear(-1, 3))).toMatchInlineSnapshot(`
     "ConfigError: linear: the sizes are -1, 3

@@ -204,6 +204,17 @@ export function commonType(op: string, inputs: readonly TensorType[], allowed: r
   return first.dtype;
 }
 
+/** Throws DTypeError when a number given with a tensor is no element of its dtype: a fraction among int32, 2 among bool. */
+export function expectElement(op: string, value: number, dtype: DType): void {
+  const fits = dtype === "int32" ? (value | 0) === value : dtype !== "bool" || value === 0 || value === 1;
+  if (!fits)
+    throw new DTypeError(
+      op,
+      `${value} is no ${dtype}`,
+      'give a number of the tensor\'s dtype, or .cast("float32") first',
+    );
+}
+
 /** Throws DTypeError when a tensor's dtype is none of `allowed`. */
 export function expectType(op: string, input: TensorType, allowed: readonly DType[], what: string = "takes"): void {
   if (!allowed.includes(input.dtype))

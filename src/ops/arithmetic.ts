@@ -173,10 +173,13 @@ export const div: PairOp = pair({
   },
 });
 
+/** 1 to any power, and ±1 to an infinite one: 1 in IEEE 754 and NaN in JavaScript. */
+const isOne = (a: number, b: number): boolean => a === 1 || (a === -1 && Math.abs(b) === Infinity);
+
 export const pow: PairOp = pair({
   name: "pow",
   onnx: "Pow",
-  f: (a, b, dtype) => wrap(a ** b, dtype),
+  f: (a, b) => (isOne(a, b) ? 1 : a ** b),
   dtypes: floats,
   sample: positive,
   gradient(a, b, c, dc) {
@@ -274,19 +277,22 @@ export const fmod: PairOp = pair({
   gradient: (a, b, c, dc) => [dc, dc.mul(a.sub(c).div(b)).neg()],
 });
 
-/** The angle of the point (b, a), from −π to π; 0 for the origin. */
+/** The angle of the point (b, a), from −π to π; 0 for the origin. A zero has no sign here. */
 export const atan2: PairOp = pair({
   name: "atan2",
   onnx(graph, a, b, dtype) {
     const scalar = (value: number): OnnxValue => graph.constant(dtype, [], [value]);
-    const isOrigin = graph.node("And", [graph.node("Equal", [a, scalar(0)]), graph.node("Equal", [b, scalar(0)])]);
-    const angle = graph.node("Atan", [graph.node("Div", [a, graph.node("Where", [isOrigin, scalar(1), b])])]);
-    const isBelow = graph.node("Less", [a, scalar(0)]);
-    const half = graph.node("Where", [isBelow, scalar(-Math.PI), scalar(Math.PI)]);
-    const isLeft = graph.node("Less", [b, scalar(0)]);
-    return graph.node("Where", [isLeft, graph.node("Add", [angle, half]), angle]);
+    const [zero, largest] = [scalar(0), 3.4028234663852886e38];
+    // Finite, so that two infinities have a quotient.
+    const finite = (x: OnnxValue): OnnxValue => graph.node("Clip", [x, scalar(-largest), scalar(largest)]);
+    const isUpright = graph.node("Equal", [b, zero]);
+    const quotient = graph.node("Div", [finite(a), graph.node("Where", [isUpright, scalar(1), finite(b)])]);
+    const upright = graph.node("Mul", [graph.node("Sign", [a]), scalar(Math.PI / 2)]);
+    const angle = graph.node("Where", [isUpright, upright, graph.node("Atan", [quotient])]);
+    const half = graph.node("Where", [graph.node("Less", [a, zero]), scalar(-Math.PI), scalar(Math.PI)]);
+    return graph.node("Where", [graph.node("Less", [b, zero]), graph.node("Add", [angle, half]), angle]);
   },
-  f: (a, b) => Math.atan2(a, b),
+  f: (a, b) => Math.atan2(a + 0, b + 0),
   dtypes: floats,
   onnxTypes: ["float32"],
   gradient(a, b, _c, dc) {
@@ -399,7 +405,11 @@ export const where: Op<undefined> = defineOp<undefined>({
     const full = condition!.expandTo(dy.shape);
     return [undefined, chosen(full, dy, zero).sumTo(a!.shape), chosen(full, zero, dy).sumTo(b!.shape)];
   },
-  onnx: (graph, inputs) => graph.node("Where", inputs),
+  onnx(graph, [condition, a, b], { outputTypes }) {
+    if (outputTypes[0]!.dtype !== "bool") return graph.node("Where", [condition, a, b]);
+    const otherwise = graph.node("And", [graph.node("Not", [condition]), b]);
+    return graph.node("Or", [graph.node("And", [condition, a]), otherwise]);
+  },
   evaluate([condition, a, b], y) {
     const atCondition = broadcastPositions(condition!.shape, y.shape);
     const atB = broadcastPositions(b!.shape, y.shape);

@@ -1,6 +1,15 @@
 /** Ops that move, repeat or convert elements and compute nothing. */
 import { ShapeError } from "../errors.ts";
-import { anyType, commonType, defineOp, type OnnxGraph, type OnnxValue, type Op, register } from "../graph/op.ts";
+import {
+  anyType,
+  commonType,
+  defineOp,
+  expectElement,
+  type OnnxGraph,
+  type OnnxValue,
+  type Op,
+  register,
+} from "../graph/op.ts";
 import { type DType, type Shape, showShape, sizeOf, stridesOf } from "../graph/types.ts";
 import { broadcastPositions, widens } from "./arithmetic.ts";
 
@@ -17,7 +26,10 @@ export interface FullParams extends ShapeParams {
 export const full: Op<FullParams> = defineOp<FullParams>({
   name: "full",
   shape: (_, { shape }) => shape,
-  dtype: (_, { dtype }) => dtype,
+  dtype(_, { value, dtype }) {
+    expectElement("full", value, dtype);
+    return dtype;
+  },
   gradient: () => [],
   onnx(graph, _, { params: { shape, value, dtype } }) {
     const scalar = graph.constant(dtype, [], [value]);
@@ -246,8 +258,11 @@ export interface UnsliceParams extends SliceParams, ShapeParams {
 /** One number everywhere but where `slice` would take a tensor from: there the tensor. With 0, the transpose of `slice`. */
 export const unslice: Op<UnsliceParams> = defineOp<UnsliceParams>({
   name: "unslice",
-  dtypes: anyType,
   shape: (_, { shape }) => shape,
+  dtype([x], { fill = 0 }) {
+    expectElement("unslice", fill, x!.dtype);
+    return x!.dtype;
+  },
   gradient: (_, _y, dy, params) => [
     dy.apply(slice, [], { starts: params.starts, sizes: params.sizes, steps: params.steps }),
   ],

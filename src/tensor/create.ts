@@ -3,6 +3,7 @@ import { DataError, DTypeError, ShapeError } from "../errors.ts";
 import { apply, tensorOf } from "../graph/apply.ts";
 import { input } from "../graph/leaf.ts";
 import { makeNode } from "../graph/node.ts";
+import { expectElement } from "../graph/op.ts";
 import type { Broadcast, DTypeOf, Nested, ShapeOf } from "../graph/shape-types.ts";
 import {
   arrayTypes,
@@ -189,6 +190,7 @@ export function where<S extends Shape, D extends DType>(
   a: Tensor<S, D>,
   b: Tensor<Shape, NoInfer<D>> | number,
 ): Tensor<S, D> {
+  if (typeof b === "number") expectElement("where", b, a.dtype);
   const other = typeof b === "number" ? a.scalar(b) : b;
   return apply(arithmetic.where, [condition, a, other], undefined) as Tensor<S, D>;
 }

@@ -4,6 +4,7 @@
  */
 import { ConfigError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
+import { expectType, floats } from "../graph/op.ts";
 import * as movement from "../ops/movement.ts";
 import * as reduce from "../ops/reduce.ts";
 import { axisList } from "./axes.ts";
@@ -34,9 +35,11 @@ function countOf(subject: string, x: Tensor, axis: ReducedAxes): number {
 export const sum = (x: Tensor, axis?: ReducedAxes, options?: ReductionOptions): Tensor =>
   reduced(reduce.sum, x, axis, options);
 
-/** The mean; of no elements it is NaN. */
-export const mean = (x: Tensor, axis?: ReducedAxes, options?: ReductionOptions): Tensor =>
-  sum(x, axis, options).mul(1 / countOf("mean", x, axis));
+/** The mean of real numbers; of no elements it is NaN. */
+export function mean(x: Tensor, axis?: ReducedAxes, options?: ReductionOptions): Tensor {
+  expectType("mean", x, floats);
+  return sum(x, axis, options).mul(1 / countOf("mean", x, axis));
+}
 
 /** The largest element. Where several are largest they share the gradient. Throws ShapeError when there are none. */
 export const max = (x: Tensor, axis?: ReducedAxes, options?: ReductionOptions): Tensor =>

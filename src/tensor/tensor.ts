@@ -6,7 +6,7 @@
 import { ShapeError } from "../errors.ts";
 import { apply, applyAll, setTensorMaker } from "../graph/apply.ts";
 import type { Node, Value } from "../graph/node.ts";
-import type { Op } from "../graph/op.ts";
+import { expectElement, type Op } from "../graph/op.ts";
 import { forbidInTrace } from "../graph/scope.ts";
 import type {
   Agree,
@@ -303,7 +303,8 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     this: Tensor<S>,
     axis?: A,
   ): Tensor<Reduced<S, A, false>, "int32"> {
-    return this.neg().argmax(axis) as Tensor<Reduced<S, A, false>, "int32">;
+    const at = resolveAxis("argmin", axis ?? -1, this.shape.length);
+    return apply(reduce.argmin, [this], { axis: at }) as Tensor<Reduced<S, A, false>, "int32">;
   }
 
   /** Adds up whatever broadcasting to this shape's tensor repeated: the transpose of `expandTo`. */
@@ -621,13 +622,16 @@ for (const functions of [pointwise, predicates, reductions])
       return f(this, ...args);
     });
 
-const operand = (left: Tensor, right: Tensor | number): Tensor =>
-  typeof right === "number" ? left.scalar(right) : right;
+function operand(op: string, left: Tensor, right: Tensor | number): Tensor {
+  if (typeof right !== "number") return right;
+  expectElement(op, right, left.dtype);
+  return left.scalar(right);
+}
 
 for (const [name, op] of Object.entries(arithmetic) as [string, unknown][])
   if (isPair(op))
     install(name, function (this: Tensor, other: Tensor | number) {
-      return apply(op, [this, operand(this, other)], undefined);
+      return apply(op, [this, operand(name, this, other)], undefined);
     });
 
 function isPair(op: unknown): op is Op<undefined> {
@@ -636,7 +640,7 @@ function isPair(op: unknown): op is Op<undefined> {
 
 for (const [name, f] of Object.entries(pairs))
   install(name, function (this: Tensor, other: Tensor | number) {
-    return f(this, operand(this, other));
+    return f(this, operand(name, this, other));
   });
 
 /** A look at a tensor's values. Not `async`: in a trace, where nobody can await it, the error is thrown at once. */
