@@ -55,6 +55,14 @@ export function clip(x: Tensor, min?: number, max?: number): Tensor {
   return apply(activations.clip, [x], { ...(min !== undefined && { min }), ...(max !== undefined && { max }) });
 }
 
+/** NaN replaced by a number, infinities by the largest and smallest finite ones unless others are given. */
+export function nanToNum(x: Tensor, nan: number = 0, positive?: number, negative?: number): Tensor {
+  const largest = x.dtype === "float32" ? 3.4028234663852886e38 : Number.MAX_VALUE;
+  const above = where(x.notEqual(Number.NEGATIVE_INFINITY), x, negative ?? -largest);
+  const between = where(x.notEqual(Number.POSITIVE_INFINITY), above, positive ?? largest);
+  return where(x.isNaN().not(), between, nan);
+}
+
 /** Bit by bit; int32. */
 export const bitNot = (x: Tensor): Tensor => x.neg().sub(1);
 

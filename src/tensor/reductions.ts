@@ -100,9 +100,10 @@ export function norm(x: Tensor, axis?: ReducedAxes, options: NormOptions = {}): 
   // Below 1 the power is infinitely steep at 0, where the gradient is taken to be 0 all the same.
   const isNothing = size.equal(0);
   const powers = order > 1 ? size.pow(order) : where(isNothing, size, where(isNothing, size.add(1), size).pow(order));
-  const total = sum(order > 0 ? powers : size.pow(order), axis, rest);
-  const isZero = total.equal(0);
-  return where(isZero, total, where(isZero, total.add(1), total).pow(1 / order));
+  const total = sum(powers, axis, rest);
+  // For a negative order a single 0 makes the norm 0.
+  const isZero = order > 0 ? total.equal(0) : isNothing.any(axis, rest);
+  return where(isZero, total.mul(0), where(isZero, total.add(1), total).pow(1 / order));
 }
 
 /** ln Σ eˣ, which neither overflows nor loses small parts. */
