@@ -81,6 +81,30 @@ test("labels out of range", async () => {
   expect(await model.parameters()[0]!.data()).toEqual(before);
 });
 
+test("indices out of range among values that are known when the graph is built", async () => {
+  const table = tensor([
+    [1, 2],
+    [3, 4],
+  ]);
+  const ids = tensor([[0, 1, 2]], "int32");
+  expect(await sentence(() => table.gather(ids.transpose()).data())).toMatchInlineSnapshot(`
+    "DataError: gather: index 2 at position 2 of the indices (int32[1, 3]) is outside 0 … 1
+      fix: give labels and ids below 2, or make the table or the output layer larger"
+  `);
+  const captured = compile((x: typeof table) => x.gather(ids));
+  expect(await sentence(() => captured(table))).toMatchInlineSnapshot(`
+    "DataError: gather: index 2 at position 2 of the indices (int32[1, 3]) is outside 0 … 1
+      fix: give labels and ids below 2, or make the table or the output layer larger"
+  `);
+  // What lies outside of a part that is used may be anything.
+  expect(await table.gather(ids.slice(null, [0, 2])).array()).toEqual([
+    [
+      [1, 2],
+      [3, 4],
+    ],
+  ]);
+});
+
 test("NaN among the inputs: the step is not made", async () => {
   const { model, step } = trainer();
   const before = await Promise.all(model.parameters().map((parameter) => parameter.data()));

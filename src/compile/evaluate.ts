@@ -7,6 +7,7 @@ import { State } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
 import { setEvaluator, Tensor } from "../tensor/tensor.ts";
 import { bind, expectFresh, knownStorage, remember } from "./bind.ts";
+import { boundsOf, expectIndicesInBounds } from "./bounds.ts";
 import { executableFor, type Running, submit } from "./executable.ts";
 import { currentEngine } from "./runtime.ts";
 
@@ -33,6 +34,7 @@ export function launch(tensors: readonly Tensor[]): { storages: Storage[]; done:
   if (results.length || assigned.size || guards.length) {
     const bound = bind({ results, guards, assigned });
     expectFresh(bound.leaves);
+    expectIndicesInBounds(boundsOf(bound.roots));
     running = submit({
       executable: executableFor(currentEngine(), bound.leaves, bound.roots),
       inputs: bound.sources as (Storage | State)[],

@@ -75,6 +75,7 @@ export function resolveReshape(from: Shape, to: Shape): number[] {
 
 export const reshape: Op<ShapeParams> = defineOp<ShapeParams>({
   name: "reshape",
+  rearranges: true,
   dtypes: anyType,
   shape: ([x], { shape }) => resolveReshape(x!.shape, shape),
   gradient: ([x], _y, dy) => [dy.reshape(x!.shape)],
@@ -95,6 +96,7 @@ export interface TransposeParams {
 
 export const transpose: Op<TransposeParams> = defineOp<TransposeParams>({
   name: "transpose",
+  rearranges: true,
   dtypes: anyType,
   shape([x], { permutation }) {
     const rank = x!.shape.length;
@@ -131,6 +133,7 @@ export function inverse(permutation: readonly number[]): number[] {
 
 export const expandTo: Op<ShapeParams> = defineOp<ShapeParams>({
   name: "expandTo",
+  rearranges: true,
   dtypes: anyType,
   shape([x], { shape }) {
     if (!widens(x!.shape, shape))
@@ -436,6 +439,7 @@ const isReal = (dtype: DType): boolean => dtype === "float32" || dtype === "floa
 /** The same values, through which no gradient flows. */
 export const detach: Op<undefined> = defineOp<undefined>({
   name: "detach",
+  rearranges: true,
   endsGradient: true,
   dtypes: anyType,
   shape: ([x]) => x!.shape,
