@@ -56,9 +56,9 @@ function trainer() {
 test("wrong inner axes, deep inside a model", async () => {
   const model = deep();
   expect(await sentence(() => model(tensor([[1, 2]])))).toMatchInlineSnapshot(`
-    "ShapeError: matmul: [1, 2] @ [3, 4] — inner axes 2 and 3 differ
+    "ShapeError: linear: x [1, 2] ends in 2, the weight [4, 3] takes 3
       in:  layers.0.project
-      fix: make the left side end in 3, or the right side's second axis from the end 2"
+      fix: make x's last axis and the layer's number of inputs equal"
   `);
 });
 

@@ -56,7 +56,7 @@ export function rmsNorm<const W extends number>(
 
 /** A layer over tensors whose axis 1 is that of channels: [batch, channels, …]. */
 export interface ChannelNorm<C extends number> extends Module {
-  <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32">;
+  <N extends number, S extends Shape>(x: Tensor<[N, C, ...S], "float32">): Tensor<[N, C, ...S], "float32">;
   /** The scale γ, ones at first. */
   readonly weight: Parameter<[C], "float32">;
   /** The shift β, zeros at first. */
@@ -97,17 +97,21 @@ export function batchNorm<const C extends number>(channels: C, options: BatchNor
   const running_var = statistic(1);
   const num_batches_tracked = new State({ shape: [] as const, dtype: "int32" }, new Int32Array(1));
   const children = { weight, bias, running_mean, running_var, num_batches_tracked };
-  const self: BatchNorm<C> = module("BatchNorm", children, <S extends Shape>(x: Tensor<S, "float32">) => {
-    if (!self.training) return batchNormalize(x, running_mean, running_var, weight, bias, epsilon);
-    const { y, mean, variance } = batchNormalizeInTraining(x, weight, bias, epsilon);
-    const count = (x as Tensor).size / channels;
-    const keep = (running: State, next: Tensor): void =>
-      running.assign(averaged(running.current(), next, 1 - momentum));
-    keep(running_mean as unknown as State, mean.detach() as Tensor);
-    keep(running_var as unknown as State, variance.detach().mul(count / Math.max(1, count - 1)) as Tensor);
-    num_batches_tracked.assign(num_batches_tracked.add(1));
-    return y;
-  }) as BatchNorm<C>;
+  const self: BatchNorm<C> = module(
+    "BatchNorm",
+    children,
+    <N extends number, S extends Shape>(x: Tensor<[N, C, ...S], "float32">) => {
+      if (!self.training) return batchNormalize(x, running_mean, running_var, weight, bias, epsilon);
+      const { y, mean, variance } = batchNormalizeInTraining(x, weight, bias, epsilon);
+      const count = (x as Tensor).size / channels;
+      const keep = (running: State, next: Tensor): void =>
+        running.assign(averaged(running.current(), next, 1 - momentum));
+      keep(running_mean as unknown as State, mean.detach() as Tensor);
+      keep(running_var as unknown as State, variance.detach().mul(count / Math.max(1, count - 1)) as Tensor);
+      num_batches_tracked.assign(num_batches_tracked.add(1));
+      return y;
+    },
+  ) as BatchNorm<C>;
   return self;
 }
 
@@ -120,7 +124,10 @@ export function groupNorm<const C extends number>(
   expectSizes("groupNorm", [groups, channels]);
   const weight = parameter([channels], constant(1));
   const bias = parameter([channels], constant(0));
-  return module("GroupNorm", { weight, bias }, <S extends Shape>(x: Tensor<S, "float32">) =>
-    groupNormalize(x, groups, weight, bias, options.epsilon),
+  return module(
+    "GroupNorm",
+    { weight, bias },
+    <N extends number, S extends Shape>(x: Tensor<[N, C, ...S], "float32">) =>
+      groupNormalize(x, groups, weight, bias, options.epsilon),
   ) as ChannelNorm<C>;
 }

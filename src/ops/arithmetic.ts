@@ -23,7 +23,8 @@ export function widens(from: Shape, to: Shape): boolean {
   return lead >= 0 && from.every((size, axis) => size === 1 || size === to[lead + axis]);
 }
 
-function widened(op: string, a: TensorType, b: TensorType): Shape {
+/** Throws ShapeError unless `b` can be repeated to the shape of `a`. */
+export function expectWidens(op: string, a: TensorType, b: TensorType): void {
   if (!widens(b.shape, a.shape))
     throw new ShapeError(
       op,
@@ -32,7 +33,6 @@ function widened(op: string, a: TensorType, b: TensorType): Shape {
         ? "swap the operands, or widen both with broadcast(a, b)"
         : "reshape one side so that each axis, counted from the last, is equal or 1 on the right",
     );
-  return a.shape;
 }
 
 /** For each position of a tensor of shape `to`, the position in one of shape `from` that broadcasting puts there. */
@@ -98,7 +98,10 @@ function binary(rule: Rule): Op<undefined> {
   return defineOp<undefined>({
     name,
     onnxTypes,
-    shape: ([a, b]) => widened(name, a!, b!),
+    shape([a, b]) {
+      expectWidens(name, a!, b!);
+      return a!.shape;
+    },
     dtype: (inputs) => {
       const common = commonType(name, inputs, dtypes);
       return result ?? common;
@@ -387,8 +390,9 @@ export const not: Op<undefined> = defineOp<undefined>({
 export const where: Op<undefined> = defineOp<undefined>({
   name: "where",
   shape([condition, a, b]) {
-    widened("where", a!, condition!);
-    return widened("where", a!, b!);
+    expectWidens("where", a!, condition!);
+    expectWidens("where", a!, b!);
+    return a!.shape;
   },
   dtype([condition, a, b]) {
     expectType("where", condition!, ["bool"], "takes a condition of dtype");

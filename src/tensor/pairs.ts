@@ -40,3 +40,6 @@ export const copySign = (a: Tensor, b: Tensor): Tensor => a.abs().mul(b.signBit(
 /** 0 where a < 0, 1 where a > 0, b where a is 0. */
 export const heaviside = (a: Tensor, b: Tensor): Tensor =>
   a.greater(0).cast(a.dtype).add(a.equal(0).cast(a.dtype).mul(b));
+
+/** leakyRelu with a learned slope, widened into a (He et al. 2015). */
+export const prelu = (a: Tensor, slope: Tensor): Tensor => a.relu().add(a.minimum(0).mul(slope));

@@ -123,9 +123,6 @@ export const selu = (x: Tensor): Tensor => elu(x, 1.6732632423543772).mul(1.0507
 export const leakyRelu = (x: Tensor, slope: number = 0.01): Tensor =>
   apply(activations.leakyRelu, [x], { alpha: slope });
 
-/** leakyRelu with a learned slope, widened into x (He et al. 2015). */
-export const prelu = (x: Tensor, slope: Tensor): Tensor => x.relu().add(x.minimum(0).mul(slope));
-
 /** x where |x| > λ, else 0. */
 export const hardShrink = (x: Tensor, lambda: number = 0.5): Tensor => where(x.abs().greater(lambda), x, 0);
 
@@ -139,10 +136,6 @@ export const threshold = (x: Tensor, at: number, value: number): Tensor => where
 export const softmin = (x: Tensor, axis: number = -1): Tensor => x.neg().softmax(axis);
 
 // ── Masks ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** A number wherever the mask is true; the mask is widened into x. */
-export const maskedFill = (x: Tensor, mask: Tensor, value: number): Tensor =>
-  where((mask as Tensor<Shape, "bool">).not(), x, value);
 
 /** The lower triangle of the last two axes, zeros above the diagonal, which `offset` moves upwards. */
 export const tril = (x: Tensor, offset: number = 0): Tensor => where(belowDiagonal("tril", x, offset), x, 0);
