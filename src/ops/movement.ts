@@ -429,6 +429,7 @@ export const cast: Op<{ readonly dtype: DType }> = defineOp<{ readonly dtype: DT
   samples: (random) => [
     { inputs: [random.real(2, 3)], params: { dtype: "int32" } },
     { inputs: [random.real(2, 3)], params: { dtype: "bool" } },
+    { inputs: [random.real(2, 3)], params: { dtype: "float64" } },
     { inputs: [random.booleans(2, 3)], params: { dtype: "float32" } },
     { inputs: [random.integers(5, 3)], params: { dtype: "float32" } },
   ],

@@ -16,6 +16,7 @@ import {
   plainEngine,
   prelu,
   rmsNorm,
+  rmsNormalize,
   sequential,
   type Tensor,
   tensor,
@@ -109,6 +110,12 @@ describe("layers", () => {
     // @ts-expect-error four channels
     expect(() => batchNorm(3)(x)).toThrow("batchNormalizeInTraining: x [2, 4, 5] with [3]");
     expect(() => batchNorm(3, { momentum: 2 })).toThrow("batchNorm: the momentum is 2");
+  });
+
+  test("the root of the mean square is divided by, and each element scaled", async () => {
+    const y = rmsNormalize(tensor([[3, 4, 0, 0]]), tensor([1, 2, 3, 4]), 0);
+    // √(25 / 4) = 2.5
+    expect(await y.array()).toEqual([[3 / 2.5, (2 * 4) / 2.5, 0, 0].map(Math.fround)]);
   });
 
   test("maxout is the largest of its pieces; prelu learns its slope", async () => {

@@ -2,6 +2,7 @@
 import { applyAll } from "../../src/graph/apply.ts";
 import { sizeOf } from "../../src/graph/types.ts";
 import {
+  affine,
   arange,
   averagePool,
   batchNormalize,
@@ -28,6 +29,7 @@ import {
   meanAbsoluteError,
   meanSquaredError,
   negativeLogLikelihood,
+  ones,
   outer,
   range,
   smoothL1,
@@ -35,6 +37,7 @@ import {
   stack,
   type Tensor,
   where,
+  zeros,
 } from "../../src/index.ts";
 import { maxPool as maxPoolOp } from "../../src/ops/convolution.ts";
 import { scatterAdd } from "../../src/ops/indexing.ts";
@@ -635,6 +638,7 @@ export const table: Readonly<Record<string, Written>> = {
   tensordot: ([a, b], { dims }) => (dims === 2 ? einsum("ijk,jkl->il", a, b) : einsum("ijk,jli->kl", a, b)),
   einsum: ([operands, equation]) => einsum(equation, ...operands),
   "nn.functional.linear": ([x, w, bias]) => {
+    if (x.shape.length > 1 && w.shape.length > 1) return affine(x, w, bias ?? undefined) as Tensor;
     const y = product(x, w.shape.length === 1 ? w : w.mT());
     return bias ? y.add(bias) : y;
   },
@@ -861,8 +865,8 @@ export const table: Readonly<Record<string, Written>> = {
     return arange(Number(start), Number(stop), Number(step), float);
   },
   linspace: ([start, stop, count], { float }) => linspace(start, stop, count, float),
-  zeros: ([shape], { float }) => full(shape, 0, float) as Tensor,
-  ones: ([shape], { float }) => full(shape, 1, float) as Tensor,
+  zeros: ([shape], { float }) => zeros(shape, float) as Tensor,
+  ones: ([shape], { float }) => ones(shape, float) as Tensor,
   zeros_like: ([x]) => x.mul(0),
   ones_like: ([x]) => x.mul(0).add(1),
   full_like: ([x, value]) => full(x.shape, value, x.dtype) as Tensor,
