@@ -28,8 +28,10 @@ export async function evaluate(...things: readonly (Tensor | HasStates)[]): Prom
 
 /** Queues what is needed for the values of some tensors; the storages fill when the run is done. */
 export function launch(tensors: readonly Tensor[]): { storages: Storage[]; done: Promise<void> } {
+  // Before the assignments are taken: a variable that has been assigned to stands for its new value.
+  const values = tensors.map((tensor) => tensor.current());
   const { assigned, guards } = takePending() as { assigned: Map<State, Tensor>; guards: Guard<Tensor>[] };
-  const results = tensors.map((tensor) => tensor.current()).filter((value) => knownStorage(value) === undefined);
+  const results = values.filter((value) => knownStorage(value) === undefined);
   let running: Running | undefined;
   if (results.length || assigned.size || guards.length) {
     const bound = bind({ results, guards, assigned });
@@ -44,7 +46,7 @@ export function launch(tensors: readonly Tensor[]): { storages: Storage[]; done:
     });
     results.forEach((value, i) => remember(value, running!.results[i]!));
   }
-  const storages = tensors.map((tensor) => knownStorage(tensor.current())!);
+  const storages = values.map((value) => knownStorage(value)!);
   return { storages, done: running?.done ?? Promise.resolve() };
 }
 
