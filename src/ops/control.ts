@@ -329,9 +329,8 @@ function afterLoop(value: Tensor, stack: (part: Tensor) => () => Tensor): (() =>
     const { axes, keepAxes } = params as { axes: readonly number[]; keepAxes: boolean };
     const stacked = stack(a!);
     return () => {
-      const all = stacked()
-        .reshape([-1, ...a!.shape])
-        .sum([0, ...axes.map((axis) => axis + 1)]);
+      const steps = stacked();
+      const all = steps.reshape([steps.shape[0]!, ...a!.shape]).sum([0, ...axes.map((axis) => axis + 1)]);
       return keepAxes ? all.reshape(value.shape) : all;
     };
   }
@@ -339,11 +338,8 @@ function afterLoop(value: Tensor, stack: (part: Tensor) => () => Tensor): (() =>
     const [from] = a!.node.inputs;
     const [left, right] = [stack(tensorOf(from!.node, from!.index)), stack(b!)];
     // Σ AᵀB over the steps: one product of the stacks, each as one long matrix.
-    return () =>
-      left()
-        .reshape([-1, value.shape[0]!])
-        .mT()
-        .matmul(right().reshape([-1, value.shape[1]!])) as Tensor;
+    const long = (steps: Tensor): Tensor => steps.reshape([steps.shape[0]! * steps.shape[1]!, steps.shape[2]!]);
+    return () => long(left()).mT().matmul(long(right())) as Tensor;
   }
   return undefined;
 }
