@@ -33,22 +33,14 @@ const transposes: readonly Rule[] = [
     const inner = untransposed(b!);
     return inner && apply(product, [a!, inner], { ...params, transposeB: !params.transposeB });
   }),
-  // (A·B)ᵀ = Bᵀ·Aᵀ, also in front of further moves of the leading axes.
+  // (A·B)ᵀ = Bᵀ·Aᵀ, for each product of a batch too.
   ruleFor("transpose of a product", movement.transpose, ([y], { permutation }, match) => {
-    const last = permutation.length - 1;
-    const rowsLast = last > 0 && permutation[last] === last - 1;
-    const [rows = 0, columns = 0] = y!.shape.slice(-2);
-    // Of a batch of products that is copied anyway, the form with the longer rows is the faster one.
-    if (!rowsLast && !(permutation[last] === last && last > 1 && columns < rows)) return undefined;
-    if (rowsLast && last > 1 && columns > rows) return undefined;
-    const inner = soleProduct(y!, match);
-    const [a, b] = inner?.inputs ?? [];
-    if (!inner || !a || !b || !sameShape(a.shape.slice(0, -2), b.shape.slice(0, -2))) return undefined;
-    const { transposeA, transposeB, alpha } = inner.params;
-    if (!rowsLast && !(transposeA && !transposeB)) return undefined;
-    const swapped = apply(product, [b, a], { transposeA: !transposeB, transposeB: !transposeA, alpha });
-    const order = permutation.map((axis) => (axis === last ? last - 1 : axis === last - 1 ? last : axis));
-    return order.every((axis, at) => axis === at) ? swapped : swapped.transpose(...order);
+    const rank = permutation.length;
+    if (!permutation.every((axis, at) => axis === (at < rank - 2 ? at : 2 * rank - 3 - at))) return undefined;
+    const { inputs: [a, b] = [], params } = soleProduct(y!, match) ?? {};
+    if (!a || !b || !params || !sameShape(a.shape.slice(0, -2), b.shape.slice(0, -2))) return undefined;
+    const { transposeA, transposeB, alpha } = params;
+    return apply(product, [b, a], { transposeA: !transposeB, transposeB: !transposeA, alpha });
   }),
 ];
 
