@@ -8,6 +8,7 @@ import "./indexing.ts";
 import "./matmul.ts";
 import "./movement.ts";
 import "./normalize.ts";
+import "./pooling.ts";
 import "./random.ts";
 import "./reduce.ts";
 
