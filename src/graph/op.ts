@@ -129,6 +129,8 @@ export interface Op<P = unknown> {
   indices?(inputs: readonly TensorType[], params: P): { readonly input: number; readonly below: number };
   /** The parameters with each graph that they hold replaced: how the compiler's rules get into an op that is a loop. */
   mapBodies?(params: P, replace: (body: Body) => Body): P;
+  /** Set where an element of the output depends on the inputs' elements at the same place alone, the inputs widened to the first. */
+  readonly elementwise?: true;
   /** Set where gradients end on purpose, although the derivative is not zero. */
   readonly endsGradient?: true;
   /** Dtypes of the first input for which ONNX Runtime has kernels, when they are fewer than those that `type` accepts. */

@@ -16,6 +16,7 @@ interface Rule<P> {
 function parametric<P>({ name, onnx, f, gradient, params: tried, dtypes = floats }: Rule<P>): Op<P> {
   return defineOp<P>({
     name,
+    elementwise: true,
     dtypes,
     shape: ([x]) => x!.shape,
     gradient: ([x], y, dy, params) => [gradient(x!, y, dy, params)],

@@ -8,6 +8,9 @@ import "./indexing.ts";
 import "./matmul.ts";
 import "./movement.ts";
 import "./normalize.ts";
+import "./packed.ts";
+import "./packed-convolution.ts";
+import "./pooling.ts";
 import "./random.ts";
 import "./reduce.ts";
 
