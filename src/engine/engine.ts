@@ -20,6 +20,8 @@ export interface Target {
    * processor, a power of two. Absent where there are none.
    */
   readonly block?: number | undefined;
+  /** Threads inside an op, where that is known: some nodes are fast, or right, on one thread only. */
+  readonly threads?: number | undefined;
 }
 
 /** A graph ready to run: rewritten, with its inputs and outputs in order. */

@@ -10,6 +10,7 @@ import "./movement.ts";
 import "./normalize.ts";
 import "./packed.ts";
 import "./packed-convolution.ts";
+import "./packed-matrix.ts";
 import "./pooling.ts";
 import "./random.ts";
 import "./reduce.ts";

@@ -89,14 +89,21 @@ export const scatterAdd: Op<{ readonly axis: number; readonly size: number }> = 
     const count = sizeOf(typeIndices.shape);
     const [outer, , inner] = around(output.shape, axis);
     if (count === 0 || sizeOf(output.shape) === 0) return zeros(graph, output);
+    if (outer === 1 && graph.target.threads === 1) {
+      const places = graph.node("Reshape", [graph.cast(indices!, "int64"), graph.integers([count, 1])]);
+      const updates = graph.node("Reshape", [dy, graph.integers([count, inner])]);
+      const base = zeros(graph, { shape: [size, inner], dtype: output.dtype });
+      const sums = graph.node("ScatterND", [base, places, updates], { reduction: "add" });
+      return graph.node("Reshape", [sums, graph.integers(output.shape)]);
+    }
     if (outer === 1 && size <= smallTable && typeDy.dtype === "float32") {
       const flat = graph.node("Reshape", [dy, graph.integers([count, inner])]);
       const listed = graph.node("Reshape", [indices, graph.integers([count])]);
       const oneHots = floatOneHots(graph, listed, size, 0);
       return graph.node("Reshape", [graph.node("Gemm", [oneHots, flat]), graph.integers(output.shape)]);
     }
-    // ScatterND with "add" races between threads when indices repeat; ScatterElements does not. Its bookkeeping for each
-    // element grows with the rank: on one axis it takes less than half the time.
+    // With more threads ScatterND races where indices repeat; ScatterElements does not. Its bookkeeping for each element grows
+    // with the rank: on one axis it takes less than half the time.
     const far = (positions: OnnxValue, stride: number): OnnxValue =>
       graph.node("Mul", [positions, graph.constant("int64", [], [stride])]);
     const along = (length: number, shape: Shape): OnnxValue =>

@@ -2,6 +2,7 @@
 import type { Pass, Rule } from "../rewrite.ts";
 import { fuse } from "./fuse.ts";
 import { loops } from "./loops.ts";
+import { matrices, packedBias } from "./matrices.ts";
 import { fusedRelu, packing } from "./packing.ts";
 import { pooling, poolingMasks } from "./pooling.ts";
 import { products } from "./products.ts";
@@ -15,4 +16,6 @@ export const passes: readonly Pass[] = [
   everywhere(...simplify, ...fuse, ...pooling),
   everywhere(...packing),
   everywhere(...simplify, ...products, ...poolingMasks, fusedRelu),
+  matrices,
+  everywhere(...simplify, ...products, packedBias),
 ];

@@ -370,6 +370,7 @@ export function directEngine({ threads, profile, onTheSpot }: DirectOptions): No
     name: "node",
     target: {
       contrib: true,
+      threads,
       get block() {
         native.block ??= { width: blockWidth(native, ort.environment(threads).pointer) };
         return native.block.width;
