@@ -64,7 +64,7 @@ export {
   zeros,
 } from "./tensor/create.ts";
 export { einsum } from "./tensor/einsum.ts";
-export { diagonalMatrix, eye, outer } from "./tensor/matrices.ts";
+export { diagonalMatrix, eye, outer, singularValues } from "./tensor/matrices.ts";
 export { scan } from "./tensor/scan.ts";
 export { Parameter, State } from "./tensor/state.ts";
 export { Tensor } from "./tensor/tensor.ts";

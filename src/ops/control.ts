@@ -167,6 +167,28 @@ export function closed(
 }
 
 /**
+ * A loop written as a function of its states and of one slice of each sequence; it returns the next states and then outputs. What
+ * comes back is the last states, and all outputs stacked.
+ */
+export function loop(
+  states: readonly Tensor[],
+  sequences: readonly Tensor[],
+  { length, reverse = false }: { readonly length: number; readonly reverse?: boolean },
+  step: (leaves: readonly Tensor[]) => readonly Tensor[],
+): Tensor[] {
+  const slices = sequences.map(({ shape, dtype }) => ({ shape: shape.slice(1), dtype }));
+  const leaves = [...states, ...slices].map(bodyLeaf);
+  const { body, captured } = closed(step(leaves), leaves);
+  return applyAll(scan, [...states, ...sequences, ...captured], {
+    body,
+    states: states.length,
+    sequences: sequences.length,
+    length,
+    reverse,
+  });
+}
+
+/**
  * Back-propagation through time as one more loop, in the other direction. A step back needs values of the step forward: the
  * loop is run with these as further outputs (the compiler makes one loop of the two). A sum over all steps of a product, as
  * the gradient of a weight is, is made one product over all steps after the loop.

@@ -10,5 +10,6 @@ import "./movement.ts";
 import "./normalize.ts";
 import "./random.ts";
 import "./reduce.ts";
+import "./spectrum.ts";
 
 export { registry } from "../graph/op.ts";

@@ -235,7 +235,13 @@ describe.each(["direct", "binding"] as const)("%s", (implementation) => {
     useEngine(engine);
     const f = compile((x: Tensor<[2], "float64">) => {
       const square = x.mul(x);
-      return [square.add(1e-50).mul(1e50), square.mul(1 + 1e-9).sub(1).mul(1e9)];
+      return [
+        square.add(1e-50).mul(1e50),
+        square
+          .mul(1 + 1e-9)
+          .sub(1)
+          .mul(1e9),
+      ];
     });
     const [sum, product] = f(fromValues(Float64Array.of(0, 1), [2])) as [Tensor, Tensor];
     expect((await sum.data())[0]).toBeCloseTo(1, 12);
