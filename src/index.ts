@@ -4,7 +4,7 @@ import { plainEngine } from "./engine/plain.ts";
 
 export { gradients } from "./autodiff/gradients.ts";
 export { type Compiled, compile } from "./compile/compile.ts";
-export { evaluate } from "./compile/evaluate.ts";
+export { evaluate, read } from "./compile/evaluate.ts";
 export { currentEngine, useEngine } from "./compile/runtime.ts";
 export { printGraph } from "./compile/text.ts";
 export { Dataset, dataset } from "./data/dataset.ts";
