@@ -11,6 +11,7 @@ export { Dataset, dataset } from "./data/dataset.ts";
 export { fitStandardizer, Standardizer } from "./data/standardize.ts";
 export { loader, toTensor } from "./data/tensors.ts";
 export { gradientCheck } from "./doctor/gradient-check.ts";
+export { type LensReport, type Observation, observe } from "./doctor/lens.ts";
 export type { Engine, EngineBuffer, Session } from "./engine/engine.ts";
 export { plainEngine } from "./engine/plain.ts";
 export * from "./errors.ts";
