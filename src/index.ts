@@ -12,6 +12,7 @@ export { fitStandardizer, Standardizer } from "./data/standardize.ts";
 export { loader, toTensor } from "./data/tensors.ts";
 export { gradientCheck } from "./doctor/gradient-check.ts";
 export { type LensReport, type Observation, observe } from "./doctor/lens.ts";
+export { spectralEstimate } from "./doctor/spectral.ts";
 export type { Engine, EngineBuffer, Session } from "./engine/engine.ts";
 export { plainEngine } from "./engine/plain.ts";
 export * from "./errors.ts";
