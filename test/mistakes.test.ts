@@ -195,6 +195,17 @@ test("a failure that nobody reads comes up at the next call", async () => {
   expect(await sentence(() => step(images, tensor([0, 1], "int32")))).toContain("holds NaN at [0, 0]");
 });
 
+test("a shape with a negative size or a fraction", async () => {
+  expect(await sentence(() => zeros([-1, 2]))).toMatchInlineSnapshot(`
+    "ShapeError: full: the result would be [-1, 2]
+      fix: give sizes that are whole numbers from 0 on"
+  `);
+  expect(await sentence(() => tensor([[1]]).expandTo([1.5, 1]))).toMatchInlineSnapshot(`
+    "ShapeError: expandTo: the result would be [1.5, 1]
+      fix: give sizes that are whole numbers from 0 on"
+  `);
+});
+
 test("sizes that no layer can have, and a tensor that no machine can hold", async () => {
   expect(await sentence(() => linear(-1, 3))).toMatchInlineSnapshot(`
     "ConfigError: linear: the sizes are -1, 3

@@ -141,6 +141,8 @@ export interface Op<P = unknown> {
   mapBodies?(params: P, replace: (body: Body) => Body): P;
   /** Where the op stops answering to its input; activations that can die or saturate have it. */
   plateaus?(params: P): Plateaus | undefined;
+  /** Set where an element of the output depends on the inputs' elements at the same place alone, the inputs widened to the first. */
+  readonly elementwise?: true;
   /** Set where gradients end on purpose, although the derivative is not zero. */
   readonly endsGradient?: true;
   /** Dtypes of the first input for which ONNX Runtime has kernels, when they are fewer than those that `type` accepts. */

@@ -17,6 +17,7 @@ interface Rule<P> {
 function parametric<P>({ name, onnx, f, gradient, params: tried, dtypes = floats, plateaus }: Rule<P>): Op<P> {
   return defineOp<P>({
     name,
+    elementwise: true,
     dtypes,
     ...(plateaus && { plateaus }),
     shape: ([x]) => x!.shape,

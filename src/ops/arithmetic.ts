@@ -97,6 +97,7 @@ function binary(rule: Rule): Op<undefined> {
   const { name, onnx, f, gradient, dtypes = numeric, result, onnxTypes, sample = real } = rule;
   return defineOp<undefined>({
     name,
+    elementwise: true,
     onnxTypes,
     shape: ([a, b]) => widened(name, a!, b!),
     dtype: (inputs) => {
