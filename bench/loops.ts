@@ -91,7 +91,8 @@ async function prepare(form: Form, steps: number, threads: number): Promise<Prep
   return { step, session, size: bytes };
 }
 
-const median = (times: readonly number[]): number => [...times].sort((a, b) => a - b)[Math.floor(times.length / 2)]!;
+export const median = (times: readonly number[]): number =>
+  [...times].sort((a, b) => a - b)[Math.floor(times.length / 2)]!;
 
 /** Prints a table. Returns the exit code. */
 export async function main(): Promise<number> {

@@ -11,6 +11,7 @@ await build({
     "bench/driver.ts",
     "bench/profile.ts",
     "bench/overhead.ts",
+    "bench/lens.ts",
     "bench/loops.ts",
     "docs/figures/draw.ts",
     "bench/ours-server.ts",
@@ -39,7 +40,7 @@ await build({
 });
 
 // The first word may choose another script than the driver.
-const chosen = ["profile", "overhead", "loops", "draw"].find((name) => name === process.argv[2]);
+const chosen = ["profile", "overhead", "lens", "loops", "draw"].find((name) => name === process.argv[2]);
 if (chosen) process.argv.splice(2, 1);
 const { main } = await import(pathToFileURL(path.join(outdir, `${chosen ?? "driver"}.mjs`)).href);
 process.exitCode = await main(root, outdir);

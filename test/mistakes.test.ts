@@ -178,7 +178,7 @@ test("an asynchronous function given to compile, and one that returns something 
   `);
   expect(await sentence(() => compile((() => 3) as unknown as () => Tensor)())).toMatchInlineSnapshot(`
     "GraphError: compile: the function returns number
-      fix: return tensors, or arrays or records of them"
+      fix: give tensors, or arrays or records of them"
   `);
 });
 

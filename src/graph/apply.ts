@@ -3,7 +3,7 @@ import { DTypeError, GlissadeError, GraphError, ShapeError } from "../errors.ts"
 import type { Tensor } from "../tensor/tensor.ts";
 import { makeNode, type Node } from "./node.ts";
 import type { Op } from "./op.ts";
-import { currentPath, currentScope } from "./scope.ts";
+import { currentObserver, currentPath, currentScope } from "./scope.ts";
 import { paramsKey } from "./text.ts";
 import { type Shape, showShape } from "./types.ts";
 
@@ -49,7 +49,9 @@ export function applyAll<P>(op: Op<P>, given: readonly Tensor[], params: P): Ten
     node = makeNode({ op, inputs, params, outputs, path, trace: trace ?? scope.trace, source: undefined });
     if (key !== undefined) scope.nodes?.set(key, node);
   }
-  return node.outputs.map((_, index) => makeTensor(node, index));
+  const outputs = node.outputs.map((_, index) => makeTensor(node, index));
+  currentObserver()?.applied(outputs[0]!);
+  return outputs;
 }
 
 /** Applies an op with one output. */

@@ -14,5 +14,6 @@ import "./packed-matrix.ts";
 import "./pooling.ts";
 import "./random.ts";
 import "./reduce.ts";
+import "./spectrum.ts";
 
 export { registry } from "../graph/op.ts";

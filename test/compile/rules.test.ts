@@ -190,6 +190,13 @@ describe("passes over memory are saved", () => {
       mul: 1,
     });
   });
+  test("squares are added up as they are made, unless somebody needs them", async () => {
+    expect(await bothWays((x) => x.mul(x).sum(), normal(2, 3))).toEqual({ sumOfSquares: 1 });
+    expect(await bothWays((x) => x.mul(x).sum(1), normal(2, 3))).toEqual({ mul: 1, sum: 1 });
+    expect(await bothWays((x, y) => x.mul(y).sum(), normal(3), normal(3))).toEqual({ mul: 1, sum: 1 });
+    const both = (x: Tensor): Tensor[] => [x.mul(x), x.mul(x).sum()];
+    expect(await bothWays(both, normal(2, 3))).toEqual({ mul: 1, sum: 1 });
+  });
   test("cross-entropy's gradient touches the labels' places alone", async () => {
     const labels = tensor([2, 0], "int32");
     const ops = await bothWays(
