@@ -189,13 +189,14 @@ const products: Rule = {
 
     if (params.transposeA) {
       if (params.transposeB || k % block !== 0) return undefined;
+      const rowsOf = (x: Tensor): Tensor => x.apply(packRows, [], { lanes: block });
       if (left && m % block === 0) {
-        const x = scaled(b, alpha).apply(packRows, [], { lanes: block });
-        return [plus(apply(packedProduct, [x, byColumns(a, block)], undefined).apply(unpackRows, [], undefined))];
+        const y = apply(packedProduct, [rowsOf(b), byColumns(a, block)], undefined);
+        return [plus(scaled(y.apply(unpackRows, [], undefined), alpha))];
       }
       if (!right || n % block !== 0) return undefined;
-      const x = scaled(a, alpha).apply(packRows, [], { lanes: block });
-      return [plus(unpacked(apply(packedProduct, [x, byColumns(b, block)], undefined), [m]))];
+      const y = apply(packedProduct, [rowsOf(a), byColumns(b, block)], undefined);
+      return [plus(scaled(unpacked(y, [m]), alpha))];
     }
     if ((!left && !isPacked({ node: original, index: 0 })) || k % block !== 0 || n % block !== 0) return undefined;
     const weights = scaled(b, alpha).apply(params.transposeB ? packRows : packColumns, [], { lanes: block });
