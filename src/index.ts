@@ -10,6 +10,7 @@ export { printGraph } from "./compile/text.ts";
 export { Dataset, dataset } from "./data/dataset.ts";
 export { fitStandardizer, Standardizer } from "./data/standardize.ts";
 export { loader, toTensor } from "./data/tensors.ts";
+export * as check from "./doctor/checks.ts";
 export { gradientCheck } from "./doctor/gradient-check.ts";
 export type { Engine, EngineBuffer, Session } from "./engine/engine.ts";
 export { plainEngine } from "./engine/plain.ts";

@@ -6,8 +6,9 @@ import { evaluate } from "./evaluate.ts";
 import { enqueue } from "./runtime.ts";
 
 /**
- * Compiles functions whose runs work on forks of all variables that they touch: parameters, running statistics, moments,
- * generators. Functions of one sandbox share their forks; the variables themselves stay as they are, whatever happens.
+ * Compiles functions whose runs work on forks of all variables that they touch: parameters, running statistics,
+ * moments, generators. Functions of one sandbox share their forks; the variables themselves stay as they are, whatever
+ * happens.
  */
 export class Sandbox {
   readonly #forks = new Map<State, State>();
@@ -15,8 +16,8 @@ export class Sandbox {
   private constructor() {}
 
   /**
-   * A sandbox, once every assignment and run that was asked for has been made. A variable is forked when a function that touches
-   * it is first called.
+   * A sandbox, once every assignment and run that was asked for has been made. A variable is forked when a function
+   * that touches it is first called.
    */
   static async open(): Promise<Sandbox> {
     await evaluate();

@@ -30,11 +30,11 @@ export interface TrainingSetup<C extends readonly Column[] = readonly Column[]> 
 export type CompleteSetup = Required<Omit<TrainingSetup, "test" | "classes">> & Pick<TrainingSetup, "test" | "classes">;
 
 /**
- * Checks a setup part by part and fills in what it leaves to defaults. `subject` is what messages call it. Throws ConfigError
- * for a part that is missing or something else than it should be.
+ * Checks a setup part by part and fills in what it leaves to defaults. `subject` is what messages call it. Throws
+ * ConfigError for a part that is missing or something else than it should be.
  */
 export function completeSetup<C extends readonly Column[]>(subject: string, typed: TrainingSetup<C>): CompleteSetup {
-  const setup = typed as unknown as TrainingSetup; //  whatever its columns are, the loader gives what its functions take
+  const setup = typed as unknown as TrainingSetup; //  whatever its columns: the loader gives what its functions take
   const given: { readonly [K in keyof TrainingSetup]: unknown } = setup;
   if (typeof setup !== "object" || setup === null)
     throw new ConfigError(subject, `the setup is ${nameOf(setup)}`, "give a record { model, loss, train }");
@@ -92,7 +92,7 @@ function expectPart(subject: string, name: keyof TrainingSetup, holds: boolean, 
     subject,
     value === undefined ? `there is no \`${name}\`` : `\`${name}\` is ${nameOf(value)}`,
     isForeign
-      ? "it was made by another copy of Glissade: import and run the same one, npx glissade in the folder of its package.json"
+      ? "another copy of Glissade made it: run that copy, with npx glissade in the folder of its package.json"
       : `give ${wanted}`,
   );
 }
