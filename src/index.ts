@@ -69,5 +69,6 @@ export { diagonalMatrix, eye, outer } from "./tensor/matrices.ts";
 export { scan } from "./tensor/scan.ts";
 export { Parameter, State } from "./tensor/state.ts";
 export { Tensor } from "./tensor/tensor.ts";
+export type { TrainingSetup } from "./train/setup.ts";
 
 setDefaultEngine(plainEngine);

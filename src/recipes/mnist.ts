@@ -62,7 +62,7 @@ export interface MnistResult {
   readonly firstStepAfter: number;
 }
 
-/** What the training is made of: the perceptron, freshly initialised from the seed, with 8,000 digits to learn and 2,000 to test. */
+/** What the training is made of: the perceptron, new, with weights from the seed; 8,000 digits to learn, 2,000 to test. */
 export async function mnistSetup(options: MnistSetupOptions = {}): Promise<MnistSetup> {
   const { batchSize = 64, learningRate = 0.002, seed: seedValue = 0 } = options;
   seed(seedValue);

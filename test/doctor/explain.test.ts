@@ -80,7 +80,9 @@ test("one that does not says what usually causes it, too", () => {
       the loss fell fastest at 0.0017 and was lowest at 0.0073; it broke down at 0.14
       → your rate is where the training breaks down, or close to it: lower it"
   `);
-  expect(check.explain({ check: "baseline", verdict: "skip", reason: "there is one column" })).toMatchInlineSnapshot(`"– baseline: does not apply: there is one column"`);
+  expect(check.explain({ check: "baseline", verdict: "skip", reason: "there is one column" })).toMatchInlineSnapshot(
+    `"– baseline: does not apply: there is one column"`,
+  );
 });
 
 test("every finding in data has its sentence", () => {
