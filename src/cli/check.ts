@@ -89,6 +89,11 @@ async function attempt(
   json: boolean,
 ): Promise<doctor.CheckReport | Failure> {
   const bar = progressBar(check, json);
+  const interrupt = (): never => {
+    bar?.stop(); //  which shows the cursor again
+    process.exit(130);
+  };
+  process.once("SIGINT", interrupt);
   try {
     return await checks[check](setup, {
       seed,
@@ -101,6 +106,7 @@ async function attempt(
     return { check, verdict: "error", error: whatWasThrown(error) };
   } finally {
     bar?.stop();
+    process.off("SIGINT", interrupt);
   }
 }
 

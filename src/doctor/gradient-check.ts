@@ -24,6 +24,9 @@ export interface GradientCheckOptions {
   readonly onStep?: OnStep;
 }
 
+/** After so many milliseconds the event loop gets a turn. */
+const patience = 50;
+
 /** One element of a parameter. */
 export interface CheckedElement {
   readonly parameter: string;
@@ -73,28 +76,30 @@ export async function gradientCheck(
   const [, ...analytic] = program.evaluate(values);
   const lossProgram = new GraphProgram(bound.leaves, bound.roots.slice(0, 1), { contrib: false });
   const random = new PhiloxStream(seed);
-  const countOf = ({ size }: Parameter): number => Math.min(elements, size);
-  const most = targets.reduce((sum, parameter) => sum + countOf(parameter), 0);
-  let done = 0;
-  const checked = targets.flatMap((parameter, i) => {
-    const own = values[bound.sources.indexOf(parameter)]!;
+  const chosen = targets.flatMap((parameter, i) => {
     const positions = new Set<number>();
-    while (positions.size < countOf(parameter)) positions.add(random.next() % own.length);
-    return [...positions].map((position): CheckedElement => {
-      const at = (delta: number): number => {
-        const before = own[position]!;
-        own[position] = before + delta;
-        const [value] = lossProgram.evaluate(values);
-        own[position] = before;
-        return value![0]!;
-      };
-      const exact = analytic[i]![position]!;
-      const numeric = (at(step) - at(-step)) / (2 * step);
-      const error = Math.abs(exact - numeric) / Math.max(1, Math.abs(exact), Math.abs(numeric));
-      onStep?.(++done, most);
-      return { parameter: parameter.label, position, analytic: exact, numeric, error };
-    });
+    while (positions.size < Math.min(elements, parameter.size)) positions.add(random.next() % parameter.size);
+    return [...positions].map((position) => ({ parameter, exact: analytic[i]![position]!, position }));
   });
+  const checked: CheckedElement[] = [];
+  let rested = performance.now();
+  for (const { parameter, exact, position } of chosen) {
+    const own = values[bound.sources.indexOf(parameter)]!;
+    const at = (delta: number): number => {
+      const before = own[position]!;
+      own[position] = before + delta;
+      const [value] = lossProgram.evaluate(values);
+      own[position] = before;
+      return value![0]!;
+    };
+    const numeric = (at(step) - at(-step)) / (2 * step);
+    const error = Math.abs(exact - numeric) / Math.max(1, Math.abs(exact), Math.abs(numeric));
+    checked.push({ parameter: parameter.label, position, analytic: exact, numeric, error });
+    onStep?.(checked.length, chosen.length);
+    if (performance.now() - rested < patience) continue;
+    await new Promise((resolve) => setTimeout(resolve));
+    rested = performance.now();
+  }
   const worst = checked.reduce((a, b) => (b.error > a.error || Number.isNaN(b.error) ? b : a));
   return { passes: worst.error <= tolerance, worst, elements: checked };
 }
