@@ -128,7 +128,7 @@ function sides(values: Values): Uint8Array {
 /** A report in sentences. */
 export function explainData(report: DataReport): Explanation {
   const { examples, testExamples, columns, classes, order: runs, repeated, leaked, findings } = report;
-  const parts = `${count(examples)} examples to train on, ${count(testExamples)} to test on`;
+  const parts = `${counted(examples, "example")} to train on, ${count(testExamples)} to test on`;
   const found = findings.length === 0 ? "nothing stands out" : `${counted(findings.length, "thing")} to look at`;
   const details = columns.map(({ type, role, isReal, smallest, largest, mean, deviation, positions, constant }, i) => {
     const moments = isReal ? `, mean ${show(mean)}, deviation ${show(deviation)}` : "";

@@ -21,7 +21,7 @@ export type Finding = { readonly verdict: "warn" | "fail" } & (
       readonly example: number;
       readonly position: number;
     }
-  | { readonly kind: "constant"; readonly column: number; readonly value: number }
+  | { readonly kind: "constant"; readonly column: number }
   | { readonly kind: "scale"; readonly column: number; readonly mean: number; readonly deviation: number }
   /** Deviations of positions: nearly the smallest and nearly the largest. */
   | { readonly kind: "uneven"; readonly column: number; readonly small: number; readonly large: number }
@@ -51,9 +51,9 @@ export function holes(part: "training" | "test", column: number, statistics: Col
 
 /** A column that is the same in all examples. */
 export function sameness(column: number, statistics: ColumnStatistics, isTarget: boolean): Finding[] {
-  const { constant, positions, smallest } = statistics;
+  const { constant, positions } = statistics;
   const verdict = isTarget ? "fail" : "warn";
-  return constant === positions ? [{ verdict, kind: "constant", column, value: smallest }] : [];
+  return constant === positions ? [{ verdict, kind: "constant", column }] : [];
 }
 
 /** Inputs that initial weights are not made for. */
@@ -116,8 +116,8 @@ export function explainFinding(finding: Finding): string {
     }
     case "constant":
       return (
-        `column ${finding.column} is ${show(finding.value)} in all examples: there is nothing to learn in it. Look at ` +
-        "how it is read"
+        `column ${finding.column} is the same in all examples: there is nothing to learn in it. Look at how it is ` +
+        "read"
       );
     case "scale":
       return (

@@ -64,13 +64,14 @@ export async function mixing<C extends readonly Column[]>(
 ): Promise<MixingReport> {
   const complete = completeSetup("mixing", setup);
   const { model, train } = complete;
-  const { examples = Math.min(6, Math.floor(train.length / 2)), seed = 0 } = options;
+  const most = Math.floor(train.length / 2);
+  const { examples = Math.max(2, Math.min(6, most)), seed = 0 } = options;
   expectCount("mixing", "examples", examples, 2);
-  if (train.length < 2 * examples)
+  if (examples > most)
     throw new ConfigError(
       "mixing",
       `${examples} examples and as many to replace them, of ${train.length}`,
-      `set examples to ${Math.floor(train.length / 2)} or less`,
+      most < 2 ? "give 4 training examples at least" : `set examples to ${most} or less`,
     );
   const chosen = choose(train, 2 * examples, seed);
   const isReal = inputsOf(chosen).every(({ dtype }) => isFloat(dtype));

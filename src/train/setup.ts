@@ -110,9 +110,9 @@ function nameOf(value: unknown): string {
   if (typeof value === "function") return isModule(value) ? "a module" : "a function";
   if (Array.isArray(value)) return "an array";
   if (value instanceof Promise) return "a promise: await it";
-  return typeof value === "object"
-    ? `a ${value.constructor?.name ?? "record"}`
-    : `the ${typeof value} ${String(value)}`;
+  if (typeof value !== "object") return `the ${typeof value} ${String(value)}`;
+  const { name = "Object" } = value.constructor ?? {};
+  return name === "Object" ? "a record" : `a ${name}`;
 }
 
 function expectLoss(subject: string, loss: unknown): Tensor {

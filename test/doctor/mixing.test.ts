@@ -145,6 +145,8 @@ describe("over sequences of ids", () => {
 
 test("what cannot be looked at is refused", async () => {
   const setup = plainSetup();
+  const few = { ...setup, train: setup.train.take([0, 1, 2]) };
+  await expect(check.mixing(few)).rejects.toThrow("fix: give 4 training examples at least");
   await expect(check.mixing(setup, { examples: 1 })).rejects.toThrowErrorMatchingInlineSnapshot(`
     [ConfigError: mixing: examples is 1
       fix: give a whole number from 2 on]

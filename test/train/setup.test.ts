@@ -46,7 +46,7 @@ describe("what is wrong", () => {
     ["data to come", { ...setup, train: Promise.resolve(train) }, "`train` is a promise: await it"],
     ["columns as data", { ...setup, train: train.columns }, "`train` is an array"],
     ["null as test", { ...setup, test: null }, "`test` is null"],
-    ["no optimizer", { ...setup, optimizer: { learningRate: 1 } }, "`optimizer` is a Object"],
+    ["no optimizer", { ...setup, optimizer: { learningRate: 1 } }, "`optimizer` is a record"],
     ["a batch of none", { ...setup, batchSize: 0 }, "`batchSize` is 0"],
     ["a batch of text", { ...setup, batchSize: "64" }, "`batchSize` is 64"],
     ["one class", { ...setup, classes: 1 }, "`classes` is 1"],
