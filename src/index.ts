@@ -10,6 +10,7 @@ export { printGraph } from "./compile/text.ts";
 export { Dataset, dataset } from "./data/dataset.ts";
 export { fitStandardizer, Standardizer } from "./data/standardize.ts";
 export { loader, toTensor } from "./data/tensors.ts";
+export * as check from "./doctor/checks.ts";
 export { gradientCheck } from "./doctor/gradient-check.ts";
 export { type LensReport, type Observation, observe } from "./doctor/lens.ts";
 export { spectralEstimate } from "./doctor/spectral.ts";
@@ -70,5 +71,6 @@ export { diagonalMatrix, eye, outer, singularValues } from "./tensor/matrices.ts
 export { scan } from "./tensor/scan.ts";
 export { Parameter, State } from "./tensor/state.ts";
 export { Tensor } from "./tensor/tensor.ts";
+export type { TrainingSetup } from "./train/setup.ts";
 
 setDefaultEngine(plainEngine);
