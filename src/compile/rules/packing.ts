@@ -13,7 +13,6 @@ import {
   packedConvolutionInput,
   packedConvolutionKernel,
   suitsBlocks,
-  suitsBlocksBackwards,
 } from "../../ops/packed-convolution.ts";
 import { maxPool, maxPoolInput } from "../../ops/pooling.ts";
 import { sum } from "../../ops/reduce.ts";
@@ -41,8 +40,9 @@ const convolutions: readonly Rule[] = [
     return unpacked(apply(packedConvolution, [packed(x!, block), w!, ...bias], { ...params, block, relu: false }));
   }),
   ruleFor("packed convolution's input", convolutionInput, ([dy, w], params, { target }) => {
-    if (!suitsBlocksBackwards(target, w!.shape, params) || !pays(w!.shape, dy!)) return undefined;
+    if (!suitsBlocks(target, w!.shape, params) || !pays(w!.shape, dy!)) return undefined;
     const block = target.block!;
+    if (w!.shape[1]! % block !== 0) return undefined;
     return unpacked(apply(packedConvolutionInput, [packed(dy!, block), w!], { ...params, block }));
   }),
   ruleFor("packed convolution's kernel", convolutionKernel, ([x, dy], params, { node, target }) => {

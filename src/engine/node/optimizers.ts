@@ -1,5 +1,6 @@
 /**
- * ONNX Runtime's graph optimizers that are switched off. MatMulScaleFusion makes an attribute of a product's scale, in float32
- * also where the product is float64; the compiler's own rules fuse scales and keep them whole.
+ * ONNX Runtime's graph optimizers that are switched off, because the compiler's own rules do their work. MatMulScaleFusion makes an
+ * attribute of a product's scale, in float32 also where the product is float64. TransposeOptimizer moves transposes to where they
+ * cost more, through reshapes into many axes and in front of reductions; it runs twice, under two names.
  */
-export const disabledOptimizers = "MatMulScaleFusion";
+export const disabledOptimizers = "MatMulScaleFusion;TransposeOptimizer;TransposeOptimizer_CPUExecutionProvider";
