@@ -28,9 +28,12 @@ const packed = (x: Tensor, block: number): Tensor => packedSource(x) ?? x.apply(
 
 const unpacked = (z: Tensor): Tensor => z.apply(unpack, [], undefined);
 
+/** With fewer images it costs as much as it saves to bring weights into the blocks' order. */
+const fewestImages = 4;
+
 /** A kernel of one tap is a product already, and worth packing for only where that costs nothing. */
 const pays = (kernel: Shape, ...inputs: readonly Tensor[]): boolean =>
-  inputs.every(({ dtype, size }) => dtype === "float32" && size > 0) &&
+  inputs.every(({ dtype, size, shape }) => dtype === "float32" && size > 0 && shape[0]! >= fewestImages) &&
   (sizeOf(kernel.slice(2)) > 1 || inputs.some(packedSource));
 
 const convolutions: readonly Rule[] = [
