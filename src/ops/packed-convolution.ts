@@ -28,6 +28,7 @@ import {
   convolutionInput,
   convolutionKernel,
   windowCounts,
+  zeros,
 } from "./convolution.ts";
 import {
   blocks,
@@ -65,10 +66,6 @@ export function suitsBlocks(
     stride.every((step, i) => step === 1 || dilation[i] === 1)
   );
 }
-
-/** The same for the way back to the input. */
-export const suitsBlocksBackwards = (target: Target, kernel: Shape, params: ConvolutionParams): boolean =>
-  suitsBlocks(target, kernel, params) && kernel[1]! % target.block! === 0 && params.stride.every((step) => step === 1);
 
 /** A packed tensor in two axes of space: one axis is a column. */
 interface Plane {
@@ -250,18 +247,36 @@ export const packedConvolutionInput: Op<PackedConvolutionInputParams> = defineOp
     const { params, inputTypes, outputTypes } = at;
     const [typeDy, typeW] = inputTypes as [TensorType, TensorType];
     const [dx] = outputTypes as [TensorType];
-    if (!hasBlocks(graph, typeW.shape, at) || !suitsBlocksBackwards(graph.target, typeW.shape, params))
+    if (!hasBlocks(graph, typeW.shape, at) || typeW.shape[1]! % params.block !== 0)
       return packNodes(graph, plainNodes(graph, convolutionInput, at, 1), dx);
-    const dilation = flat(params.dilation, 1);
-    const kernel = flat(typeW.shape.slice(2), 1);
-    const around = flat(params.padding, [0, 0]).map(([before, after], axis): Sides => {
-      const reach = dilation[axis]! * (kernel[axis]! - 1);
-      return [reach - before, reach - after];
-    }) as [Sides, Sides];
-    const plane = padded(graph, planeOf(dy!, typeDy.shape), around);
-    const weights = turnedWeights(graph, w!, typeW.shape);
-    const { value } = conv(graph, plane, weights, { outputs: typeW.shape[1]!, kernel, stride: 1, dilation });
-    return reshaped(graph, value, dx.shape);
+    const slopes = planeOf(dy!, typeDy.shape);
+    const outputs = typeW.shape[1]!;
+    const [rows, columns] = [0, 1].map((axis) => wayBack(axis, slopes, typeW.shape, params)) as [WayBack, WayBack];
+    const [groups, , , , ...tile] = slopes.shape;
+    const shape = [groups, outputs / params.block, rows.count, columns.count, ...tile];
+    const lines = rows.lots.map((row, y) => {
+      const lots = columns.lots.map((column, x) => {
+        const kernel = [row.taps, column.taps] as const;
+        if (row.taps === 0 || column.taps === 0) return zeros(graph, { shape, dtype: "float32" });
+        const taps = tapsOf(graph, tapsOf(graph, w!, 2, y, rows.step), 3, x, columns.step);
+        const weights = turnedWeights(graph, taps, [...typeW.shape.slice(0, 2), ...kernel]);
+        const dilation = [rows.dilation, columns.dilation] as const;
+        const around = padded(graph, slopes, [row.sides, column.sides]);
+        return conv(graph, around, weights, { outputs, kernel, stride: 1, dilation }).value;
+      });
+      return inTurn(graph, lots, sizeOf(shape.slice(0, 4)));
+    });
+    const whole = inTurn(graph, lines, sizeOf(shape.slice(0, 3)));
+    const [height, width] = [rows.step * rows.count, columns.step * columns.count];
+    if (height === rows.size && width === columns.size) return reshaped(graph, whole, dx.shape);
+    const starts = [rows.start, columns.start];
+    const cut = graph.node("Slice", [
+      reshaped(graph, whole, [...shape.slice(0, 2), height, width, sizeOf(tile)]),
+      graph.integers(starts),
+      graph.integers([rows.start + rows.size, columns.start + columns.size]),
+      graph.integers([2, 3]),
+    ]);
+    return reshaped(graph, cut, dx.shape);
   },
   evaluate: ([dy, w], dx, params) => evaluatePacked(convolutionInput, [unpacked(dy!), w!], dx, params),
   samples: (random) =>
@@ -272,6 +287,44 @@ export const packedConvolutionInput: Op<PackedConvolutionInputParams> = defineOp
         params: { ...params, space: x.slice(2) },
       })),
 });
+
+/**
+ * One axis of a convolution's way back to its input. With a stride, each place between two steps meets a lot of taps of its own,
+ * and is a convolution without a stride; the results are taken in turn.
+ */
+interface WayBack {
+  readonly step: number;
+  readonly dilation: number;
+  readonly lots: readonly { readonly taps: number; readonly sides: Sides }[];
+  /** Results of each lot. */
+  readonly count: number;
+  /** Where the input begins among all results, and its size. */
+  readonly start: number;
+  readonly size: number;
+}
+
+function wayBack(axis: number, dy: Plane, w: Shape, params: PackedConvolutionInputParams): WayBack {
+  const [step, dilation] = [flat(params.stride, 1)[axis]!, flat(params.dilation, 1)[axis]!];
+  const [size, taps] = [flat(params.space, 1)[axis]!, flat(w.slice(2), 1)[axis]!];
+  const [before] = flat(params.padding, [0, 0])[axis]!;
+  const first = Math.floor(before / step);
+  const count = Math.ceil((before + size) / step) - first;
+  const lots = Array.from({ length: step }, (_, lot) => {
+    const own = tapCount(taps, lot, step);
+    return { taps: own, sides: [dilation * (own - 1) - first, first + count - dy.shape[2 + axis]!] as const };
+  });
+  return { step, dilation, lots, count, start: before - step * first, size };
+}
+
+/** The elements of several tensors in turn, behind `lead` leading places. */
+const inTurn = (graph: OnnxGraph, lots: readonly OnnxValue[], lead: number): OnnxValue =>
+  lots.length === 1
+    ? lots[0]!
+    : graph.node(
+        "Concat",
+        lots.map((lot) => reshaped(graph, lot, [lead, 1, -1])),
+        { axis: 1 },
+      );
 
 export interface PackedConvolutionKernelParams extends ConvolutionKernelParams, BlockParams {}
 

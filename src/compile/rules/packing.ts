@@ -13,7 +13,6 @@ import {
   packedConvolutionInput,
   packedConvolutionKernel,
   suitsBlocks,
-  suitsBlocksBackwards,
 } from "../../ops/packed-convolution.ts";
 import { maxPool, maxPoolInput } from "../../ops/pooling.ts";
 import { sum } from "../../ops/reduce.ts";
@@ -29,9 +28,12 @@ const packed = (x: Tensor, block: number): Tensor => packedSource(x) ?? x.apply(
 
 const unpacked = (z: Tensor): Tensor => z.apply(unpack, [], undefined);
 
+/** With fewer images it costs as much as it saves to bring weights into the blocks' order. */
+const fewestImages = 4;
+
 /** A kernel of one tap is a product already, and worth packing for only where that costs nothing. */
 const pays = (kernel: Shape, ...inputs: readonly Tensor[]): boolean =>
-  inputs.every(({ dtype, size }) => dtype === "float32" && size > 0) &&
+  inputs.every(({ dtype, size, shape }) => dtype === "float32" && size > 0 && shape[0]! >= fewestImages) &&
   (sizeOf(kernel.slice(2)) > 1 || inputs.some(packedSource));
 
 const convolutions: readonly Rule[] = [
@@ -41,8 +43,9 @@ const convolutions: readonly Rule[] = [
     return unpacked(apply(packedConvolution, [packed(x!, block), w!, ...bias], { ...params, block, relu: false }));
   }),
   ruleFor("packed convolution's input", convolutionInput, ([dy, w], params, { target }) => {
-    if (!suitsBlocksBackwards(target, w!.shape, params) || !pays(w!.shape, dy!)) return undefined;
+    if (!suitsBlocks(target, w!.shape, params) || !pays(w!.shape, dy!)) return undefined;
     const block = target.block!;
+    if (w!.shape[1]! % block !== 0) return undefined;
     return unpacked(apply(packedConvolutionInput, [packed(dy!, block), w!], { ...params, block }));
   }),
   ruleFor("packed convolution's kernel", convolutionKernel, ([x, dy], params, { node, target }) => {
