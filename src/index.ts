@@ -68,5 +68,6 @@ export { diagonalMatrix, eye, outer } from "./tensor/matrices.ts";
 export { scan } from "./tensor/scan.ts";
 export { Parameter, State } from "./tensor/state.ts";
 export { Tensor } from "./tensor/tensor.ts";
+export { smoother } from "./train/history.ts";
 
 setDefaultEngine(plainEngine);
