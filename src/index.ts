@@ -20,7 +20,7 @@ export { decodeWeights, encodeWeights } from "./files/weights.ts";
 export { defineOp, type Op } from "./graph/op.ts";
 export type { Named } from "./graph/shape-types.ts";
 export type { DType, Shape } from "./graph/types.ts";
-export { activationCurve, activations, maxout, prelu } from "./nn/activations.ts";
+export * from "./nn/activations.ts";
 export { conv1d, conv2d } from "./nn/convolution.ts";
 export {
   affine,

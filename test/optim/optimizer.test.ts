@@ -244,7 +244,7 @@ describe("its variables", () => {
         const groups = [{ parameters: [first], rateFactor: 0.5 }, { parameters: rest }];
         const optimizer = make(groups, { learningRate: 0.01, weightDecay: 0.1 });
         const step = compile(() => {
-          const loss = crossEntropy(model(x) as Tensor<[number, 2], "float32">, y);
+          const loss = crossEntropy(model(x), y);
           optimizer.minimize(loss);
           return loss;
         });
