@@ -12,6 +12,7 @@ await build({
     "bench/profile.ts",
     "bench/overhead.ts",
     "bench/loops.ts",
+    "bench/updates.ts",
     "docs/figures/draw.ts",
     "bench/ours-server.ts",
     "bench/peers/tfjs-steps.ts",
@@ -39,7 +40,7 @@ await build({
 });
 
 // The first word may choose another script than the driver.
-const chosen = ["profile", "overhead", "loops", "draw"].find((name) => name === process.argv[2]);
+const chosen = ["profile", "overhead", "loops", "updates", "draw"].find((name) => name === process.argv[2]);
 if (chosen) process.argv.splice(2, 1);
 const { main } = await import(pathToFileURL(path.join(outdir, `${chosen ?? "driver"}.mjs`)).href);
 process.exitCode = await main(root, outdir);
