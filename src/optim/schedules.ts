@@ -169,11 +169,13 @@ export class Plateau {
     const best = this.state.best ?? (maximize ? -Infinity : Infinity);
     const isBetter = maximize ? measurement > best * (1 + threshold) : measurement < best * (1 - threshold);
     const bad = isBetter || cooling > 0 ? 0 : this.state.bad + 1;
-    const common = { best: isBetter ? measurement : this.state.best };
-    this.state =
-      bad > patience
-        ? { ...common, rate: Math.max(least, rate * factor), bad: 0, cooling: cooldown }
-        : { ...common, rate, bad, cooling: Math.max(0, cooling - 1) };
+    const falls = bad > patience;
+    this.state = {
+      rate: falls ? Math.max(least, rate * factor) : rate,
+      best: isBetter ? measurement : this.state.best,
+      bad: falls ? 0 : bad,
+      cooling: falls ? cooldown : Math.max(0, cooling - 1),
+    };
     return this.rate;
   }
 }
