@@ -7,9 +7,10 @@ import path from "node:path";
 import { createInterface, type Interface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
 import { promisify, styleText } from "node:util";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { workloads as ourWorkloads } from "./ours.ts";
 import type { Burst, Ready } from "./server.ts";
+import { median, positiveInteger } from "./shared.ts";
 
 /** A framework that takes part. */
 interface Side {
@@ -115,11 +116,6 @@ export async function main(root: string, bundles: string): Promise<number> {
     }
   for (const note of notes) say(note);
   return failures > 0 ? 1 : 0;
-}
-
-function positiveInteger(text: string): number {
-  if (!/^[1-9]\d{0,3}$/.test(text)) throw new InvalidArgumentError("Give a whole number from 1 to 9999.");
-  return Number(text);
 }
 
 /** What makes OpenBLAS use other kernels than the best for this processor. */
@@ -286,12 +282,6 @@ function turns([ours, ...peers]: readonly Side[]): readonly Side[] {
 /** One line on standard error that the next one replaces, where that is a terminal. */
 function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[2K${text}`);
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
 /** Our median by the peer's: below 1 we are faster. */

@@ -16,8 +16,8 @@ import {
   type Tensor,
   useEngine,
 } from "glissade";
-import { median } from "./loops.ts";
 import { below, normal } from "./ours.ts";
+import { median } from "./shared.ts";
 
 type Images = Tensor<[128, 784], "float32">;
 type Labels = Tensor<[128], "int32">;

@@ -23,7 +23,7 @@ export { decodeWeights, encodeWeights } from "./files/weights.ts";
 export { defineOp, type Op } from "./graph/op.ts";
 export type { Named } from "./graph/shape-types.ts";
 export type { DType, Shape } from "./graph/types.ts";
-export { activationCurve, activations, maxout, prelu } from "./nn/activations.ts";
+export * from "./nn/activations.ts";
 export { conv1d, conv2d } from "./nn/convolution.ts";
 export {
   affine,
@@ -71,6 +71,7 @@ export { diagonalMatrix, eye, outer, singularValues } from "./tensor/matrices.ts
 export { scan } from "./tensor/scan.ts";
 export { Parameter, State } from "./tensor/state.ts";
 export { Tensor } from "./tensor/tensor.ts";
+export { smoother } from "./train/history.ts";
 export type { TrainingSetup } from "./train/setup.ts";
 
 setDefaultEngine(plainEngine);

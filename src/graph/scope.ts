@@ -23,6 +23,8 @@ export interface Scope<T = unknown> {
 export interface Guard<T = unknown> {
   readonly value: T;
   readonly subject: string;
+  /** What to say where the scalar is no loss. */
+  readonly failure?: { readonly problem: string; readonly fix: string };
 }
 
 export function newScope(trace: object | undefined, shareNodes: boolean): Scope {

@@ -1,6 +1,7 @@
 /** Layers without parameters of their own: what they compute. */
 import { ConfigError, ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
+import { currentPath } from "../graph/scope.ts";
 import type { Agree, Show } from "../graph/shape-types.ts";
 import { type DType, type Shape, showShape, sizeOf } from "../graph/types.ts";
 import { layerNorm } from "../ops/normalize.ts";
@@ -90,7 +91,7 @@ export function batchNormalize<S extends Shape, D extends DType>(
 
 /**
  * `batchNormalize` by the statistics of the batch itself, which come back too: mean and variance (mean square deviation) of
- * each channel. The gradient goes through them.
+ * each channel. The gradient goes through them. Throws ShapeError when there are fewer than two values for each channel.
  */
 export function batchNormalizeInTraining<S extends Shape, D extends DType>(
   x: Tensor<S, D>,
@@ -100,6 +101,13 @@ export function batchNormalizeInTraining<S extends Shape, D extends DType>(
 ): { readonly y: Tensor<S, D>; readonly mean: Tensor<Shape, D>; readonly variance: Tensor<Shape, D> } {
   const input = x as Tensor;
   expectChannels("batchNormalizeInTraining", input, [scale, shift]);
+  if (input.size < 2 * input.shape[1]!)
+    throw new ShapeError(
+      "batchNormalizeInTraining",
+      `x ${showShape(input.shape)} has ${input.size / input.shape[1]!} values for each channel, too few for a variance`,
+      "train with larger batches (drop a last one that is left over), or call eval() on the model first",
+      currentPath(),
+    );
   const axes = [...input.shape.keys()].filter((axis) => axis !== 1);
   const mean = input.mean(axes);
   // Deviations have the sum 0, so that the mean's share in the variance's gradient is 0 and need not be computed; its share in y's
@@ -154,6 +162,7 @@ function expectChannels(subject: string, x: Tensor, vectors: readonly (Tensor | 
       subject,
       `x ${showShape(x.shape)}${odd ? ` with ${showShape(odd.shape)}` : ""}`,
       "x is [batch, channels, …], and each statistic, scale and shift is [channels]",
+      currentPath(),
     );
 }
 

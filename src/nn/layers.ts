@@ -89,8 +89,13 @@ export interface SequentialSteps<First extends Step, Last extends Step> extends 
   (x: Parameters<First>[0]): ReturnType<Last>;
 }
 
-/** A step that leaves the shape as it is: an activation, dropout. */
-type Keeps = <S extends Shape>(x: Tensor<S, "float32">) => Tensor<S, "float32">;
+/** Whether a step leaves the shape as it is: an activation, dropout. What may give any size, such as `glu`, does not. */
+type Keeps<F> =
+  F extends <S extends Shape>(x: Tensor<S, "float32">) => Tensor<S, "float32">
+    ? F extends (x: Tensor<[1], "float32">) => Tensor<[2], "float32">
+      ? false
+      : true
+    : false;
 
 /** The sizes that go into and come out of steps that map the last axis; a sentence where two do not fit; false otherwise. */
 type Ends<Steps, In extends number | undefined = undefined, Out extends number = number> = Steps extends readonly [
@@ -103,7 +108,7 @@ type Ends<Steps, In extends number | undefined = undefined, Out extends number =
         ? `sequential: a layer takes ${I}, and the one before it gives ${Out}`
         : Ends<Rest, In, O>
       : Ends<Rest, I, O>
-    : First extends Keeps
+    : Keeps<First> extends true
       ? Ends<Rest, In, Out>
       : false
   : In extends number
@@ -138,9 +143,3 @@ export function sequential<const Steps extends readonly [Step, ...Step[]]>(
 function isLayer(step: unknown): step is Module {
   return typeof step === "function" && "children" in step;
 }
-
-/** Free functions of the activations, to stand between layers. */
-export const relu = <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32"> => x.relu();
-export const tanh = <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32"> => x.tanh();
-export const sigmoid = <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32"> => x.sigmoid();
-export const gelu = <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32"> => x.gelu();
