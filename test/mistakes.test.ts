@@ -56,9 +56,9 @@ function trainer() {
 test("wrong inner axes, deep inside a model", async () => {
   const model = deep();
   expect(await sentence(() => model(tensor([[1, 2]])))).toMatchInlineSnapshot(`
-    "ShapeError: matmul: [1, 2] @ [3, 4] — inner axes 2 and 3 differ
+    "ShapeError: linear: x [1, 2] ends in 2, the weight [4, 3] takes 3
       in:  layers.0.project
-      fix: make the left side end in 3, or the right side's second axis from the end 2"
+      fix: make x's last axis and the layer's number of inputs equal"
   `);
 });
 
@@ -79,6 +79,30 @@ test("labels out of range", async () => {
       fix: give labels and ids below 4, or make the table or the output layer larger"
   `);
   expect(await model.parameters()[0]!.data()).toEqual(before);
+});
+
+test("indices out of range among values that are known when the graph is built", async () => {
+  const table = tensor([
+    [1, 2],
+    [3, 4],
+  ]);
+  const ids = tensor([[0, 1, 2]], "int32");
+  expect(await sentence(() => table.gather(ids.transpose()).data())).toMatchInlineSnapshot(`
+    "DataError: gather: index 2 at position 2 of the indices (int32[1, 3]) is outside 0 … 1
+      fix: give labels and ids below 2, or make the table or the output layer larger"
+  `);
+  const captured = compile((x: typeof table) => x.gather(ids));
+  expect(await sentence(() => captured(table))).toMatchInlineSnapshot(`
+    "DataError: gather: index 2 at position 2 of the indices (int32[1, 3]) is outside 0 … 1
+      fix: give labels and ids below 2, or make the table or the output layer larger"
+  `);
+  // What lies outside of a part that is used may be anything.
+  expect(await table.gather(ids.slice(null, [0, 2])).array()).toEqual([
+    [
+      [1, 2],
+      [3, 4],
+    ],
+  ]);
 });
 
 test("NaN among the inputs: the step is not made", async () => {
@@ -203,6 +227,26 @@ test("a shape with a negative size or a fraction", async () => {
   expect(await sentence(() => tensor([[1]]).expandTo([1.5, 1]))).toMatchInlineSnapshot(`
     "ShapeError: expandTo: the result would be [1.5, 1]
       fix: give sizes that are whole numbers from 0 on"
+  `);
+});
+
+test("fractions of whole numbers, and dtypes that an op does not take", async () => {
+  const counts = tensor([1, 2, 4], "int32");
+  expect(await sentence(() => counts.mul(0.5))).toMatchInlineSnapshot(`
+    "DTypeError: mul: 0.5 is no int32
+      fix: give a number of the tensor's dtype, or .cast("float32") first"
+  `);
+  expect(await sentence(() => counts.clip(0, 2.5))).toMatchInlineSnapshot(`
+    "DTypeError: clip: 2.5 is no int32
+      fix: give a number of the tensor's dtype, or .cast("float32") first"
+  `);
+  expect(await sentence(() => counts.mean())).toMatchInlineSnapshot(`
+    "DTypeError: mean: takes float32 or float64, and got int32[3]
+      fix: cast it: .cast("float32")"
+  `);
+  expect(await sentence(() => tensor([true, false]).argmax())).toMatchInlineSnapshot(`
+    "DTypeError: argmax: takes float32 or float64 or int32, and got bool[2]
+      fix: cast it: .cast("float32")"
   `);
 });
 

@@ -123,6 +123,13 @@ describe("rooms", () => {
 
 /** Every import statement of src/ that is there at run time: type-only ones are gone once esbuild has read a file. */
 async function importsOfSources(): Promise<readonly Import[]> {
+  return Object.entries((await sources()).inputs).flatMap(([from, { imports }]) =>
+    imports.map(({ path: to }) => ({ from, to })),
+  );
+}
+
+/** What esbuild knows of the files in src/. */
+async function sources(): Promise<Metafile> {
   const { metafile } = await build({
     entryPoints: ["src/**/*.ts"],
     absWorkingDir: root,
@@ -135,9 +142,7 @@ async function importsOfSources(): Promise<readonly Import[]> {
     outdir: "unused",
     logLevel: "silent",
   });
-  return Object.entries(metafile.inputs).flatMap(([from, { imports }]) =>
-    imports.map(({ path: to }) => ({ from, to })),
-  );
+  return metafile;
 }
 
 /** What is wrong with an import, if anything is. */
@@ -165,6 +170,61 @@ function roomComplaint(from: string, to: string): string | undefined {
 function room(file: string): string {
   return file.split("/")[1]!.replace(/\.ts$/, "");
 }
+
+/** Where ops may be told apart: where they are defined and registered, and in the compiler's rules, which are about certain ops. */
+const mayAskForOps = /^src\/(ops\/|graph\/op\.ts|compile\/rules\/|compile\/rewrite\.ts)/;
+
+/** Lines of code that compare an op, or its name, with something. */
+function opQuestions(code: string): readonly string[] {
+  const op = String.raw`\bop(?:\.name)?\b`;
+  const questions = [
+    String.raw`(?<!typeof )${op}(?: as \w+\))? *[!=]=+(?!=| *(?:null|undefined)\b)`,
+    String.raw`[!=]==? *\(*[\w.]*${op}(?!\.)`,
+    String.raw`switch \(.*${op}`,
+    String.raw`\b(?:includes|has|get|test)\([\w.]*${op}`,
+    String.raw`\bregistry\.get\b`,
+  ].map((source) => new RegExp(source));
+  return code
+    .split("\n")
+    .filter((line) => !/^\s*(\*|\/[/*])/.test(line) && questions.some((question) => question.test(line)));
+}
+
+describe("shared code", () => {
+  test("never asks which op it holds: what it needs to know is a field of the record", async () => {
+    const files = Object.keys((await sources()).inputs).filter((file) => !mayAskForOps.test(file));
+    expect(files.length).toBeGreaterThan(60);
+    const asked = files.flatMap((file) =>
+      opQuestions(readFileSync(path.join(root, file), "utf8")).map((line) => `${file}: ${line.trim()}`),
+    );
+    expect(asked).toEqual([]);
+  });
+
+  test.each([
+    "while ((source.op as unknown) === reshape) source = source.inputs[0]!.node;",
+    'if (node.op.name === "reshape") return;',
+    'if ("reshape" !== node.op.name) return;',
+    "if (reshape === node.op) return;",
+    "switch (node.op.name) {",
+    "switch (op) {",
+    'if (["reshape", "transpose"].includes(node.op.name)) return;',
+    "if (moves.has(node.op)) return;",
+    'const other = registry.get("reshape");',
+  ])("would be caught with: %s", (line) => {
+    expect(opQuestions(line)).toEqual([line]);
+  });
+
+  test.each([
+    "const { op, params } = node;",
+    "if (node.op.rearranges === true) return;",
+    "throw new GraphError(op.name, problem, fix);",
+    "const shown = [op.name, ...inputs].join();",
+    'return typeof op === "object" && op !== null && "pair" in op;',
+    'if (typeof option === "string") return;',
+    "replaced.get(node)!.op.evaluate(inputs, outputs, params);",
+  ])("may well say: %s", (line) => {
+    expect(opQuestions(line)).toEqual([]);
+  });
+});
 
 describe("installing the package", () => {
   const { scripts } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8")) as {

@@ -2,16 +2,16 @@
 import { ConfigError, DataError } from "../errors.ts";
 import { tensorOf } from "../graph/apply.ts";
 import { input } from "../graph/leaf.ts";
-import { collect, makeNode, type Value } from "../graph/node.ts";
+import { makeNode, type Value } from "../graph/node.ts";
 import { forbidInTrace, type Guard, newScope, type Scope, withScope } from "../graph/scope.ts";
 import { isFloat, showType, type TensorType, type Values } from "../graph/types.ts";
-import { reshape } from "../ops/movement.ts";
 import { fromStorage } from "../tensor/create.ts";
 import { State } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { flatten, type Tree } from "../tensor/tree.ts";
 import { bind, knownStorage } from "./bind.ts";
+import { type Bound, boundsOf, expectInBounds, expectIndicesInBounds } from "./bounds.ts";
 import { launch, settleCaptured } from "./evaluate.ts";
 import { type Executable, executableFor, type Running, submit } from "./executable.ts";
 import { currentEngine } from "./runtime.ts";
@@ -33,17 +33,10 @@ interface Trace {
   readonly guards: readonly (Guard & { readonly output: number })[];
   /** False once a setting that the trace was made for, such as `training`, has changed. */
   isCurrent(): boolean;
-  readonly bounds: readonly Bound[];
+  /** Arguments that hold indices. */
+  readonly bounds: readonly (Bound & { readonly position: number })[];
   /** Builds what the function returned from the results of a run. */
   readonly rebuild: (results: readonly Tensor[]) => unknown;
-}
-
-/** An argument that holds indices: they must be in [0, below). */
-interface Bound {
-  readonly position: number;
-  readonly below: number;
-  readonly op: string;
-  readonly path: string;
 }
 
 /**
@@ -78,7 +71,7 @@ export function compileOver<A extends readonly unknown[], R extends Tree>(
       traces.set(key, trace);
     }
     const storages = values.map((value, i) => knownStorage(value) ?? launch([tensors[i]!]).storages[0]!);
-    for (const bound of trace.bounds) expectInBounds(storages[bound.position]!, bound);
+    for (const bound of trace.bounds) expectInBounds(storages[bound.position]!, bound, `argument ${bound.position}`);
     const running = submit({
       executable: trace.executable,
       inputs: trace.sources.map((source) => (typeof source === "number" ? storages[source]! : source)),
@@ -161,6 +154,8 @@ function traceFunction<A extends readonly unknown[]>(
 ): Trace {
   const { identity, settings, rebuild, ...roots } = traceRoots(fn, args);
   const bound = bind(roots);
+  const bounds = boundsOf(bound.roots);
+  expectIndicesInBounds(bounds);
   return {
     executable: executableFor(currentEngine(), bound.leaves, bound.roots, identity),
     sources: bound.sources.map((source) => (source instanceof State ? standIn(source) : source)),
@@ -169,42 +164,11 @@ function traceFunction<A extends readonly unknown[]>(
     types: bound.roots.map(({ node, index }) => node.outputs[index]!),
     guards: bound.guards,
     isCurrent: () => settings.every((holds) => holds()),
-    bounds: boundsOf(bound.roots),
+    bounds: bounds.flatMap((each) =>
+      each.leaf.source?.kind === "argument" ? [{ ...each, position: each.leaf.source.position }] : [],
+    ),
     rebuild,
   };
-}
-
-/** Arguments that ops use as indices as they are, or reshaped: they can be checked before the run. */
-function boundsOf(roots: readonly Value[]): Bound[] {
-  const bounds: Bound[] = [];
-  for (const node of collect(roots)) {
-    const limit = node.op.indices?.(
-      node.inputs.map(({ node: from, index }) => from.outputs[index]!),
-      node.params,
-    );
-    if (!limit) continue;
-    let source = node.inputs[limit.input]!.node;
-    while ((source.op as unknown) === reshape) source = source.inputs[0]!.node;
-    if (source.source?.kind === "argument")
-      bounds.push({ position: source.source.position, below: limit.below, op: node.op.name, path: node.path });
-  }
-  return bounds;
-}
-
-const checked = new WeakMap<Storage, number>();
-
-function expectInBounds(storage: Storage, { position, below, op, path }: Bound): void {
-  const { values } = storage;
-  if (!values || (checked.get(storage) ?? Infinity) <= below) return;
-  const bad = values.findIndex((value) => value < 0 || value >= below);
-  if (bad >= 0)
-    throw new DataError(
-      op,
-      `index ${values[bad]} at position ${bad} of argument ${position} (${showType(storage.type)}) is outside 0 … ${below - 1}`,
-      `give labels and ids below ${below}, or make the table or the output layer larger`,
-      path,
-    );
-  checked.set(storage, below);
 }
 
 /** Names the argument that brought a NaN or an infinity, if one did. */

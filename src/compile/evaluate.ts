@@ -9,6 +9,7 @@ import type { Storage } from "../tensor/storage.ts";
 import { type Scalar, setEvaluator, Tensor } from "../tensor/tensor.ts";
 import { flatten, type Tree } from "../tensor/tree.ts";
 import { bind, expectFresh, knownStorage, remember } from "./bind.ts";
+import { boundsOf, expectIndicesInBounds } from "./bounds.ts";
 import { executableFor, type Running, submit } from "./executable.ts";
 import { currentEngine } from "./runtime.ts";
 
@@ -57,6 +58,7 @@ export function launch(tensors: readonly Tensor[]): { storages: Storage[]; done:
   if (results.length || assigned.size || guards.length) {
     const bound = bind({ results, guards, assigned });
     expectFresh(bound.leaves);
+    expectIndicesInBounds(boundsOf(bound.roots));
     running = submit({
       executable: executableFor(currentEngine(), bound.leaves, bound.roots),
       inputs: bound.sources as (Storage | State)[],

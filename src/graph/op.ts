@@ -143,6 +143,8 @@ export interface Op<P = unknown> {
   plateaus?(params: P): Plateaus | undefined;
   /** Set where an element of the output depends on the inputs' elements at the same place alone, the inputs widened to the first. */
   readonly elementwise?: true;
+  /** Set where the output holds the elements of the one input and no others: in another order or shape, or repeated. */
+  readonly rearranges?: true;
   /** Set where gradients end on purpose, although the derivative is not zero. */
   readonly endsGradient?: true;
   /** Dtypes of the first input for which ONNX Runtime has kernels, when they are fewer than those that `type` accepts. */
@@ -216,6 +218,17 @@ export function commonType(op: string, inputs: readonly TensorType[], allowed: r
     );
   expectType(op, first, allowed);
   return first.dtype;
+}
+
+/** Throws DTypeError when a number given with a tensor is no element of its dtype: a fraction among int32, 2 among bool. */
+export function expectElement(op: string, value: number, dtype: DType): void {
+  const fits = dtype === "int32" ? (value | 0) === value : dtype !== "bool" || value === 0 || value === 1;
+  if (!fits)
+    throw new DTypeError(
+      op,
+      `${value} is no ${dtype}`,
+      'give a number of the tensor\'s dtype, or .cast("float32") first',
+    );
 }
 
 /** Throws DTypeError when a tensor's dtype is none of `allowed`. */

@@ -153,6 +153,102 @@ export type MatmulMessage<
 /** The shape without its last axis. */
 export type Lead<S extends Shape> = S extends readonly [...infer L extends Shape, number] ? L : Shape;
 
+/** The shape without its first axis. */
+export type Tail<S extends Shape> = S extends readonly [number, ...infer R extends Shape] ? R : Shape;
+
+/** The same rank, sizes left to run time. */
+export type AnySizes<S extends Shape> = { [K in keyof S]: number };
+
+// Of axes the first (0) and the last (−1) are followed; for others the rank is all that is said.
+
+/** The shape with other axes in place of one, which are given as a shape of their own. */
+export type Replaced<S extends Shape, A extends number, By extends Shape> = A extends 0
+  ? [...By, ...Tail<S>]
+  : A extends -1
+    ? [...Lead<S>, ...By]
+    : By["length"] extends 1
+      ? AnySizes<S>
+      : Shape;
+
+/** The shape with a new axis. */
+export type Inserted<S extends Shape, A extends number, N extends number> = A extends 0
+  ? [N, ...S]
+  : A extends -1
+    ? [...S, N]
+    : number extends S["length"]
+      ? Shape
+      : [...AnySizes<S>, number];
+
+/** All axes as one, or all behind the first. */
+export type Flattened<S extends Shape, A extends number, B extends number> = [A, B] extends [0, -1]
+  ? [number]
+  : [A, B] extends [1, -1]
+    ? S extends readonly [infer N extends number, number, ...Shape]
+      ? [N, number]
+      : Shape
+    : Shape;
+
+/** The shape without an axis of size 1, or without all of them, which cannot be followed. */
+export type Squeezed<S extends Shape, A> = A extends 0 ? Tail<S> : A extends -1 ? Lead<S> : Shape;
+
+/** `unknown` when the axis could have the size 1, the message when not. */
+export type IsOne<S extends Shape, A, Message extends string> = number extends S["length"]
+  ? unknown
+  : A extends 0
+    ? S extends readonly [infer N extends number, ...Shape]
+      ? Agree<N, 1, Message>
+      : unknown
+    : A extends -1
+      ? S extends readonly [...Shape, infer N extends number]
+        ? Agree<N, 1, Message>
+        : unknown
+      : unknown;
+
+/** The sizes in another order, for axes counted from the front; without any in reverse order. */
+export type Transposed<S extends Shape, P extends readonly number[]> = number extends S["length"] | P["length"]
+  ? AnySizes<S>
+  : P extends readonly []
+    ? Reversed<S>
+    : { -readonly [K in keyof P]: SizeAt<S, P[K]> };
+type Reversed<S extends Shape> = S extends readonly [infer N extends number, ...infer R extends Shape]
+  ? [...Reversed<R>, N]
+  : [];
+
+/** Two axes, counted from the front, with each other's sizes. */
+export type Swapped<S extends Shape, A extends number, B extends number> = number extends A | B
+  ? AnySizes<S>
+  : `${A | B}` extends keyof S
+    ? { [K in keyof S]: K extends `${A}` ? SizeAt<S, B> : K extends `${B}` ? SizeAt<S, A> : S[K] }
+    : AnySizes<S>;
+
+/** The size of an axis, `number` unless the axis is a literal counted from the front. */
+type SizeAt<S extends Shape, A extends number> = `${A}` extends keyof S
+  ? S[A] extends number
+    ? S[A]
+    : number
+  : number;
+
+/** Sizes kept where nothing is cut off; `ranges` may be fewer than the axes. */
+export type Sliced<S extends Shape, R extends readonly unknown[]> = number extends R["length"]
+  ? AnySizes<S>
+  : { [K in keyof S]: K extends keyof R ? (R[K] extends null ? S[K] : number) : S[K] };
+
+/** The shape of every part of a split along an axis: the size is known where all parts have the same. */
+export type Part<S extends Shape, N extends number, A extends number> = Replaced<S, A, [OnlyOne<N>]>;
+type OnlyOne<N extends number, M extends number = N> = N extends N ? ([M] extends [N] ? N : number) : never;
+
+/** `unknown` when two shapes could be the same but for one axis, the message when they cannot. */
+export type MatchesBut<R extends Shape, S extends Shape, A extends number, Message extends string> = A extends 0
+  ? Matches<Tail<R>, Tail<S>, Message>
+  : A extends -1
+    ? Matches<Lead<R>, Lead<S>, Message>
+    : Agree<R["length"], S["length"], Message>;
+
+/** `unknown` unless the compiler knows that the shapes of `broadcast(a, b)` clash. */
+export type Broadcasts<A extends Shape, B extends Shape> = [Broadcast<A, B>] extends [never]
+  ? ShapeMismatch<`broadcast: ${Show<A>} and ${Show<B>} clash`>
+  : unknown;
+
 /** The shape after a reduction: over all axes, over the last (−1) or the first (0); others, and lists, are not followed. */
 export type Reduced<
   S extends Shape,

@@ -2,11 +2,12 @@
 import { gradients } from "../autodiff/gradients.ts";
 import { ConfigError, ShapeError } from "../errors.ts";
 import { currentPath } from "../graph/scope.ts";
+import type { AnySizes } from "../graph/shape-types.ts";
 import { type Shape, showShape } from "../graph/types.ts";
 import { halves } from "../tensor/axes.ts";
 import { concat, linspace, ones } from "../tensor/create.ts";
 import type { Parameter } from "../tensor/state.ts";
-import type { AnySizes, Tensor } from "../tensor/tensor.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import { affine } from "./functional.ts";
 import { constant, type Initializer, uniform } from "./initializers.ts";
 import type { LinearOptions } from "./layers.ts";

@@ -21,6 +21,14 @@ export function affine<L extends Shape, K extends number, J extends number, O ex
 ): Tensor<[...L, O], D> {
   const input = x as Tensor;
   const matrix = weight as Tensor;
+  const [inputs, taken] = [input.shape.at(-1), matrix.shape[1]];
+  if (inputs !== taken)
+    throw new ShapeError(
+      "linear",
+      `x ${showShape(input.shape)} ends in ${inputs}, the weight ${showShape(matrix.shape)} takes ${taken}`,
+      "make x's last axis and the layer's number of inputs equal",
+      currentPath(),
+    );
   const lead = input.shape.slice(0, -1);
   const flat = input.shape.length === 2 ? input : input.reshape([-1, input.shape.at(-1)!]);
   const product = flat.matmul(matrix.mT());
@@ -28,11 +36,17 @@ export function affine<L extends Shape, K extends number, J extends number, O ex
   return (input.shape.length === 2 ? y : y.reshape([...lead, matrix.shape[0]!])) as Tensor<[...L, O], D>;
 }
 
+type LayerNormMessage<
+  S extends Shape,
+  A extends number,
+  B extends number,
+> = `layerNorm: x ${Show<S>} with scale ${Show<[A]>} and shift ${Show<[B]>}`;
+
 /** (x − μ) / √(σ² + ε) · scale + shift over the last axis. */
-export function layerNormalize<L extends Shape, W extends number, D extends DType>(
+export function layerNormalize<L extends Shape, W extends number, A extends number, B extends number, D extends DType>(
   x: Tensor<[...L, W], D>,
-  scale: Tensor<[NoInfer<W>], NoInfer<D>>,
-  shift: Tensor<[NoInfer<W>], NoInfer<D>>,
+  scale: Tensor<[A], NoInfer<D>> & Agree<A, W, LayerNormMessage<[...L, W], A, B>>,
+  shift: Tensor<[B], NoInfer<D>> & Agree<B, W, LayerNormMessage<[...L, W], A, B>>,
   epsilon: number = 1e-5,
 ): Tensor<[...L, W], D> {
   return apply(layerNorm, [x as Tensor, scale as Tensor, shift as Tensor], { epsilon }) as Tensor<[...L, W], D>;
@@ -57,48 +71,81 @@ export function drop<S extends Shape>(
 }
 
 /** x / √(mean x² + ε) · scale over the last axis (Zhang and Sennrich 2019). */
-export function rmsNormalize<L extends Shape, W extends number, D extends DType>(
+export function rmsNormalize<L extends Shape, W extends number, A extends number, D extends DType>(
   x: Tensor<[...L, W], D>,
-  scale: Tensor<[NoInfer<W>], NoInfer<D>>,
+  scale: Tensor<[A], NoInfer<D>> & Agree<A, W, `rmsNormalize: x ${Show<[...L, W]>} with scale ${Show<[A]>}`>,
   epsilon: number = 1e-6,
 ): Tensor<[...L, W], D> {
-  const input = x as Tensor;
+  const [input, factor] = [x as Tensor, scale as Tensor];
+  if (factor.shape.length !== 1 || factor.shape[0] !== input.shape.at(-1))
+    throw new ShapeError(
+      "rmsNormalize",
+      `x ${showShape(input.shape)} with scale ${showShape(factor.shape)}`,
+      "scale has one element for each of x's last axis",
+    );
   const rate = input.square().mean(-1, { keepAxes: true }).add(epsilon).rsqrt();
-  return input.mul(rate).mul(scale as Tensor) as Tensor<[...L, W], D>;
+  return input.mul(rate).mul(factor) as Tensor<[...L, W], D>;
 }
+
+/** A vector with one element for each of an x's C channels, or a message in its place. */
+type PerChannel<Op extends string, S extends Shape, C extends number, V extends number, D extends DType> = Tensor<
+  [V],
+  D
+> &
+  Agree<V, C, `${Op}: x ${Show<S>} with ${Show<[V]>}`>;
 
 /**
  * (x − mean) / √(variance + ε) · scale + shift for each channel, which is axis 1: x [batch, channels, …], all else [channels]
  * (Ioffe and Szegedy 2015). In training the statistics are those of the batch: `x.mean(axes)` and `x.variance(axes)` over all
  * axes but 1.
  */
-export function batchNormalize<S extends Shape, D extends DType>(
-  x: Tensor<S, D>,
-  mean: Tensor<Shape, NoInfer<D>>,
-  variance: Tensor<Shape, NoInfer<D>>,
-  scale?: Tensor<Shape, NoInfer<D>>,
-  shift?: Tensor<Shape, NoInfer<D>>,
+export function batchNormalize<
+  N extends number,
+  C extends number,
+  S extends Shape,
+  D extends DType,
+  M extends number,
+  V extends number,
+  A extends number,
+  B extends number,
+>(
+  x: Tensor<[N, C, ...S], D>,
+  mean: PerChannel<"batchNormalize", [N, C, ...S], C, M, NoInfer<D>>,
+  variance: PerChannel<"batchNormalize", [N, C, ...S], C, V, NoInfer<D>>,
+  scale?: PerChannel<"batchNormalize", [N, C, ...S], C, A, NoInfer<D>>,
+  shift?: PerChannel<"batchNormalize", [N, C, ...S], C, B, NoInfer<D>>,
   epsilon: number = 1e-5,
-): Tensor<S, D> {
+): Tensor<[N, C, ...S], D> {
   const input = x as Tensor;
   expectChannels("batchNormalize", input, [mean, variance, scale, shift]);
   const rate = (variance as Tensor).add(epsilon).rsqrt();
   const factor = scale ? rate.mul(scale as Tensor) : rate;
-  const centered = input.sub(perChannel(mean, input));
+  const centered = input.sub(perChannel(mean as Tensor, input));
   const y = centered.mul(perChannel(factor, input));
-  return (shift ? y.add(perChannel(shift, input)) : y) as Tensor<S, D>;
+  return (shift ? y.add(perChannel(shift as Tensor, input)) : y) as Tensor<[N, C, ...S], D>;
 }
 
 /**
  * `batchNormalize` by the statistics of the batch itself, which come back too: mean and variance (mean square deviation) of
  * each channel. The gradient goes through them. Throws ShapeError when there are fewer than two values for each channel.
  */
-export function batchNormalizeInTraining<S extends Shape, D extends DType>(
-  x: Tensor<S, D>,
-  scale?: Tensor<Shape, NoInfer<D>>,
-  shift?: Tensor<Shape, NoInfer<D>>,
+export function batchNormalizeInTraining<
+  N extends number,
+  C extends number,
+  S extends Shape,
+  D extends DType,
+  A extends number,
+  B extends number,
+>(
+  x: Tensor<[N, C, ...S], D>,
+  scale?: PerChannel<"batchNormalizeInTraining", [N, C, ...S], C, A, NoInfer<D>>,
+  shift?: PerChannel<"batchNormalizeInTraining", [N, C, ...S], C, B, NoInfer<D>>,
   epsilon: number = 1e-5,
-): { readonly y: Tensor<S, D>; readonly mean: Tensor<Shape, D>; readonly variance: Tensor<Shape, D> } {
+): {
+  readonly y: Tensor<[N, C, ...S], D>;
+  readonly mean: Tensor<[C], D>;
+  readonly variance: Tensor<[C], D>;
+} {
   const input = x as Tensor;
   expectChannels("batchNormalizeInTraining", input, [scale, shift]);
   if (input.size < 2 * input.shape[1]!)
@@ -121,20 +168,31 @@ export function batchNormalizeInTraining<S extends Shape, D extends DType>(
   const y = centered
     .mul(perChannel(factor, input))
     .add(perChannel(shift ? offset.add(shift as Tensor) : offset, input));
-  return { y: y as Tensor<S, D>, mean: mean as Tensor<Shape, D>, variance: variance as Tensor<Shape, D> };
+  return {
+    y: y as Tensor<[N, C, ...S], D>,
+    mean: mean as Tensor<Shape, D> as Tensor<[C], D>,
+    variance: variance as Tensor<Shape, D> as Tensor<[C], D>,
+  };
 }
 
 /**
  * Each example's channels (axis 1) normalised in `groups` groups, then scaled and shifted channel by channel (Wu and He 2018);
  * one group is layer normalisation over all but the batch, as many groups as channels instance normalisation.
  */
-export function groupNormalize<S extends Shape, D extends DType>(
-  x: Tensor<S, D>,
+export function groupNormalize<
+  N extends number,
+  C extends number,
+  S extends Shape,
+  D extends DType,
+  A extends number,
+  B extends number,
+>(
+  x: Tensor<[N, C, ...S], D>,
   groups: number,
-  scale?: Tensor<Shape, NoInfer<D>>,
-  shift?: Tensor<Shape, NoInfer<D>>,
+  scale?: PerChannel<"groupNormalize", [N, C, ...S], C, A, NoInfer<D>>,
+  shift?: PerChannel<"groupNormalize", [N, C, ...S], C, B, NoInfer<D>>,
   epsilon: number = 1e-5,
-): Tensor<S, D> {
+): Tensor<[N, C, ...S], D> {
   const input = x as Tensor;
   expectChannels("groupNormalize", input, [scale, shift]);
   const channels = input.shape[1]!;
@@ -150,8 +208,8 @@ export function groupNormalize<S extends Shape, D extends DType>(
     .sub(split.mean(-1, { keepAxes: true }))
     .mul(rate)
     .reshape(input.shape);
-  const scaled = scale ? normal.mul(perChannel(scale, input)) : normal;
-  return (shift ? scaled.add(perChannel(shift, input)) : scaled) as Tensor<S, D>;
+  const scaled = scale ? normal.mul(perChannel(scale as Tensor, input)) : normal;
+  return (shift ? scaled.add(perChannel(shift as Tensor, input)) : scaled) as Tensor<[N, C, ...S], D>;
 }
 
 function expectChannels(subject: string, x: Tensor, vectors: readonly (Tensor | undefined)[]): void {

@@ -9,6 +9,7 @@ import { affine, drop, expectRate } from "./functional.ts";
 import { defaultGenerator, type Generator } from "./generator.ts";
 import { type Initializer, normal, uniform } from "./initializers.ts";
 import { type Module, module } from "./module.ts";
+import type { OverChannels } from "./normalization.ts";
 import { expectSizes, parameter } from "./parameters.ts";
 
 export interface Linear<I extends number, O extends number> extends Module {
@@ -89,8 +90,9 @@ export interface SequentialSteps<First extends Step, Last extends Step> extends 
   (x: Parameters<First>[0]): ReturnType<Last>;
 }
 
-/** Whether a step leaves the shape as it is: an activation, dropout. What may give any size, such as `glu`, does not. */
-type Keeps<F> =
+/** Whether a step leaves the shape as it is: an activation, dropout, batchNorm. What may give any size, such as `glu`, does not. */
+type Keeps<F> = F extends OverChannels<number> ? true : KeepsAny<F>;
+type KeepsAny<F> =
   F extends <S extends Shape>(x: Tensor<S, "float32">) => Tensor<S, "float32">
     ? F extends (x: Tensor<[1], "float32">) => Tensor<[2], "float32">
       ? false

@@ -1,7 +1,7 @@
 /** Losses. Averaged over all examples unless asked for otherwise. */
 import { ConfigError, DTypeError, ShapeError } from "../errors.ts";
 import { withName } from "../graph/scope.ts";
-import type { Matches, Show } from "../graph/shape-types.ts";
+import type { Matches, Reduced, Show } from "../graph/shape-types.ts";
 import { type DType, resolveAxis, type Shape, sameShape, showShape, showType } from "../graph/types.ts";
 import { where } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -279,10 +279,36 @@ export const klDivergence: PairLoss<"klDivergence", KlDivergenceOptions> = pairL
   },
 );
 
+/** 1 − x·y / (|x|·|y|) along the last axis, averaged: 0 for vectors of the same direction, 2 for opposite ones. */
+export function cosineDistance<
+  L extends Shape,
+  W extends number,
+  R extends Shape,
+  D extends DType,
+  const N extends Reduction = "mean",
+>(
+  x: Tensor<[...L, W], D>,
+  y: Tensor<R, NoInfer<D>> & Matches<R, [...L, W], `cosineDistance: ${Show<[...L, W]>} against ${Show<R>}`>,
+  options: LossOptions<N> = {},
+): Tensor<N extends "none" ? L : [], D> {
+  const [a, b] = [x as Tensor, y as Tensor];
+  expectSame("cosineDistance", a, b);
+  return withName("cosineDistance", () => reduced(cosineSimilarity(a, b).neg().add(1), options.reduction)) as Tensor<
+    N extends "none" ? L : [],
+    D
+  >;
+}
+
 /** x·y / max(|x|·|y|, ε) along an axis, default the last: the cosine of the angle between vectors, from −1 to 1. */
-export function cosineSimilarity(x: Tensor, y: Tensor, axis: number = -1, epsilon: number = 1e-8): Tensor {
-  expectSame("cosineSimilarity", x, y);
-  const at = resolveAxis("cosineSimilarity", axis, x.shape.length);
-  const lengths = x.norm(at).maximum(epsilon).mul(y.norm(at).maximum(epsilon));
-  return x.mul(y).sum(at).div(lengths);
+export function cosineSimilarity<S extends Shape, R extends Shape, D extends DType, const A extends number = -1>(
+  x: Tensor<S, D>,
+  y: Tensor<R, NoInfer<D>> & Matches<R, S, `cosineSimilarity: ${Show<S>} against ${Show<R>}`>,
+  axis?: A,
+  epsilon: number = 1e-8,
+): Tensor<Reduced<S, A, false>, D> {
+  const [a, b] = [x as Tensor, y as Tensor];
+  expectSame("cosineSimilarity", a, b);
+  const at = resolveAxis("cosineSimilarity", axis ?? -1, a.shape.length);
+  const lengths = a.norm(at).maximum(epsilon).mul(b.norm(at).maximum(epsilon));
+  return a.mul(b).sum(at).div(lengths) as Tensor<Reduced<S, A, false>, D>;
 }

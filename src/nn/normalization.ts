@@ -63,14 +63,14 @@ interface PerChannel<C extends number> {
 }
 
 /** A layer over tensors whose axis 1 is that of channels: [batch, channels, …]. */
-interface OverChannels extends Module {
-  <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32">;
+export interface OverChannels<C extends number> extends Module {
+  <N extends number, S extends Shape>(x: Tensor<[N, C, ...S], "float32">): Tensor<[N, C, ...S], "float32">;
 }
 
-export type GroupNorm<C extends number> = OverChannels & PerChannel<C>;
+export type GroupNorm<C extends number> = OverChannels<C> & PerChannel<C>;
 
 /** The layer, with γ and β unless `affine` is false. */
-export type BatchNorm<C extends number, Affine extends boolean = true> = OverChannels &
+export type BatchNorm<C extends number, Affine extends boolean = true> = OverChannels<C> &
   (Affine extends true ? PerChannel<C> : unknown) & {
     /** The exponentially weighted average of the batches' means, for evaluation. */
     readonly running_mean: State<[C], "float32">;
@@ -110,7 +110,7 @@ export function batchNorm<const C extends number, const Affine extends boolean =
   const running_var = statistic(1);
   const num_batches_tracked = new State({ shape: [] as const, dtype: "int32" }, new Int32Array(1));
   const children = { ...(weight && bias && { weight, bias }), running_mean, running_var, num_batches_tracked };
-  const self: OverChannels = module("BatchNorm", children, <S extends Shape>(x: Tensor<S, "float32">) => {
+  const forward = <N extends number, S extends Shape>(x: Tensor<[N, C, ...S], "float32">) => {
     if (!self.training) return batchNormalize(x, running_mean, running_var, weight, bias, epsilon);
     const { y, mean, variance } = batchNormalizeInTraining(x, weight, bias, epsilon);
     const count = (x as Tensor).size / channels;
@@ -120,7 +120,8 @@ export function batchNorm<const C extends number, const Affine extends boolean =
     keep(running_var as unknown as State, variance.detach().mul(count / (count - 1)) as Tensor);
     num_batches_tracked.assign(num_batches_tracked.add(1));
     return y;
-  });
+  };
+  const self: OverChannels<C> = module("BatchNorm", children, forward);
   return self as BatchNorm<C, Affine>;
 }
 
@@ -136,7 +137,10 @@ export function groupNorm<const C extends number>(
 ): GroupNorm<C> {
   expectSizes("groupNorm", [groups, channels]);
   const { weight, bias } = perChannel(channels);
-  return module("GroupNorm", { weight, bias }, <S extends Shape>(x: Tensor<S, "float32">) =>
-    groupNormalize(x, groups, weight, bias, options.epsilon),
+  return module(
+    "GroupNorm",
+    { weight, bias },
+    <N extends number, S extends Shape>(x: Tensor<[N, C, ...S], "float32">) =>
+      groupNormalize(x, groups, weight, bias, options.epsilon),
   ) as GroupNorm<C>;
 }

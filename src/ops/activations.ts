@@ -1,6 +1,16 @@
 /** Functions of one element with parameters. Each is one pass in ONNX. */
-import { defineOp, floats, numeric, type OnnxGraph, type OnnxValue, type Op, type Plateaus } from "../graph/op.ts";
-import type { DType } from "../graph/types.ts";
+import {
+  commonType,
+  defineOp,
+  expectElement,
+  floats,
+  numeric,
+  type OnnxGraph,
+  type OnnxValue,
+  type Op,
+  type Plateaus,
+} from "../graph/op.ts";
+import { type DType, isFloat } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 interface Rule<P> {
@@ -14,13 +24,18 @@ interface Rule<P> {
   readonly plateaus?: (params: P) => Plateaus | undefined;
 }
 
-function parametric<P>({ name, onnx, f, gradient, params: tried, dtypes = floats, plateaus }: Rule<P>): Op<P> {
+function parametric<P extends object>(rule: Rule<P>): Op<P> {
+  const { name, onnx, f, gradient, params: tried, dtypes = floats, plateaus } = rule;
   return defineOp<P>({
     name,
     elementwise: true,
-    dtypes,
     ...(plateaus && { plateaus }),
     shape: ([x]) => x!.shape,
+    dtype(inputs, params) {
+      const dtype = commonType(name, inputs, dtypes);
+      for (const value of Object.values(params)) if (typeof value === "number") expectElement(name, value, dtype);
+      return dtype;
+    },
     gradient: ([x], y, dy, params) => [gradient(x!, y, dy, params)],
     onnx: (graph, [x], { params, inputTypes }) => onnx(graph, x!, params, inputTypes[0]!.dtype),
     evaluate: ([x], y, params) => x!.values.forEach((value, i) => (y.values[i] = f(value, params))),
@@ -44,9 +59,10 @@ export const clip: Op<ClipParams> = parametric<ClipParams>({
   name: "clip",
   dtypes: numeric,
   onnx(graph, x, { min, max }, dtype) {
-    const bound = (value: number | undefined): OnnxValue | undefined =>
-      value === undefined ? undefined : graph.constant(dtype, [], [value]);
-    return graph.node("Clip", max === undefined ? [x, bound(min)] : [x, bound(min), bound(max)]);
+    // Without a bound ONNX Runtime takes the largest finite number for one.
+    const bound = (value: number | undefined, none: number): OnnxValue | undefined =>
+      value !== undefined || isFloat(dtype) ? graph.constant(dtype, [], [value ?? none]) : undefined;
+    return graph.node("Clip", [x, bound(min, -Infinity), bound(max, Infinity)]);
   },
   f: (x, { min = -Infinity, max = Infinity }) => Math.min(Math.max(x, min), max),
   gradient(x, _y, dy, { min, max, activation }) {

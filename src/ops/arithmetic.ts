@@ -23,7 +23,8 @@ export function widens(from: Shape, to: Shape): boolean {
   return lead >= 0 && from.every((size, axis) => size === 1 || size === to[lead + axis]);
 }
 
-function widened(op: string, a: TensorType, b: TensorType): Shape {
+/** Throws ShapeError unless `b` can be repeated to the shape of `a`. */
+export function expectWidens(op: string, a: TensorType, b: TensorType): void {
   if (!widens(b.shape, a.shape))
     throw new ShapeError(
       op,
@@ -32,7 +33,6 @@ function widened(op: string, a: TensorType, b: TensorType): Shape {
         ? "swap the operands, or widen both with broadcast(a, b)"
         : "reshape one side so that each axis, counted from the last, is equal or 1 on the right",
     );
-  return a.shape;
 }
 
 /** For each position of a tensor of shape `to`, the position in one of shape `from` that broadcasting puts there. */
@@ -99,7 +99,10 @@ function binary(rule: Rule): Op<undefined> {
     name,
     elementwise: true,
     onnxTypes,
-    shape: ([a, b]) => widened(name, a!, b!),
+    shape([a, b]) {
+      expectWidens(name, a!, b!);
+      return a!.shape;
+    },
     dtype: (inputs) => {
       const common = commonType(name, inputs, dtypes);
       return result ?? common;
@@ -193,10 +196,13 @@ export const div: PairOp = pair({
   },
 });
 
+/** 1 to any power, and ±1 to an infinite one: 1 in IEEE 754 and NaN in JavaScript. */
+const isOne = (a: number, b: number): boolean => a === 1 || (a === -1 && Math.abs(b) === Infinity);
+
 export const pow: PairOp = pair({
   name: "pow",
   onnx: "Pow",
-  f: (a, b, dtype) => wrap(a ** b, dtype),
+  f: (a, b) => (isOne(a, b) ? 1 : a ** b),
   dtypes: floats,
   sample: positive,
   gradient(a, b, c, dc) {
@@ -294,19 +300,22 @@ export const fmod: PairOp = pair({
   gradient: (a, b, c, dc) => [dc, dc.mul(a.sub(c).div(b)).neg()],
 });
 
-/** The angle of the point (b, a), from −π to π; 0 for the origin. */
+/** The angle of the point (b, a), from −π to π; 0 for the origin. A zero has no sign here. */
 export const atan2: PairOp = pair({
   name: "atan2",
   onnx(graph, a, b, dtype) {
     const scalar = (value: number): OnnxValue => graph.constant(dtype, [], [value]);
-    const isOrigin = graph.node("And", [graph.node("Equal", [a, scalar(0)]), graph.node("Equal", [b, scalar(0)])]);
-    const angle = graph.node("Atan", [graph.node("Div", [a, graph.node("Where", [isOrigin, scalar(1), b])])]);
-    const isBelow = graph.node("Less", [a, scalar(0)]);
-    const half = graph.node("Where", [isBelow, scalar(-Math.PI), scalar(Math.PI)]);
-    const isLeft = graph.node("Less", [b, scalar(0)]);
-    return graph.node("Where", [isLeft, graph.node("Add", [angle, half]), angle]);
+    const [zero, largest] = [scalar(0), 3.4028234663852886e38];
+    // Finite, so that two infinities have a quotient.
+    const finite = (x: OnnxValue): OnnxValue => graph.node("Clip", [x, scalar(-largest), scalar(largest)]);
+    const isUpright = graph.node("Equal", [b, zero]);
+    const quotient = graph.node("Div", [finite(a), graph.node("Where", [isUpright, scalar(1), finite(b)])]);
+    const upright = graph.node("Mul", [graph.node("Sign", [a]), scalar(Math.PI / 2)]);
+    const angle = graph.node("Where", [isUpright, upright, graph.node("Atan", [quotient])]);
+    const half = graph.node("Where", [graph.node("Less", [a, zero]), scalar(-Math.PI), scalar(Math.PI)]);
+    return graph.node("Where", [graph.node("Less", [b, zero]), graph.node("Add", [angle, half]), angle]);
   },
-  f: (a, b) => Math.atan2(a, b),
+  f: (a, b) => Math.atan2(a + 0, b + 0),
   dtypes: floats,
   onnxTypes: ["float32"],
   gradient(a, b, _c, dc) {
@@ -401,8 +410,9 @@ export const not: Op<undefined> = defineOp<undefined>({
 export const where: Op<undefined> = defineOp<undefined>({
   name: "where",
   shape([condition, a, b]) {
-    widened("where", a!, condition!);
-    return widened("where", a!, b!);
+    expectWidens("where", a!, condition!);
+    expectWidens("where", a!, b!);
+    return a!.shape;
   },
   dtype([condition, a, b]) {
     expectType("where", condition!, ["bool"], "takes a condition of dtype");
@@ -419,7 +429,11 @@ export const where: Op<undefined> = defineOp<undefined>({
     const full = condition!.expandTo(dy.shape);
     return [undefined, chosen(full, dy, zero).sumTo(a!.shape), chosen(full, zero, dy).sumTo(b!.shape)];
   },
-  onnx: (graph, inputs) => graph.node("Where", inputs),
+  onnx(graph, [condition, a, b], { outputTypes }) {
+    if (outputTypes[0]!.dtype !== "bool") return graph.node("Where", [condition, a, b]);
+    const otherwise = graph.node("And", [graph.node("Not", [condition]), b]);
+    return graph.node("Or", [graph.node("And", [condition, a]), otherwise]);
+  },
   evaluate([condition, a, b], y) {
     const atCondition = broadcastPositions(condition!.shape, y.shape);
     const atB = broadcastPositions(b!.shape, y.shape);

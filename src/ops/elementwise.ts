@@ -129,14 +129,14 @@ export const relu: UnaryOp = elementwise({
   plateaus: { low: 0, reached: true },
 });
 
-/** 1 where x > 0, else 0: the derivative of relu. One pass in ONNX: a hard sigmoid with the steepest slope there is. */
+/** 1 where x > 0, else 0, NaN for NaN: the derivative of relu. One pass in ONNX: a hard sigmoid with the steepest slope there is. */
 export const step: UnaryOp = elementwise({
   name: "step",
   onnx: (graph, x, dtype) =>
     dtype === "float32"
       ? graph.node("HardSigmoid", [x], { alpha: { float: 3e38 }, beta: { float: 0 } })
-      : graph.cast(graph.node("Greater", [x, graph.constant(dtype, [], [0])]), dtype),
-  f: (x) => (x > 0 ? 1 : 0),
+      : graph.node("Relu", [graph.node("Sign", [x])]),
+  f: (x) => (Number.isNaN(x) ? x : Number(x > 0)),
   gradient: () => undefined, //                                     constant almost everywhere
 });
 

@@ -1,9 +1,11 @@
 /** Ops whose positions are data: embedding, picking, one-hot, and the scatters that are their gradients. */
 import { DTypeError, ShapeError } from "../errors.ts";
 import {
+  anyType,
   commonType,
   type Data,
   defineOp,
+  expectType,
   numeric,
   type OnnxGraph,
   type OnnxValue,
@@ -79,6 +81,7 @@ export const scatterAdd: Op<{ readonly axis: number; readonly size: number }> = 
     return [...dy!.shape.slice(0, axis), size, ...dy!.shape.slice(axis + indices!.shape.length)];
   },
   dtype([dy, indices]) {
+    expectType("scatterAdd", dy!, numeric);
     expectIndices("scatterAdd", indices!);
     return dy!.dtype;
   },
@@ -182,6 +185,7 @@ export const unpick: Op<{ readonly depth: number }> = defineOp<{ readonly depth:
   name: "unpick",
   shape: ([x], { depth }) => [...x!.shape, depth],
   dtype([x, indices]) {
+    expectType("unpick", x!, numeric);
     expectIndices("unpick", indices!);
     return x!.dtype;
   },
@@ -209,9 +213,9 @@ export const addAt: Op<undefined> = defineOp<undefined>({
     pickShape(y!, x!);
     return y!.shape;
   },
-  dtype([y, , indices]) {
+  dtype([y, x, indices]) {
     expectIndices("addAt", indices!);
-    return y!.dtype;
+    return commonType("addAt", [y!, x!], numeric);
   },
   onnx(graph, [y, x, indices], { inputTypes }) {
     const columns = [x, indices].map((value) => graph.node("Unsqueeze", [value, graph.integers([-1])]));
@@ -341,7 +345,8 @@ const meet: Record<ScatterParams["reduction"], (element: number, update: number)
 export const scatterElements: Op<ScatterParams> = defineOp<ScatterParams>({
   name: "scatterElements",
   shape: ([x]) => x!.shape,
-  dtype([x, indices, updates], { axis }) {
+  dtype([x, indices, updates], { axis, reduction }) {
+    expectType("scatterElements", x!, reduction === "none" ? anyType : numeric);
     expectElements("scatterElements", x!, indices!, axis);
     if (x!.dtype !== updates!.dtype || `${indices!.shape}` !== `${updates!.shape}`)
       throw new ShapeError(

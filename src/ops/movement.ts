@@ -1,6 +1,15 @@
 /** Ops that move, repeat or convert elements and compute nothing. */
 import { ShapeError } from "../errors.ts";
-import { anyType, commonType, defineOp, type OnnxGraph, type OnnxValue, type Op, register } from "../graph/op.ts";
+import {
+  anyType,
+  commonType,
+  defineOp,
+  expectElement,
+  type OnnxGraph,
+  type OnnxValue,
+  type Op,
+  register,
+} from "../graph/op.ts";
 import { type DType, type Shape, showShape, sizeOf, stridesOf } from "../graph/types.ts";
 import { broadcastPositions, widens } from "./arithmetic.ts";
 
@@ -17,7 +26,10 @@ export interface FullParams extends ShapeParams {
 export const full: Op<FullParams> = defineOp<FullParams>({
   name: "full",
   shape: (_, { shape }) => shape,
-  dtype: (_, { dtype }) => dtype,
+  dtype(_, { value, dtype }) {
+    expectElement("full", value, dtype);
+    return dtype;
+  },
   gradient: () => [],
   onnx(graph, _, { params: { shape, value, dtype } }) {
     const scalar = graph.constant(dtype, [], [value]);
@@ -63,6 +75,7 @@ export function resolveReshape(from: Shape, to: Shape): number[] {
 
 export const reshape: Op<ShapeParams> = defineOp<ShapeParams>({
   name: "reshape",
+  rearranges: true,
   dtypes: anyType,
   shape: ([x], { shape }) => resolveReshape(x!.shape, shape),
   gradient: ([x], _y, dy) => [dy.reshape(x!.shape)],
@@ -83,6 +96,7 @@ export interface TransposeParams {
 
 export const transpose: Op<TransposeParams> = defineOp<TransposeParams>({
   name: "transpose",
+  rearranges: true,
   dtypes: anyType,
   shape([x], { permutation }) {
     const rank = x!.shape.length;
@@ -119,6 +133,7 @@ export function inverse(permutation: readonly number[]): number[] {
 
 export const expandTo: Op<ShapeParams> = defineOp<ShapeParams>({
   name: "expandTo",
+  rearranges: true,
   dtypes: anyType,
   shape([x], { shape }) {
     if (!widens(x!.shape, shape))
@@ -246,8 +261,11 @@ export interface UnsliceParams extends SliceParams, ShapeParams {
 /** One number everywhere but where `slice` would take a tensor from: there the tensor. With 0, the transpose of `slice`. */
 export const unslice: Op<UnsliceParams> = defineOp<UnsliceParams>({
   name: "unslice",
-  dtypes: anyType,
   shape: (_, { shape }) => shape,
+  dtype([x], { fill = 0 }) {
+    expectElement("unslice", fill, x!.dtype);
+    return x!.dtype;
+  },
   gradient: (_, _y, dy, params) => [
     dy.apply(slice, [], { starts: params.starts, sizes: params.sizes, steps: params.steps }),
   ],
@@ -411,6 +429,7 @@ export const cast: Op<{ readonly dtype: DType }> = defineOp<{ readonly dtype: DT
   samples: (random) => [
     { inputs: [random.real(2, 3)], params: { dtype: "int32" } },
     { inputs: [random.real(2, 3)], params: { dtype: "bool" } },
+    { inputs: [random.real(2, 3)], params: { dtype: "float64" } },
     { inputs: [random.booleans(2, 3)], params: { dtype: "float32" } },
     { inputs: [random.integers(5, 3)], params: { dtype: "float32" } },
   ],
@@ -421,6 +440,7 @@ const isReal = (dtype: DType): boolean => dtype === "float32" || dtype === "floa
 /** The same values, through which no gradient flows. */
 export const detach: Op<undefined> = defineOp<undefined>({
   name: "detach",
+  rearranges: true,
   endsGradient: true,
   dtypes: anyType,
   shape: ([x]) => x!.shape,

@@ -2,7 +2,7 @@
 
 import { ShapeError } from "../errors.ts";
 import type { Data, Sample, Sampler } from "../graph/op.ts";
-import { defineOp, floats, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
+import { defineOp, expectType, floats, numeric, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
 import { type Shape, showType, stridesOf, type TensorType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { concat } from "./movement.ts";
@@ -172,27 +172,43 @@ export const cumsum: Op<CumulativeParams> = defineOp<CumulativeParams>({
   ],
 });
 
-export const argmax: Op<AxisParams> = defineOp<AxisParams>({
-  name: "argmax",
-  shape([x], { axis }) {
-    if (x!.shape[axis] === 0)
-      throw new ShapeError("argmax", `the largest of no elements: ${showType(x!)}`, "choose an axis that has elements");
-    return reducedShape(x!, { axes: [axis], keepAxes: false });
-  },
-  dtype: () => "int32",
-  onnx: (graph, [x], { params }) => graph.cast(graph.node("ArgMax", [x], { axis: params.axis, keepdims: 0 }), "int32"),
-  evaluate([x], y, { axis }) {
-    const at = reducedPosition(x!.shape, [axis]);
-    const stride = stridesOf(x!.shape)[axis]!;
-    const best = new Float64Array(y.values.length).fill(-Infinity);
-    for (let i = 0; i < x!.values.length; i++) {
-      if (x!.values[i]! <= best[at(i)]!) continue;
-      best[at(i)] = x!.values[i]!;
-      y.values[at(i)] = Math.floor(i / stride) % x!.shape[axis]!;
-    }
-  },
-  samples: (random) => [
-    { inputs: [random.real(2, 3)], params: { axis: 1 } },
-    { inputs: [random.real(4, 2, 3)], params: { axis: 1 } },
-  ],
-});
+/** Where the largest or smallest element of an axis is, the first of equals. */
+function position(
+  name: string,
+  onnx: string,
+  what: string,
+  isBetter: (a: number, b: number) => boolean,
+): Op<AxisParams> {
+  return defineOp<AxisParams>({
+    name,
+    shape([x], { axis }) {
+      if (x!.shape[axis] === 0)
+        throw new ShapeError(name, `the ${what} of no elements: ${showType(x!)}`, "choose an axis that has elements");
+      return reducedShape(x!, { axes: [axis], keepAxes: false });
+    },
+    dtype([x]) {
+      expectType(name, x!, numeric);
+      return "int32";
+    },
+    onnx: (graph, [x], { params }) => graph.cast(graph.node(onnx, [x], { axis: params.axis, keepdims: 0 }), "int32"),
+    evaluate([x], y, { axis }) {
+      const { shape, values } = x!;
+      const at = reducedPosition(shape, [axis]);
+      const stride = stridesOf(shape)[axis]!;
+      for (let i = 0; i < values.length; i++) {
+        const place = Math.floor(i / stride) % shape[axis]!;
+        const best = i + (y.values[at(i)]! - place) * stride;
+        if (isBetter(values[i]!, values[best]!)) y.values[at(i)] = place;
+      }
+    },
+    samples: (random) => [
+      { inputs: [random.real(2, 3)], params: { axis: 1 } },
+      { inputs: [random.real(4, 2, 3)], params: { axis: 1 } },
+      { inputs: [random.integers(2, 3, 7)], params: { axis: 1 } },
+    ],
+  });
+}
+
+export const argmax: Op<AxisParams> = position("argmax", "ArgMax", "largest", (a, b) => a > b);
+
+export const argmin: Op<AxisParams> = position("argmin", "ArgMin", "smallest", (a, b) => a < b);

@@ -2,7 +2,7 @@
 import { ConfigError, ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
 import type { Agree, Show } from "../graph/shape-types.ts";
-import { type DType, type Shape, showType, sizeOf } from "../graph/types.ts";
+import { type DType, type Shape, showShape, showType, sizeOf } from "../graph/types.ts";
 import * as ops from "../ops/convolution.ts";
 import * as pooling from "../ops/pooling.ts";
 import type { Tensor } from "./tensor.ts";
@@ -63,6 +63,16 @@ function expectGroups(subject: string, groups: number): void {
     throw new ConfigError(subject, `groups is ${groups}`, "give a whole number of at least 1");
 }
 
+function expectChannels(subject: string, x: Tensor, kernel: Tensor, taken: number | undefined): void {
+  const channels = x.shape[1];
+  if (channels !== taken)
+    throw new ShapeError(
+      subject,
+      `x ${showShape(x.shape)} has ${channels} channels, the kernel ${showShape(kernel.shape)} takes ${taken}`,
+      "x is [batch, channels, …]; a kernel's channels are those of a group",
+    );
+}
+
 /**
  * Cross-correlation, as every framework's convolution is: x [batch, channels, …space] with a weight [outputs, channels / groups,
  * …kernel] gives [batch, outputs, …places]. One axis of space or more. float32; float64 on the plain engine.
@@ -93,6 +103,7 @@ export function convolve<
   const { bias, groups = 1, ...rest } = (options ?? {}) as ConvolveOptions;
   const [input, kernel] = [x as Tensor, weight as Tensor];
   expectGroups("convolve", groups);
+  expectChannels("convolve", input, kernel, groups * kernel.shape[1]!);
   const params = { ...windows("convolve", input, rest), groups };
   return apply(ops.convolution, bias ? [input, kernel, bias] : [input, kernel], params) as ReturnType<
     typeof convolve<N, C, S, O, I, K, D, G>
@@ -109,19 +120,41 @@ export interface TransposedOptions extends ConvolveOptions {
  * groups, …kernel], PyTorch's layout, gives [batch, outputs, …] of the size stride·(n − 1) + dilation·(k − 1) + 1 − padding +
  * outputPadding. Throws as `convolve` does.
  */
-export function convolveTransposed(x: Tensor, weight: Tensor, options: TransposedOptions = {}): Tensor {
-  const { bias, groups = 1, outputPadding = 0, ...rest } = options;
+export function convolveTransposed<
+  N extends number,
+  C extends number,
+  S extends Shape,
+  I extends number,
+  O extends number,
+  K extends Shape,
+  D extends DType,
+  const G extends TransposedOptions = object,
+>(
+  x: Tensor<[N, C, ...S], D>,
+  weight: Tensor<[I, O, ...K], NoInfer<D>> &
+    Agree<
+      C,
+      I,
+      `convolveTransposed: x ${Show<[N, C, ...S]>} has ${C} channels, the kernel ${Show<[I, O, ...K]>} takes ${I}`
+    >,
+  options?: G,
+): Tensor<[N, G extends { readonly groups: number } ? number : O, ...{ [A in keyof S]: number }], D> {
+  const { bias, groups = 1, outputPadding = 0, ...rest } = (options ?? {}) as TransposedOptions;
+  const [input, matrix] = [x as Tensor, weight as Tensor];
   expectGroups("convolveTransposed", groups);
-  const params = windows("convolveTransposed", x, rest);
-  const kernel = weight.shape.slice(2);
+  expectChannels("convolveTransposed", input, matrix, matrix.shape[0]);
+  const params = windows("convolveTransposed", input, rest);
+  const kernel = matrix.shape.slice(2);
   const more = perAxis("convolveTransposed", "outputPadding", outputPadding, kernel.length, 0);
-  const space = x.shape.slice(2).map((size, i) => {
+  const space = input.shape.slice(2).map((size, i) => {
     const [before, after] = params.padding[i]!;
     const { stride, dilation } = params;
     return stride[i]! * (size - 1) + dilation[i]! * (kernel[i]! - 1) + 1 - before - after + more[i]!;
   });
-  const y = apply(ops.convolutionInput, [x, weight], { ...params, groups, space });
-  return bias ? y.add(bias.reshape([bias.size, ...kernel.map(() => 1)])) : y;
+  const y = apply(ops.convolutionInput, [input, matrix], { ...params, groups, space });
+  return (bias ? y.add(bias.reshape([bias.size, ...kernel.map(() => 1)])) : y) as ReturnType<
+    typeof convolveTransposed<N, C, S, I, O, K, D, G>
+  >;
 }
 
 export interface PoolOptions extends WindowOptions {
@@ -169,10 +202,12 @@ export function averagePool<S extends Shape, D extends DType>(
 }
 
 /** The mean of each channel of x [batch, channels, …]: [batch, channels]. */
-export function globalAveragePool<S extends Shape, D extends DType>(x: Tensor<S, D>): Tensor<[number, number], D> {
+export function globalAveragePool<N extends number, C extends number, S extends Shape, D extends DType>(
+  x: Tensor<[N, C, ...S], D>,
+): Tensor<[N, C], D> {
   const input = x as Tensor;
   if (input.shape.length < 3)
     throw new ShapeError("globalAveragePool", `${showType(input)} has no space`, "x is [batch, channels, …]");
   const [batch, channels, ...space] = input.shape as [number, number, ...number[]];
-  return input.reshape([batch, channels, sizeOf(space)]).mean(-1) as Tensor<[number, number], D>;
+  return input.reshape([batch, channels, sizeOf(space)]).mean(-1) as Tensor<Shape, D> as Tensor<[N, C], D>;
 }

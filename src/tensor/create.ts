@@ -3,12 +3,27 @@ import { DataError, DTypeError, ShapeError } from "../errors.ts";
 import { apply, tensorOf } from "../graph/apply.ts";
 import { input } from "../graph/leaf.ts";
 import { makeNode } from "../graph/node.ts";
-import type { Broadcast, DTypeOf, Nested, ShapeOf } from "../graph/shape-types.ts";
+import { expectElement } from "../graph/op.ts";
+import type {
+  Broadcast,
+  BroadcastMessage,
+  Broadcasts,
+  BroadcastsInto,
+  DTypeOf,
+  Inserted,
+  Matches,
+  MatchesBut,
+  Nested,
+  Replaced,
+  ShapeOf,
+  Show,
+} from "../graph/shape-types.ts";
 import {
   arrayTypes,
   type DType,
   resolveAxis,
   type Shape,
+  sameShape,
   showShape,
   sizeOf,
   type TensorType,
@@ -184,29 +199,62 @@ function spaced<D extends DType>(count: number, start: number, step: number, dty
 }
 
 /** condition ? a : b, element by element; the condition and b are widened to a. */
-export function where<S extends Shape, D extends DType>(
-  condition: Tensor<Shape, "bool">,
+export function where<C extends Shape, S extends Shape, R extends Shape, D extends DType>(
+  condition: Tensor<C, "bool"> & BroadcastsInto<C, NoInfer<S>, BroadcastMessage<"where", C, S>>,
   a: Tensor<S, D>,
-  b: Tensor<Shape, NoInfer<D>> | number,
+  b: (Tensor<R, NoInfer<D>> & BroadcastsInto<R, NoInfer<S>, BroadcastMessage<"where", R, S>>) | number,
 ): Tensor<S, D> {
-  const other = typeof b === "number" ? a.scalar(b) : b;
-  return apply(arithmetic.where, [condition, a, other], undefined) as Tensor<S, D>;
+  const x = a as Tensor;
+  if (typeof b === "number") expectElement("where", b, x.dtype);
+  const other = typeof b === "number" ? x.scalar(b) : (b as Tensor);
+  return apply(arithmetic.where, [condition as Tensor, x, other], undefined) as Tensor<S, D>;
 }
 
-/** Tensors one after the other along an axis; all other axes are equal. */
-export function concat<D extends DType>(tensors: readonly Tensor<Shape, D>[], axis: number = 0): Tensor<Shape, D> {
-  const [first] = tensors;
+/** Tensors one after the other along an axis, default the first; all other axes are equal. */
+export function concat<const T extends readonly Tensor[], const A extends number = 0>(
+  tensors: Alike<T, A, "concat">,
+  axis?: A,
+): Tensor<Replaced<ShapeIn<T[0]>, A, [number]>, DTypeIn<T[0]>> {
+  const list = tensors as readonly Tensor[];
+  const [first] = list;
   if (!first) throw new ShapeError("concat", "no tensors", "give at least one");
-  return apply(movement.concat, tensors, { axis: resolveAxis("concat", axis, first.shape.length) }) as Tensor<Shape, D>;
+  const at = resolveAxis("concat", axis ?? 0, first.shape.length);
+  return apply(movement.concat, list, { axis: at }) as ReturnType<typeof concat<T, A>>;
 }
 
 /** Tensors of one shape as one tensor with a new axis, default the first. */
-export function stack<D extends DType>(tensors: readonly Tensor<Shape, D>[], axis: number = 0): Tensor<Shape, D> {
-  return concat(
-    tensors.map((x) => x.unsqueeze(axis)),
-    axis,
-  );
+export function stack<const T extends readonly Tensor[], const A extends number = 0>(
+  tensors: Alike<T, undefined, "stack">,
+  axis?: A,
+): Tensor<Inserted<ShapeIn<T[0]>, A, T["length"]>, DTypeIn<T[0]>> {
+  const list = tensors as readonly Tensor[];
+  const [first] = list;
+  const odd = list.find(({ shape }) => !sameShape(shape, first!.shape));
+  if (odd)
+    throw new ShapeError(
+      "stack",
+      `${showShape(first!.shape)} and ${showShape(odd.shape)} differ`,
+      "make all shapes equal, or join them along an axis with concat",
+    );
+  const rows = list.map((x) => x.unsqueeze(axis ?? 0));
+  return concat(rows, axis ?? 0) as unknown as ReturnType<typeof stack<T, A>>;
 }
+
+type ShapeIn<X> = X extends Tensor<infer S, infer _D> ? S : Shape;
+type DTypeIn<X> = X extends Tensor<infer _S, infer D> ? D : DType;
+
+/** The list, with a message in place of each tensor that does not go with the first: but for one axis, or in all of them. */
+type Alike<T extends readonly Tensor[], A extends number | undefined, Op extends string> = {
+  readonly [K in keyof T]: T[K] &
+    (A extends number
+      ? MatchesBut<
+          ShapeIn<T[K]>,
+          ShapeIn<T[0]>,
+          A,
+          `${Op}: ${Show<ShapeIn<T[0]>>} and ${Show<ShapeIn<T[K]>>} differ on another axis than ${A}`
+        >
+      : Matches<ShapeIn<T[K]>, ShapeIn<T[0]>, `${Op}: ${Show<ShapeIn<T[0]>>} and ${Show<ShapeIn<T[K]>>} differ`>);
+};
 
 /** Rows of a table by number: `embed(table [V, D], ids)` is `[...ids, D]`. */
 export function embed<S extends Shape, V extends number, W extends number, D extends DType>(
@@ -219,19 +267,20 @@ export function embed<S extends Shape, V extends number, W extends number, D ext
 /** Both sides widened to their common shape, as NumPy does on its own. Throws ShapeError when they clash. */
 export function broadcast<A extends Shape, B extends Shape, D extends DType, E extends DType>(
   a: Tensor<A, D>,
-  b: Tensor<B, E>,
+  b: Tensor<B, E> & Broadcasts<A, B>,
 ): [Tensor<Broadcast<A, B>, D>, Tensor<Broadcast<A, B>, E>] {
-  const rank = Math.max(a.shape.length, b.shape.length);
+  const [x, y] = [a as Tensor, b as Tensor];
+  const rank = Math.max(x.shape.length, y.shape.length);
   const shape = Array.from({ length: rank }, (_, i) => {
-    const sizeA = (a.shape as Shape)[i - rank + a.shape.length] ?? 1;
-    const sizeB = (b.shape as Shape)[i - rank + b.shape.length] ?? 1;
+    const sizeA = x.shape[i - rank + x.shape.length] ?? 1;
+    const sizeB = y.shape[i - rank + y.shape.length] ?? 1;
     if (sizeA !== sizeB && sizeA !== 1 && sizeB !== 1)
       throw new ShapeError(
         "broadcast",
-        `${showShape(a.shape)} and ${showShape(b.shape)} clash`,
+        `${showShape(x.shape)} and ${showShape(y.shape)} clash`,
         "each axis, counted from the last, must be equal or 1 on one side",
       );
     return sizeA === 1 ? sizeB : sizeA;
   });
-  return [a.expandTo(shape), b.expandTo(shape)] as unknown as [Tensor<Broadcast<A, B>, D>, Tensor<Broadcast<A, B>, E>];
+  return [x.expandTo(shape), y.expandTo(shape)] as unknown as [Tensor<Broadcast<A, B>, D>, Tensor<Broadcast<A, B>, E>];
 }

@@ -1,5 +1,6 @@
 /** Einstein's summation: products and sums of several tensors by the names of their axes. */
 import { ConfigError, ShapeError } from "../errors.ts";
+import type { ShapeMismatch, Show } from "../graph/shape-types.ts";
 import type { DType, Shape } from "../graph/types.ts";
 import { showShape, sizeOf } from "../graph/types.ts";
 import type { Tensor } from "./tensor.ts";
@@ -34,6 +35,48 @@ type Letters<E extends string> = E extends `${string}${infer R}` ? [0, ...Letter
 type At<S, I extends number> = S extends readonly number[] ? (S[I] extends number ? S[I] : number) : number;
 type ShapeIn<X> = X extends Tensor<infer S, infer _D> ? S : Shape;
 
+/** The operands, with a message in place of each that has another number of axes or another size than the equation wants. */
+type Operands<E extends string, T extends readonly unknown[]> = {
+  [K in keyof T]: T[K] &
+    (string extends E
+      ? unknown
+      : E extends `${string}...${string}`
+        ? unknown
+        : Terms<E> extends infer All extends readonly string[]
+          ? K extends keyof All
+            ? All[K] extends infer Term extends string
+              ? Fits<E, Term, ShapeIn<T[K]>, All, T>
+              : unknown
+            : unknown
+          : unknown);
+};
+type Terms<E extends string> = Spaceless<E> extends `${infer Left}->${string}` ? Split<Left> : Split<Spaceless<E>>;
+type Fits<
+  E extends string,
+  Term extends string,
+  S extends Shape,
+  All extends readonly string[],
+  T extends readonly unknown[],
+> = number extends S["length"]
+  ? unknown
+  : Letters<Term>["length"] extends S["length"]
+    ? Agreeing<E, Term, S, All, T, []>
+    : ShapeMismatch<`einsum: "${Term}" names ${Letters<Term>["length"]} axes of ${Show<S>}`>;
+type Agreeing<
+  E extends string,
+  Term extends string,
+  S extends Shape,
+  All extends readonly string[],
+  T extends readonly unknown[],
+  Before extends readonly unknown[],
+> = Term extends `${infer C}${infer Rest}`
+  ? number extends SizeNamed<C, All, T> | At<S, Before["length"]>
+    ? Agreeing<E, Rest, S, All, T, [...Before, 0]>
+    : [At<S, Before["length"]>] extends [SizeNamed<C, All, T>]
+      ? Agreeing<E, Rest, S, All, T, [...Before, 0]>
+      : ShapeMismatch<`einsum: ${E}: ${C} is ${SizeNamed<C, All, T>} in one operand and ${At<S, Before["length"]>} in ${Show<S>}`>
+  : unknown;
+
 /** A tensor whose axes have names, one character each. */
 interface Term {
   readonly x: Tensor;
@@ -50,11 +93,12 @@ interface Term {
  */
 export function einsum<const E extends string, const T extends readonly Tensor[]>(
   equation: E,
-  ...operands: T
+  ...operands: Operands<E, T>
 ): Tensor<EinsumShape<E, T>, T[0] extends Tensor<Shape, infer D> ? D : DType> {
-  const { inputs, output } = parse(equation, operands);
+  const tensors = operands as readonly unknown[] as readonly Tensor[];
+  const { inputs, output } = parse(equation, tensors);
   const sizes = new Map<string, number>();
-  const terms = inputs.map((axes, i) => named(operands[i]!, axes, sizes, equation));
+  const terms = inputs.map((axes, i) => named(tensors[i]!, axes, sizes, equation));
   const first = terms[0]!;
   const total = terms.slice(1).reduce((left, right, i) => {
     const later = new Set([...output, ...terms.slice(i + 2).flatMap(({ axes }) => axes)]);

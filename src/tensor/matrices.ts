@@ -1,7 +1,7 @@
 /** Diagonals and products written with other ops. */
 import { ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
-import { type DType, showType } from "../graph/types.ts";
+import { type DType, type Shape, showType } from "../graph/types.ts";
 import * as movement from "../ops/movement.ts";
 import * as spectrum from "../ops/spectrum.ts";
 import { part } from "./axes.ts";
@@ -23,32 +23,49 @@ export function diagonal(x: Tensor, offset: number): Tensor {
 }
 
 /** Square matrices with vectors (the last axis) on their diagonal, or `offset` places above it, and zeros elsewhere. */
-export function diagonalMatrix(x: Tensor, offset: number = 0): Tensor {
+export function diagonalMatrix<S extends Shape, D extends DType, const O extends number = 0>(
+  vectors: Tensor<S, D>,
+  offset?: O,
+): Tensor<Squared<S, O>, D> {
+  const [x, above] = [vectors as Tensor, offset ?? 0];
   const length = x.shape.at(-1);
   if (length === undefined) throw new ShapeError("diagonalMatrix", "a scalar has no last axis", "reshape it to [1]");
-  const size = length + Math.abs(offset);
+  const size = length + Math.abs(above);
   const lead = x.shape.slice(0, -1);
   const flat = apply(movement.unslice, [x], {
-    starts: [...lead.map(() => 0), offset >= 0 ? offset : -offset * size],
+    starts: [...lead.map(() => 0), above >= 0 ? above : -above * size],
     sizes: [...lead, length],
     steps: [...lead.map(() => 1), size + 1],
     shape: [...lead, size * size],
   });
-  return apply(movement.reshape, [flat], { shape: [...lead, size, size] });
+  return apply(movement.reshape, [flat], { shape: [...lead, size, size] }) as Tensor<Squared<S, O>, D>;
 }
 
+type Squared<S extends Shape, O extends number> = S extends readonly [...infer L extends Shape, infer N extends number]
+  ? O extends 0
+    ? [...L, N, N]
+    : [...L, number, number]
+  : Shape;
+
 /** x·yᵀ of two vectors: every element of one times every element of the other. */
-export function outer<N extends number, M extends number>(x: Tensor<[N]>, y: Tensor<[M]>): Tensor<[N, M]> {
+export function outer<N extends number, M extends number, D extends DType>(
+  x: Tensor<[N], D>,
+  y: Tensor<[M], NoInfer<D>>,
+): Tensor<[N, M], D> {
   const [a, b] = [x as Tensor, y as Tensor];
   if (a.shape.length !== 1 || b.shape.length !== 1)
     throw new ShapeError("outer", `${showType(a)} and ${showType(b)}`, "give two vectors; einsum takes more axes");
-  return a.reshape([a.size, 1]).expandTo([a.size, b.size]).mul(b) as Tensor<[N, M]>;
+  return a.reshape([a.size, 1]).expandTo([a.size, b.size]).mul(b) as Tensor<Shape, D> as Tensor<[N, M], D>;
 }
 
 /** float32 with ones on the diagonal: the identity matrix, or a part of it. */
-export function eye(rows: number, columns: number = rows): Tensor<[number, number], "float32"> {
-  const column = range(columns).expandTo([rows, columns]) as Tensor;
-  return column.equal(range(rows).reshape([rows, 1])).cast("float32") as Tensor<[number, number], "float32">;
+export function eye<const R extends number, const C extends number = R>(
+  rows: R,
+  columns?: C,
+): Tensor<[R, C], "float32"> {
+  const width = columns ?? rows;
+  const column = range(width as number).expandTo([rows, width]) as Tensor;
+  return column.equal(range(rows as number).reshape([rows, 1])).cast("float32") as unknown as Tensor<[R, C], "float32">;
 }
 
 /**

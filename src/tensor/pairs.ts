@@ -2,6 +2,7 @@
  * Functions of two elements written with other ops. Every function exported here is also a method of Tensor, under its own
  * name, whose argument may be a number; the right side is widened into the left.
  */
+import { unobserved } from "../graph/scope.ts";
 import { where } from "./create.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -22,9 +23,24 @@ export const logAddExp = (a: Tensor, b: Tensor): Tensor => {
   return larger.add(distance.neg().exp().log1p());
 };
 
-/** The size of a with the sign of b; a zero counts as positive. */
-export const copySign = (a: Tensor, b: Tensor): Tensor => a.abs().mul(b.less(0).cast(a.dtype).mul(-2).add(1));
+/** log₂(2ᵃ + 2ᵇ) */
+export const logAddExp2 = (a: Tensor, b: Tensor): Tensor => logAddExp(a.mul(Math.LN2), b.mul(Math.LN2)).mul(Math.LOG2E);
+
+/** a·2ᵇ */
+export const ldexp = (a: Tensor, b: Tensor): Tensor => a.mul(a.scalar(2).expandTo(b.shape).pow(b));
+
+/** The larger of two; where one is NaN, the other. Of equals a has the gradient. */
+export const fmax = (a: Tensor, b: Tensor): Tensor => where(a.greaterEqual(b).or(b.isNaN()), a, b);
+
+/** The smaller of two; where one is NaN, the other. Of equals a has the gradient. */
+export const fmin = (a: Tensor, b: Tensor): Tensor => where(a.lessEqual(b).or(b.isNaN()), a, b);
+
+/** The size of a with the sign of b, also that of a zero. */
+export const copySign = (a: Tensor, b: Tensor): Tensor => a.abs().mul(b.signBit().cast(a.dtype).mul(-2).add(1));
 
 /** 0 where a < 0, 1 where a > 0, b where a is 0. */
 export const heaviside = (a: Tensor, b: Tensor): Tensor =>
   a.greater(0).cast(a.dtype).add(a.equal(0).cast(a.dtype).mul(b));
+
+/** leakyRelu with a learned slope, widened into a (He et al. 2015). */
+export const prelu = (a: Tensor, slope: Tensor): Tensor => unobserved(() => a.relu()).add(a.minimum(0).mul(slope));

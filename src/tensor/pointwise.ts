@@ -59,6 +59,14 @@ function expectOrder(subject: string, min: number, max: number): void {
   if (!(min <= max)) throw new ConfigError(subject, `from ${min} to ${max}`, "give the smaller bound first");
 }
 
+/** NaN replaced by a number, infinities by the largest and smallest finite ones unless others are given. */
+export function nanToNum(x: Tensor, nan: number = 0, positive?: number, negative?: number): Tensor {
+  const largest = x.dtype === "float32" ? 3.4028234663852886e38 : Number.MAX_VALUE;
+  const above = where(x.notEqual(Number.NEGATIVE_INFINITY), x, negative ?? -largest);
+  const between = where(x.notEqual(Number.POSITIVE_INFINITY), above, positive ?? largest);
+  return where(x.isNaN().not(), between, nan);
+}
+
 /** Bit by bit; int32. */
 export const bitNot = (x: Tensor): Tensor => x.neg().sub(1);
 
@@ -116,9 +124,6 @@ export const selu = (x: Tensor): Tensor => elu(x, 1.6732632423543772).mul(1.0507
 export const leakyRelu = (x: Tensor, slope: number = 0.01): Tensor =>
   apply(activations.leakyRelu, [x], { alpha: slope });
 
-/** leakyRelu with a learned slope, widened into x (He et al. 2015). */
-export const prelu = (x: Tensor, slope: Tensor): Tensor => unobserved(() => x.relu()).add(x.minimum(0).mul(slope));
-
 /** x where |x| > λ, else 0. */
 export const hardShrink = (x: Tensor, lambda: number = 0.5): Tensor => where(x.abs().greater(lambda), x, 0);
 
@@ -132,10 +137,6 @@ export const threshold = (x: Tensor, at: number, value: number): Tensor => where
 export const softmin = (x: Tensor, axis: number = -1): Tensor => x.neg().softmax(axis);
 
 // ── Masks ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** A number wherever the mask is true; the mask is widened into x. */
-export const maskedFill = (x: Tensor, mask: Tensor, value: number): Tensor =>
-  where((mask as Tensor<Shape, "bool">).not(), x, value);
 
 /** The lower triangle of the last two axes, zeros above the diagonal, which `offset` moves upwards. */
 export const tril = (x: Tensor, offset: number = 0): Tensor => where(belowDiagonal("tril", x, offset), x, 0);

@@ -1,4 +1,5 @@
 /** Questions about each element. Every function exported here is also a method of Tensor, with a bool result. */
+import { isFloat } from "../graph/types.ts";
 import type { Tensor } from "./tensor.ts";
 
 const isNotANumber = (x: Tensor): Tensor => x.notEqual(x);
@@ -6,5 +7,11 @@ const isNotANumber = (x: Tensor): Tensor => x.notEqual(x);
 const isFiniteNumber = (x: Tensor): Tensor => x.abs().less(Number.POSITIVE_INFINITY);
 
 const isInfinite = (x: Tensor): Tensor => x.abs().equal(Number.POSITIVE_INFINITY);
+
+/** Whether it is negative, or the zero below 0. */
+export const signBit = (x: Tensor): Tensor => {
+  const isBelow = x.less(0);
+  return isFloat(x.dtype) ? isBelow.or(x.reciprocal().less(0)) : isBelow;
+};
 
 export { isFiniteNumber as isFinite, isInfinite, isNotANumber as isNaN };

@@ -4,6 +4,7 @@
  */
 import { ConfigError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
+import { expectType, floats } from "../graph/op.ts";
 import * as movement from "../ops/movement.ts";
 import * as reduce from "../ops/reduce.ts";
 import { axisList } from "./axes.ts";
@@ -34,9 +35,11 @@ function countOf(subject: string, x: Tensor, axis: ReducedAxes): number {
 export const sum = (x: Tensor, axis?: ReducedAxes, options?: ReductionOptions): Tensor =>
   reduced(reduce.sum, x, axis, options);
 
-/** The mean; of no elements it is NaN. */
-export const mean = (x: Tensor, axis?: ReducedAxes, options?: ReductionOptions): Tensor =>
-  sum(x, axis, options).mul(1 / countOf("mean", x, axis));
+/** The mean of real numbers; of no elements it is NaN. */
+export function mean(x: Tensor, axis?: ReducedAxes, options?: ReductionOptions): Tensor {
+  expectType("mean", x, floats);
+  return sum(x, axis, options).mul(1 / countOf("mean", x, axis));
+}
 
 /** The largest element. Where several are largest they share the gradient. Throws ShapeError when there are none. */
 export const max = (x: Tensor, axis?: ReducedAxes, options?: ReductionOptions): Tensor =>
@@ -97,9 +100,10 @@ export function norm(x: Tensor, axis?: ReducedAxes, options: NormOptions = {}): 
   // Below 1 the power is infinitely steep at 0, where the gradient is taken to be 0 all the same.
   const isNothing = size.equal(0);
   const powers = order > 1 ? size.pow(order) : where(isNothing, size, where(isNothing, size.add(1), size).pow(order));
-  const total = sum(order > 0 ? powers : size.pow(order), axis, rest);
-  const isZero = total.equal(0);
-  return where(isZero, total, where(isZero, total.add(1), total).pow(1 / order));
+  const total = sum(powers, axis, rest);
+  // For a negative order a single 0 makes the norm 0.
+  const isZero = order > 0 ? total.equal(0) : isNothing.any(axis, rest);
+  return where(isZero, total.mul(0), where(isZero, total.add(1), total).pow(1 / order));
 }
 
 /** ln Σ eˣ, which neither overflows nor loses small parts. */

@@ -6,22 +6,43 @@
 import { ShapeError } from "../errors.ts";
 import { apply, applyAll, setTensorMaker } from "../graph/apply.ts";
 import type { Node, Value } from "../graph/node.ts";
-import type { Op } from "../graph/op.ts";
+import { expectElement, type Op } from "../graph/op.ts";
 import { forbidInTrace } from "../graph/scope.ts";
 import type {
   Agree,
+  AnySizes,
   Axis,
   BroadcastMessage,
   BroadcastsInto,
   Diagonal,
   Element,
+  Flattened,
+  Inserted,
+  IsOne,
   Lead,
+  Matches,
   MatmulMessage,
   NestedArray,
+  Part,
   Reduced,
+  Replaced,
   Reshaped,
+  Show,
+  Sliced,
+  Squeezed,
+  Swapped,
+  Transposed,
 } from "../graph/shape-types.ts";
-import { type DType, resolveAxis, type Shape, showType, type TensorType, type Values } from "../graph/types.ts";
+import {
+  type DType,
+  resolveAxis,
+  type Shape,
+  showShape,
+  showType,
+  sizeOf,
+  type TensorType,
+  type Values,
+} from "../graph/types.ts";
 import * as arithmetic from "../ops/arithmetic.ts";
 import * as elementwise from "../ops/elementwise.ts";
 import * as indexing from "../ops/indexing.ts";
@@ -53,8 +74,19 @@ type Operand<Op extends string, S extends Shape, R extends Shape, D extends DTyp
 /** The JavaScript value of one element; a number where the dtype is not known, as it nearly always is. */
 export type Scalar<D extends DType> = DType extends D ? number : D extends "bool" ? boolean : number;
 
-/** The same rank, sizes left to run time. */
-export type AnySizes<S extends Shape> = { [K in keyof S]: number };
+type ShowOrder<P extends readonly number[]> = Show<P> extends `[${infer Axes}]` ? `(${Axes})` : never;
+
+/** `unknown` unless indices are known to have another number of axes than the tensor. */
+type SameRank<Op extends string, T extends Shape, S extends Shape, A extends number> = Agree<
+  T["length"],
+  S["length"],
+  `${Op}: indices ${Show<T>} along axis ${A} of ${Show<S>}`
+>;
+
+/** The parts of a split tensor: as many as there are sizes. */
+type Split<S extends Shape, D extends DType, N extends readonly number[], A extends number> = {
+  -readonly [K in keyof N]: Tensor<Part<S, N[number], A>, D>;
+};
 
 /** One axis of a slice: everything, one `[start, stop)` or one with a step; negative positions count from the end. */
 export type Range = null | readonly [start: number, stop?: number | undefined, step?: number];
@@ -249,7 +281,8 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     this: Tensor<S, D>,
     other: Operand<"notEqual", S, R, NoInfer<D>>,
   ): Tensor<S, "bool"> {
-    return this.equal(other as Tensor).not() as Tensor<S, "bool">;
+    const [a, b] = [this as Tensor, operand("notEqual", this as Tensor, other as Tensor | number)];
+    return a.equal(b).not() as Tensor<Shape, "bool"> as Tensor<S, "bool">;
   }
 
   /** Logical not; for bool. */
@@ -303,17 +336,21 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     this: Tensor<S>,
     axis?: A,
   ): Tensor<Reduced<S, A, false>, "int32"> {
-    return this.neg().argmax(axis) as Tensor<Reduced<S, A, false>, "int32">;
+    const at = resolveAxis("argmin", axis ?? -1, this.shape.length);
+    return apply(reduce.argmin, [this], { axis: at }) as Tensor<Reduced<S, A, false>, "int32">;
   }
 
   /** Adds up whatever broadcasting to this shape's tensor repeated: the transpose of `expandTo`. */
-  sumTo(shape: Shape): Tensor {
-    return sumTo(this, shape);
+  sumTo<const T extends Shape, D extends DType>(this: Tensor<Shape, D>, shape: readonly [...T]): Tensor<T, D> {
+    return sumTo(this, shape) as Tensor<T, D>;
   }
 
   /** Repeats along axes of size 1 and along new leading axes until the shape is reached. */
-  expandTo<const T extends Shape, D extends DType>(this: Tensor<Shape, D>, shape: readonly [...T]): Tensor<T, D> {
-    return apply(movement.expandTo, [this], { shape: [...shape] }) as Tensor<T, D>;
+  expandTo<S extends Shape, const T extends Shape, D extends DType>(
+    this: Tensor<S, D>,
+    shape: readonly [...T] & BroadcastsInto<S, T, `expandTo: ${Show<S>} cannot be repeated to ${Show<T>}`>,
+  ): Tensor<T, D> {
+    return apply(movement.expandTo, [this], { shape: [...(shape as Shape)] }) as Tensor<T, D>;
   }
 
   // ── Products ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -331,7 +368,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     this: Tensor<[...L, M, K], D>,
     other: Tensor<[...R, J, N], NoInfer<D>> &
       Agree<K, J, MatmulMessage<[...L, M, K], [...R, J, N], K, J, N>> &
-      BroadcastsInto<R, L, BroadcastMessage<"matmul: the leading axes", R, L>>,
+      BroadcastsInto<R, L, `matmul: ${Show<[...L, M, K]>} @ ${Show<[...R, J, N]>} — leading axes differ`>,
   ): Tensor<[...L, M, N], D> {
     return apply(matmul, [this, other as Tensor], {}) as Tensor<[...L, M, N], D>;
   }
@@ -343,7 +380,11 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   ): Tensor<[], D> {
     const [a, b] = [this as Tensor, other as Tensor];
     if (a.shape.length !== 1 || b.shape.length !== 1 || a.size !== b.size)
-      throw new ShapeError("dot", `${showType(a)} and ${showType(b)}`, "give two vectors of the same length");
+      throw new ShapeError(
+        "dot",
+        `${showShape(a.shape)} and ${showShape(b.shape)} differ`,
+        "give two vectors of the same length",
+      );
     return a.mul(b).sum() as Tensor<[], D>;
   }
 
@@ -377,16 +418,19 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   }
 
   /** Axes in another order: `transpose(0, 2, 1)`; without arguments in reverse order. */
-  transpose<S extends Shape, D extends DType>(
+  transpose<S extends Shape, D extends DType, const P extends readonly number[]>(
     this: Tensor<S, D>,
-    ...permutation: readonly number[]
-  ): Tensor<AnySizes<S>, D> {
+    ...permutation: P &
+      (P extends readonly []
+        ? unknown
+        : Agree<P["length"], S["length"], `transpose: ${ShowOrder<P>} does not name each axis of ${Show<S>} once`>)
+  ): Tensor<Transposed<S, P>, D> {
     const rank = this.shape.length;
     const order =
       permutation.length === 0
         ? [...Array(rank).keys()].reverse()
         : permutation.map((axis) => resolveAxis("transpose", axis, rank));
-    return apply(movement.transpose, [this], { permutation: order }) as Tensor<AnySizes<S>, D>;
+    return apply(movement.transpose, [this], { permutation: order }) as Tensor<Transposed<S, P>, D>;
   }
 
   /** The same elements in another shape; one axis may be −1, "whatever is left". */
@@ -399,37 +443,59 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   }
 
   /** Two axes change places. */
-  swapAxes<S extends Shape, D extends DType>(this: Tensor<S, D>, a: number, b: number): Tensor<AnySizes<S>, D> {
+  swapAxes<S extends Shape, D extends DType, const A extends number, const B extends number>(
+    this: Tensor<S, D>,
+    a: A,
+    b: B,
+  ): Tensor<Swapped<S, A, B>, D> {
     const rank = this.shape.length;
     const [from, to] = [resolveAxis("swapAxes", a, rank), resolveAxis("swapAxes", b, rank)];
     const order = [...Array(rank).keys()].map((axis) => (axis === from ? to : axis === to ? from : axis));
-    return this.transpose(...order);
+    return apply(movement.transpose, [this], { permutation: order }) as Tensor<Swapped<S, A, B>, D>;
   }
 
   /** Several axes, from `start` to `end`, as one. */
-  flatten<D extends DType>(this: Tensor<Shape, D>, start: number = 0, end: number = -1): Tensor<Shape, D> {
-    const { shape } = this;
-    if (shape.length === 0) return this.reshape([1]);
-    const [first, last] = [start, end].map((axis) => resolveAxis("flatten", axis, shape.length)) as [number, number];
-    const size = shape.slice(first, last + 1).reduce((product, axis) => product * axis, 1);
-    return this.reshape([...shape.slice(0, first), size, ...shape.slice(last + 1)]);
+  flatten<S extends Shape, D extends DType, const A extends number = 0, const B extends number = -1>(
+    this: Tensor<S, D>,
+    start?: A,
+    end?: B,
+  ): Tensor<Flattened<S, A, B>, D> {
+    const x = this as Tensor;
+    const given = x.shape.length > 0 ? x.shape : [1];
+    const [first, last] = [start ?? 0, end ?? -1].map((axis) => resolveAxis("flatten", axis, given.length)) as [
+      number,
+      number,
+    ];
+    const shape = [...given.slice(0, first), sizeOf(given.slice(first, last + 1)), ...given.slice(last + 1)];
+    return apply(movement.reshape, [x], { shape }) as Tensor<Flattened<S, A, B>, D>;
   }
 
   /** Without an axis of size 1, or without all of them when none is named. */
-  squeeze<D extends DType>(this: Tensor<Shape, D>, axis?: number | readonly number[]): Tensor<Shape, D> {
-    const { shape } = this;
+  squeeze<S extends Shape, D extends DType, const A extends number | readonly number[] | undefined = undefined>(
+    this: Tensor<S, D>,
+    axis?: A & IsOne<S, A, `squeeze: axis ${A & number} of ${D}${Show<S>} is not 1`>,
+  ): Tensor<Squeezed<S, A>, D> {
+    const { shape } = this as Tensor;
     const axes =
-      axis === undefined ? [...shape.keys()].filter((at) => shape[at] === 1) : axisList("squeeze", axis, shape.length);
+      axis === undefined
+        ? [...shape.keys()].filter((at) => shape[at] === 1)
+        : axisList("squeeze", axis as number | readonly number[], shape.length);
     const large = axes.find((at) => shape[at] !== 1);
     if (large !== undefined)
       throw new ShapeError("squeeze", `axis ${large} of ${showType(this)} is not 1`, "name an axis of size 1");
-    return this.reshape(shape.filter((_, at) => !axes.includes(at)));
+    const kept = shape.filter((_, at) => !axes.includes(at));
+    return apply(movement.reshape, [this], { shape: kept }) as Tensor<Squeezed<S, A>, D>;
   }
 
   /** With a new axis of size 1 at a place, which may count from the end. */
-  unsqueeze<D extends DType>(this: Tensor<Shape, D>, axis: number): Tensor<Shape, D> {
-    const at = resolveAxis("unsqueeze", axis, this.shape.length + 1);
-    return this.reshape([...this.shape.slice(0, at), 1, ...this.shape.slice(at)]);
+  unsqueeze<S extends Shape, D extends DType, const A extends number>(
+    this: Tensor<S, D>,
+    axis: A,
+  ): Tensor<Inserted<S, A, 1>, D> {
+    const { shape } = this as Tensor;
+    const at = resolveAxis("unsqueeze", axis, shape.length + 1);
+    const grown = [...shape.slice(0, at), 1, ...shape.slice(at)];
+    return apply(movement.reshape, [this], { shape: grown }) as Tensor<Inserted<S, A, 1>, D>;
   }
 
   /** The whole tensor repeated along each axis: `tile([2, 3])`; more counts than axes make new leading axes. */
@@ -455,50 +521,62 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   }
 
   /** A part of each axis: `x.slice([0, 2], null, [-1])` is `x[0:2, :, -1:]`. A step may be negative. */
-  slice<S extends Shape, D extends DType>(this: Tensor<S, D>, ...ranges: readonly Range[]): Tensor<AnySizes<S>, D> {
+  slice<S extends Shape, D extends DType, const R extends readonly Range[]>(
+    this: Tensor<S, D>,
+    ...ranges: R
+  ): Tensor<Sliced<S, R>, D> {
     const params = movement.resolveSlice(this.shape, ranges);
-    return apply(movement.slice, [this], params) as Tensor<AnySizes<S>, D>;
+    return apply(movement.slice, [this], params) as Tensor<Sliced<S, R>, D>;
   }
 
   /** Consecutive parts of the given sizes along an axis. */
-  split<S extends Shape, D extends DType>(
+  split<S extends Shape, D extends DType, const N extends readonly number[], const A extends number = -1>(
     this: Tensor<S, D>,
-    sizes: readonly number[],
-    axis: number = -1,
-  ): Tensor<AnySizes<S>, D>[] {
-    const at = resolveAxis("split", axis, this.shape.length);
-    return applyAll(movement.split, [this], { sizes: [...sizes], axis: at }) as Tensor<AnySizes<S>, D>[];
+    sizes: readonly [...N],
+    axis?: A,
+  ): Split<S, D, N, A> {
+    const at = resolveAxis("split", axis ?? -1, (this as Tensor).shape.length);
+    return applyAll(movement.split, [this], { sizes: [...sizes], axis: at }) as unknown as Split<S, D, N, A>;
   }
 
   // ── Indexing ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Entries along an axis by number: the axis is replaced by the axes of `indices`. Default axis 0: rows of a table. */
-  gather<D extends DType>(this: Tensor<Shape, D>, indices: Tensor<Shape, "int32">, axis: number = 0): Tensor<Shape, D> {
-    const at = resolveAxis("gather", axis, this.shape.length);
-    return apply(indexing.gather, [this, indices], { axis: at }) as Tensor<Shape, D>;
+  gather<S extends Shape, T extends Shape, D extends DType, const A extends number = 0>(
+    this: Tensor<S, D>,
+    indices: Tensor<T, "int32">,
+    axis?: A,
+  ): Tensor<Replaced<S, A, T>, D> {
+    const at = resolveAxis("gather", axis ?? 0, (this as Tensor).shape.length);
+    return apply(indexing.gather, [this, indices as Tensor], { axis: at }) as Tensor<Replaced<S, A, T>, D>;
   }
 
   /** One entry of the last axis for each position of the others: `y[i…] = x[i…, indices[i…]]`. */
-  pick<S extends Shape, D extends DType>(this: Tensor<S, D>, indices: Tensor<Lead<S>, "int32">): Tensor<Lead<S>, D> {
+  pick<S extends Shape, R extends Shape, D extends DType>(
+    this: Tensor<S, D>,
+    indices: Tensor<R, "int32"> &
+      Matches<R, Lead<S>, `pick: ${Show<S>} needs one index for each of ${Show<Lead<S>>}, and got ${Show<R>}`>,
+  ): Tensor<Lead<S>, D> {
     return apply(indexing.pick, [this, indices as Tensor], undefined) as Tensor<Lead<S>, D>;
   }
 
   /** Elements along an axis by number, one index for each element of the result: y[i, j] = x[indices[i, j], j] for axis 0. */
-  gatherElements<T extends Shape, D extends DType>(
-    this: Tensor<Shape, D>,
-    indices: Tensor<T, "int32">,
-    axis: number,
+  gatherElements<S extends Shape, T extends Shape, D extends DType, const A extends number>(
+    this: Tensor<S, D>,
+    indices: Tensor<T, "int32"> & SameRank<"gatherElements", T, S, A>,
+    axis: A,
   ): Tensor<T, D> {
-    const at = resolveAxis("gatherElements", axis, this.shape.length);
+    const at = resolveAxis("gatherElements", axis, (this as Tensor).shape.length);
     return apply(indexing.gatherElements, [this, indices as Tensor], { axis: at }) as Tensor<T, D>;
   }
 
   /** This tensor with updates laid, or added, at the places that `gatherElements` would take them from. */
-  scatterElements<S extends Shape, T extends Shape, D extends DType>(
+  scatterElements<S extends Shape, T extends Shape, U extends Shape, D extends DType, const A extends number>(
     this: Tensor<S, D>,
-    indices: Tensor<T, "int32">,
-    updates: Tensor<T, NoInfer<D>>,
-    axis: number,
+    indices: Tensor<T, "int32"> & SameRank<"scatterElements", T, S, A>,
+    updates: Tensor<U, NoInfer<D>> &
+      Matches<U, T, `scatterElements: updates ${D}${Show<U>} at indices ${Show<T>} of ${D}${Show<S>}`>,
+    axis: A,
     options: { readonly reduction?: indexing.ScatterParams["reduction"] } = {},
   ): Tensor<S, D> {
     const params = {
@@ -509,14 +587,18 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   }
 
   /** The k largest elements along an axis (or smallest), the first of them first, and where they were. */
-  topK<S extends Shape, D extends DType>(
+  topK<S extends Shape, D extends DType, const N extends number, const A extends number = -1>(
     this: Tensor<S, D>,
-    k: number,
-    axis: number = -1,
+    k: N,
+    axis?: A,
     options: { readonly smallest?: boolean } = {},
-  ): [values: Tensor<AnySizes<S>, D>, indices: Tensor<AnySizes<S>, "int32">] {
-    const params = { k, axis: resolveAxis("topK", axis, this.shape.length), smallest: options.smallest ?? false };
-    return applyAll(indexing.topK, [this], params) as [Tensor<AnySizes<S>, D>, Tensor<AnySizes<S>, "int32">];
+  ): [values: Tensor<Replaced<S, A, [N]>, D>, indices: Tensor<Replaced<S, A, [N]>, "int32">] {
+    const x = this as Tensor;
+    const params = { k, axis: resolveAxis("topK", axis ?? -1, x.shape.length), smallest: options.smallest ?? false };
+    return applyAll(indexing.topK, [x], params) as [
+      Tensor<Replaced<S, A, [N]>, D>,
+      Tensor<Replaced<S, A, [N]>, "int32">,
+    ];
   }
 
   /** Sorted along an axis, equal elements in their order, and where each was. */
@@ -561,18 +643,25 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   // ── Other ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** this + weight·(end − this) */
-  lerp<S extends Shape, D extends DType>(
+  lerp<S extends Shape, R extends Shape, W extends Shape, D extends DType>(
     this: Tensor<S, D>,
-    end: Tensor<Shape, NoInfer<D>>,
-    weight: Tensor<Shape, NoInfer<D>> | number,
+    end: Tensor<R, NoInfer<D>> & BroadcastsInto<R, S, BroadcastMessage<"lerp", R, S>>,
+    weight: Operand<"lerp", S, W, NoInfer<D>>,
   ): Tensor<S, D> {
     const x = this as Tensor;
-    return x.add(
-      (end as Tensor)
-        .expandTo(x.shape)
-        .sub(x)
-        .mul(weight as Tensor),
-    ) as Tensor<S, D>;
+    const [to, share] = [operand("lerp", x, end as Tensor), operand("lerp", x, weight as Tensor | number)];
+    return x.add(to.expandTo(x.shape).sub(x).mul(share)) as Tensor<S, D>;
+  }
+
+  /** A number wherever the mask is true; the mask is widened into x. */
+  maskedFill<S extends Shape, R extends Shape, D extends DType>(
+    this: Tensor<S, D>,
+    mask: Tensor<R, "bool"> & BroadcastsInto<R, S, BroadcastMessage<"maskedFill", R, S>>,
+    value: number,
+  ): Tensor<S, D> {
+    const [x, isFilled] = [this as Tensor, mask as Tensor<Shape, "bool">];
+    const others = (operand("maskedFill", x, isFilled) as typeof isFilled).not();
+    return apply(arithmetic.where, [others, x, operand("maskedFill", x, value)], undefined) as Tensor<S, D>;
   }
 
   /** The first half of the last axis (or another) times the sigmoid of the second: the gated linear unit (Dauphin et al. 2016). */
@@ -617,13 +706,18 @@ for (const functions of [pointwise, predicates, reductions])
       return f(this, ...args);
     });
 
-const operand = (left: Tensor, right: Tensor | number): Tensor =>
-  typeof right === "number" ? left.scalar(right) : right;
+/** The right side of an op of two as a tensor that can be widened to the left. Throws ShapeError or DTypeError in the op's name. */
+function operand(op: string, left: Tensor, right: Tensor | number): Tensor {
+  if (typeof right === "number") expectElement(op, right, left.dtype);
+  const other = typeof right === "number" ? left.scalar(right) : right;
+  arithmetic.expectWidens(op, left, other);
+  return other;
+}
 
 for (const [name, op] of Object.entries(arithmetic) as [string, unknown][])
   if (isPair(op))
     install(name, function (this: Tensor, other: Tensor | number) {
-      return apply(op, [this, operand(this, other)], undefined);
+      return apply(op, [this, operand(name, this, other)], undefined);
     });
 
 function isPair(op: unknown): op is Op<undefined> {
@@ -632,7 +726,7 @@ function isPair(op: unknown): op is Op<undefined> {
 
 for (const [name, f] of Object.entries(pairs))
   install(name, function (this: Tensor, other: Tensor | number) {
-    return f(this, operand(this, other));
+    return f(this, operand(name, this, other));
   });
 
 /** A look at a tensor's values. Not `async`: in a trace, where nobody can await it, the error is thrown at once. */

@@ -1,29 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, expectTypeOf, test } from "vitest";
-import { type Column, type Dataset, dataset } from "../../src/data/dataset.ts";
-import { ConfigError, DataError, type GlissadeError } from "../../src/errors.ts";
-
-/** `count` examples: example i is (i, i + 0.5), its label i. */
-function numbered(
-  count: number,
-): Dataset<readonly [Column<readonly [number, 2], "float32">, Column<readonly [number], "int32">]> {
-  return dataset(
-    { shape: [count, 2], dtype: "float32", values: Float32Array.from({ length: 2 * count }, (_, i) => i / 2) },
-    { shape: [count], dtype: "int32", values: Int32Array.from({ length: count }, (_, i) => i) },
-  );
-}
-
-const labels = (data: Dataset): number[] => [...data.columns[1]!.values];
-
-function complaint(kind: new (...rest: never[]) => GlissadeError, run: () => unknown): string {
-  try {
-    run();
-  } catch (error) {
-    expect(error).toBeInstanceOf(kind);
-    return (error as Error).message;
-  }
-  return expect.fail("nothing was thrown");
-}
+import { type Column, dataset } from "../../src/data/dataset.ts";
+import { ConfigError, DataError } from "../../src/errors.ts";
+import { labelsOf, numbered } from "../support/columns.ts";
+import { complaint } from "../support/complaint.ts";
 
 describe("dataset", () => {
   test("keeps its columns and counts the examples", () => {
@@ -89,7 +69,7 @@ describe("take", () => {
   test("copies", () => {
     const data = numbered(2);
     data.take([0, 1]).columns[1].values[0] = 9;
-    expect(labels(data)).toEqual([0, 1]);
+    expect(labelsOf(data.columns)).toEqual([0, 1]);
   });
 
   test("refuses indices that are none", () => {
@@ -113,18 +93,20 @@ describe("split", () => {
         const part = 1 + (cut % (count - 1));
         const [first, second] = numbered(count).split(part, seed);
         expect([first.length, second.length]).toEqual([part, count - part]);
-        expect([...labels(first), ...labels(second)].sort((a, b) => a - b)).toEqual([...Array(count).keys()]);
+        expect([...labelsOf(first.columns), ...labelsOf(second.columns)].sort((a, b) => a - b)).toEqual([
+          ...Array(count).keys(),
+        ]);
         for (const data of [first, second])
-          labels(data).forEach((label, i) => {
+          labelsOf(data.columns).forEach((label, i) => {
             expect([...data.columns[0].values.subarray(2 * i, 2 * i + 2)]).toEqual([label, label + 0.5]);
           });
-        expect(labels(numbered(count).split(part, seed)[0])).toEqual(labels(first));
+        expect(labelsOf(numbered(count).split(part, seed)[0].columns)).toEqual(labelsOf(first.columns));
       }),
     );
   });
 
   test("draws at random, and otherwise with another seed", () => {
-    const drawn = (seed?: number): number[] => labels(numbered(50).split(25, seed)[0]);
+    const drawn = (seed?: number): number[] => labelsOf(numbered(50).split(25, seed)[0].columns);
     expect(drawn()).toEqual(drawn(0));
     expect(drawn(0)).not.toEqual(drawn(1));
     expect(drawn(0)).not.toEqual([...Array(25).keys()]);

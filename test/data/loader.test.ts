@@ -1,37 +1,17 @@
 import fc from "fast-check";
 import { describe, expect, expectTypeOf, test } from "vitest";
-import { type Column, type Dataset, dataset } from "../../src/data/dataset.ts";
+import { type Column, dataset } from "../../src/data/dataset.ts";
 import { createLoader, type Loader, type LoaderOptions } from "../../src/data/loader.ts";
-import { ConfigError, DataError, type GlissadeError } from "../../src/errors.ts";
-
-/** `count` examples: example i is (i, −i), its label i. */
-function numbered(count: number): Dataset {
-  return dataset(
-    {
-      shape: [count, 2],
-      dtype: "float64",
-      values: Float64Array.from({ length: 2 * count }, (_, i) => (i % 2 ? -1 : 1) * (i >> 1)),
-    },
-    { shape: [count], dtype: "int32", values: Int32Array.from({ length: count }, (_, i) => i) },
-  );
-}
+import { ConfigError, DataError } from "../../src/errors.ts";
+import { labelsOf, numbered } from "../support/columns.ts";
+import { complaint } from "../support/complaint.ts";
 
 function loader(count: number, options: LoaderOptions): Loader<Column[]> {
   return createLoader(numbered(count), options, (column) => column);
 }
 
 /** The labels of an epoch, batch by batch. */
-const epoch = (batches: Iterable<Column[]>): number[][] => Array.from(batches, ([, labels]) => [...labels!.values]);
-
-function complaint(kind: new (...rest: never[]) => GlissadeError, run: () => unknown): string {
-  try {
-    run();
-  } catch (error) {
-    expect(error).toBeInstanceOf(kind);
-    return (error as Error).message;
-  }
-  return expect.fail("nothing was thrown");
-}
+const epoch = (batches: Iterable<Column[]>): number[][] => Array.from(batches, labelsOf);
 
 const someLoader = fc
   .record({
@@ -63,7 +43,7 @@ describe("batches", () => {
   test("have the shape of their columns", () => {
     const [first] = [...loader(5, { batchSize: 2 })];
     expect(first).toEqual([
-      { shape: [2, 2], dtype: "float64", values: Float64Array.of(0, -0, 1, -1) },
+      { shape: [2, 2], dtype: "float32", values: Float32Array.of(0, 0.5, 1, 1.5) },
       { shape: [2], dtype: "int32", values: Int32Array.of(0, 1) },
     ]);
   });
@@ -92,7 +72,7 @@ describe("batches", () => {
         expect(new Set(labels).size).toBe(batches.examples);
         for (const [x, y] of all)
           y!.values.forEach((label, i) => {
-            expect([x!.values[2 * i], x!.values[2 * i + 1]]).toEqual([label, -label]);
+            expect([x!.values[2 * i], x!.values[2 * i + 1]]).toEqual([label, label + 0.5]);
           });
         const buffers = all.flatMap((batch) => batch.map(({ values }) => values.buffer));
         expect(new Set(buffers).size).toBe(2 * batches.batches);

@@ -2,23 +2,9 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Column } from "../../src/data/dataset.ts";
 import { fitStandardizer, Standardizer, type StandardStatistics } from "../../src/data/standardize.ts";
-import { ConfigError, DataError, type GlissadeError } from "../../src/errors.ts";
-
-const f64 = (shape: readonly number[], ...values: number[]): Column => ({
-  shape,
-  dtype: "float64",
-  values: Float64Array.from(values),
-});
-
-function complaint(kind: new (...rest: never[]) => GlissadeError, run: () => unknown): string {
-  try {
-    run();
-  } catch (error) {
-    expect(error).toBeInstanceOf(kind);
-    return (error as Error).message;
-  }
-  return expect.fail("nothing was thrown");
-}
+import { ConfigError, DataError } from "../../src/errors.ts";
+import { f64 } from "../support/columns.ts";
+import { complaint } from "../support/complaint.ts";
 
 describe("fitting", () => {
   test("gives each feature its mean and its standard deviation", () => {

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { FormatError } from "../../src/errors.ts";
 import { decodeSafetensors, encodeSafetensors, type NamedValues } from "../../src/files/safetensors.ts";
 import { arrayTypes, type DType, sizeOf } from "../../src/graph/types.ts";
+import { complaint } from "../support/complaint.ts";
 
 /** A file put together by hand: any header, any data. */
 function file(header: string | object, data: ArrayLike<number> = []): Uint8Array {
@@ -29,19 +30,8 @@ const f32 = (shape: readonly number[], ...values: number[]): NamedValues => ({
 });
 
 /** The message of the FormatError that reading `bytes` ends in. */
-function complaint(bytes: Uint8Array): string {
-  return complaintOf(() => decodeSafetensors(bytes, "model.safetensors"));
-}
-
-function complaintOf(run: () => unknown): string {
-  try {
-    run();
-  } catch (error) {
-    expect(error).toBeInstanceOf(FormatError);
-    return (error as Error).message;
-  }
-  return expect.fail("nothing was thrown");
-}
+const refusal = (bytes: Uint8Array): string =>
+  complaint(FormatError, () => decodeSafetensors(bytes, "model.safetensors"));
 
 describe("the format, byte by byte", () => {
   // The example in the documentation of the reference implementation (safetensors, tensor.rs), with its own bytes.
@@ -150,7 +140,7 @@ describe("reading dtypes", () => {
   });
 
   test.each([2147483648n, -2147483649n, 2n ** 62n, -(2n ** 63n)])("I64 %s does not fit and is refused", (value) => {
-    expect(complaint(one("I64", [2], bytesOf(BigInt64Array.of(7n, value))))).toBe(
+    expect(refusal(one("I64", [2], bytesOf(BigInt64Array.of(7n, value))))).toBe(
       `model.safetensors: tensor "x": I64 is read into int32, and element 1 is ${value}\n` +
         "  fix: store values from -2147483648 to 2147483647",
     );
@@ -242,29 +232,29 @@ describe("hostile files", () => {
     file({ x: { dtype: "F32", shape: [2], data_offsets: [0, 8], ...fields } }, new Uint8Array(8));
 
   test("shorter than the length of its header", () => {
-    expect(complaint(Uint8Array.of(1, 2, 3))).toMatchInlineSnapshot(`
+    expect(refusal(Uint8Array.of(1, 2, 3))).toMatchInlineSnapshot(`
       "model.safetensors: a safetensors file starts with 8 bytes that hold the length of its header, and the file has 3
         fix: check that this is a safetensors file and was downloaded to its end"
     `);
   });
 
   test("a header over the limit", () => {
-    expect(complaint(Uint8Array.of(1, 225, 245, 5, 0, 0, 0, 0))).toMatchInlineSnapshot(`
+    expect(refusal(Uint8Array.of(1, 225, 245, 5, 0, 0, 0, 0))).toMatchInlineSnapshot(`
       "model.safetensors: its first 8 bytes announce a header of 100000001 bytes, where at most 100000000 are accepted
         fix: check that this is a safetensors file, and not a pickle, an archive or a web page"
     `);
-    expect(complaint(new Uint8Array(64).fill(0xff))).toMatch("a header of 18446744073709552000 bytes");
+    expect(refusal(new Uint8Array(64).fill(0xff))).toMatch("a header of 18446744073709552000 bytes");
   });
 
   test("a header past the end of the file", () => {
-    expect(complaint(Uint8Array.of(9, 0, 0, 0, 0, 0, 0, 0, 123, 125))).toMatchInlineSnapshot(`
+    expect(refusal(Uint8Array.of(9, 0, 0, 0, 0, 0, 0, 0, 123, 125))).toMatchInlineSnapshot(`
       "model.safetensors: its first 8 bytes announce a header of 9 bytes, and only 2 follow
         fix: check that this is a safetensors file and was downloaded to its end"
     `);
   });
 
   test("a header that is not UTF-8", () => {
-    expect(complaint(Uint8Array.of(3, 0, 0, 0, 0, 0, 0, 0, 123, 0xff, 125))).toMatchInlineSnapshot(`
+    expect(refusal(Uint8Array.of(3, 0, 0, 0, 0, 0, 0, 0, 123, 0xff, 125))).toMatchInlineSnapshot(`
       "model.safetensors: its header is not UTF-8
         fix: check that this is a safetensors file and was written by a tool that keeps to the format"
     `);
@@ -272,17 +262,17 @@ describe("hostile files", () => {
 
   test.each(["", '{"x":', "{'x':1}", "\ufeff{}", "[".repeat(200_000)])("a header that is not JSON (%#)", (header) => {
     // What comes after the colon is the JavaScript engine's.
-    expect(complaint(file(header))).toMatch(
+    expect(refusal(file(header))).toMatch(
       /^model\.safetensors: its header is not JSON: .*\n {2}fix: check that this is a safetensors file and was written by a tool that keeps to the format$/,
     );
   });
 
   test.each(["[]", "null", "3", '"x"', " {}"])("a header that is not an object: %s", (header) => {
-    expect(complaint(file(header))).toMatch(/^model\.safetensors: its header should be a JSON object, and got "/);
+    expect(refusal(file(header))).toMatch(/^model\.safetensors: its header should be a JSON object, and got "/);
   });
 
   test("a header that is a list", () => {
-    expect(complaint(file("[1, 2]"))).toMatchInlineSnapshot(`
+    expect(refusal(file("[1, 2]"))).toMatchInlineSnapshot(`
       "model.safetensors: its header should be a JSON object, and got "[1, 2]"
         fix: check that this is a safetensors file and was written by a tool that keeps to the format"
     `);
@@ -290,19 +280,17 @@ describe("hostile files", () => {
 
   test("a name twice", () => {
     const x = '{"dtype":"F32","shape":[],"data_offsets":[0,4]}';
-    expect(complaint(file(`{"x":${x},"\\u0078" : ${x}}`, [0, 0, 0, 0]))).toMatchInlineSnapshot(`
+    expect(refusal(file(`{"x":${x},"\\u0078" : ${x}}`, [0, 0, 0, 0]))).toMatchInlineSnapshot(`
       "model.safetensors: its header has the key "x" twice
         fix: check that this is a safetensors file and was written by a tool that keeps to the format"
     `);
   });
 
   test("a field or a key of the metadata twice", () => {
-    expect(
-      complaint(file('{"x":{"dtype":"F32","dtype":"F64","shape":[],"data_offsets":[0,4]}}', [0, 0, 0, 0])),
-    ).toMatch('its header has the key "dtype" twice');
-    expect(complaint(file('{"__metadata__":{"a\\"b":"1","a\\"b":"2"}}'))).toMatch(
-      'its header has the key "a\\"b" twice',
+    expect(refusal(file('{"x":{"dtype":"F32","dtype":"F64","shape":[],"data_offsets":[0,4]}}', [0, 0, 0, 0]))).toMatch(
+      'its header has the key "dtype" twice',
     );
+    expect(refusal(file('{"__metadata__":{"a\\"b":"1","a\\"b":"2"}}'))).toMatch('its header has the key "a\\"b" twice');
   });
 
   test("the same string as key in two objects, or as key and as value, is no duplicate", () => {
@@ -311,21 +299,21 @@ describe("hostile files", () => {
   });
 
   test("an entry that is not an object", () => {
-    expect(complaint(file({ x: [1, [2], { y: 3 }] }))).toMatchInlineSnapshot(`
+    expect(refusal(file({ x: [1, [2], { y: 3 }] }))).toMatchInlineSnapshot(`
       "model.safetensors: tensor "x": its entry should be an object with dtype, shape and data_offsets, and got [1, an array, an object]
         fix: write the file anew with a tool that keeps to the format"
     `);
-    expect(complaint(file(`{"x":${"[".repeat(5000)}${"]".repeat(5000)}}`))).toMatch("and got [an array]");
+    expect(refusal(file(`{"x":${"[".repeat(5000)}${"]".repeat(5000)}}`))).toMatch("and got [an array]");
   });
 
   test("a dtype nobody knows, or none", () => {
-    expect(complaint(entry({ dtype: "F8_E4M3" }))).toMatchInlineSnapshot(`
+    expect(refusal(entry({ dtype: "F8_E4M3" }))).toMatchInlineSnapshot(`
       "model.safetensors: tensor "x": the dtype is "F8_E4M3", and one of F64, F32, F16, BF16, I64, I32, I16, U16, I8, U8, BOOL can be read
         fix: convert it to one of these"
     `);
-    expect(complaint(entry({ dtype: undefined }))).toMatch("the dtype is nothing");
-    expect(complaint(entry({ dtype: "constructor" }))).toMatch('the dtype is "constructor"');
-    expect(complaint(entry({ dtype: { F32: 1 } }))).toMatch("the dtype is an object");
+    expect(refusal(entry({ dtype: undefined }))).toMatch("the dtype is nothing");
+    expect(refusal(entry({ dtype: "constructor" }))).toMatch('the dtype is "constructor"');
+    expect(refusal(entry({ dtype: { F32: 1 } }))).toMatch("the dtype is an object");
   });
 
   test.each([
@@ -343,30 +331,30 @@ describe("hostile files", () => {
     "{}",
   ])("the shape %s", (shape) => {
     const header = `{"x":{"dtype":"F32","shape":${shape},"data_offsets":[0,8]}}`;
-    expect(complaint(file(header, new Uint8Array(8)))).toMatch(
+    expect(refusal(file(header, new Uint8Array(8)))).toMatch(
       'tensor "x": its shape should be an array of whole numbers, and got ',
     );
   });
 
   test("a negative size", () => {
-    expect(complaint(entry({ shape: [2, -1] }))).toMatchInlineSnapshot(`
+    expect(refusal(entry({ shape: [2, -1] }))).toMatchInlineSnapshot(`
       "model.safetensors: tensor "x": its shape should be an array of whole numbers, and got [2, -1]
         fix: write the file anew with a tool that keeps to the format"
     `);
   });
 
   test("a product beyond counting, also where a zero comes after", () => {
-    expect(complaint(entry({ shape: [2 ** 27, 2 ** 26] }))).toMatchInlineSnapshot(`
+    expect(refusal(entry({ shape: [2 ** 27, 2 ** 26] }))).toMatchInlineSnapshot(`
       "model.safetensors: tensor "x": the shape [134217728, 67108864] has more elements than can be counted
         fix: check the shape"
     `);
-    expect(complaint(entry({ shape: [2 ** 40, 2 ** 40, 0], data_offsets: [0, 0] }))).toMatch(
+    expect(refusal(entry({ shape: [2 ** 40, 2 ** 40, 0], data_offsets: [0, 0] }))).toMatch(
       "more elements than can be counted",
     );
   });
 
   test("a shape larger than the file takes no memory", () => {
-    expect(complaint(entry({ shape: [2 ** 40] }))).toMatchInlineSnapshot(`
+    expect(refusal(entry({ shape: [2 ** 40] }))).toMatchInlineSnapshot(`
       "model.safetensors: tensor "x": F32[1099511627776] takes 4398046511104 bytes, and data_offsets [0, 8] give 8
         fix: write the file anew with a tool that keeps to the format"
     `);
@@ -375,35 +363,35 @@ describe("hostile files", () => {
   test.each([[[-8, 0]], [[0.5, 8.5]], [[0, 2 ** 53]], [[0]], [[0, 4, 8]], [["0", "8"]], [null], [8]])(
     "the offsets %j",
     (offsets) => {
-      expect(complaint(entry({ data_offsets: offsets }))).toMatch(
+      expect(refusal(entry({ data_offsets: offsets }))).toMatch(
         'tensor "x": data_offsets should be two whole numbers, begin and end, and got ',
       );
     },
   );
 
   test("negative offsets", () => {
-    expect(complaint(entry({ data_offsets: [-8, 0] }))).toMatchInlineSnapshot(`
+    expect(refusal(entry({ data_offsets: [-8, 0] }))).toMatchInlineSnapshot(`
       "model.safetensors: tensor "x": data_offsets should be two whole numbers, begin and end, and got [-8, 0]
         fix: write the file anew with a tool that keeps to the format"
     `);
   });
 
   test("offsets the wrong way round", () => {
-    expect(complaint(entry({ data_offsets: [8, 0] }))).toMatchInlineSnapshot(`
+    expect(refusal(entry({ data_offsets: [8, 0] }))).toMatchInlineSnapshot(`
       "model.safetensors: tensor "x": its data begin at 8 and end before, at 0
         fix: write the file anew with a tool that keeps to the format"
     `);
   });
 
   test("offsets past the end", () => {
-    expect(complaint(entry({ data_offsets: [4, 12] }))).toMatchInlineSnapshot(`
+    expect(refusal(entry({ data_offsets: [4, 12] }))).toMatchInlineSnapshot(`
       "model.safetensors: tensor "x": its data end at 12, and the file has 8 bytes of data
         fix: check that the file was downloaded to its end"
     `);
   });
 
   test("offsets that do not go with the shape", () => {
-    expect(complaint(entry({ shape: [3] }))).toMatchInlineSnapshot(`
+    expect(refusal(entry({ shape: [3] }))).toMatchInlineSnapshot(`
       "model.safetensors: tensor "x": F32[3] takes 12 bytes, and data_offsets [0, 8] give 8
         fix: write the file anew with a tool that keeps to the format"
     `);
@@ -419,30 +407,30 @@ describe("hostile files", () => {
     );
 
   test("tensors that overlap", () => {
-    expect(complaint(two([0, 4], [3, 8], 8))).toMatchInlineSnapshot(`
+    expect(refusal(two([0, 4], [3, 8], 8))).toMatchInlineSnapshot(`
       "model.safetensors: tensor "b": its data begin at 3, inside those of "a", which end at 4
         fix: write the file anew with a tool that keeps to the format"
     `);
-    expect(complaint(two([0, 4], [0, 4], 4))).toMatch('tensor "b": its data begin at 0, inside those of "a"');
-    expect(complaint(two([0, 4], [2, 2], 4))).toMatch('tensor "b": its data begin at 2, inside those of "a"');
+    expect(refusal(two([0, 4], [0, 4], 4))).toMatch('tensor "b": its data begin at 0, inside those of "a"');
+    expect(refusal(two([0, 4], [2, 2], 4))).toMatch('tensor "b": its data begin at 2, inside those of "a"');
   });
 
   test("a hole between tensors, and before the first", () => {
-    expect(complaint(two([0, 4], [5, 8], 8))).toMatchInlineSnapshot(`
+    expect(refusal(two([0, 4], [5, 8], 8))).toMatchInlineSnapshot(`
       "model.safetensors: tensor "b": its data begin at 5, and bytes 4 to 5 belong to no tensor
         fix: write the file anew with a tool that keeps to the format"
     `);
-    expect(complaint(two([4, 8], [2, 4], 8))).toMatch(
+    expect(refusal(two([4, 8], [2, 4], 8))).toMatch(
       'tensor "b": its data begin at 2, and bytes 0 to 2 belong to no tensor',
     );
   });
 
   test("data after the last tensor", () => {
-    expect(complaint(two([0, 4], [4, 8], 9))).toMatchInlineSnapshot(`
+    expect(refusal(two([0, 4], [4, 8], 9))).toMatchInlineSnapshot(`
       "model.safetensors: the tensors end at byte 8 of the data, and the file has 9
         fix: write the file anew with a tool that keeps to the format"
     `);
-    expect(complaint(file({}, [0]))).toMatch("the tensors end at byte 0 of the data, and the file has 1");
+    expect(refusal(file({}, [0]))).toMatch("the tensors end at byte 0 of the data, and the file has 1");
   });
 
   test("empty tensors lie between others without a hole", () => {
@@ -450,25 +438,25 @@ describe("hostile files", () => {
   });
 
   test("metadata that are not strings", () => {
-    expect(complaint(file({ __metadata__: { epoch: 3 } }))).toMatchInlineSnapshot(`
+    expect(refusal(file({ __metadata__: { epoch: 3 } }))).toMatchInlineSnapshot(`
       "model.safetensors: its metadata should be strings, and "epoch" is 3
         fix: give metadata as an object of strings; numbers and lists go in as JSON text"
     `);
-    expect(complaint(file({ __metadata__: { nested: { a: "b" } } }))).toMatch('"nested" is an object');
-    expect(complaint(file({ __metadata__: ["a"] }))).toMatchInlineSnapshot(`
+    expect(refusal(file({ __metadata__: { nested: { a: "b" } } }))).toMatch('"nested" is an object');
+    expect(refusal(file({ __metadata__: ["a"] }))).toMatchInlineSnapshot(`
       "model.safetensors: its metadata should be an object of strings, and got ["a"]
         fix: give metadata as an object of strings; numbers and lists go in as JSON text"
     `);
-    expect(complaint(file({ __metadata__: null }))).toMatch("an object of strings, and got null");
+    expect(refusal(file({ __metadata__: null }))).toMatch("an object of strings, and got null");
   });
 
   test("names that mean something to JavaScript", () => {
     const x = '{"dtype":"F32","shape":[],"data_offsets":[0,4]}';
-    expect(complaint(file(`{"__proto__":${x}}`, [0, 0, 0, 0]))).toMatchInlineSnapshot(`
+    expect(refusal(file(`{"__proto__":${x}}`, [0, 0, 0, 0]))).toMatchInlineSnapshot(`
       "model.safetensors: a tensor is called "__proto__", which has another meaning
         fix: give the tensor another name"
     `);
-    expect(complaint(file('{"__metadata__":{"__proto__":"x"}}'))).toMatchInlineSnapshot(`
+    expect(refusal(file('{"__metadata__":{"__proto__":"x"}}'))).toMatchInlineSnapshot(`
       "model.safetensors: its metadata have the key "__proto__"
         fix: give the key another name"
     `);
@@ -477,7 +465,7 @@ describe("hostile files", () => {
 
   test("a name with half a surrogate pair", () => {
     expect(
-      complaint(file('{"\\ud800":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}', [0, 0, 0, 0])),
+      refusal(file('{"\\ud800":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}', [0, 0, 0, 0])),
     ).toMatchInlineSnapshot(`
       "model.safetensors: the name of a tensor is not Unicode text: "\\ud800"
         fix: remove the half of a surrogate pair in it"
@@ -485,7 +473,7 @@ describe("hostile files", () => {
   });
 
   test("a bool that is neither 0 nor 1", () => {
-    expect(complaint(one("BOOL", [3], [1, 0, 2]))).toMatchInlineSnapshot(`
+    expect(refusal(one("BOOL", [3], [1, 0, 2]))).toMatchInlineSnapshot(`
       "model.safetensors: tensor "x": a bool is stored as 0 or 1, and element 2 is 2
         fix: store other values than 0 and 1 as U8"
     `);
@@ -493,7 +481,7 @@ describe("hostile files", () => {
 
   test("names of megabytes, and a message that stays short", () => {
     const long = "n".repeat(5_000_000);
-    const message = complaint(file(`{"${long}": {"dtype":"F32","shape":[],"data_offsets":[0,4]}}`));
+    const message = refusal(file(`{"${long}": {"dtype":"F32","shape":[],"data_offsets":[0,4]}}`));
     expect(message.length).toBeLessThan(300);
     expect(message).toMatch(
       /^model\.safetensors: tensor "n{80}…": its data end at 4, and the file has 0 bytes of data/,
@@ -503,7 +491,7 @@ describe("hostile files", () => {
 
 describe("writing what nobody could read", () => {
   const write = (name: string, tensor: NamedValues, metadata?: Record<string, string>): string =>
-    complaintOf(() => encodeSafetensors(new Map([[name, tensor]]), metadata));
+    complaint(FormatError, () => encodeSafetensors(new Map([[name, tensor]]), metadata));
 
   test("is refused", () => {
     expect(write("w", f32([2, 2], 1, 2, 3))).toMatchInlineSnapshot(`

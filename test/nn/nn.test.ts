@@ -4,6 +4,7 @@ import { nodeEngine } from "../../src/engine/node/index.ts";
 import {
   binaryCrossEntropy,
   compile,
+  cosineDistance,
   crossEntropy,
   dropout,
   embedding,
@@ -178,6 +179,21 @@ describe("losses", () => {
     expect(await binaryCrossEntropy(x, y).item()).toBeCloseTo(want, 12);
   });
 
+  test("cosine distance: 0 for the same direction, 1 at right angles, 2 for opposite ones", async () => {
+    const x = tensor([
+      [3, 4],
+      [1, 0],
+      [1, 2],
+    ]);
+    const y = tensor([
+      [6, 8],
+      [0, 2],
+      [-2, -4],
+    ]);
+    const each = await cosineDistance(x, y, { reduction: "none" }).array();
+    for (const [i, distance] of [0, 1, 2].entries()) expect(each[i]).toBeCloseTo(distance, 6);
+    expect(await cosineDistance(x, y).item()).toBeCloseTo(1, 6);
+  });
   test("mean squared error, and a sentence for shapes that differ", async () => {
     expect(await meanSquaredError(tensor([1, 2]), tensor([3, 5])).item()).toBe(6.5);
     expect(() => meanSquaredError(tensor([1, 2]) as Tensor, tensor([[1, 2]]))).toThrow(

@@ -165,6 +165,15 @@ const parts = (x: Any, count: number): Any[] => x.split(Array(count).fill(x.shap
 const enlarged = (x: Any, scales: readonly number[]): Tensor =>
   scales.reduce((y, scale, axis) => (scale === 1 ? y : y.repeat(scale, axis)), x);
 
+/** A window of a signal: Σ aₖ·cos(2πkn/N). */
+const cosines =
+  (...amplitudes: readonly number[]): Written =>
+  ([length], { periodic = 1 }) => {
+    const size = numberOf(length)!;
+    const turn = (range(size).cast("float32") as Any).mul((2 * Math.PI) / (periodic ? size : size - 1));
+    return amplitudes.map((a, k) => turn.mul(k).cos().mul(a)).reduce((sum, part) => sum.add(part));
+  };
+
 const scattered: Written = ([x, indices, updates], { axis = 0, reduction: how = "none" }) =>
   x.scatterElements(counted(indices, x.shape.at(axis)), updates, axis, { reduction: how });
 
@@ -348,6 +357,10 @@ export const table: Readonly<Record<string, Written>> = {
   Shape: ([x], { start, end }) => integers(x.shape.slice(start, end)),
   Size: ([x]) => integers([x.size], []),
 
+  HannWindow: cosines(0.5, -0.5),
+  HammingWindow: cosines(25 / 46, -21 / 46),
+  BlackmanWindow: cosines(0.42, -0.5, 0.08),
+
   // Normalisation and losses
   BatchNormalization([x, scale, shift, mean, variance], { epsilon = 1e-5, momentum = 0.9, training_mode = 0 }) {
     if (!training_mode) return batchNormalize(x, mean, variance, scale, shift, epsilon) as Tensor;
@@ -439,6 +452,20 @@ export const table: Readonly<Record<string, Written>> = {
   GlobalMaxPool: ([x]) => x.max([...x.shape.keys()].slice(2), { keepAxes: true }),
 
   // Recurrence
+  Scan(inputs, { body, num_scan_inputs: sequences }) {
+    // The first versions had an axis for the batch, and the lengths of its sequences before the states.
+    const isOld = inputs[0] === undefined;
+    const given = isOld ? inputs.slice(1).map((x) => x.squeeze(0)) : inputs;
+    const states = given.length - sequences;
+    const { state, outputs } = scan(
+      (before: Tensor[], slices: Any) => {
+        const results = body(...before, ...slices);
+        return [results.slice(0, states), results.slice(states)];
+      },
+      { init: given.slice(0, states), xs: given.slice(states) },
+    ) as { state: Tensor[]; outputs: Any };
+    return [...state, ...outputs].map((y) => (isOld ? y.unsqueeze(0) : y));
+  },
   RNN: recurrent(1, 1, (wx, [h], { r, rb }) => [wx.add(h.matmul(r)).add(rb).tanh()]),
   GRU: recurrent(3, 1, (wx, [h], { r, rb }) => {
     const [wz, wr, wh] = parts(wx, 3);

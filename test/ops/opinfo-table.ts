@@ -1,5 +1,8 @@
 /** PyTorch's functions written with Glissade's: the left side of the comparison in opinfo.test.ts. */
+import { applyAll } from "../../src/graph/apply.ts";
+import { sizeOf } from "../../src/graph/types.ts";
 import {
+  affine,
   arange,
   averagePool,
   batchNormalize,
@@ -15,6 +18,7 @@ import {
   einsum,
   embed,
   eye,
+  fromValues,
   full,
   groupNormalize,
   huber,
@@ -25,14 +29,19 @@ import {
   meanAbsoluteError,
   meanSquaredError,
   negativeLogLikelihood,
+  ones,
   outer,
+  range,
   smoothL1,
   softCrossEntropy,
   stack,
   type Tensor,
   where,
+  zeros,
 } from "../../src/index.ts";
 import { scatterAdd } from "../../src/ops/indexing.ts";
+import { layerNorm } from "../../src/ops/normalize.ts";
+import { maxPoolPositions } from "../../src/ops/pooling.ts";
 import { classesLast, widened } from "../support/oracle.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: PyTorch's functions take what they take; the fixture says what.
@@ -64,8 +73,8 @@ const atLeast1 = (x: Any): Any => (x.shape.length === 0 ? x.reshape([1]) : x);
 const reduction =
   (name: string, more: (options: Options) => object = () => ({})): Written =>
   ([x, dim, keep], options) => {
-    const axis = axesOf(dim ?? options["dim"]);
-    const keepAxes = keep ?? options["keepdim"] ?? false;
+    const axis = axesOf(dim ?? options.dim);
+    const keepAxes = keep ?? options.keepdim ?? false;
     if (x.shape.length === 0)
       return x
         .reshape([1])
@@ -77,9 +86,9 @@ const reduction =
 const along =
   (f: (x: Any, axis: number) => Any): Written =>
   ([x, dim], options) =>
-    f(atLeast1(x), dim ?? options["dim"] ?? -1).reshape(x.shape);
+    f(atLeast1(x), dim ?? options.dim ?? -1).reshape(x.shape);
 const correction = (options: Options): object => ({
-  correction: options["correction"] ?? ((options["unbiased"] ?? true) ? 1 : 0),
+  correction: options.correction ?? ((options.unbiased ?? true) ? 1 : 0),
 });
 /** var(x, True): the flag in place of the axes. */
 const flagged =
@@ -111,12 +120,18 @@ const padded =
 const space = (x: Any, axes: number): [Any, boolean] =>
   x.shape.length === axes + 1 ? [x.unsqueeze(0), true] : [x, false];
 const back = (y: Any, isSingle: boolean): Tensor => (isSingle ? y.reshape(y.shape.slice(1)) : y);
+/** One number for each axis of space; [] and null mean that nothing is given. */
+const perAxis =
+  (axes: number) =>
+  (value: Any): number[] =>
+    Array.isArray(value) ? (value.length === 1 ? Array(axes).fill(value[0]) : value) : Array(axes).fill(value);
+const orElse = (value: Any, other: Any): Any =>
+  value === undefined || value === null || (Array.isArray(value) && value.length === 0) ? other : value;
 const convolution =
   (axes: number): Written =>
   ([x, w, bias], { stride = 1, padding = 0, dilation = 1, groups = 1 }) => {
+    const one = perAxis(axes);
     const [input, isSingle] = space(x, axes);
-    const one = (value: Any): number[] =>
-      Array.isArray(value) ? (value.length === 1 ? Array(axes).fill(value[0]) : value) : Array(axes).fill(value);
     const widths =
       padding === "valid"
         ? 0
@@ -138,9 +153,8 @@ const convolution =
 const transposed =
   (axes: number): Written =>
   ([x, w, bias], { stride = 1, padding = 0, output_padding = 0, dilation = 1, groups = 1 }) => {
+    const one = perAxis(axes);
     const [input, isSingle] = space(x, axes);
-    const one = (value: Any): number[] =>
-      Array.isArray(value) ? (value.length === 1 ? Array(axes).fill(value[0]) : value) : Array(axes).fill(value);
     return back(
       convolveTransposed(input, w, {
         ...(bias && { bias }),
@@ -153,47 +167,104 @@ const transposed =
       isSingle,
     );
   };
+/**
+ * [before, after] for each axis, and how much further the last window hangs over the end where ceil_mode allows it to: only so
+ * far that it still begins inside.
+ */
+function sides(
+  x: Any,
+  windows: { kernel: number[]; stride: number[]; dilation: number[]; padding: number[] },
+  ceil: boolean,
+) {
+  return windows.kernel.map((kernel, i) => {
+    const [size, pad, stride] = [x.shape[i + 2], windows.padding[i]!, windows.stride[i]!];
+    const span = windows.dilation[i]! * (kernel - 1) + 1;
+    let places = Math.ceil((size + 2 * pad - span) / stride) + 1;
+    if ((places - 1) * stride >= size + pad) places--;
+    return { pad, over: ceil ? Math.max(0, (places - 1) * stride + span - size - 2 * pad) : 0 };
+  });
+}
 const averagePooling =
   (axes: number): Written =>
-  (args, options) => {
-    const [
-      x,
-      kernel,
-      stride = options["stride"],
-      padding = options["padding"] ?? 0,
-      ,
-      counted = options["count_include_pad"] ?? true,
-    ] = args;
+  ([x, kernel, ...rest], options) => {
+    const one = perAxis(axes);
+    const given = (at: number, name: string): Any => orElse(rest[at], options[name]);
+    const [stride, padding] = [one(orElse(given(0, "stride"), kernel)), one(given(1, "padding") ?? 0)];
     const [input, isSingle] = space(x, axes);
-    const one = (value: Any): number[] =>
-      Array.isArray(value) ? (value.length === 1 ? Array(axes).fill(value[0]) : value) : Array(axes).fill(value);
-    const step =
-      stride === undefined || stride === null || (Array.isArray(stride) && stride.length === 0) ? kernel : stride;
-    return back(
-      averagePool(input, { kernel: one(kernel), stride: one(step), padding: one(padding), countPadding: counted }),
-      isSingle,
-    );
+    const windows = { kernel: one(kernel), stride, padding, dilation: one(1) };
+    const around = sides(input, windows, given(2, "ceil_mode") ?? false);
+    const all = { ...windows, padding: around.map(({ pad, over }) => [pad, pad + over] as const) };
+    const divisor = given(4, "divisor_override");
+    if (typeof divisor === "number")
+      return back((averagePool(input, all) as Any).mul(sizeOf(all.kernel) / divisor), isSingle);
+    if (given(3, "count_include_pad") === false)
+      return back(averagePool(input, { ...all, countPadding: false }), isSingle);
+    // Padding counts, what a window has beyond it does not.
+    const padded = input.pad(around.map(({ pad }) => [pad, pad]));
+    const beyond = { ...windows, padding: around.map(({ over }) => [0, over] as const) };
+    return back(averagePool(padded, { ...beyond, countPadding: false }), isSingle);
   };
 const maxPooling =
   (axes: number): Written =>
-  ([x], { kernel_size, stride, padding = 0, dilation = 1 }) => {
+  ([x], { kernel_size, stride, padding = 0, dilation = 1, ceil_mode = false, return_indices = false }) => {
+    const one = perAxis(axes);
     const [input, isSingle] = space(x, axes);
-    const one = (value: Any): number[] =>
-      Array.isArray(value) ? (value.length === 1 ? Array(axes).fill(value[0]) : value) : Array(axes).fill(value);
-    return back(
-      maxPool(input, {
-        kernel: one(kernel_size),
-        stride: one(stride ?? kernel_size),
-        padding: one(padding),
-        dilation: one(dilation),
-      }),
-      isSingle,
-    );
+    const [kernel, windows] = [one(kernel_size), { padding: one(padding), dilation: one(dilation) }];
+    const params = { ...windows, kernel, stride: one(orElse(stride, kernel_size)) };
+    const all = {
+      ...params,
+      padding: sides(input, params, ceil_mode).map(({ pad, over }) => [pad, pad + over] as const),
+    };
+    const y = back(maxPool(input, all), isSingle);
+    if (!return_indices) return y;
+    const places = input.apply(maxPoolPositions, [], all) as Any;
+    return [y, back(places.remainder(sizeOf(input.shape.slice(2))), isSingle)];
   };
+/** The mean over parts of an axis that are as equal as can be. */
+const adaptiveAverage: Written = ([x, size]) => {
+  const [length, count] = [x.shape.at(-1), Array.isArray(size) ? size[0] : size];
+  const parts = Array.from({ length: count }, (_, i) =>
+    x
+      .slice(...x.shape.slice(1).map(() => null), [
+        Math.floor((i * length) / count),
+        Math.ceil(((i + 1) * length) / count),
+      ])
+      .mean(-1, { keepAxes: true }),
+  );
+  return concat(parts, -1);
+};
+/** The last two axes cut into windows, each a column. */
+const columns: Written = ([x, kernel, dilation, padding, stride]) => {
+  const one = perAxis(2);
+  const [input, isSingle] = space(x, 2);
+  const taps = input.shape[1] * sizeOf(one(kernel));
+  const weight = (eye(taps).cast(input.dtype) as Any).reshape([taps, input.shape[1], ...one(kernel)]);
+  const windows = { stride: one(stride), dilation: one(dilation), padding: one(padding) };
+  const y = convolve(input, weight, windows) as Any;
+  return back(y.reshape([...y.shape.slice(0, 2), sizeOf(y.shape.slice(2))]), isSingle);
+};
+const nearest: Written = ([x], { size, scale_factor: scale }) =>
+  x.shape.slice(2).reduce((y: Any, length: number, i: number) => {
+    const count = size ? size[i] : Math.floor(length * scale);
+    const from = Int32Array.from({ length: count }, (_, at) => Math.floor(size ? (at * length) / count : at / scale));
+    return y.gather(fromValues(from, [count]), i + 2);
+  }, x);
 const vectorNorm = (x: Any, order: Any, dim: Any, keep: Any): Tensor => {
   const axis = axesOf(dim);
   if (x.shape.length === 0) return x.reshape([1]).norm(undefined, { order: order ?? 2 });
   return x.norm(axis, { order: order ?? 2, keepAxes: keep ?? false });
+};
+/** The norm of matrices: that of all elements, or the largest or smallest sum of a row or column. */
+const matrixNorm = (x: Any, order: Any, [rows, columns_]: readonly [number, number], keep = false): Tensor => {
+  if (order === "fro" || order === null) return x.norm([rows, columns_], { keepAxes: keep });
+  const [along, over] = Math.abs(order) === 1 ? [rows, columns_] : [columns_, rows];
+  const sums = x.abs().sum(along, { keepAxes: true });
+  const y = order > 0 ? sums.max(over, { keepAxes: true }) : sums.min(over, { keepAxes: true });
+  return keep ? y : y.squeeze([rows, columns_]);
+};
+const anyNorm: Written = ([x, order], { ord = order ?? null, dim, keepdim }) => {
+  const isMatrix = ord !== null && (Array.isArray(dim) ? dim.length === 2 : x.shape.length === 2);
+  return isMatrix ? matrixNorm(x, ord, dim ?? [-2, -1], keepdim) : vectorNorm(x, ord, dim, keepdim);
 };
 const product = (a: Any, b: Any): Any => {
   const left = a.shape.length === 1 ? a.reshape([1, -1]) : a;
@@ -227,15 +298,41 @@ const move = (x: Any, from: Any, to: Any): Tensor => {
   const rest = [...x.shape.keys()].filter((axis: number) => !sources.includes(axis));
   return x.transpose(...order.map((axis) => (axis < 0 ? rest.shift()! : axis)));
 };
+interface Meeting {
+  /** What an element is before the first update meets it, where it does not count itself. */
+  readonly none: number;
+  readonly how: "none" | "add" | "max" | "min";
+  readonly isMean?: boolean;
+}
 const scattered =
-  (how: "none" | "add" | "max" | "min"): Written =>
-  ([x, dim, indices, source]) => {
+  ({ none, how, isMean = false }: Meeting): Written =>
+  ([x, dim, indices, source], { include_self: isSelf = true }) => {
     const updates = isTensor(source) ? source : (full(indices.shape, source) as Any).cast(x.dtype);
-    const [base, at, values] = [x, indices, updates].map(atLeast1);
+    const [whole, at, values] = [x, indices, updates].map(atLeast1);
+    const all = (value: number): Any => values.scalar(value).expandTo(at.shape);
+    const base = isSelf ? whole : whole.scatterElements(at, all(none), dim);
     // PyTorch's source may be larger than its indices.
     const used = values.slice(...at.shape.map((size: number) => [0, size]));
-    return base.scatterElements(at, used, dim, { reduction: how }).reshape(x.shape);
+    const y = base.scatterElements(at, used, dim, { reduction: how });
+    if (!isMean) return y.reshape(x.shape);
+    const counts = whole.mul(0).add(Number(isSelf)).scatterElements(at, all(1), dim, { reduction: "add" });
+    return y.div(counts.maximum(1)).reshape(x.shape);
   };
+/** A part of x, found by a view, replaced: the same view of positions says where. */
+const written =
+  (view: Written): Written =>
+  ([x, part, ...rest], options) => {
+    const places = view([range(x.size).reshape(x.shape), ...rest], options) as Any;
+    const flat = x.reshape([-1]).scatterElements(places.reshape([-1]), part.reshape([-1]), 0);
+    return flat.reshape(x.shape);
+  };
+const diagonal: Written = ([x, ...rest], { offset = rest[0] ?? 0, dim1 = rest[1] ?? 0, dim2 = rest[2] ?? 1 }) =>
+  move(x, [dim1, dim2], [-2, -1]).diagonal(offset);
+/** NaN counts as nothing. */
+const ignoringNaN =
+  (f: Written): Written =>
+  ([x, ...rest], options) =>
+    f([where(x.isNaN().not(), x, 0), ...rest], options);
 const meshgrid: Written = (args, { indexing }) => {
   const list = (Array.isArray(args[0]) ? args[0] : args).map((x: Any) => x.reshape([-1]));
   const isSwapped = indexing === "xy" && list.length > 1;
@@ -296,12 +393,15 @@ export const table: Readonly<Record<string, Written>> = {
   frac: method("fraction"),
   deg2rad: method("radians"),
   rad2deg: method("degrees"),
-  signbit: ([x]) => x.less(0),
+  signbit: method("signBit"),
+  isneginf: ([x]) => x.equal(Number.NEGATIVE_INFINITY),
+  isposinf: ([x]) => x.equal(Number.POSITIVE_INFINITY),
+  nan_to_num: ([x], { nan = 0, posinf, neginf }) => x.nanToNum(nan, posinf, neginf),
   isnan: method("isNaN"),
   isinf: method("isInfinite"),
   isfinite: method("isFinite"),
   logit: ([x, epsilon], options) => {
-    const edge = epsilon ?? options["eps"];
+    const edge = epsilon ?? options.eps;
     return (edge === undefined || edge === null ? x : x.clip(edge, 1 - edge)).logit();
   },
   "div/no_rounding_mode": pair("div"),
@@ -315,8 +415,9 @@ export const table: Readonly<Record<string, Written>> = {
     const [x, y] = both(a, b);
     return x.floorDivide(y);
   },
-  fmax: pair("maximum"),
-  fmin: pair("minimum"),
+  fmax: pair("fmax"),
+  fmin: pair("fmin"),
+  ldexp: pair("ldexp"),
   "max/binary": pair("maximum"),
   "min/binary": pair("minimum"),
   eq: pair("equal"),
@@ -329,7 +430,7 @@ export const table: Readonly<Record<string, Written>> = {
   float_power: pair("pow"),
   copysign: pair("copySign"),
   logaddexp: pair("logAddExp"),
-  logaddexp2: ([a, b]) => a.mul(Math.LN2).logAddExp(b.mul(Math.LN2)).mul(Math.LOG2E),
+  logaddexp2: pair("logAddExp2"),
   xlogy: ([a, b]) => timesLog(a, b, (y) => y.log()),
   "special.xlog1py": ([a, b]) => timesLog(a, b, log1p),
   "special.entr": ([x]) => timesLog(x, x, (y) => y.log()).neg(),
@@ -354,10 +455,11 @@ export const table: Readonly<Record<string, Written>> = {
     const [x, y] = both(a, b);
     return x.sub(y).abs().lessEqual(y.abs().mul(rtol).add(atol)).or(x.equal(y));
   },
-  clamp_max: pair("minimum"),
-  clamp_min: pair("maximum"),
+  // Of equals x has the gradient.
+  clamp_max: pair("fmin"),
+  clamp_min: pair("fmax"),
   clamp: ([x, low, high], options) => {
-    const [least, most] = [low ?? options["min"], high ?? options["max"]];
+    const [least, most] = [low ?? options.min, high ?? options.max];
     const above = least ? both(x, least)[0].maximum(least) : x;
     return most ? both(above, most)[0].minimum(most) : above;
   },
@@ -401,10 +503,10 @@ export const table: Readonly<Record<string, Written>> = {
   "nn.functional.softshrink": ([x], { lambd = 0.5 }) => x.softShrink(lambd),
   "nn.functional.tanhshrink": method("tanhShrink"),
   "nn.functional.threshold": ([x, at, value]) => x.threshold(at, value),
-  "nn.functional.leaky_relu": ([x, slope], options) => x.leakyRelu(slope ?? options["negative_slope"] ?? 0.01),
+  "nn.functional.leaky_relu": ([x, slope], options) => x.leakyRelu(slope ?? options.negative_slope ?? 0.01),
   "nn.functional.prelu": ([x, second], { weight = second }) =>
     x.prelu(weight.size === 1 ? weight.reshape([]) : weight.reshape([weight.size, ...x.shape.slice(2).map(() => 1)])),
-  "nn.functional.glu": ([x, dim], options) => x.glu(dim ?? options["dim"] ?? -1),
+  "nn.functional.glu": ([x, dim], options) => x.glu(dim ?? options.dim ?? -1),
   softmax: along((x, axis) => x.softmax(axis)),
   "softmax/with_dtype": along((x, axis) => x.softmax(axis)),
   log_softmax: along((x, axis) => x.logSoftmax(axis)),
@@ -414,6 +516,16 @@ export const table: Readonly<Record<string, Written>> = {
 
   // Reductions
   sum: reduction("sum"),
+  nansum: ignoringNaN(reduction("sum")),
+  nanmean: (args, options) => {
+    const counts = reduction("sum")([args[0].isNaN().not().cast(args[0].dtype), ...args.slice(1)], options) as Any;
+    return (ignoringNaN(reduction("sum"))(args, options) as Any).div(counts);
+  },
+  aminmax: (args, options) =>
+    ["min", "max"].map((name) => {
+      const y = reduction(name)(args, options) as Any;
+      return args[0].shape.length === 0 && options.keepdim ? y.reshape([1]) : y;
+    }),
   mean: reduction("mean"),
   amax: reduction("max"),
   amin: reduction("min"),
@@ -470,10 +582,9 @@ export const table: Readonly<Record<string, Written>> = {
   "norm/fro": ([x, , dim]) => vectorNorm(x, 2, dim, false),
   "norm/inf": ([x, order, dim]) => vectorNorm(x, order, dim, false),
   "linalg.vector_norm": ([x, order], { ord = order, dim, keepdim }) => vectorNorm(x, ord, dim, keepdim),
-  "linalg.norm": ([x, order], { ord = order, dim, keepdim }) => vectorNorm(x, ord, dim, keepdim),
-  "linalg.norm/subgradients_at_zero": ([x, order], { ord = order, dim, keepdim }) =>
-    vectorNorm(x, ord === "fro" ? 2 : ord, dim, keepdim),
-  "linalg.matrix_norm": ([x, , dim, keep]) => vectorNorm(x, 2, dim ?? [-2, -1], keep),
+  "linalg.norm": anyNorm,
+  "linalg.norm/subgradients_at_zero": anyNorm,
+  "linalg.matrix_norm": ([x, order, dim = [-2, -1], keep]) => matrixNorm(x, order, dim, keep),
   dist: ([a, b, order]) => {
     const [x, y] = both(a, b);
     return vectorNorm(x.sub(y), order, undefined, false);
@@ -497,6 +608,13 @@ export const table: Readonly<Record<string, Written>> = {
   // Products
   matmul: ([a, b]) => (a.shape.length === 1 && b.shape.length === 1 ? a.dot(b) : product(a, b)),
   mm: ([a, b]) => a.matmul(b),
+  bmm: ([a, b]) => a.matmul(b),
+  vdot: ([a, b]) => a.dot(b),
+  kron: ([a, b]) => {
+    const interleaved = (x: Any, at: 0 | 1): Any => x.reshape(x.shape.flatMap((n: number) => (at ? [1, n] : [n, 1])));
+    const [x, y] = both(interleaved(a, 0), interleaved(b, 1));
+    return x.mul(y).reshape(a.shape.map((n: number, i: number) => n * b.shape[i]));
+  },
   mv: ([a, b]) => product(a, b),
   dot: ([a, b]) => a.dot(b),
   inner: ([a, b]) =>
@@ -521,6 +639,7 @@ export const table: Readonly<Record<string, Written>> = {
   tensordot: ([a, b], { dims }) => (dims === 2 ? einsum("ijk,jkl->il", a, b) : einsum("ijk,jli->kl", a, b)),
   einsum: ([operands, equation]) => einsum(equation, ...operands),
   "nn.functional.linear": ([x, w, bias]) => {
+    if (x.shape.length > 1 && w.shape.length > 1) return affine(x, w, bias ?? undefined) as Tensor;
     const y = product(x, w.shape.length === 1 ? w : w.mT());
     return bias ? y.add(bias) : y;
   },
@@ -529,8 +648,8 @@ export const table: Readonly<Record<string, Written>> = {
     return bias ? y.add(bias) : y;
   },
   trace: method("trace"),
-  diagonal: ([x, ...rest], { offset = rest[0] ?? 0, dim1 = rest[1] ?? 0, dim2 = rest[2] ?? 1 }) =>
-    move(x, [dim1, dim2], [-2, -1]).diagonal(offset),
+  diagonal,
+  diagonal_scatter: written(diagonal),
   diag: ([x, offset = 0]) => (x.shape.length === 1 ? diagonalMatrix(x, offset) : x.diagonal(offset)),
   diag_embed: ([x], { offset = 0, dim1 = -2, dim2 = -1 }) => move(diagonalMatrix(x, offset), [-2, -1], [dim1, dim2]),
   tril: ([x, offset = 0]) => x.tril(offset),
@@ -550,8 +669,12 @@ export const table: Readonly<Record<string, Written>> = {
   permute: ([x, order]) => x.transpose(...order),
   transpose: ([x, a, b]) => (x.shape.length === 0 ? x.reshape([]) : x.swapAxes(a, b)),
   t: ([x]) => (x.shape.length < 2 ? x.reshape(x.shape) : x.mT()),
-  mT: ([x]) => x.mT(),
-  mH: ([x]) => x.mT(),
+  ...Object.fromEntries(
+    ["mT", "mH", "T", "H"].map((name): [string, Written] => [
+      name,
+      ([x]) => (x.shape.length === 0 ? x.reshape([]) : x.mT()),
+    ]),
+  ),
   movedim: ([x, from, to]) => move(x, from, to),
   squeeze: ([x, dim]) => {
     if (dim === undefined) return x.squeeze();
@@ -633,13 +756,24 @@ export const table: Readonly<Record<string, Written>> = {
   vsplit: ([x, parts]) => sections(x, parts, 0),
   dsplit: ([x, parts]) => sections(x, parts, 2),
   unbind: ([x, dim = 0]) => Array.from({ length: x.shape.at(dim) }, (_, i) => select(x, dim, i)),
-  narrow: ([x, dim, start, length]) =>
-    x.slice(
-      ...x.shape.map((_: number, i: number) =>
-        i === (dim + x.shape.length) % x.shape.length ? [start, start + length] : null,
-      ),
-    ),
+  narrow: ([x, dim, start, length]) => {
+    if (isTensor(start)) {
+      const places = (start as Any).expandTo([length]).add(range(length));
+      return x.gather(places.remainder(x.shape.at(dim)), dim);
+    }
+    const place = (dim + x.shape.length) % x.shape.length;
+    return x.slice(...x.shape.map((_: number, i: number) => (i === place ? [start, start + length] : null)));
+  },
   select: ([x, dim, at]) => select(x, dim, at),
+  select_scatter: written(([x, dim, at]) => select(x, dim, at)),
+  unfold: ([x, dim, size, step]) => {
+    const y = atLeast1(x);
+    const at = (dim + y.shape.length) % y.shape.length;
+    const count = Math.floor((y.shape[at] - size) / step) + 1;
+    const places = range(count).mul(step).reshape([count, 1]).expandTo([count, size]).add(range(size));
+    const windows = move(y.gather(places, at), at + 1, -1);
+    return x.shape.length === 0 ? windows.reshape([size]) : windows;
+  },
   slice: ([x, dim, start, end, step]) =>
     x.slice(...x.shape.map((_: number, i: number) => (i === dim ? [start ?? 0, end ?? undefined, step ?? 1] : null))),
   "nn.functional.pad/constant": padded("constant"),
@@ -685,7 +819,7 @@ export const table: Readonly<Record<string, Written>> = {
       like.shape.map((size: number, i: number) => (i === dim ? along.shape[i] : Math.max(size, along.shape[i])));
     return x.expandTo(shape(indices, x)).gatherElements(indices.expandTo(shape(x, indices)), dim);
   },
-  take: ([x, indices]) => flatIndex(x, indices),
+  take: ([x, indices]) => flatIndex(x, indices.remainder(Math.max(1, x.size))),
   index_select: ([x, dim, indices]) => {
     const y = atLeast1(x).gather(indices, dim);
     return x.shape.length === 0 ? y.reshape([]) : y;
@@ -695,13 +829,15 @@ export const table: Readonly<Record<string, Written>> = {
     const laid = more.apply(scatterAdd, [atLeast1(indices)], { axis: dim, size: base.shape[dim] });
     return base.add(laid.mul(alpha)).reshape(x.shape);
   },
+  "nn.functional.one_hot": ([x], { num_classes: classes }) => x.oneHot(classes).cast("int32"),
   "nn.functional.embedding": ([table_, ids]) =>
     isTensor(table_) && (table_ as Any).dtype === "int32" ? embed(ids, table_ as Any) : embed(table_, ids),
-  scatter: scattered("none"),
-  scatter_add: scattered("add"),
-  "scatter_reduce/sum": scattered("add"),
-  "scatter_reduce/amax": scattered("max"),
-  "scatter_reduce/amin": scattered("min"),
+  scatter: scattered({ none: 0, how: "none" }),
+  scatter_add: scattered({ none: 0, how: "add" }),
+  "scatter_reduce/sum": scattered({ none: 0, how: "add" }),
+  "scatter_reduce/mean": scattered({ none: 0, how: "add", isMean: true }),
+  "scatter_reduce/amax": scattered({ none: Number.NEGATIVE_INFINITY, how: "max" }),
+  "scatter_reduce/amin": scattered({ none: Number.POSITIVE_INFINITY, how: "min" }),
   masked_fill: ([x, mask, value]) => {
     const wide = both(x, mask.cast(x.dtype))[0];
     if (!isTensor(value)) return wide.maskedFill(mask, value);
@@ -712,14 +848,14 @@ export const table: Readonly<Record<string, Written>> = {
     return x.shape.length === 0 ? [values.reshape([]), places.reshape([])] : [values, places];
   },
   sort: ([x, dim, isDown], options) => {
-    const [values, places] = atLeast1(x).sort(options["dim"] ?? dim ?? -1, {
-      descending: options["descending"] ?? isDown ?? false,
+    const [values, places] = atLeast1(x).sort(options.dim ?? dim ?? -1, {
+      descending: options.descending ?? isDown ?? false,
     });
     return [values.reshape(x.shape), places.reshape(x.shape)];
   },
   argsort: ([x, dim, isDown], options) =>
     atLeast1(x)
-      .argsort(options["dim"] ?? dim ?? -1, { descending: options["descending"] ?? isDown ?? false })
+      .argsort(options.dim ?? dim ?? -1, { descending: options.descending ?? isDown ?? false })
       .reshape(x.shape),
   msort: ([x]) => x.sort(0)[0],
 
@@ -730,6 +866,8 @@ export const table: Readonly<Record<string, Written>> = {
     return arange(Number(start), Number(stop), Number(step), float);
   },
   linspace: ([start, stop, count], { float }) => linspace(start, stop, count, float),
+  zeros: ([shape], { float }) => zeros(shape, float) as Tensor,
+  ones: ([shape], { float }) => ones(shape, float) as Tensor,
   zeros_like: ([x]) => x.mul(0),
   ones_like: ([x]) => x.mul(0).add(1),
   full_like: ([x, value]) => full(x.shape, value, x.dtype) as Tensor,
@@ -743,6 +881,42 @@ export const table: Readonly<Record<string, Written>> = {
     const scale = weight ? weight.reshape([width]) : ones;
     const shift = bias ? bias.reshape([width]) : ones.mul(0);
     return (layerNormalize(flat, scale, shift, eps) as Tensor).reshape(x.shape);
+  },
+  native_layer_norm: ([x, shape, weight, bias, eps]) => {
+    const [lead, width] = [x.shape.slice(0, x.shape.length - shape.length), sizeOf(shape)];
+    const vector = (given: Any, usual: number): Any => given?.reshape([width]) ?? x.scalar(usual).expandTo([width]);
+    const flat = x.reshape([...lead, width]);
+    const [y, ...statistics] = applyAll(layerNorm, [flat, vector(weight, 1), vector(bias, 0)], { epsilon: eps });
+    // PyTorch ends the gradient of the statistics.
+    const kept = [...lead, ...shape.map(() => 1)];
+    return [y!.reshape(x.shape), ...statistics.map((each) => each.reshape(kept).detach())];
+  },
+  native_batch_norm: ([x, weight, bias, mean, variance, isTraining, , eps]) => {
+    const [scale, shift] = [weight ?? undefined, bias ?? undefined];
+    if (!isTraining) {
+      const nothing = x.scalar(0).expandTo([0]);
+      return [batchNormalize(x, mean, variance, scale, shift, eps) as Tensor, nothing, nothing];
+    }
+    const batch = batchNormalizeInTraining(x, scale, shift, eps) as Any;
+    return [batch.y, batch.mean.detach(), batch.variance.detach().add(eps).rsqrt()];
+  },
+  "nn.functional.local_response_norm": ([x, size], { alpha = 1e-4, beta = 0.75, k = 1 }) => {
+    const [n, c, ...more] = x.shape;
+    // The mean over neighbouring channels is that of windows on [channels, places].
+    const squares = averagePool(x.square().reshape([n, 1, c, sizeOf(more)]), {
+      kernel: [size, 1],
+      stride: 1,
+      padding: [[Math.floor(size / 2), Math.floor((size - 1) / 2)], 0],
+    }) as Any;
+    return x.div(squares.mul(alpha).add(k).pow(beta).reshape(x.shape));
+  },
+  "nn.functional._scaled_dot_product_attention": ([q, k, v], { is_causal: isCausal }) => {
+    const scores = q.mul(1 / Math.sqrt(q.shape.at(-1))).matmul(k.mT());
+    const isPast = (full(scores.shape.slice(-2), 1, "int32") as Any).tril().equal(1);
+    const weights = (
+      isCausal ? where(isPast.expandTo(scores.shape), scores, Number.NEGATIVE_INFINITY) : scores
+    ).softmax();
+    return [weights.matmul(v), weights];
   },
   "nn.functional.group_norm": ([x, groups], { weight, bias, eps = 1e-5 }) =>
     groupNormalize(x, groups, weight ?? undefined, bias ?? undefined, eps),
@@ -769,13 +943,12 @@ export const table: Readonly<Record<string, Written>> = {
   "nn.functional.mse_loss": ([a, b], options) => meanSquaredError(a, b, lossOptions(options)),
   "nn.functional.l1_loss": ([a, b], options) => meanAbsoluteError(a, b, lossOptions(options)),
   "nn.functional.smooth_l1_loss": ([a, b], options) =>
-    smoothL1(a, b, { ...lossOptions(options), beta: options["beta"] ?? 1 }),
-  "nn.functional.huber_loss": ([a, b], options) =>
-    huber(a, b, { ...lossOptions(options), delta: options["delta"] ?? 1 }),
+    smoothL1(a, b, { ...lossOptions(options), beta: options.beta ?? 1 }),
+  "nn.functional.huber_loss": ([a, b], options) => huber(a, b, { ...lossOptions(options), delta: options.delta ?? 1 }),
   "nn.functional.kl_div": ([a, b], options) => {
     const [x, y] = both(a, b);
-    const loss = klDivergence(x, y, { ...lossOptions(options), logTargets: options["log_target"] ?? false }) as Any;
-    return options["reduction"] === "batchmean" ? loss.div(a.shape[0] ?? 1) : loss;
+    const loss = klDivergence(x, y, { ...lossOptions(options), logTargets: options.log_target ?? false }) as Any;
+    return options.reduction === "batchmean" ? loss.div(a.shape[0] ?? 1) : loss;
   },
   "nn.functional.binary_cross_entropy": ([a, b], options) => {
     const { weight } = options;
@@ -811,17 +984,25 @@ export const table: Readonly<Record<string, Written>> = {
       ...(ignore_index !== undefined && { ignore: ignore_index }),
     } as never) as Tensor,
   "nn.functional.soft_margin_loss": ([x, y], options) => reduce(y.neg().mul(x).exp().log1p(), options),
+  "nn.functional.multi_margin_loss": ([x, labels], { p = 1, margin = 1, weight, reduction: how }) => {
+    const rows = atLeast1(x).reshape([-1, atLeast1(x).shape.at(-1)]);
+    const y = labels.reshape([-1]);
+    const over = rows.sub(rows.pick(y).unsqueeze(-1)).add(margin).relu();
+    const others = where(y.oneHot(rows.shape[1]).cast("bool").not(), p === 2 ? over.square() : over, 0) as Any;
+    const losses = (weight ? others.mul(weight.gather(y).unsqueeze(-1)) : others).mean(-1);
+    return reduce(x.shape.length < 2 ? losses.reshape([]) : losses, { reduction: how ?? "mean" });
+  },
   "nn.functional.margin_ranking_loss": ([a, b, y], options) =>
     reduce(
       a
         .sub(b)
         .mul(y.neg())
-        .add(options["margin"] ?? 0)
+        .add(options.margin ?? 0)
         .relu(),
       options,
     ),
   "nn.functional.hinge_embedding_loss": ([x, y], options) => {
-    const margin = options["margin"] ?? 1;
+    const margin = options.margin ?? 1;
     const near = where(y.equal(-1), x.mul(0), x) as Any;
     const far = where(y.equal(1), x.mul(0), x.neg().add(margin).relu()) as Any;
     return reduce(near.add(far), options);
@@ -853,7 +1034,7 @@ export const table: Readonly<Record<string, Written>> = {
     return reduce(losses, options);
   },
   "nn.functional.cosine_embedding_loss": ([a, b, y], options) => {
-    const margin = options["margin"] ?? 0;
+    const margin = options.margin ?? 0;
     // PyTorch adds its ε inside the roots here.
     const dot = a.mul(b).sum(-1);
     const lengths = a.square().sum(-1).add(1e-12).mul(b.square().sum(-1).add(1e-12)).sqrt();
@@ -879,8 +1060,14 @@ export const table: Readonly<Record<string, Written>> = {
   "nn.functional.conv2d": convolution(2),
   "nn.functional.conv_transpose1d": transposed(1),
   "nn.functional.conv_transpose2d": transposed(2),
+  "nn.functional.conv_transpose3d": transposed(3),
   "nn.functional.avg_pool1d": averagePooling(1),
   "nn.functional.avg_pool2d": averagePooling(2),
+  "nn.functional.avg_pool3d": averagePooling(3),
   "nn.functional.max_pool1d": maxPooling(1),
   "nn.functional.max_pool2d": maxPooling(2),
+  "nn.functional.max_pool3d": maxPooling(3),
+  "nn.functional.adaptive_avg_pool1d": adaptiveAverage,
+  "nn.functional.unfold": columns,
+  "nn.functional.upsample_nearest": nearest,
 };

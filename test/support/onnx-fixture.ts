@@ -13,6 +13,13 @@ export interface OnnxNode {
   readonly attributes: Readonly<Record<string, unknown>>;
 }
 
+/** A graph inside a node. */
+export interface OnnxGraph {
+  readonly nodes: readonly OnnxNode[];
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+}
+
 export interface Named {
   readonly name: string;
   /** Its number. */

@@ -1,44 +1,147 @@
 /** What the compiler says of wrong shapes, as a person reads it: the sentence that is thrown at run time too. */
 import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
-import { type Tensor, zeros } from "../../src/index.ts";
+import { ShapeError } from "../../src/index.ts";
+import * as arithmetic from "../../src/ops/arithmetic.ts";
+import * as pairs from "../../src/tensor/pairs.ts";
 
-/** The compiler's output for wrong/mistakes.ts: the line, and the innermost sentence that names shapes. */
-async function complaints(): Promise<string[]> {
-  const root = path.join(import.meta.dirname, "../..");
-  const compiler = path.join(root, "node_modules/typescript/bin/tsc");
+const wrong = path.join(import.meta.dirname, "wrong");
+
+/** The compiler's complaints about wrong/mistakes.ts, each with the number of the mistake that it is about. */
+async function complaints(): Promise<{ readonly mistake: number; readonly text: string }[]> {
+  const starts = readFileSync(path.join(wrong, "mistakes.ts"), "utf8")
+    .split("\n")
+    .flatMap((line, i) => (line.startsWith("  () =>") ? [i + 1] : []));
+  const compiler = path.join(import.meta.dirname, "../../node_modules/typescript/bin/tsc");
   try {
-    await promisify(execFile)(process.execPath, [compiler, "--noEmit", "-p", path.join(import.meta.dirname, "wrong")]);
+    await promisify(execFile)(process.execPath, [compiler, "--noEmit", "-p", wrong]);
   } catch (error) {
-    return (error as { stdout: string }).stdout.trim().split(/\n(?=\S)/);
+    return (error as { stdout: string }).stdout
+      .trim()
+      .split(/\n(?=\S)/)
+      .map((text) => {
+        const line = Number(/mistakes\.ts\((\d+),/.exec(text)?.[1]);
+        return { mistake: starts.filter((start) => start <= line).length - 1, text };
+      });
   }
   return expect.fail("wrong code compiled");
 }
 
-test("each mistake has its sentence, and the one of matmul is also thrown", async () => {
-  const messages = await complaints();
-  const lines = messages.map((message) => Number(/mistakes\.ts\((\d+),/.exec(message)?.[1]));
-  expect(lines).toEqual([4, 5, 6, 7, 8, 9, 10]);
-  const sentences = messages.map(
-    (message) => /ShapeMismatch<"(.*?)">/.exec(message)?.[1] ?? message.split("\n").at(-1)!.trim(),
-  );
+/** The innermost sentence that names shapes, or what the compiler has to say by itself. */
+const sentenceOf = (complaint: string): string =>
+  /ShapeMismatch<"((?:[^"\\]|\\.)*)">/.exec(complaint)?.[1]?.replaceAll("\\", "") ??
+  complaint.split("\n").at(-1)!.trim();
+
+test("each mistake has its sentence, and the same one is thrown", async () => {
+  // Not an import that the compiler sees: the rest of the tests is not wrong.
+  const { mistakes, others } = await import(path.join(wrong, "mistakes.ts"));
+  const found = await complaints();
+  expect(found.map(({ mistake }) => mistake)).toEqual([...[...mistakes, ...others].keys()]);
+  const sentences = found.map(({ text }) => sentenceOf(text));
   expect(sentences).toMatchInlineSnapshot(`
     [
       "matmul: [2, 3] @ [4, 5] — inner axes 3 and 4 differ",
       "matmul: [2, 8, 16, 64] @ [2, 8, 16, 64] — inner axes 64 and 16 differ; transpose the right side: .mT()",
-      "add: [32] does not broadcast into [32, 128]",
+      "matmul: [2, 8, 16, 64] @ [3, 8, 64, 16] — leading axes differ",
+      "dot: [2] and [3] differ",
+      "einsum: ij,jk->ik: j is 3 in one operand and 4 in [4, 5]",
+      "einsum: "jk" names 2 axes of [3]",
+      "add: [2] does not broadcast into [2, 3]",
       "add: [10, 32, 128] does not broadcast into [32, 128] — swap the operands",
+      "sub: [2] does not broadcast into [2, 3]",
+      "mul: [2] does not broadcast into [2, 3]",
+      "div: [2] does not broadcast into [2, 3]",
+      "pow: [2] does not broadcast into [2, 3]",
+      "maximum: [2] does not broadcast into [2, 3]",
+      "minimum: [2] does not broadcast into [2, 3]",
+      "remainder: [2] does not broadcast into [2, 3]",
+      "fmod: [2] does not broadcast into [2, 3]",
+      "atan2: [2] does not broadcast into [2, 3]",
+      "hypot: [2] does not broadcast into [2, 3]",
+      "floorDivide: [2] does not broadcast into [2, 3]",
+      "logAddExp: [2] does not broadcast into [2, 3]",
+      "logAddExp2: [2] does not broadcast into [2, 3]",
+      "ldexp: [2] does not broadcast into [2, 3]",
+      "fmax: [2] does not broadcast into [2, 3]",
+      "fmin: [2] does not broadcast into [2, 3]",
+      "copySign: [2] does not broadcast into [2, 3]",
+      "heaviside: [2] does not broadcast into [2, 3]",
+      "prelu: [2] does not broadcast into [2, 3]",
+      "bitAnd: [2] does not broadcast into [2, 3]",
+      "bitOr: [2] does not broadcast into [2, 3]",
+      "bitXor: [2] does not broadcast into [2, 3]",
+      "shiftLeft: [2] does not broadcast into [2, 3]",
+      "shiftRight: [2] does not broadcast into [2, 3]",
+      "equal: [2] does not broadcast into [2, 3]",
+      "notEqual: [2] does not broadcast into [2, 3]",
+      "less: [2] does not broadcast into [2, 3]",
+      "lessEqual: [2] does not broadcast into [2, 3]",
+      "greater: [2] does not broadcast into [2, 3]",
+      "greaterEqual: [2] does not broadcast into [2, 3]",
+      "and: [2] does not broadcast into [2, 3]",
+      "or: [2] does not broadcast into [2, 3]",
+      "xor: [2] does not broadcast into [2, 3]",
+      "where: [2] does not broadcast into [2, 3]",
+      "where: [2] does not broadcast into [2, 3]",
+      "maskedFill: [2] does not broadcast into [2, 3]",
+      "lerp: [2] does not broadcast into [2, 3]",
+      "lerp: [2] does not broadcast into [2, 3]",
+      "broadcast: [2, 3] and [4] clash",
+      "expandTo: [3] cannot be repeated to [2, 4]",
+      "transpose: (0, 1) does not name each axis of [2, 3, 4] once",
+      "squeeze: axis 0 of float32[2, 4] is not 1",
+      "concat: [2, 3] and [4, 4] differ on another axis than 0",
+      "stack: [2, 3] and [2, 4] differ",
+      "pick: [4, 3] needs one index for each of [4], and got [5]",
+      "gatherElements: indices [5] along axis 0 of [4, 3]",
+      "scatterElements: indices [5] along axis 0 of [4, 3]",
+      "scatterElements: updates float32[3, 3] at indices [2, 3] of float32[4, 3]",
+      "convolve: x [2, 3, 5, 5] has 3 channels, the kernel [8, 4, 3, 3] takes 4",
+      "convolveTransposed: x [2, 3, 5, 5] has 3 channels, the kernel [4, 8, 3, 3] takes 4",
+      "linear: x [2, 3] ends in 3, the weight [5, 4] takes 4",
+      "layerNorm: x [2, 3] with scale [4] and shift [3]",
+      "rmsNormalize: x [2, 3] with scale [4]",
+      "batchNormalize: x [2, 3] with [4]",
+      "batchNormalizeInTraining: x [2, 3] with [4]",
+      "groupNormalize: x [2, 3] with [4]",
+      "crossEntropy: logits [10, 1000] need labels [10], and got [11]",
+      "negativeLogLikelihood: log-probabilities [10, 1000] need labels [10], and got [11]",
+      "softCrossEntropy: [10, 1000] against [10, 100]",
+      "meanSquaredError: [2, 3] against [3, 2]",
+      "meanAbsoluteError: [2, 3] against [3, 2]",
+      "huber: [2, 3] against [3, 2]",
+      "smoothL1: [2, 3] against [3, 2]",
+      "binaryCrossEntropy: [2, 3] against [3, 2]",
+      "binaryCrossEntropyOfProbabilities: [2, 3] against [3, 2]",
+      "klDivergence: [2, 3] against [3, 2]",
+      "cosineSimilarity: [2, 3] against [3, 2]",
+      "cosineDistance: [2, 3] against [3, 2]",
       "Type '28' is not assignable to type '784'.",
+      "Type '4' is not assignable to type '3'.",
       "sequential: a layer takes 128, and the one before it gives 256",
       "Type '"float32"' is not assignable to type '"int32"'.",
     ]
   `);
-  try {
-    (zeros([2, 3]) as Tensor).matmul(zeros([4, 5]));
-    expect.fail("nothing was thrown");
-  } catch (error) {
-    expect(String(error)).toContain(sentences[0]);
+  // Every function of two elements is among them.
+  const pairsOfArithmetic = Object.entries(arithmetic).flatMap(([name, op]) => ("pair" in op ? [name] : []));
+  for (const name of [...pairsOfArithmetic, ...Object.keys(pairs)])
+    expect(
+      sentences.some((sentence) => sentence.startsWith(`${name}: `)),
+      name,
+    ).toBe(true);
+  for (const [i, make] of mistakes.entries()) {
+    let thrown: unknown;
+    try {
+      make();
+    } catch (error) {
+      thrown = error;
+    }
+    expect(thrown, sentences[i]).toBeInstanceOf(ShapeError);
+    const { subject, problem } = thrown as ShapeError;
+    // The compiler's sentence has a fix behind it where there is an obvious one.
+    expect(sentences[i]!.slice(0, `${subject}: ${problem}`.length)).toBe(`${subject}: ${problem}`);
   }
 });

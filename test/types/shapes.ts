@@ -2,19 +2,52 @@
 
 import type { Broadcast, Show } from "../../src/graph/shape-types.ts";
 import {
+  averagePool,
   batchNorm,
+  batchNormalize,
+  batchNormalizeInTraining,
+  binaryCrossEntropy,
+  binaryCrossEntropyOfProbabilities,
   broadcast,
+  concat,
+  convolve,
+  convolveTransposed,
+  cosineDistance,
+  cosineSimilarity,
   crossEntropy,
+  diagonalMatrix,
+  einsum,
   embed,
+  eye,
+  full,
+  globalAveragePool,
+  groupNorm,
+  groupNormalize,
+  huber,
+  klDivergence,
+  layerNormalize,
   linear,
+  linspace,
+  maxPool,
+  meanAbsoluteError,
+  meanSquaredError,
   module,
   type Named,
+  negativeLogLikelihood,
+  outer,
+  range,
   relu,
+  rmsNormalize,
   type Shape,
+  scan,
   sequential,
+  smoothL1,
+  softCrossEntropy,
+  stack,
   swiglu,
   type Tensor,
   tensor,
+  where,
   zeros,
 } from "../../src/index.ts";
 
@@ -68,9 +101,164 @@ export function literalsFlowThrough(): void {
   const normalised = sequential(linear(784, 256), batchNorm(256), relu, linear(256, 10))(zeros([32, 784]));
   type<typeof normalised>().is<Tensor<[32, 10], "float32">>();
   const gated = sequential(linear(784, 256), swiglu, linear(128, 10))(zeros([32, 784]));
-  type<typeof gated>().is<Tensor<[...Shape, 10], "float32">>();
+  type<typeof gated>().is<Tensor<[...number[], 10], "float32">>();
   const nested = zeros([2, 3]).array();
   type<typeof nested>().is<Promise<number[][]>>();
+}
+
+export function shapeStays(): void {
+  const elementwise = [
+    ...[a.abs(), a.acos(), a.acosh(), a.asin(), a.asinh(), a.atan(), a.atanh(), a.ceil(), a.cos(), a.cosh(), a.erf()],
+    ...[a.exp(), a.expm1(), a.floor(), a.gelu(), a.halfErf(), a.log(), a.log1p(), a.neg(), a.reciprocal(), a.relu()],
+    ...[a.round(), a.sigmoid(), a.sign(), a.sin(), a.sinc(), a.sinh(), a.softplus(), a.sqrt(), a.step(), a.tan()],
+    ...[a.tanh(), a.cast("float32"), a.detach()],
+  ];
+  type<typeof elementwise>().is<Tensor<[2, 3], "float32">[]>();
+  const written = [
+    ...[a.bitNot(), a.cbrt(), a.celu(), a.clip(0, 1), a.degrees(), a.elu(), a.erfc(), a.exp2(), a.fraction()],
+    ...[a.geluTanh(), a.hardShrink(), a.hardSigmoid(), a.hardSwish(), a.hardTanh(), a.leakyRelu(), a.log10(), a.log2()],
+    ...[a.logSigmoid(), a.logit(), a.mish(), a.nanToNum(), a.quickGelu(), a.radians(), a.relu6(), a.rsqrt(), a.selu()],
+    ...[a.silu(), a.softShrink(), a.softmin(), a.softsign(), a.square(), a.tanhShrink(), a.threshold(0, 1), a.trunc()],
+    ...[a.tril(), a.triu(), a.flip(0), a.roll(1, 0), a.cumsum(), a.cumprod(), a.cumMax(), a.cumMin(), a.logCumSumExp()],
+    ...[a.softmax(), a.logSoftmax(0), a.sort()[0], a.maskedFill(zeros([3], "bool"), 0), a.lerp(zeros([3]), 0.5)],
+  ];
+  type<typeof written>().is<Tensor<[2, 3], "float32">[]>();
+  const pairs = [
+    ...[a.add(1), a.sub(a), a.mul(zeros([3])), a.div(zeros([1, 3])), a.pow(2), a.maximum(0), a.minimum(0), a.fmax(0)],
+    ...[a.fmin(0), a.remainder(2), a.fmod(2), a.atan2(1), a.hypot(1), a.floorDivide(2), a.logAddExp(0), a.heaviside(1)],
+    ...[a.logAddExp2(0), a.ldexp(1), a.copySign(1), a.prelu(zeros([3]))],
+  ];
+  type<typeof pairs>().is<Tensor<[2, 3], "float32">[]>();
+  const flags = zeros([2, 3], "bool");
+  const questions = [
+    ...[a.equal(0), a.notEqual(0), a.less(0), a.lessEqual(0), a.greater(0), a.greaterEqual(zeros([3])), a.isNaN()],
+    ...[a.isFinite(), a.isInfinite(), a.signBit(), flags.and(flags), flags.or(flags), flags.xor(flags), flags.not()],
+  ];
+  type<typeof questions>().is<Tensor<[2, 3], "bool">[]>();
+  const whole = zeros([2, 3], "int32");
+  const bits = [whole.bitAnd(1), whole.bitOr(1), whole.bitXor(1), whole.shiftLeft(1), whole.shiftRight(1), a.argsort()];
+  type<typeof bits>().is<Tensor<[2, 3], "int32">[]>();
+}
+
+export function shapesThatFollow(list: Tensor<[3, 4], "float32">[], size: number): void {
+  const reductions = [
+    ...[a.sum(0), a.mean(0), a.max(0), a.min(0), a.prod(0), a.variance(0), a.standardDeviation(0), a.norm(0)],
+    ...[a.logSumExp(0), cosineSimilarity(a, a, 0)],
+  ];
+  type<typeof reductions>().is<Tensor<[3], "float32">[]>();
+  const counts = [a.argmax(0), a.argmin(0), a.countNonZero(0)];
+  type<typeof counts>().is<Tensor<[3], "int32">[]>();
+  const quantifiers = [a.any(0), a.all(0)];
+  type<typeof quantifiers>().is<Tensor<[3], "bool">[]>();
+
+  const cube = zeros([2, 3, 4]);
+  const order = cube.transpose(0, 2, 1);
+  type<typeof order>().is<Tensor<[2, 4, 3], "float32">>();
+  const back = cube.transpose();
+  type<typeof back>().is<Tensor<[4, 3, 2], "float32">>();
+  const fromTheEnd = cube.transpose(-1, 0, 1);
+  type<typeof fromTheEnd>().is<Tensor<[number, 2, 3], "float32">>();
+  const exchanged = cube.swapAxes(0, 2);
+  type<typeof exchanged>().is<Tensor<[4, 3, 2], "float32">>();
+  const columns = cube.slice(null, [0, 2]);
+  type<typeof columns>().is<Tensor<[2, number, 4], "float32">>();
+  const gates = zeros([5, 8]).split([2, 2, 2, 2]);
+  type<typeof gates>().is<
+    [Tensor<[5, 2], "float32">, Tensor<[5, 2], "float32">, Tensor<[5, 2], "float32">, Tensor<[5, 2], "float32">]
+  >();
+  const uneven = zeros([5, 8]).split([2, 3], 0);
+  type<typeof uneven>().is<[Tensor<[number, 8], "float32">, Tensor<[number, 8], "float32">]>();
+  const flat = cube.flatten();
+  type<typeof flat>().is<Tensor<[number], "float32">>();
+  const rows = cube.flatten(1);
+  type<typeof rows>().is<Tensor<[2, number], "float32">>();
+  const narrow = zeros([1, 4]).squeeze(0);
+  type<typeof narrow>().is<Tensor<[4], "float32">>();
+  const wide = a.unsqueeze(-1);
+  type<typeof wide>().is<Tensor<[2, 3, 1], "float32">>();
+  const repeated = zeros([3]).expandTo([2, 3]);
+  type<typeof repeated>().is<Tensor<[2, 3], "float32">>();
+  const summed = cube.sumTo([3, 1]);
+  type<typeof summed>().is<Tensor<[3, 1], "float32">>();
+  const joined = concat([a, zeros([5, 3])]);
+  type<typeof joined>().is<Tensor<[number, 3], "float32">>();
+  const aside = concat([a, zeros([2, 5])], -1);
+  type<typeof aside>().is<Tensor<[2, number], "float32">>();
+  const piled = stack([a, a, a]);
+  type<typeof piled>().is<Tensor<[3, 2, 3], "float32">>();
+  const listed = stack(list, -1);
+  type<typeof listed>().is<Tensor<[3, 4, number], "float32">>();
+  const some = zeros([size, 4]).pad([[1, 1]]);
+  type<typeof some>().is<Tensor<[number, number], "float32">>();
+
+  const picked = zeros([10, 4]).gather(zeros([2, 3], "int32"));
+  type<typeof picked>().is<Tensor<[2, 3, 4], "float32">>();
+  const lastPicked = zeros([10, 4]).gather(zeros([2, 3], "int32"), -1);
+  type<typeof lastPicked>().is<Tensor<[10, 2, 3], "float32">>();
+  const one = zeros([10, 4]).pick(zeros([10], "int32"));
+  type<typeof one>().is<Tensor<[10], "float32">>();
+  const elements = zeros([10, 4]).gatherElements(zeros([3, 4], "int32"), 0);
+  type<typeof elements>().is<Tensor<[3, 4], "float32">>();
+  const laid = zeros([10, 4]).scatterElements(zeros([3, 4], "int32"), zeros([3, 4]), 0);
+  type<typeof laid>().is<Tensor<[10, 4], "float32">>();
+  const [best, places] = zeros([10, 4]).topK(2);
+  type<typeof best>().is<Tensor<[10, 2], "float32">>();
+  type<typeof places>().is<Tensor<[10, 2], "int32">>();
+  const hot = zeros([10], "int32").oneHot(4);
+  type<typeof hot>().is<Tensor<[10, 4], "float32">>();
+  const chosen = where(zeros([3], "bool"), a, 0);
+  type<typeof chosen>().is<Tensor<[2, 3], "float32">>();
+
+  const inner = zeros([3]).dot(zeros([3]));
+  type<typeof inner>().is<Tensor<[], "float32">>();
+  const table = outer(zeros([3]), zeros([4]));
+  type<typeof table>().is<Tensor<[3, 4], "float32">>();
+  const product = einsum("bik,bkj->bij", zeros([8, 2, 3]), zeros([8, 3, 5]));
+  type<typeof product>().is<Tensor<[8, 2, 5], "float32">>();
+  const traces = zeros([8, 3, 3]).trace();
+  type<typeof traces>().is<Tensor<[8], "float32">>();
+  const diagonals = zeros([8, 3, 3]).diagonal();
+  type<typeof diagonals>().is<Tensor<[8, number], "float32">>();
+  const squares = diagonalMatrix(a);
+  type<typeof squares>().is<Tensor<[2, 3, 3], "float32">>();
+  const identity = eye(3);
+  type<typeof identity>().is<Tensor<[3, 3], "float32">>();
+  const numbers = [range(3), linspace(0, 1, 3).cast("int32"), full([3], 1, "int32")];
+  type<typeof numbers>().is<Tensor<[3], "int32">[]>();
+
+  const maps = convolve(zeros([2, 3, 8, 8]), zeros([16, 3, 3, 3]));
+  type<typeof maps>().is<Tensor<[2, 16, number, number], "float32">>();
+  const grown = convolveTransposed(zeros([2, 3, 8]), zeros([3, 16, 3]), { stride: 2 });
+  type<typeof grown>().is<Tensor<[2, 16, number], "float32">>();
+  const pools = [maxPool(maps, { kernel: 2 }), averagePool(maps, { kernel: 2 })];
+  type<typeof pools>().is<Tensor<[2, 16, number, number], "float32">[]>();
+  const means = globalAveragePool(maps);
+  type<typeof means>().is<Tensor<[2, 16], "float32">>();
+
+  const normal = [
+    layerNormalize(a, zeros([3]), zeros([3])),
+    rmsNormalize(a, zeros([3])),
+    batchNormalize(a, zeros([3]), zeros([3]), zeros([3]), zeros([3])),
+    batchNormalizeInTraining(a).y,
+    groupNormalize(a, 3, zeros([3])),
+    batchNorm(3)(a),
+    groupNorm(3, 3)(a),
+  ];
+  type<typeof normal>().is<Tensor<[2, 3], "float32">[]>();
+  const losses = [
+    ...[meanSquaredError(a, a), meanAbsoluteError(a, a), huber(a, a), smoothL1(a, a), binaryCrossEntropy(a, a)],
+    ...[binaryCrossEntropyOfProbabilities(a, a), klDivergence(a, a), softCrossEntropy(a, a), cosineDistance(a, a)],
+    ...[crossEntropy(a, zeros([2], "int32")), negativeLogLikelihood(a, zeros([2], "int32"))],
+  ];
+  type<typeof losses>().is<Tensor<[], "float32">[]>();
+  const each = [
+    crossEntropy(a, zeros([2], "int32"), { reduction: "none" }),
+    cosineDistance(a, a, { reduction: "none" }),
+  ];
+  type<typeof each>().is<Tensor<[2], "float32">[]>();
+  const { state, outputs } = scan((h: Tensor<[3], "float32">, x) => [h.add(x), x.sum()], { init: zeros([3]), xs: a });
+  type<typeof state>().is<Tensor<[3], "float32">>();
+  type<typeof outputs>().is<Tensor<[number], "float32">>();
 }
 
 export function numberMeansNotKnownYet(): unknown[] {
@@ -150,6 +338,26 @@ export function rejected(timeFirst: Tensor<[Named<"time">, Named<"batch">, 512]>
   sequential(linear(784, 256), relu, linear(128, 10));
   // @ts-expect-error batch and time exchanged
   names(timeFirst);
+  // @ts-expect-error the channels of the kernel
+  convolve(zeros([2, 3, 8, 8]), zeros([16, 4, 3, 3]));
+  // @ts-expect-error the mask does not widen
+  where(zeros([2], "bool"), a, 0);
+  // @ts-expect-error another axis differs
+  concat([a, zeros([2, 4])]);
+  // @ts-expect-error shapes to be piled are equal
+  stack([a, zeros([2, 4])]);
+  // @ts-expect-error two of three axes
+  zeros([2, 3, 4]).transpose(1, 0);
+  // @ts-expect-error j is 3 and 4
+  einsum("ij,jk->ik", a, zeros([4, 5]));
+  // @ts-expect-error one index for each row
+  a.pick(zeros([3], "int32"));
+  // @ts-expect-error channels
+  batchNorm(4)(a);
+  // @ts-expect-error predictions and targets
+  meanSquaredError(a, zeros([3, 2]));
+  // @ts-expect-error the state changes its shape
+  scan((h: Tensor<[3], "float32">) => [h.sum(), h], { init: zeros([3]), xs: a });
   // @ts-expect-error another rank
   const matrix: Tensor<[2, 3]> = zeros([2, 3, 4]);
   return matrix;

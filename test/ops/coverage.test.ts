@@ -1,0 +1,183 @@
+/** docs/ops.md is what the oracles have on file: `npm run ops` writes both, and this test fails when the page is older. */
+import { readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { expect, test } from "vitest";
+import type { DType } from "../../src/graph/types.ts";
+import * as glissade from "../../src/index.ts";
+import * as functional from "../../src/nn/functional.ts";
+import * as losses from "../../src/nn/losses.ts";
+import { registry } from "../../src/ops/index.ts";
+import * as convolution from "../../src/tensor/convolution.ts";
+import * as create from "../../src/tensor/create.ts";
+import * as einsum from "../../src/tensor/einsum.ts";
+import * as matrices from "../../src/tensor/matrices.ts";
+import * as scan from "../../src/tensor/scan.ts";
+import type { Ledger, OpRecord } from "../support/coverage.ts";
+import { numpy, numpyWithout } from "../support/numpy.ts";
+
+const root = path.join(import.meta.dirname, "..");
+const onFile = <T>(name: string): T =>
+  JSON.parse(readFileSync(path.join(root, `fixtures/coverage/${name}.json`), "utf8"));
+const records = onFile<Record<string, OpRecord>>("conformance");
+const [opinfo, onnx] = [onFile<Ledger>("opinfo"), onFile<Ledger>("onnx")];
+
+/** Methods that are no functions of tensors: they read values, say what a tensor is, or apply any op. */
+const otherMethods = "apply array constructor current data dtype item scalar shape size sizes text toString".split(" ");
+const methods = Object.getOwnPropertyNames(glissade.Tensor.prototype).filter((name) => !otherMethods.includes(name));
+const functions = [convolution, create, einsum, functional, losses, matrices, scan]
+  .flatMap((module) => Object.entries(module))
+  .flatMap(([name, value]) => (typeof value === "function" && name in glissade ? [name] : []));
+
+/** How many samples of an oracle are computed with an op. */
+const samplesWith = ({ entries }: Ledger, op: string): number =>
+  Object.values(entries).reduce((sum, entry) => sum + (entry.ops[op] ?? 0), 0);
+
+/** Functions that no sample is written with. */
+const unproven = [...methods, ...functions].filter(
+  (name) =>
+    !registry.has(name) &&
+    [opinfo, onnx].every(({ entries }) => !Object.values(entries).some(({ functions: used }) => used.includes(name))),
+);
+
+/** Entries of an oracle that are written with a function; the most direct ones, which need little else, first. */
+function entriesWith(
+  { entries }: Ledger,
+  name: string,
+): { readonly samples: number; readonly names: readonly string[] } {
+  const found = Object.entries(entries).filter(([, entry]) => entry.functions.includes(name));
+  found.sort(([, a], [, b]) => a.functions.length - b.functions.length);
+  return {
+    samples: found.reduce((sum, [, { passed }]) => sum + passed, 0),
+    names: found.map(([entry]) => entry),
+  };
+}
+
+const short: Record<DType, string> = { float32: "f32", float64: "f64", int32: "i32", bool: "bool" };
+const dtypesOf = (dtypes: readonly DType[] = []): string =>
+  (Object.keys(short) as DType[])
+    .filter((dtype) => dtypes.includes(dtype))
+    .map((dtype) => short[dtype])
+    .join(" ") || "–";
+
+/** First and second derivative, as the page shows them. */
+function derivatives({ hasSlope, derivatives: orders, gradient }: OpRecord): readonly [string, string] {
+  if (gradient === "ends") return ["ends", ""];
+  if (hasSlope) return ["✓", orders === 2 ? "✓" : "0"];
+  if (gradient === "written") return ["0", ""];
+  return ["", ""];
+}
+
+const table = (head: readonly string[], rows: readonly (readonly (string | number)[])[]): string =>
+  [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+
+const counted = (count: number): string => (count === 0 ? "–" : count.toLocaleString("en"));
+
+function opsTable(): string {
+  const rows = [...registry.keys()].sort().map((name) => {
+    const record = records[name]!;
+    const engines = [record.dtypes, record.engines.node, record.engines.portable].map(dtypesOf);
+    const oracles = [samplesWith(opinfo, name), samplesWith(onnx, name)].map(counted);
+    return [`\`${name}\``, ...engines, ...derivatives(record), ...oracles];
+  });
+  return table(["op", "plain", "ONNX Runtime", "portable", "first", "second", "OpInfo", "ONNX"], rows);
+}
+
+function functionsTable(): string {
+  const rows = [...methods.map((name) => `.${name}`), ...functions]
+    .filter((name) => !registry.has(name.slice(1)) && !registry.has(name))
+    .sort((a, b) => (a.replace(".", "") < b.replace(".", "") ? -1 : 1))
+    .map((shown) => {
+      const name = shown.replace(".", "");
+      const [byTorch, byOnnx] = [entriesWith(opinfo, name), entriesWith(onnx, name)];
+      const some = byTorch.names.slice(0, 3).map((entry) => `\`${entry}\``);
+      const more = byTorch.names.length > some.length ? [`${byTorch.names.length - some.length} more`] : [];
+      return [`\`${shown}\``, counted(byTorch.samples), [...some, ...more].join(", "), counted(byOnnx.samples)];
+    });
+  return table(["function", "OpInfo", "entries", "ONNX"], rows);
+}
+
+const excludedTable = ({ excluded }: Ledger): string =>
+  table(
+    ["left out", "reason"],
+    Object.entries(excluded)
+      .sort(([, a], [, b]) => b - a)
+      .map(([reason, count]) => [count, reason]),
+  );
+
+const passedOf = ({ entries }: Ledger): number => Object.values(entries).reduce((sum, { passed }) => sum + passed, 0);
+const share = (ledger: Ledger): string => `${counted(passedOf(ledger))} of ${counted(ledger.total)}`;
+
+const page = (): string => `# Ops and their proofs
+
+This page is written by \`npm run ops\` from what the tests find; \`npm test\` fails when it is older than they are.
+
+Every op is a record with its own samples. On each of them, and on whole numbers, truth values, infinities, NaN and signed zeros where
+the op takes them, its values on ONNX Runtime are compared with its plain evaluation in float64; its first and second derivative with
+finite differences (\`test/conformance.test.ts\`). Then come other people's numbers: **OpInfo** is the database of samples by which PyTorch
+tests itself, values and gradients, in float64 on the plain engine (1e-10) and in float32 on ONNX Runtime (1e-5): ${share(opinfo)} samples
+of ${Object.keys(opinfo.entries).length} entries pass. **ONNX** is the official tests of its nodes, on both engines: ${share(onnx)} pass.
+The rest is left out, for the reasons below.
+
+## Ops
+
+For each engine the dtypes for which it has been run: of the first input that can be real. "Portable" is the lowering without ONNX Runtime's own
+ops, for browsers and exported models. A derivative is ✓ where it equals finite differences, 0 where it is zero by nature, and missing
+where nothing is real, or where only the compiler makes the op, after differentiation. The numbers of OpInfo and ONNX are samples that
+pass and whose values or gradients are computed with the op.
+
+${opsTable()}
+
+## Functions written with ops
+
+Methods begin with a dot. They own no gradient: it follows from their ops. The entries are those of OpInfo that are written with the
+function, the most direct ones first. What has neither samples nor tests of ONNX has tests of ours.
+
+${functionsTable()}
+
+Random numbers have oracles of their own: the generator the published vectors of Philox4x32-10, the distributions tests of Kolmogorov
+and Smirnov and of Pearson, on each engine (\`test/random\`, \`test/nn/generator.test.ts\`).
+
+## NumPy's elementwise functions
+
+${table(
+  ["NumPy", "Glissade"],
+  Object.entries(numpy).map(([theirs, ours]) => [`\`${theirs}\``, `\`${ours}\``]),
+)}
+
+Not here: ${Object.entries(numpyWithout)
+  .map(([names, reason]) => `${names} (${reason})`)
+  .join("; ")}.
+
+## What is left out
+
+Of OpInfo:
+
+${excludedTable(opinfo)}
+
+Of ONNX's tests:
+
+${excludedTable(onnx)}
+`;
+
+test("the page says what the oracles have found", async () => {
+  await expect(page()).toMatchFileSnapshot("../../docs/ops.md");
+});
+
+test("every op is on the page, with an oracle or a reason to have none", () => {
+  expect(Object.keys(records).sort()).toEqual([...registry.keys()].sort());
+});
+
+test("functions without an oracle have a test of ours", () => {
+  const tests = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".test.ts"));
+  const code = tests.map((file) => readFileSync(path.join(root, file), "utf8")).join("\n");
+  expect(unproven.length).toBeLessThan(10);
+  expect(unproven.filter((name) => !new RegExp(`\\b${name}\\(`).test(code))).toEqual([]);
+});
+
+test("every function of NumPy's list exists", () => {
+  const known = new Set([...methods, ...functions]);
+  const missing = Object.values(numpy).flatMap((ours) =>
+    ours.split(/[^A-Za-z0-9]+/).filter((name) => /^[a-z]\w+/.test(name) && !known.has(name)),
+  );
+  expect(missing).toEqual([]);
+});

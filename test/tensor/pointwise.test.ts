@@ -1,0 +1,25 @@
+/** Functions that neither PyTorch nor ONNX has, against their closed forms. */
+import { expect, test } from "vitest";
+import { gradients, type Tensor, tensor } from "../../src/index.ts";
+
+const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+
+test.each<[string, (x: Tensor) => Tensor, (x: number) => number, (x: number) => number]>([
+  ["cbrt", (x) => x.cbrt(), Math.cbrt, (x) => 1 / (3 * Math.cbrt(x) ** 2)],
+  [
+    "quickGelu",
+    (x) => x.quickGelu(),
+    (x) => x * sigmoid(1.702 * x),
+    (x) => sigmoid(1.702 * x) * (1 + 1.702 * x * (1 - sigmoid(1.702 * x))),
+  ],
+])("%s and its slope", async (_, f, value, slope) => {
+  const points = [-27, -1, -0.5, 0.25, 2, 8];
+  const x = tensor(points, "float64");
+  const y = f(x);
+  const [dx] = gradients(y.sum(), [x]);
+  for (const [have, want] of [
+    [await y.data(), value],
+    [await dx.data(), slope],
+  ] as const)
+    points.forEach((point, i) => expect(have[i]).toBeCloseTo(want(point), 12));
+});
