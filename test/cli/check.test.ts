@@ -94,7 +94,7 @@ describe("modules of one's own", () => {
     expect(code).toBe(1);
     expect(out).toContain("✓ data");
     expect(out).toContain("✗ initial-loss   could not be made");
-    expect(out).toContain("ShapeError: matmul: [64, 784] @ [700, 10] — inner axes 784 and 700 differ");
+    expect(out).toContain("ShapeError: linear: x [64, 784] ends in 784, the weight [10, 700] takes 700");
     expect(out).toContain("1 passed, 1 failed");
 
     const slip = await glissade("check", "overfit", "slip.mjs");

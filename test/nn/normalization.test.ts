@@ -16,6 +16,7 @@ import {
   module,
   plainEngine,
   rmsNorm,
+  rmsNormalize,
   type Shape,
   sequential,
   sgd,
@@ -204,6 +205,12 @@ describe("layers", () => {
       // Training, evaluation of four, evaluation of one, and training again.
       expect(traces).toBe(4);
     }
+  });
+
+  test("the root of the mean square is divided by, and each element scaled", async () => {
+    const y = rmsNormalize(tensor([[3, 4, 0, 0]]), tensor([1, 2, 3, 4]), 0);
+    // √(25 / 4) = 2.5
+    expect(await y.array()).toEqual([[3 / 2.5, (2 * 4) / 2.5, 0, 0].map(Math.fround)]);
   });
 
   test("the running statistics approach those of the data", async () => {
