@@ -156,13 +156,13 @@ export async function transformer(learner: Learner = byAdam): Promise<() => Prom
   return () => step(x, y, causal).item();
 }
 
-function normal(count: number): Float32Array {
+export function normal(count: number): Float32Array {
   return Float32Array.from(
     { length: count },
     () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random()),
   );
 }
 
-function below(limit: number, count: number): Int32Array {
+export function below(limit: number, count: number): Int32Array {
   return Int32Array.from({ length: count }, () => Math.floor(Math.random() * limit));
 }

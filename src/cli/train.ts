@@ -110,10 +110,11 @@ function rateOf(bar: SingleBar | undefined, step: number, batchSize: number): st
   return seconds > 0 ? Math.round(((step - 1) * batchSize) / seconds).toLocaleString("en-US") : "–";
 }
 
-/** A line of the table above the bar, which is drawn again below it. */
+/** A line of the table above the bar, which is drawn again below it. The bar ends where the cursor was saved last. */
 function printAbove(bar: SingleBar | undefined, line: string): void {
-  if (bar && process.stderr.isTTY) process.stderr.write("\r\x1b[2K");
+  bar && process.stderr.write("\r\x1b[2K");
   console.log(line);
+  bar && process.stderr.write("\x1b7");
 }
 
 /** About ten epochs are enough to see the curve. */

@@ -1,4 +1,5 @@
 /** Layers: modules with parameters in PyTorch's names and layouts, so that its checkpoints load as they are. */
+import { withName } from "../graph/scope.ts";
 import type { Agree, ShapeMismatch } from "../graph/shape-types.ts";
 import type { Shape } from "../graph/types.ts";
 import { embed } from "../tensor/create.ts";
@@ -132,7 +133,10 @@ export function sequential<const Steps extends readonly [Step, ...Step[]]>(
   const children: Record<string, Module> = {};
   for (const [i, step] of all.entries()) if (isLayer(step)) children[i] = step;
   return module("Sequential", children, (x: never) =>
-    all.reduce<Tensor>((y, step) => step(y as never), x as Tensor),
+    all.reduce<Tensor>(
+      (y, step, i) => (isLayer(step) ? step(y as never) : withName(String(i), () => step(y as never))),
+      x as Tensor,
+    ),
   ) as never;
 }
 

@@ -1,8 +1,9 @@
 /** Diagonals and products written with other ops. */
 import { ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
-import { showType } from "../graph/types.ts";
+import { type DType, showType } from "../graph/types.ts";
 import * as movement from "../ops/movement.ts";
+import * as spectrum from "../ops/spectrum.ts";
 import { part } from "./axes.ts";
 import { range } from "./create.ts";
 import type { Tensor } from "./tensor.ts";
@@ -48,4 +49,16 @@ export function outer<N extends number, M extends number>(x: Tensor<[N]>, y: Ten
 export function eye(rows: number, columns: number = rows): Tensor<[number, number], "float32"> {
   const column = range(columns).expandTo([rows, columns]) as Tensor;
   return column.equal(range(rows).reshape([rows, 1])).cast("float32") as Tensor<[number, number], "float32">;
+}
+
+/**
+ * All singular values of a matrix [m, n], the largest first: [min(m, n)]. For float32 and float64; each is right to a few units in the
+ * last place of the largest one, so that of a singular matrix some may be tiny instead of 0. Of a matrix that holds NaN or an
+ * infinity all are NaN. The time grows with m·n·min(m, n): docs/benchmarks.md has some. Not differentiable: `gradients` through
+ * it throws GraphError. Throws ShapeError for what is no matrix, DTypeError for other dtypes.
+ */
+export function singularValues<M extends number, N extends number, D extends DType>(
+  x: Tensor<[M, N], D>,
+): Tensor<[number], D> {
+  return apply(spectrum.singularValues, [x as Tensor], undefined) as Tensor<[number], D>;
 }
