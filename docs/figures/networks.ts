@@ -202,6 +202,7 @@ export async function vanishingGradients(folder: string): Promise<void> {
     y: {
       label: "norm of the gradient",
       type: "log",
+      domain: [1e-6, 1.5],
       ticks: [1, 0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6],
       tickFormat: plain,
     },

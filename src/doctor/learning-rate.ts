@@ -3,7 +3,7 @@ import { Sandbox } from "../compile/sandbox.ts";
 import type { Column } from "../data/dataset.ts";
 import { ConfigError } from "../errors.ts";
 import { arrayTypes } from "../graph/types.ts";
-import { averaged, unbiased } from "../tensor/average.ts";
+import { smoother } from "../train/history.ts";
 import { completeSetup, type TrainingSetup } from "../train/setup.ts";
 import type { Explanation, StepsOptions, Verdict } from "./report.ts";
 import { batches, expectCount, trainingStep } from "./trials.ts";
@@ -72,15 +72,14 @@ export async function learningRate<C extends readonly Column[]>(
   const step = trainingStep(complete, sandbox);
   const stream = batches(complete.train, complete.batchSize, seed);
   const points: RatePoint[] = [];
-  let average = 0;
+  const follow = smoother(smoothing);
   let lowest: RatePoint | undefined;
   let divergedAt: number | undefined;
   while (points.length < steps && divergedAt === undefined) {
     const at = from * (to / from) ** (points.length / (steps - 1));
     rate.write(arrayTypes[rate.dtype].of(at));
     const loss = await step(...stream.next().value).item();
-    average = averaged(average, loss, smoothing);
-    const point = { rate: at, loss, smoothed: unbiased(average, smoothing, points.length + 1) };
+    const point = { rate: at, loss, smoothed: follow(loss) };
     points.push(point);
     if (!lowest || point.smoothed < lowest.smoothed) lowest = point;
     if (hasBrokenDown(point, points[0]!, lowest)) divergedAt = at;

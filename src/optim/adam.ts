@@ -65,13 +65,13 @@ export const adamSumsRule: Rule<"gradientSum" | "squareSum", Hyper> = {
   },
 };
 
-/** Reddi, Kale and Kumar 2018: the root is of the largest v so far. */
+/** Reddi, Kale and Kumar 2018: the root is of the largest v so far; with Adam's corrections, which they leave out, as in PyTorch. */
 export const amsgradRule: Rule<"m" | "v" | "vMax", Hyper> = {
   slots: () => ({ m: {}, v: {}, vMax: {} }),
   update(at) {
     const { theta, t, rate, slots, hyper } = at;
     const { m, v } = moments(at);
-    const vMax = slots.vMax.maximum(v); //                             v̂ₜ = max(v̂ₜ₋₁, vₜ)
+    const vMax = slots.vMax.maximum(v); //                             max(v₁, …, vₜ)
     const step = unbiased(m, hyper.b1, t).div(unbiased(vMax, hyper.b2, t).sqrt().add(hyper.epsilon));
     return { theta: theta.sub(step.mul(rate)), slots: { m, v, vMax } };
   },

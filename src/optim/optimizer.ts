@@ -107,6 +107,7 @@ export interface MinimizeOptions {
 /** A number that graphs read as a variable: changing it compiles nothing again. */
 class Setting {
   readonly state: State<[]>;
+  /** Returns a value that may be, throws for another. */
   readonly #expect: (value: number) => number;
   #given = 0;
   #version = -1;
@@ -124,8 +125,8 @@ class Setting {
   }
 
   set value(value: number) {
-    this.#given = this.#expect(value);
-    this.state.write(arrayTypes[this.state.dtype].of(value));
+    this.state.write(arrayTypes[this.state.dtype].of(this.#expect(value)));
+    this.#given = value;
     this.#version = this.state.version;
   }
 }
@@ -172,17 +173,18 @@ export class OptimizerGroup {
 /** An optimizer over the parameters of a model. Made by `sgd`, `adam`, … */
 export class Optimizer {
   readonly name: string;
-  /** The groups that it was made with; one when there were none. */
+  /** The groups that it was made with; none when it was made with a model or parameters. */
   readonly groups: readonly OptimizerGroup[];
-  readonly #hasGroups: boolean;
+  /** The same, or one of all parameters. */
+  readonly #all: readonly OptimizerGroup[];
   readonly #rate: Setting;
   readonly #places: ReadonlyMap<Parameter, { readonly group: OptimizerGroup; readonly slots: Map<string, State> }>;
 
   /** Internal: use `sgd`, `adam`, … */
   constructor(name: string, groups: readonly OptimizerGroup[], hasGroups: boolean, rate: number, dtype: FloatType) {
     this.name = name;
-    this.groups = groups;
-    this.#hasGroups = hasGroups;
+    this.groups = hasGroups ? groups : [];
+    this.#all = groups;
     this.#rate = new Setting(rate, dtype, "learningRate", (value) =>
       expectAtLeastZero(name, "the learning rate", value),
     );
@@ -251,7 +253,7 @@ export class Optimizer {
       if (!shared.has(group)) {
         const t = group.step.add(1);
         group.step.assign(t);
-        shared.set(group, { t, rate: this.#hasGroups ? rate.mul(group.factor.current()) : rate });
+        shared.set(group, { t, rate: this.groups.length > 0 ? rate.mul(group.factor.current()) : rate });
       }
       const { t, rate: own } = shared.get(group)!;
       update(parameter, clipped[i]!, group, slots, t.cast(parameter.dtype), own.cast(parameter.dtype));
@@ -266,9 +268,9 @@ export class Optimizer {
    */
   namedStates(): Map<string, State> {
     const found = new Map<string, State>([["learningRate", this.#rate.state]]);
+    if (this.groups.length === 0) found.set("step", this.#all[0]!.step);
     for (const [i, { step, factor }] of this.groups.entries())
-      if (this.#hasGroups) found.set(`groups.${i}.rateFactor`, factor).set(`groups.${i}.step`, step);
-      else found.set("step", step);
+      found.set(`groups.${i}.rateFactor`, factor).set(`groups.${i}.step`, step);
     const names = namesOf(this.parameters);
     for (const [parameter, { slots }] of this.#places)
       for (const [name, state] of slots) found.set(`${names.get(parameter)}.${name}`, state);
