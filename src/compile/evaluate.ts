@@ -52,8 +52,10 @@ export function read<T>(tree: T & Tree): Promise<ReadOf<T>> {
 
 /** Queues what is needed for the values of some tensors; the storages fill when the run is done. */
 export function launch(tensors: readonly Tensor[]): { storages: Storage[]; done: Promise<void> } {
+  // Before the assignments are taken: a variable that has been assigned to stands for its new value.
+  const values = tensors.map((tensor) => tensor.current());
   const { assigned, guards } = takePending() as { assigned: Map<State, Tensor>; guards: Guard<Tensor>[] };
-  const results = tensors.map((tensor) => tensor.current()).filter((value) => knownStorage(value) === undefined);
+  const results = values.filter((value) => knownStorage(value) === undefined);
   let running: Running | undefined;
   if (results.length || assigned.size || guards.length) {
     const bound = bind({ results, guards, assigned });
@@ -68,7 +70,7 @@ export function launch(tensors: readonly Tensor[]): { storages: Storage[]; done:
     });
     results.forEach((value, i) => remember(value, running!.results[i]!));
   }
-  const storages = tensors.map((tensor) => knownStorage(tensor.current())!);
+  const storages = values.map((value) => knownStorage(value)!);
   return { storages, done: running?.done ?? Promise.resolve() };
 }
 

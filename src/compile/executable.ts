@@ -108,7 +108,7 @@ async function execute(
     await session.run(inputs, outputs);
     await expectFinite(job, outputs);
   } catch (error) {
-    job.outputs.forEach((state, i) => state?.keepSpare(outputs[i]!));
+    job.outputs.forEach((state, i) => state?.keepSpare(engine, outputs[i]!));
     throw error;
   }
   job.outputs.forEach((state, i) => state?.commit(engine, outputs[i]!));

@@ -26,7 +26,7 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
   label: string;
   readonly persistent: boolean;
   #storage: Storage;
-  #spare: EngineBuffer | undefined;
+  #spare: { readonly engine: Engine; readonly buffer: EngineBuffer } | undefined;
   #version = 0;
   /** Made when an expression needs it: a training step replaces values that no new expression looks at. */
   #leaf: Tensor | undefined;
@@ -128,20 +128,23 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
 
   /** The buffer that the next run on `engine` writes: never the one it reads. */
   spareOn(engine: Engine): EngineBuffer {
-    const spare = this.#spare ?? engine.buffer(this.#storage.type);
+    const spare = this.#spare;
     this.#spare = undefined;
-    return spare;
+    if (spare?.engine === engine) return spare.buffer;
+    spare?.buffer.release();
+    return engine.buffer(this.#storage.type);
   }
 
   /** After a run that failed: the buffer was not used, the value stays. */
-  keepSpare(spare: EngineBuffer): void {
-    this.#spare = spare;
+  keepSpare(engine: Engine, buffer: EngineBuffer): void {
+    this.#spare = { engine, buffer };
   }
 
   /** After a run: `written` holds the new value, the old buffer waits for the run after. */
   commit(engine: Engine, written: EngineBuffer): void {
     const old = this.#storage;
-    this.#spare = old.isShared || old.isForeignTo(engine) ? undefined : old.bufferOn(engine);
+    const isFree = !old.isShared && !old.isForeignTo(engine);
+    this.#spare = isFree ? { engine, buffer: old.bufferOn(engine) } : undefined;
     this.#replace(Storage.ofBuffer(engine, written));
   }
 

@@ -1,0 +1,167 @@
+/** Sessions are made once for each graph, runs happen in the order of their calls, and values follow the engine. */
+import { beforeAll, describe, expect, test } from "vitest";
+import type { Engine } from "../../src/engine/engine.ts";
+import { nodeEngine } from "../../src/engine/node/index.ts";
+import {
+  adam,
+  compile,
+  crossEntropy,
+  linear,
+  plainEngine,
+  relu,
+  State,
+  seed,
+  sequential,
+  type Tensor,
+  tensor,
+  useEngine,
+} from "../../src/index.ts";
+
+let native: Engine;
+beforeAll(() => {
+  native = nodeEngine({ threads: 1 });
+});
+
+const engines: readonly [string, () => Engine][] = [
+  ["plain", plainEngine],
+  ["node", () => native],
+];
+
+/** An engine that counts the sessions it makes; in use from now on. */
+function counting(engine: Engine): { readonly sessions: number } {
+  const counter = { sessions: 0 };
+  useEngine({
+    ...engine,
+    load(program) {
+      counter.sessions++;
+      return engine.load(program);
+    },
+  });
+  return counter;
+}
+
+describe.each(engines)("on the %s engine", (_, engine) => {
+  test("the same graph with other values is the same session", async () => {
+    const made = counting(engine());
+    for (const values of [
+      [1, 2],
+      [3, 4],
+      [5, 6],
+    ])
+      expect(await tensor(values).mul(2).add(1).array()).toEqual(values.map((value) => 2 * value + 1));
+    expect(made.sessions).toBe(1);
+    // Another constant, another shape and another dtype are other graphs.
+    expect(await tensor([1, 2]).mul(3).add(1).array()).toEqual([4, 7]);
+    expect(await tensor([1, 2, 3]).mul(2).add(1).array()).toEqual([3, 5, 7]);
+    expect(await tensor([1, 2], "float64").mul(2).add(1).array()).toEqual([3, 5]);
+    expect(made.sessions).toBe(4);
+  });
+
+  test("the same network with other weights is the same session, compiled or not", async () => {
+    const made = counting(engine());
+    const x = tensor([[1, -2, 3]]);
+    const outputs: number[][] = [];
+    for (const start of [1, 2]) {
+      seed(start);
+      const model = sequential(linear(3, 4), relu, linear(4, 2));
+      const infer = compile((input: typeof x) => model(input));
+      outputs.push((await infer(x).array())[0]!, (await model(x).array())[0]!);
+    }
+    expect(outputs[0]).toEqual(outputs[1]);
+    expect(outputs[2]).toEqual(outputs[3]);
+    expect(outputs[0]).not.toEqual(outputs[2]);
+    expect(made.sessions).toBe(1);
+  });
+
+  test("a compiled function makes a session for each signature, and comes back to the first", async () => {
+    const made = counting(engine());
+    const twice = compile((x: Tensor<[number], "float32">) => x.mul(2));
+    for (const values of [[1], [1, 2], [3], [4, 5]])
+      expect(await twice(tensor(values) as Tensor<[number], "float32">).array()).toEqual(
+        values.map((value) => 2 * value),
+      );
+    expect(made.sessions).toBe(2);
+  });
+
+  test("two compiled functions that share a variable see each other's values in the order of the calls", async () => {
+    useEngine(engine());
+    const s = new State({ shape: [], dtype: "float32" }, Float32Array.of(1), { name: "s" });
+    const add = compile(() => {
+      s.assign(s.add(1));
+      return s.mul(1);
+    });
+    const double = compile(() => {
+      s.assign(s.mul(2));
+      return s.mul(1);
+    });
+    // Nothing is awaited in between.
+    const results = [add(), double(), double(), add(), double()];
+    expect(await Promise.all(results.map((result) => result.item()))).toEqual([2, 4, 8, 9, 18]);
+    expect(await s.item()).toBe(18);
+    // Nor do pending assignments outside of compiled functions lose their place.
+    s.assign(s.add(0.5));
+    expect(await s.item()).toBe(18.5);
+    expect(await double().item()).toBe(37);
+  });
+});
+
+describe("from one engine to the other", () => {
+  test("values, variables and a half-built expression go along", async () => {
+    const s = new State({ shape: [2], dtype: "float32" }, Float32Array.of(1, 2), { name: "s" });
+    useEngine(plainEngine());
+    const onPlain = tensor([1, 2]).add(s);
+    expect(await onPlain.array()).toEqual([2, 4]);
+    const pending = onPlain.mul(10);
+    useEngine(native);
+    expect(await pending.array()).toEqual([20, 40]);
+    s.assign(s.add(pending));
+    expect(await s.array()).toEqual([21, 42]);
+    useEngine(plainEngine());
+    expect(await s.add(pending).array()).toEqual([41, 82]);
+    expect(await onPlain.array()).toEqual([2, 4]);
+  });
+
+  test("a training goes on where it was, moments and all", async () => {
+    const train = async (engineOf: (step: number) => Engine): Promise<number[]> => {
+      seed(4);
+      const model = sequential(linear(3, 8), relu, linear(8, 2));
+      const optimizer = adam(model, { learningRate: 0.05 });
+      const x = tensor([
+        [1, 0, 2],
+        [0, 3, 1],
+        [2, 2, 0],
+      ]);
+      const y = tensor([0, 1, 1], "int32");
+      const step = compile((input: typeof x, labels: typeof y) => {
+        const loss = crossEntropy(model(input), labels);
+        optimizer.minimize(loss);
+        return loss;
+      });
+      const losses: number[] = [];
+      for (let i = 0; i < 9; i++) {
+        useEngine(engineOf(i));
+        losses.push(await step(x, y).item());
+      }
+      return losses;
+    };
+    const plain = plainEngine();
+    const stayed = await train(() => plain);
+    const moved = await train((i) => (Math.floor(i / 3) % 2 === 0 ? plain : native));
+    moved.forEach((loss, i) => expect(loss).toBeCloseTo(stayed[i]!, 5));
+    expect(stayed[8]!).toBeLessThan(stayed[0]! / 2);
+  });
+
+  test("a change while runs are under way touches none of them", async () => {
+    const s = new State({ shape: [], dtype: "float32" }, Float32Array.of(0), { name: "s" });
+    const next = compile(() => {
+      s.assign(s.add(1));
+      return s.mul(1);
+    });
+    const results: Tensor<[], "float32">[] = [];
+    for (let i = 0; i < 6; i++) {
+      useEngine(i % 2 ? native : plainEngine());
+      results.push(next());
+    }
+    expect(await Promise.all(results.map((result) => result.item()))).toEqual([1, 2, 3, 4, 5, 6]);
+  });
+});
