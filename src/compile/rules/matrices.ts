@@ -150,6 +150,18 @@ function winOfTaker(taker: Product, member: Node, measures: Measures): number {
   return places[2] ? never : winOf(taker, places[0] ? "left" : "right", measures);
 }
 
+/**
+ * Whether a product with a transposed left side wins by a good margin when both sides are packed for it alone, the right one for all
+ * products that share it.
+ */
+function winsAlone({ size: [m, n, k] }: Product, right: Value, usersOf: Match["usersOf"]): boolean {
+  const sharing = usersOf(right).filter(
+    (user) => productOf(user)?.params.transposeA && user.inputs[1]!.node === right.node,
+  );
+  const packing = cost.rows * k * m + cost.columns * ((k * n) / sharing.length + m * n);
+  return m * n * k * (cost.transposedLeft - cost.packed) > 1.25 * packing;
+}
+
 /** Whether a product sums the columns of its right side. */
 function isColumnSum({ node, params: { transposeA, transposeB }, size: [m] }: Product): boolean {
   return m === 1 && !transposeA && !transposeB && isOp(node, product) && isOp(node.inputs[0]!.node, full);
@@ -194,7 +206,7 @@ const products: Rule = {
         const y = apply(packedProduct, [rowsOf(b), byColumns(a, block)], undefined);
         return [plus(scaled(y.apply(unpackRows, [], undefined), alpha))];
       }
-      if (!right || n % block !== 0) return undefined;
+      if (n % block !== 0 || !(right || winsAlone(made, original.inputs[1]!, usersOf))) return undefined;
       const y = apply(packedProduct, [rowsOf(a), byColumns(b, block)], undefined);
       return [plus(scaled(unpacked(y, [m]), alpha))];
     }
