@@ -7,9 +7,10 @@ import path from "node:path";
 import { createInterface, type Interface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
 import { promisify, styleText } from "node:util";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { workloads as ourWorkloads } from "./ours.ts";
 import type { Burst, Ready } from "./server.ts";
+import { median, positiveInteger } from "./shared.ts";
 
 /** A framework that takes part. */
 interface Side {
@@ -21,6 +22,8 @@ interface Side {
 
 /** A framework that we compare with. */
 interface Peer extends Side {
+  /** What is special about the way it runs, for its name in the results; empty if nothing. */
+  readonly remark: string;
   /** How to install it. */
   readonly installation: string;
   isInstalled(): Promise<boolean>;
@@ -71,7 +74,7 @@ export async function main(root: string, bundles: string): Promise<number> {
         GLISSADE_THREADS: String(threads),
       }),
   };
-  const allPeers = [torch(root), tensorflow(root, bundles)];
+  const allPeers = [...torch(root), tensorflow(root, bundles)];
   const known = [...new Set([ours, ...allPeers].flatMap((side) => side.workloads))];
   const wanted = program.args.length > 0 ? program.args : known;
   const unknown = wanted.filter((workload) => !known.includes(workload));
@@ -84,8 +87,11 @@ export async function main(root: string, bundles: string): Promise<number> {
   const peers = allPeers.filter((_, i) => installed[i]);
   // Standard output belongs to the JSON lines where they are asked for.
   const say = options.json ? console.error : console.log;
-  for (const peer of allPeers.filter((_, i) => !installed[i]))
-    say(`${peer.name} is not here. To compare with it: ${peer.installation}`);
+  const missing = allPeers.filter((_, i) => !installed[i]);
+  for (const text of new Set(
+    missing.map(({ name, installation }) => `${name} is not here. To compare with it: ${installation}`),
+  ))
+    say(text);
   const [load] = os.loadavg();
   say(`${os.cpus()[0]?.model.trim()}, ${os.availableParallelism()} threads at once · Node ${process.versions.node}`);
   if (load! > 0.5) say(`The machine is busy (load ${load!.toFixed(1)}): expect noise.`);
@@ -100,7 +106,10 @@ export async function main(root: string, bundles: string): Promise<number> {
       for (const error of errors) console.error(error);
       failures += errors.length;
       const our = measurements.get(ours);
-      const theirs = peers.map((peer) => measurements.get(peer)).filter((peer) => peer !== undefined);
+      const theirs = peers.flatMap((peer) => {
+        const measured = measurements.get(peer);
+        return measured ? [{ ...measured, peer: `${measured.peer} ${peer.remark}`.trim() }] : [];
+      });
       if (theirs.length === 0 && our) report({ workload, threads, ours: our, peer: undefined });
       for (const peer of theirs) report({ workload, threads, ours: our, peer });
       for (const { notes: found } of measurements.values()) for (const note of found) notes.add(note);
@@ -109,32 +118,38 @@ export async function main(root: string, bundles: string): Promise<number> {
   return failures > 0 ? 1 : 0;
 }
 
-function positiveInteger(text: string): number {
-  if (!/^[1-9]\d{0,3}$/.test(text)) throw new InvalidArgumentError("Give a whole number from 1 to 9999.");
-  return Number(text);
-}
+/** What makes OpenBLAS use other kernels than the best for this processor. */
+const openBlasLimits = ["OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"];
 
-/** PyTorch from the system's packages, with OpenBLAS and tcmalloc where they are: the peer at its best. */
-function torch(root: string): Peer {
+/**
+ * PyTorch from the system's packages, with OpenBLAS and tcmalloc where they are: the peer at its best. Where the environment
+ * limits OpenBLAS, once without the limits, and once more as the environment has it.
+ */
+function torch(root: string): Peer[] {
   const python = "/usr/bin/python3";
   const tcmalloc = ["x86_64", "aarch64"]
     .map((machine) => `/usr/lib/${machine}-linux-gnu/libtcmalloc_minimal.so.4`)
     .find((file) => existsSync(file));
-  return {
+  const isInstalled = promisify(execFile)(python, ["-c", "import torch"]).then(
+    () => true,
+    () => false,
+  );
+  const limits = openBlasLimits.filter((name) => process.env[name]).map((name) => `${name}=${process.env[name]}`);
+  const peer = (remark: string, env: Record<string, string | undefined>): Peer => ({
     name: "PyTorch",
+    remark,
     workloads: ["mlp", "mlp_bn", "conv", "lstm", "seq2seq", "transformer", "bert_mini"],
     installation: "apt install python3-torch libopenblas0-openmp libtcmalloc-minimal4",
-    isInstalled: () =>
-      promisify(execFile)(python, ["-c", "import torch"]).then(
-        () => true,
-        () => false,
-      ),
+    isInstalled: () => isInstalled,
     serve: (workload, threads) =>
       start(python, ["bench/peers/torch_steps.py", workload, String(threads)], root, {
         OMP_NUM_THREADS: String(threads),
-        ...(tcmalloc && { LD_PRELOAD: tcmalloc }),
+        LD_PRELOAD: tcmalloc,
+        ...env,
       }),
-  };
+  });
+  const unlimited = peer("", Object.fromEntries(openBlasLimits.map((name) => [name, undefined])));
+  return limits.length > 0 ? [unlimited, peer(limits.join(" "), {})] : [unlimited];
 }
 
 /** TensorFlow.js from our development dependencies. */
@@ -142,6 +157,7 @@ function tensorflow(root: string, bundles: string): Peer {
   const { resolve } = createRequire(path.join(root, "package.json"));
   return {
     name: "TensorFlow.js",
+    remark: "",
     workloads: ["mlp", "conv"],
     installation: "npm ci",
     isInstalled: async () => {
@@ -156,7 +172,13 @@ function tensorflow(root: string, bundles: string): Peer {
   };
 }
 
-function start(file: string, args: readonly string[], cwd: string, env: Record<string, string> = {}): ChildProcess {
+/** Variables of `env` that are undefined are not set. */
+function start(
+  file: string,
+  args: readonly string[],
+  cwd: string,
+  env: Record<string, string | undefined> = {},
+): ChildProcess {
   return spawn(file, args, { cwd, env: { ...process.env, ...env }, stdio: ["pipe", "pipe", "pipe"] });
 }
 
@@ -262,12 +284,6 @@ function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[2K${text}`);
 }
 
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
-
 /** Our median by the peer's: below 1 we are faster. */
 function ratio({ ours, peer }: Comparison): number | undefined {
   return ours && peer ? median(ours.times) / median(peer.times) : undefined;
@@ -293,7 +309,7 @@ class Table {
 
   readonly print = (comparison: Comparison): void => {
     if (!this.#printed) {
-      const head = row("workload", "threads", "ours", "theirs", "ratio", "peer", "our loss", "their loss");
+      const head = row("workload", "threads", "ours", "theirs", "ratio", "our loss", "their loss", "peer");
       console.log(`\n${styled("bold", head)}`);
     }
     this.#printed = true;
@@ -301,12 +317,12 @@ class Table {
     const quotient = ratio(comparison);
     const cells = [workload, String(threads), time(ours), time(peer), quotient?.toFixed(2) ?? "–"];
     const style = quotient !== undefined && quotient <= 1 ? "green" : "reset";
-    console.log(styled(style, row(...cells, peer?.peer ?? "–", loss(ours), loss(peer))));
+    console.log(styled(style, row(...cells, loss(ours), loss(peer), peer?.peer ?? "–")));
   };
 }
 
 function row(...cells: readonly string[]): string {
-  const widths = [-12, 7, 11, 11, 6, -18, -15, -15];
+  const widths = [-12, 7, 11, 11, 6, -15, -15, -18];
   return cells
     .map((cell, i) => (widths[i]! < 0 ? cell.padEnd(-widths[i]!) : cell.padStart(widths[i]!)))
     .join("  ")

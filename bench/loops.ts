@@ -12,6 +12,7 @@ import {
   useEngine,
   zeros,
 } from "glissade";
+import { median } from "./shared.ts";
 
 const [batch, width, size] = [32, 256, 256];
 
@@ -90,8 +91,6 @@ async function prepare(form: Form, steps: number, threads: number): Promise<Prep
   await step();
   return { step, session, size: bytes };
 }
-
-const median = (times: readonly number[]): number => [...times].sort((a, b) => a - b)[Math.floor(times.length / 2)]!;
 
 /** Prints a table. Returns the exit code. */
 export async function main(): Promise<number> {

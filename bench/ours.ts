@@ -117,7 +117,16 @@ function block<const D extends number>(width: D, heads: number, hidden: number):
   );
 }
 
-async function transformer(): Promise<() => Promise<number>> {
+/** What a step does with the loss of a model. */
+export type Learner = (model: Module) => (loss: Tensor) => void;
+
+const byAdam: Learner = (model) => {
+  const optimizer = adam(model, { learningRate: 1e-3 });
+  return (loss) => void optimizer.minimize(loss);
+};
+
+/** The transformer's step with Adam, or with what else is made of the loss. */
+export async function transformer(learner: Learner = byAdam): Promise<() => Promise<number>> {
   const [batch, time, width, layers, words] = [16, 128, 256, 4, 1000] as const;
   const tokens = embedding(words, width);
   const positions = parameter([time, width], init.normal(0.02));
@@ -133,10 +142,10 @@ async function transformer(): Promise<() => Promise<number>> {
       return head(norm(h));
     },
   );
-  const optimizer = adam(model, { learningRate: 1e-3 });
+  const learn = learner(model);
   const step = compile((x: Ids<[16, 128]>, y: Ids<[number, number]>, mask: Floats<[128, 128]>) => {
     const loss = crossEntropy(model(x, mask), y);
-    optimizer.minimize(loss);
+    learn(loss as Tensor);
     return loss;
   });
   const x = fromValues(below(words, batch * time), [batch, time]);
@@ -147,13 +156,13 @@ async function transformer(): Promise<() => Promise<number>> {
   return () => step(x, y, causal).item();
 }
 
-function normal(count: number): Float32Array {
+export function normal(count: number): Float32Array {
   return Float32Array.from(
     { length: count },
     () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random()),
   );
 }
 
-function below(limit: number, count: number): Int32Array {
+export function below(limit: number, count: number): Int32Array {
   return Int32Array.from({ length: count }, () => Math.floor(Math.random() * limit));
 }

@@ -2,9 +2,10 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { nodeEngine, useEngine } from "glissade";
 import { workloads } from "./ours.ts";
+import { median, positiveInteger } from "./shared.ts";
 
 /** An event of Chrome's tracing format, as ONNX Runtime writes it. */
 interface TraceEvent {
@@ -71,14 +72,4 @@ function print(trace: readonly TraceEvent[]): void {
       `${type.padEnd(20)} ${String(count).padStart(6)} ${time.toFixed(3).padStart(10)} ${((100 * time) / all).toFixed(1).padStart(9)}%`,
     );
   console.log(`${"all".padEnd(20)} ${String(nodes.size).padStart(6)} ${all.toFixed(3).padStart(10)}`);
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
-}
-
-function positiveInteger(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("Give a positive integer.");
-  return value;
 }

@@ -11,7 +11,9 @@ await build({
     "bench/driver.ts",
     "bench/profile.ts",
     "bench/overhead.ts",
+    "bench/lens.ts",
     "bench/loops.ts",
+    "bench/updates.ts",
     "docs/figures/draw.ts",
     "bench/ours-server.ts",
     "bench/peers/tfjs-steps.ts",
@@ -39,7 +41,7 @@ await build({
 });
 
 // The first word may choose another script than the driver.
-const chosen = ["profile", "overhead", "loops", "draw"].find((name) => name === process.argv[2]);
+const chosen = ["profile", "overhead", "lens", "loops", "updates", "draw"].find((name) => name === process.argv[2]);
 if (chosen) process.argv.splice(2, 1);
 const { main } = await import(pathToFileURL(path.join(outdir, `${chosen ?? "driver"}.mjs`)).href);
 process.exitCode = await main(root, outdir);

@@ -4,13 +4,16 @@ import { plainEngine } from "./engine/plain.ts";
 
 export { gradients } from "./autodiff/gradients.ts";
 export { type Compiled, compile } from "./compile/compile.ts";
-export { evaluate } from "./compile/evaluate.ts";
+export { evaluate, read } from "./compile/evaluate.ts";
 export { currentEngine, useEngine } from "./compile/runtime.ts";
 export { printGraph } from "./compile/text.ts";
 export { Dataset, dataset } from "./data/dataset.ts";
 export { fitStandardizer, Standardizer } from "./data/standardize.ts";
 export { loader, toTensor } from "./data/tensors.ts";
+export * as check from "./doctor/checks.ts";
 export { gradientCheck } from "./doctor/gradient-check.ts";
+export { type LensReport, type Observation, observe } from "./doctor/lens.ts";
+export { spectralEstimate } from "./doctor/spectral.ts";
 export type { Engine, EngineBuffer, Session } from "./engine/engine.ts";
 export { plainEngine } from "./engine/plain.ts";
 export * from "./errors.ts";
@@ -20,7 +23,7 @@ export { decodeWeights, encodeWeights } from "./files/weights.ts";
 export { defineOp, type Op } from "./graph/op.ts";
 export type { Named } from "./graph/shape-types.ts";
 export type { DType, Shape } from "./graph/types.ts";
-export { activationCurve, activations, maxout, prelu } from "./nn/activations.ts";
+export * from "./nn/activations.ts";
 export { conv1d, conv2d } from "./nn/convolution.ts";
 export {
   affine,
@@ -64,9 +67,11 @@ export {
   zeros,
 } from "./tensor/create.ts";
 export { einsum } from "./tensor/einsum.ts";
-export { diagonalMatrix, eye, outer } from "./tensor/matrices.ts";
+export { diagonalMatrix, eye, outer, singularValues } from "./tensor/matrices.ts";
 export { scan } from "./tensor/scan.ts";
 export { Parameter, State } from "./tensor/state.ts";
 export { Tensor } from "./tensor/tensor.ts";
+export { smoother } from "./train/history.ts";
+export type { TrainingSetup } from "./train/setup.ts";
 
 setDefaultEngine(plainEngine);

@@ -202,7 +202,7 @@ test("an asynchronous function given to compile, and one that returns something 
   `);
   expect(await sentence(() => compile((() => 3) as unknown as () => Tensor)())).toMatchInlineSnapshot(`
     "GraphError: compile: the function returns number
-      fix: return tensors, or arrays or records of them"
+      fix: give tensors, or arrays or records of them"
   `);
 });
 
@@ -217,6 +217,17 @@ test("a failure that nobody reads comes up at the next call", async () => {
   step(wrong, tensor([0, 1], "int32"));
   await new Promise((resolve) => setTimeout(resolve, 100));
   expect(await sentence(() => step(images, tensor([0, 1], "int32")))).toContain("holds NaN at [0, 0]");
+});
+
+test("a shape with a negative size or a fraction", async () => {
+  expect(await sentence(() => zeros([-1, 2]))).toMatchInlineSnapshot(`
+    "ShapeError: full: the result would be [-1, 2]
+      fix: give sizes that are whole numbers from 0 on"
+  `);
+  expect(await sentence(() => tensor([[1]]).expandTo([1.5, 1]))).toMatchInlineSnapshot(`
+    "ShapeError: expandTo: the result would be [1.5, 1]
+      fix: give sizes that are whole numbers from 0 on"
+  `);
 });
 
 test("fractions of whole numbers, and dtypes that an op does not take", async () => {

@@ -3,6 +3,7 @@
 import { Command, InvalidArgumentError } from "commander";
 import { GlissadeError } from "../errors.ts";
 import "../node.ts";
+import type { CheckOptions } from "./check.ts";
 import { type TrainOptions, trainMnistCommand } from "./train.ts";
 
 function wholeNumber(from: number): (text: string) => number {
@@ -35,6 +36,37 @@ program
   .option("--json", "one JSON line for each epoch, nothing else", false)
   .action(async (options: TrainOptions) => {
     process.exitCode = await trainMnistCommand(options);
+  });
+
+program
+  .command("check")
+  .description("sanity checks that a practitioner runs first")
+  .usage("[check...] [subject] [options]")
+  .argument("[words...]")
+  .option("--seed <n>", "of initial weights and the choice of examples", wholeNumber(0), 0)
+  .option("--json", "one JSON line for each check, nothing else", false)
+  .addHelpText(
+    "after",
+    `
+Checks (all of them unless some are named):
+  data            scale, constants, classes, order, duplicates
+  initial-loss    the loss before training, against −log(1/K) of one who guesses
+  gradients       derivatives against finite differences
+  mixing          whether examples of a batch influence each other's outputs
+  overfit         a handful of examples learnt by heart
+  baseline        training with the inputs against training without
+  learning-rate   a rate to begin with, from a range test
+
+Subject:
+  mnist           the recipe of \`glissade train mnist\` (when none is given)
+  ./file.js       a module of yours: export default { model, loss, train, test, optimizer },
+                  or a function that returns it; docs/checks.md says more
+
+The exit code is 1 when a check fails.`,
+  )
+  .action(async (words: string[], options: CheckOptions) => {
+    const { checkCommand } = await import("./check.ts");
+    process.exitCode = await checkCommand(words, options);
   });
 
 // Whoever reads the output may stop reading: `glissade … | head` ends quietly.

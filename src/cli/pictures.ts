@@ -71,6 +71,8 @@ export function colour(name: "green" | "red" | "yellow" | "cyan", text: string):
   return styled(name, text);
 }
 
+export const isColoured = (): boolean => process.stdout.isTTY && !process.env.NO_COLOR;
+
 function styled(style: Parameters<typeof styleText>[0], text: string): string {
-  return process.stdout.isTTY && !process.env.NO_COLOR ? styleText(style, text) : text;
+  return isColoured() ? styleText(style, text) : text;
 }

@@ -11,7 +11,7 @@ import { saveWeights } from "../files/node/model.ts";
 import { type MnistResult, trainMnist } from "../recipes/mnist.ts";
 import { zeros } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import type { EpochReport } from "../train/history.ts";
+import { type EpochReport, smoother } from "../train/history.ts";
 import { besides, bold, colour, dim, drawBar, drawImage, Table } from "./pictures.ts";
 
 export interface TrainOptions {
@@ -51,13 +51,14 @@ export async function trainMnistCommand(options: TrainOptions): Promise<number> 
   say(table.head());
 
   const bar = progressBar(options);
+  const smoothed = smoother();
   let accuracy = "–";
   const result = await trainMnist({
     ...options,
     signal: interrupted.signal,
     onStep: ({ step, steps, loss }) => {
       if (step === 1) bar?.start(steps, 0, { loss: "", accuracy, rate: "" });
-      bar?.update(step, { loss: loss.toFixed(3), accuracy, rate: rateOf(bar, step, options.batchSize) });
+      bar?.update(step, { loss: smoothed(loss).toFixed(3), accuracy, rate: rateOf(bar, step, options.batchSize) });
     },
     onEpoch: (report) => {
       accuracy = percent(report.testAccuracy);
@@ -109,10 +110,11 @@ function rateOf(bar: SingleBar | undefined, step: number, batchSize: number): st
   return seconds > 0 ? Math.round(((step - 1) * batchSize) / seconds).toLocaleString("en-US") : "–";
 }
 
-/** A line of the table above the bar, which is drawn again below it. */
+/** A line of the table above the bar, which is drawn again below it. The bar ends where the cursor was saved last. */
 function printAbove(bar: SingleBar | undefined, line: string): void {
-  if (bar && process.stderr.isTTY) process.stderr.write("\r\x1b[2K");
+  bar && process.stderr.write("\r\x1b[2K");
   console.log(line);
+  bar && process.stderr.write("\x1b7");
 }
 
 /** About ten epochs are enough to see the curve. */

@@ -6,7 +6,7 @@ import { makeNode, type Value } from "../graph/node.ts";
 import { forbidInTrace, type Guard, newScope, type Scope, withScope } from "../graph/scope.ts";
 import { isFloat, showType, type TensorType, type Values } from "../graph/types.ts";
 import { fromStorage } from "../tensor/create.ts";
-import type { State } from "../tensor/state.ts";
+import { State } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { flatten, type Tree } from "../tensor/tree.ts";
@@ -47,6 +47,14 @@ interface Trace {
  * not read values. What it returns (a tensor, or arrays and records of tensors) comes back as tensors with values.
  */
 export function compile<A extends readonly unknown[], R extends Tree>(fn: (...args: A) => R): Compiled<A, R> {
+  return compileOver(fn, (state) => state);
+}
+
+/** `compile` whose runs read and write, in place of each variable, what `standIn` gives for it. */
+export function compileOver<A extends readonly unknown[], R extends Tree>(
+  fn: (...args: A) => R,
+  standIn: (state: State) => State,
+): Compiled<A, R> {
   const traces = new Map<string, Trace>();
   let last: Running | undefined;
 
@@ -59,7 +67,7 @@ export function compile<A extends readonly unknown[], R extends Tree>(fn: (...ar
     const key = `${engine.name}|${args.map((arg) => signature(arg)).join("|")}`;
     let trace = traces.get(key);
     if (!trace?.isCurrent() || trace.executable.engine !== engine) {
-      trace = traceFunction(fn, args);
+      trace = traceFunction(fn, args, standIn);
       traces.set(key, trace);
     }
     const storages = values.map((value, i) => knownStorage(value) ?? launch([tensors[i]!]).storages[0]!);
@@ -139,15 +147,19 @@ export function traceRoots<A extends readonly unknown[]>(fn: (...args: A) => Tre
   return { identity, results, guards, assigned: scope.assigned as Map<State, Tensor>, settings, rebuild };
 }
 
-function traceFunction<A extends readonly unknown[]>(fn: (...args: A) => Tree, args: A): Trace {
+function traceFunction<A extends readonly unknown[]>(
+  fn: (...args: A) => Tree,
+  args: A,
+  standIn: (state: State) => State,
+): Trace {
   const { identity, settings, rebuild, ...roots } = traceRoots(fn, args);
   const bound = bind(roots);
   const bounds = boundsOf(bound.roots);
   expectIndicesInBounds(bounds);
   return {
     executable: executableFor(currentEngine(), bound.leaves, bound.roots, identity),
-    sources: bound.sources,
-    outputs: bound.outputs,
+    sources: bound.sources.map((source) => (source instanceof State ? standIn(source) : source)),
+    outputs: bound.outputs.map((state) => state && standIn(state)),
     results: bound.results,
     types: bound.roots.map(({ node, index }) => node.outputs[index]!),
     guards: bound.guards,

@@ -3,9 +3,11 @@
 import { tensorOf } from "../graph/apply.ts";
 import { collect, type Node, type Value } from "../graph/node.ts";
 import { forbidInTrace, type Guard, takePending } from "../graph/scope.ts";
+import type { NestedArray } from "../graph/shape-types.ts";
 import { State } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
-import { setEvaluator, Tensor } from "../tensor/tensor.ts";
+import { type Scalar, setEvaluator, Tensor } from "../tensor/tensor.ts";
+import { flatten, type Tree } from "../tensor/tree.ts";
 import { bind, expectFresh, knownStorage, remember } from "./bind.ts";
 import { boundsOf, expectIndicesInBounds } from "./bounds.ts";
 import { executableFor, type Running, submit } from "./executable.ts";
@@ -24,6 +26,28 @@ export interface HasStates {
 export async function evaluate(...things: readonly (Tensor | HasStates)[]): Promise<void> {
   forbidInTrace("evaluate", "");
   await launch(things.filter((thing): thing is Tensor => thing instanceof Tensor && !(thing instanceof State))).done;
+}
+
+/** A tree with arrays of numbers in place of its tensors; a number in place of a scalar. */
+export type ReadOf<T> =
+  T extends Tensor<infer S, infer D>
+    ? NestedArray<S, Scalar<D>>
+    : T extends object
+      ? { readonly [K in keyof T]: ReadOf<T[K]> }
+      : undefined;
+
+/**
+ * The values of all tensors in arrays and records, in one run, in arrays and records of the same form: each tensor as its `array()`
+ * gives it. `const { loss, report } = await read(step(x, y))`. Throws what the run throws, GraphError inside a traced function and
+ * for anything else in the tree.
+ */
+export function read<T>(tree: T & Tree): Promise<ReadOf<T>> {
+  forbidInTrace("read", ""); //  at once: in a trace nobody can await an error
+  const tensors: Tensor[] = [];
+  const rebuild = flatten("read", tree, tensors, "among the tensors there is a");
+  return evaluate(...tensors)
+    .then(() => Promise.all(tensors.map((tensor) => tensor.array())))
+    .then((arrays) => rebuild(arrays) as ReadOf<T>);
 }
 
 /** Queues what is needed for the values of some tensors; the storages fill when the run is done. */

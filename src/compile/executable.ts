@@ -127,6 +127,7 @@ async function expectFinite(job: Job, outputs: readonly EngineBuffer[]): Promise
   for (const guard of job.guards) {
     const [value] = await outputs[guard.output]!.read();
     if (Number.isFinite(value)) continue;
+    if (guard.failure) throw new DataError(guard.subject, guard.failure.problem, guard.failure.fix);
     await job.explain?.(guard);
     throw new DataError(
       guard.subject,

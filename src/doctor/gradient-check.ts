@@ -9,6 +9,7 @@ import { PhiloxStream } from "../random/philox.ts";
 import { type Parameter, State } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import type { OnStep } from "./report.ts";
 
 export interface GradientCheckOptions {
   /** How many elements of each parameter are tried, chosen at random. Default 10. */
@@ -19,7 +20,12 @@ export interface GradientCheckOptions {
   readonly tolerance?: number;
   /** Of the choice of elements. Default 0. */
   readonly seed?: number;
+  /** Told after each element that was tried. */
+  readonly onStep?: OnStep;
 }
+
+/** After so many milliseconds the event loop gets a turn. */
+const patience = 50;
 
 /** One element of a parameter. */
 export interface CheckedElement {
@@ -49,8 +55,10 @@ export async function gradientCheck(
   parameters: readonly Parameter[] | { parameters(): readonly Parameter[] },
   options: GradientCheckOptions = {},
 ): Promise<GradientReport> {
-  const { elements = 10, step = 1e-5, tolerance = 1e-5, seed = 0 } = options;
+  const { elements = 10, step = 1e-5, tolerance = 1e-5, seed = 0, onStep } = options;
   if (!(step > 0)) throw new ConfigError("gradientCheck", `the step is ${step}`, "give a small positive number");
+  if (!Number.isSafeInteger(elements) || elements < 1)
+    throw new ConfigError("gradientCheck", `elements is ${elements}`, "give a whole number from 1 on");
   const targets = "parameters" in parameters ? parameters.parameters() : parameters;
   if (targets.length === 0)
     throw new ConfigError("gradientCheck", "no parameters", "pass a module with parameters, or a list");
@@ -68,25 +76,30 @@ export async function gradientCheck(
   const [, ...analytic] = program.evaluate(values);
   const lossProgram = new GraphProgram(bound.leaves, bound.roots.slice(0, 1), { contrib: false });
   const random = new PhiloxStream(seed);
-  const checked = targets.flatMap((parameter, i) => {
-    const own = values[bound.sources.indexOf(parameter)]!;
-    const count = Math.min(elements, own.length);
+  const chosen = targets.flatMap((parameter, i) => {
     const positions = new Set<number>();
-    while (positions.size < count) positions.add(random.next() % own.length);
-    return [...positions].map((position): CheckedElement => {
-      const at = (delta: number): number => {
-        const before = own[position]!;
-        own[position] = before + delta;
-        const [value] = lossProgram.evaluate(values);
-        own[position] = before;
-        return value![0]!;
-      };
-      const exact = analytic[i]![position]!;
-      const numeric = (at(step) - at(-step)) / (2 * step);
-      const error = Math.abs(exact - numeric) / Math.max(1, Math.abs(exact), Math.abs(numeric));
-      return { parameter: parameter.label, position, analytic: exact, numeric, error };
-    });
+    while (positions.size < Math.min(elements, parameter.size)) positions.add(random.next() % parameter.size);
+    return [...positions].map((position) => ({ parameter, exact: analytic[i]![position]!, position }));
   });
+  const checked: CheckedElement[] = [];
+  let rested = performance.now();
+  for (const { parameter, exact, position } of chosen) {
+    const own = values[bound.sources.indexOf(parameter)]!;
+    const at = (delta: number): number => {
+      const before = own[position]!;
+      own[position] = before + delta;
+      const [value] = lossProgram.evaluate(values);
+      own[position] = before;
+      return value![0]!;
+    };
+    const numeric = (at(step) - at(-step)) / (2 * step);
+    const error = Math.abs(exact - numeric) / Math.max(1, Math.abs(exact), Math.abs(numeric));
+    checked.push({ parameter: parameter.label, position, analytic: exact, numeric, error });
+    onStep?.(checked.length, chosen.length);
+    if (performance.now() - rested < patience) continue;
+    await new Promise((resolve) => setTimeout(resolve));
+    rested = performance.now();
+  }
   const worst = checked.reduce((a, b) => (b.error > a.error || Number.isNaN(b.error) ? b : a));
   return { passes: worst.error <= tolerance, worst, elements: checked };
 }

@@ -15,6 +15,13 @@ export interface Port {
 export interface Target {
   /** Ops of ONNX Runtime's own domain (`com.microsoft`), such as FusedMatMul. */
   readonly contrib: boolean;
+  /**
+   * How many channels ONNX Runtime's convolutions on blocks of channels (`com.microsoft.nchwc`) take side by side on this
+   * processor, a power of two. Absent where there are none.
+   */
+  readonly block?: number | undefined;
+  /** Threads inside an op, where that is known: some nodes are fast, or right, on one thread only. */
+  readonly threads?: number | undefined;
 }
 
 /** A graph ready to run: rewritten, with its inputs and outputs in order. */

@@ -3,8 +3,9 @@ import { DTypeError, GlissadeError, GraphError, ShapeError } from "../errors.ts"
 import type { Tensor } from "../tensor/tensor.ts";
 import { makeNode, type Node } from "./node.ts";
 import type { Op } from "./op.ts";
-import { currentPath, currentScope } from "./scope.ts";
+import { currentObserver, currentPath, currentScope } from "./scope.ts";
 import { paramsKey } from "./text.ts";
+import { type Shape, showShape } from "./types.ts";
 
 let makeTensor: (node: Node, index: number) => Tensor;
 
@@ -48,7 +49,9 @@ export function applyAll<P>(op: Op<P>, given: readonly Tensor[], params: P): Ten
     node = makeNode({ op, inputs, params, outputs, path, trace: trace ?? scope.trace, source: undefined });
     if (key !== undefined) scope.nodes?.set(key, node);
   }
-  return node.outputs.map((_, index) => makeTensor(node, index));
+  const outputs = node.outputs.map((_, index) => makeTensor(node, index));
+  currentObserver()?.applied(outputs[0]!);
+  return outputs;
 }
 
 /** Applies an op with one output. */
@@ -58,7 +61,9 @@ export function apply<P>(op: Op<P>, inputs: readonly Tensor[], params: P): Tenso
 
 function inferred<P>(op: Op<P>, inputs: readonly Tensor[], params: P, path: string): Node["outputs"] {
   try {
-    return op.type(inputs, params);
+    const outputs = op.type(inputs, params);
+    for (const { shape } of outputs) expectSizes(op.name, shape);
+    return outputs;
   } catch (error) {
     if (path === "" || !(error instanceof GlissadeError) || error.path !== "") throw error;
     const { subject, problem, fix } = error;
@@ -66,4 +71,13 @@ function inferred<P>(op: Op<P>, inputs: readonly Tensor[], params: P, path: stri
     if (error instanceof DTypeError) throw new DTypeError(subject, problem, fix, path);
     throw error;
   }
+}
+
+function expectSizes(name: string, shape: Shape): void {
+  if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0))
+    throw new ShapeError(
+      name,
+      `the result would be ${showShape(shape)}`,
+      "give sizes that are whole numbers from 0 on",
+    );
 }

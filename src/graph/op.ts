@@ -108,6 +108,16 @@ export interface Sampler {
   booleans(...shape: number[]): Data;
 }
 
+/** The ends of an activation's range at which its slope is 0. */
+export interface Plateaus {
+  /** relu's 0, tanh's −1. */
+  readonly low?: number | undefined;
+  /** tanh's 1. */
+  readonly high?: number | undefined;
+  /** Whether outputs get there, as relu's do, or only come near. */
+  readonly reached: boolean;
+}
+
 /** The most general record; `defineOp` writes the common case, one output, more briefly. */
 export interface Op<P = unknown> {
   readonly name: string;
@@ -129,6 +139,10 @@ export interface Op<P = unknown> {
   indices?(inputs: readonly TensorType[], params: P): { readonly input: number; readonly below: number };
   /** The parameters with each graph that they hold replaced: how the compiler's rules get into an op that is a loop. */
   mapBodies?(params: P, replace: (body: Body) => Body): P;
+  /** Where the op stops answering to its input; activations that can die or saturate have it. */
+  plateaus?(params: P): Plateaus | undefined;
+  /** Set where an element of the output depends on the inputs' elements at the same place alone, the inputs widened to the first. */
+  readonly elementwise?: true;
   /** Set where the output holds the elements of the one input and no others: in another order or shape, or repeated. */
   readonly rearranges?: true;
   /** Set where gradients end on purpose, although the derivative is not zero. */

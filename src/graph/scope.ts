@@ -1,5 +1,6 @@
 /** Where graph building stands right now: the trace, if any, the table of nodes already made, the module being called. */
 import { GraphError } from "../errors.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import type { Node } from "./node.ts";
 
 /** What is gathered while a graph is built. */
@@ -22,6 +23,8 @@ export interface Scope<T = unknown> {
 export interface Guard<T = unknown> {
   readonly value: T;
   readonly subject: string;
+  /** What to say where the scalar is no loss. */
+  readonly failure?: { readonly problem: string; readonly fix: string };
 }
 
 export function newScope(trace: object | undefined, shareNodes: boolean): Scope {
@@ -80,12 +83,46 @@ export function withName<R>(name: string, call: () => R): R {
   return withPath(path === "" ? name : `${path}.${name}`, call);
 }
 
-/** Runs `call` as part of the module at `path`. */
+/** Runs `call` as the module at `path`; who observes is told what it returns. */
 export function withPath<R>(path: string, call: () => R): R {
   paths.push(path);
   try {
-    return call();
+    const result = call();
+    observer?.called(path, result);
+    return result;
   } finally {
     paths.pop();
   }
+}
+
+/** Somebody who looks on while a part of a graph is built. */
+export interface Observer {
+  /** The path of a module that is called by no other. */
+  pathOf(module: object): string;
+  /** An op was applied, of which this is the first output. */
+  applied(output: Tensor): void;
+  /** The module, or the step of one, at a path has returned. */
+  called(path: string, result: unknown): void;
+}
+
+let observer: Observer | undefined;
+
+export function currentObserver(): Observer | undefined {
+  return observer;
+}
+
+/** Runs `build` while somebody looks on, or nobody; nested calls have one observer, the innermost. */
+export function observedBy<R>(next: Observer | undefined, build: () => R): R {
+  const before = observer;
+  observer = next;
+  try {
+    return build();
+  } finally {
+    observer = before;
+  }
+}
+
+/** Runs `build` while nobody looks on: for activations that are parts of a formula, and for graphs inside of others. */
+export function unobserved<R>(build: () => R): R {
+  return observedBy(undefined, build);
 }

@@ -1,8 +1,11 @@
-/** Activations: layers with parameters of their own, and what each of the others looks like. */
+/** Activations: free functions to stand between layers, layers with parameters of their own, and what each of them looks like. */
 import { gradients } from "../autodiff/gradients.ts";
-import { ConfigError } from "../errors.ts";
-import type { Shape } from "../graph/types.ts";
-import { linspace } from "../tensor/create.ts";
+import { ConfigError, ShapeError } from "../errors.ts";
+import { currentPath } from "../graph/scope.ts";
+import type { AnySizes } from "../graph/shape-types.ts";
+import { type Shape, showShape } from "../graph/types.ts";
+import { halves } from "../tensor/axes.ts";
+import { concat, linspace, ones } from "../tensor/create.ts";
 import type { Parameter } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { affine } from "./functional.ts";
@@ -11,22 +14,66 @@ import type { LinearOptions } from "./layers.ts";
 import { type Module, module } from "./module.ts";
 import { expectSizes, parameter } from "./parameters.ts";
 
+type Float<S extends Shape> = Tensor<S, "float32">;
+
+/** The methods of the same names, to stand between layers: `sequential(linear(2, 8), relu, linear(8, 1))`. */
+export const relu = <S extends Shape>(x: Float<S>): Float<S> => x.relu();
+export const tanh = <S extends Shape>(x: Float<S>): Float<S> => x.tanh();
+export const sigmoid = <S extends Shape>(x: Float<S>): Float<S> => x.sigmoid();
+export const gelu = <S extends Shape>(x: Float<S>): Float<S> => x.gelu();
+export const silu = <S extends Shape>(x: Float<S>): Float<S> => x.silu();
+export const elu = <S extends Shape>(x: Float<S>): Float<S> => x.elu();
+export const selu = <S extends Shape>(x: Float<S>): Float<S> => x.selu();
+export const leakyRelu = <S extends Shape>(x: Float<S>): Float<S> => x.leakyRelu();
+export const mish = <S extends Shape>(x: Float<S>): Float<S> => x.mish();
+export const softplus = <S extends Shape>(x: Float<S>): Float<S> => x.softplus();
+
+type Gated = <S extends Shape>(x: Float<S>) => Float<AnySizes<S>>;
+
+/** v·f(g), where v and g are the first and the second half of the last axis (Shazeer 2020). */
+function gated(name: string, f: (gate: Tensor) => Tensor): Gated {
+  return <S extends Shape>(x: Float<S>) => {
+    const [value, gate] = halves(name, x as Tensor, -1);
+    return value.mul(f(gate)) as unknown as Float<AnySizes<S>>;
+  };
+}
+
+/** v·σ(g) for the halves v and g of the last axis (Dauphin et al. 2016): `sequential(linear(8, 32), glu, linear(16, 1))`. */
+export const glu: Gated = gated("glu", (gate) => gate.sigmoid());
+/** v·relu(g), like `glu` (Shazeer 2020). */
+export const reglu: Gated = gated("reglu", (gate) => gate.relu());
+/** v·gelu(g), like `glu` (Shazeer 2020). */
+export const geglu: Gated = gated("geglu", (gate) => gate.gelu());
+/** v·silu(g), like `glu` (Shazeer 2020). */
+export const swiglu: Gated = gated("swiglu", (gate) => gate.silu());
+
 export interface Prelu<N extends number> extends Module {
-  <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32">;
-  /** The slope for negative x, ¼ at first: one for all, or one for each element of the last axis. */
+  <S extends Shape>(x: Float<S>): Float<S>;
+  /** The slope for negative x: one for all, or one for each channel. */
   readonly weight: Parameter<[N], "float32">;
 }
 
-/** relu with a learned slope for negative x (He et al. 2015). */
+/**
+ * relu with a learned slope for negative x, ¼ at first (He et al. 2015): one slope, or as many as x has channels along axis 1, as in
+ * PyTorch. Throws ShapeError when x has another number of channels.
+ */
 export function prelu<const N extends number = 1>(
   slopes: N = 1 as N,
   options: { /** Default ¼. */ readonly start?: number } = {},
 ): Prelu<N> {
   expectSizes("prelu", [slopes]);
   const weight = parameter([slopes], constant(options.start ?? 0.25));
-  return module("Prelu", { weight }, <S extends Shape>(x: Tensor<S, "float32">) =>
-    x.prelu(weight as Tensor),
-  ) as Prelu<N>;
+  return module("Prelu", { weight }, <S extends Shape>(x: Float<S>) => {
+    const [, channels, ...space] = (x as Tensor).shape;
+    if (slopes !== 1 && slopes !== channels)
+      throw new ShapeError(
+        "prelu",
+        `${slopes} slopes for x ${showShape((x as Tensor).shape)}`,
+        "give one slope, or one for each element of axis 1",
+        currentPath(),
+      );
+    return x.prelu((slopes === 1 ? weight : weight.reshape([slopes, ...space.map(() => 1)])) as Tensor);
+  }) as Prelu<N>;
 }
 
 export interface Maxout<I extends number, O extends number> extends Module {
@@ -64,31 +111,53 @@ export interface Activation {
   readonly formula: string;
   /** f′(x) as one writes it. */
   readonly derivative: string;
+  /** What letters other than x stand for where it is drawn. */
+  readonly letters?: Readonly<Record<string, number>>;
+  /** With the letters as they stand there. */
   readonly apply: (x: Tensor) => Tensor;
 }
 
-/** The activations by name, with formulas; Φ and φ are the normal distribution and its density, σ is the sigmoid. */
+/** A gated unit by its gate x, where the value that it lets through is 1. */
+const byGate =
+  (unit: Gated) =>
+  (x: Tensor): Tensor =>
+    unit(concat([ones(x.shape), x], -1) as Float<Shape>).reshape(x.shape);
+
+/**
+ * The activations by name, with formulas. Φ and φ are the normal distribution and its density, σ is the sigmoid; the gated units
+ * have v·f(x) of a value v and a gate x, maxout the largest of linear functions.
+ */
 export const activations: Readonly<Record<ActivationName, Activation>> = {
   sigmoid: { formula: "1 / (1 + e⁻ˣ)", derivative: "σ(x)·(1 − σ(x))", apply: (x) => x.sigmoid() },
-  tanh: { formula: "(1 − e⁻²ˣ) / (1 + e⁻²ˣ)", derivative: "1 − tanh² x", apply: (x) => x.tanh() },
+  tanh: { formula: "(1 − e⁻²ˣ) / (1 + e⁻²ˣ)", derivative: "1 − tanh²(x)", apply: (x) => x.tanh() },
   relu: { formula: "max(0, x)", derivative: "1 for x > 0, else 0", apply: (x) => x.relu() },
   leakyRelu: { formula: "x for x > 0, else 0.01·x", derivative: "1 for x > 0, else 0.01", apply: (x) => x.leakyRelu() },
-  prelu: { formula: "x for x > 0, else a·x", derivative: "1 for x > 0, else a", apply: (x) => x.leakyRelu(0.25) },
+  prelu: {
+    formula: "x for x > 0, else a·x",
+    derivative: "1 for x > 0, else a",
+    letters: { a: 0.25 },
+    apply: (x) => x.leakyRelu(0.25),
+  },
   elu: { formula: "x for x > 0, else eˣ − 1", derivative: "1 for x > 0, else eˣ", apply: (x) => x.elu() },
   selu: {
-    formula: "1.0507·(x for x > 0, else 1.6733·(eˣ − 1))",
-    derivative: "1.0507·(1 for x > 0, else 1.6733·eˣ)",
+    formula: "1.0507·x for x > 0, else 1.7581·(eˣ − 1)",
+    derivative: "1.0507 for x > 0, else 1.7581·eˣ",
     apply: (x) => x.selu(),
   },
   gelu: { formula: "x·Φ(x)", derivative: "Φ(x) + x·φ(x)", apply: (x) => x.gelu() },
   silu: { formula: "x·σ(x)", derivative: "σ(x)·(1 + x·(1 − σ(x)))", apply: (x) => x.silu() },
   mish: {
     formula: "x·tanh(ln(1 + eˣ))",
-    derivative: "tanh s + x·σ(x)·(1 − tanh² s), s = ln(1 + eˣ)",
+    derivative: "tanh(ln(1 + eˣ)) + x·σ(x)·(1 − tanh²(ln(1 + eˣ)))",
     apply: (x) => x.mish(),
   },
   softplus: { formula: "ln(1 + eˣ)", derivative: "σ(x)", apply: (x) => x.softplus() },
   softsign: { formula: "x / (1 + |x|)", derivative: "1 / (1 + |x|)²", apply: (x) => x.softsign() },
+  hardTanh: {
+    formula: "min(max(x, −1), 1)",
+    derivative: "1 for |x| < 1, else 0",
+    apply: (x) => x.hardTanh(),
+  },
   hardSigmoid: {
     formula: "min(max(x/6 + ½, 0), 1)",
     derivative: "1/6 for |x| < 3, else 0",
@@ -96,8 +165,23 @@ export const activations: Readonly<Record<ActivationName, Activation>> = {
   },
   hardSwish: {
     formula: "x·min(max(x/6 + ½, 0), 1)",
-    derivative: "0 for x < −3, 1 for x > 3, else x/3 + ½",
+    derivative: "0 for x < −3, else 1 for x > 3, else x/3 + ½",
     apply: (x) => x.hardSwish(),
+  },
+  maxout: {
+    formula: "max(w₁·x + b₁, w₂·x + b₂)",
+    derivative: "w₁ for w₁·x + b₁ > w₂·x + b₂, else w₂",
+    letters: { "w₁": 1, "b₁": -0.5, "w₂": -0.5, "b₂": 0.25 },
+    apply: (x) => x.sub(0.5).maximum(x.mul(-0.5).add(0.25)),
+  },
+  glu: { formula: "v·σ(x)", derivative: "v·σ(x)·(1 − σ(x))", letters: { v: 1 }, apply: byGate(glu) },
+  reglu: { formula: "v·max(0, x)", derivative: "v for x > 0, else 0", letters: { v: 1 }, apply: byGate(reglu) },
+  geglu: { formula: "v·x·Φ(x)", derivative: "v·(Φ(x) + x·φ(x))", letters: { v: 1 }, apply: byGate(geglu) },
+  swiglu: {
+    formula: "v·x·σ(x)",
+    derivative: "v·σ(x)·(1 + x·(1 − σ(x)))",
+    letters: { v: 1 },
+    apply: byGate(swiglu),
   },
 };
 
@@ -114,8 +198,14 @@ export type ActivationName =
   | "mish"
   | "softplus"
   | "softsign"
+  | "hardTanh"
   | "hardSigmoid"
-  | "hardSwish";
+  | "hardSwish"
+  | "maxout"
+  | "glu"
+  | "reglu"
+  | "geglu"
+  | "swiglu";
 
 export interface Curve {
   readonly x: readonly number[];

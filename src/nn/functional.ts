@@ -127,7 +127,7 @@ export function batchNormalize<
 
 /**
  * `batchNormalize` by the statistics of the batch itself, which come back too: mean and variance (mean square deviation) of
- * each channel. The gradient goes through them.
+ * each channel. The gradient goes through them. Throws ShapeError when there are fewer than two values for each channel.
  */
 export function batchNormalizeInTraining<
   N extends number,
@@ -148,6 +148,13 @@ export function batchNormalizeInTraining<
 } {
   const input = x as Tensor;
   expectChannels("batchNormalizeInTraining", input, [scale, shift]);
+  if (input.size < 2 * input.shape[1]!)
+    throw new ShapeError(
+      "batchNormalizeInTraining",
+      `x ${showShape(input.shape)} has ${input.size / input.shape[1]!} values for each channel, too few for a variance`,
+      "train with larger batches (drop a last one that is left over), or call eval() on the model first",
+      currentPath(),
+    );
   const axes = [...input.shape.keys()].filter((axis) => axis !== 1);
   const mean = input.mean(axes);
   // Deviations have the sum 0, so that the mean's share in the variance's gradient is 0 and need not be computed; its share in y's
@@ -213,6 +220,7 @@ function expectChannels(subject: string, x: Tensor, vectors: readonly (Tensor | 
       subject,
       `x ${showShape(x.shape)}${odd ? ` with ${showShape(odd.shape)}` : ""}`,
       "x is [batch, channels, …], and each statistic, scale and shift is [channels]",
+      currentPath(),
     );
 }
 

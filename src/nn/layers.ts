@@ -1,4 +1,5 @@
 /** Layers: modules with parameters in PyTorch's names and layouts, so that its checkpoints load as they are. */
+import { withName } from "../graph/scope.ts";
 import type { Agree, ShapeMismatch } from "../graph/shape-types.ts";
 import type { Shape } from "../graph/types.ts";
 import { embed } from "../tensor/create.ts";
@@ -8,6 +9,7 @@ import { affine, drop, expectRate } from "./functional.ts";
 import { defaultGenerator, type Generator } from "./generator.ts";
 import { type Initializer, normal, uniform } from "./initializers.ts";
 import { type Module, module } from "./module.ts";
+import type { OverChannels } from "./normalization.ts";
 import { expectSizes, parameter } from "./parameters.ts";
 
 export interface Linear<I extends number, O extends number> extends Module {
@@ -88,8 +90,14 @@ export interface SequentialSteps<First extends Step, Last extends Step> extends 
   (x: Parameters<First>[0]): ReturnType<Last>;
 }
 
-/** A step that leaves the shape as it is: an activation, dropout. */
-type Keeps = <S extends Shape>(x: Tensor<S, "float32">) => Tensor<S, "float32">;
+/** Whether a step leaves the shape as it is: an activation, dropout, batchNorm. What may give any size, such as `glu`, does not. */
+type Keeps<F> = F extends OverChannels<number> ? true : KeepsAny<F>;
+type KeepsAny<F> =
+  F extends <S extends Shape>(x: Tensor<S, "float32">) => Tensor<S, "float32">
+    ? F extends (x: Tensor<[1], "float32">) => Tensor<[2], "float32">
+      ? false
+      : true
+    : false;
 
 /** The sizes that go into and come out of steps that map the last axis; a sentence where two do not fit; false otherwise. */
 type Ends<Steps, In extends number | undefined = undefined, Out extends number = number> = Steps extends readonly [
@@ -102,7 +110,7 @@ type Ends<Steps, In extends number | undefined = undefined, Out extends number =
         ? `sequential: a layer takes ${I}, and the one before it gives ${Out}`
         : Ends<Rest, In, O>
       : Ends<Rest, I, O>
-    : First extends Keeps
+    : Keeps<First> extends true
       ? Ends<Rest, In, Out>
       : false
   : In extends number
@@ -127,16 +135,13 @@ export function sequential<const Steps extends readonly [Step, ...Step[]]>(
   const children: Record<string, Module> = {};
   for (const [i, step] of all.entries()) if (isLayer(step)) children[i] = step;
   return module("Sequential", children, (x: never) =>
-    all.reduce<Tensor>((y, step) => step(y as never), x as Tensor),
+    all.reduce<Tensor>(
+      (y, step, i) => (isLayer(step) ? step(y as never) : withName(String(i), () => step(y as never))),
+      x as Tensor,
+    ),
   ) as never;
 }
 
 function isLayer(step: unknown): step is Module {
   return typeof step === "function" && "children" in step;
 }
-
-/** Free functions of the activations, to stand between layers. */
-export const relu = <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32"> => x.relu();
-export const tanh = <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32"> => x.tanh();
-export const sigmoid = <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32"> => x.sigmoid();
-export const gelu = <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32"> => x.gelu();

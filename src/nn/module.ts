@@ -1,6 +1,6 @@
 /** A module is a function with its parameters attached: `const query = linear(d, d); query(x)` reads like the paper. */
 import { GraphError } from "../errors.ts";
-import { currentPath, currentScope, withPath } from "../graph/scope.ts";
+import { currentObserver, currentPath, currentScope, withPath } from "../graph/scope.ts";
 import { showShape } from "../graph/types.ts";
 import { Parameter, State } from "../tensor/state.ts";
 
@@ -153,7 +153,7 @@ export function module<F extends (...args: never[]) => unknown, const C extends 
 /** The path of a module that is being called: its place inside the module that calls it. */
 function pathOf(inner: Module): string {
   const outer = calling.at(-1);
-  if (!outer) return "";
+  if (!outer) return currentObserver()?.pathOf(inner) ?? "";
   for (const [path, module] of walk(outer)) if (module === inner) return join(currentPath(), path);
   return currentPath();
 }

@@ -54,65 +54,79 @@ export function rmsNorm<const W extends number>(
   );
 }
 
-/** A layer over tensors whose axis 1 is that of channels: [batch, channels, …]. */
-export interface ChannelNorm<C extends number> extends Module {
-  <N extends number, S extends Shape>(x: Tensor<[N, C, ...S], "float32">): Tensor<[N, C, ...S], "float32">;
+/** Scale and shift of each channel. */
+interface PerChannel<C extends number> {
   /** The scale γ, ones at first. */
   readonly weight: Parameter<[C], "float32">;
   /** The shift β, zeros at first. */
   readonly bias: Parameter<[C], "float32">;
 }
 
-export interface BatchNorm<C extends number> extends ChannelNorm<C> {
-  /** The exponentially weighted average of the batches' means, for evaluation. */
-  readonly running_mean: State<[C], "float32">;
-  /** The same of their variances, unbiased. */
-  readonly running_var: State<[C], "float32">;
-  /** How many batches it has seen. */
-  readonly num_batches_tracked: State<[], "int32">;
+/** A layer over tensors whose axis 1 is that of channels: [batch, channels, …]. */
+export interface OverChannels<C extends number> extends Module {
+  <N extends number, S extends Shape>(x: Tensor<[N, C, ...S], "float32">): Tensor<[N, C, ...S], "float32">;
 }
 
-export interface BatchNormOptions {
-  /** How much a new batch counts in the running averages, 1 − β. Default 0.1. */
+export type GroupNorm<C extends number> = OverChannels<C> & PerChannel<C>;
+
+/** The layer, with γ and β unless `affine` is false. */
+export type BatchNorm<C extends number, Affine extends boolean = true> = OverChannels<C> &
+  (Affine extends true ? PerChannel<C> : unknown) & {
+    /** The exponentially weighted average of the batches' means, for evaluation. */
+    readonly running_mean: State<[C], "float32">;
+    /** The same of their variances, unbiased. */
+    readonly running_var: State<[C], "float32">;
+    /** How many batches it has seen. */
+    readonly num_batches_tracked: State<[], "int32">;
+  };
+
+export interface BatchNormOptions<Affine extends boolean = boolean> {
+  /** How much a new batch counts in the running averages, 1 − β: PyTorch's momentum, and 1 − Keras's. Default 0.1. */
   readonly momentum?: number;
   /** Added to the variance. Default 1e-5. */
   readonly epsilon?: number;
+  /** Whether it scales and shifts what it has normalised by a learned γ and β. Default true. */
+  readonly affine?: Affine;
 }
 
 /**
  * Batch normalisation (Ioffe and Szegedy 2015) of [batch, channels] or [batch, channels, …]: in training by the statistics of the
  * batch, in evaluation by their running averages, then scaled and shifted. It may stand before the activation, as in the
- * paper, or behind it. Throws ConfigError for a momentum outside [0, 1].
+ * paper, or behind it. Throws ConfigError for a momentum outside [0, 1]; in training ShapeError for a batch with only one value
+ * for each channel, which has no variance.
  */
-export function batchNorm<const C extends number>(channels: C, options: BatchNormOptions = {}): BatchNorm<C> {
+export function batchNorm<const C extends number, const Affine extends boolean = true>(
+  channels: C,
+  options: BatchNormOptions<Affine> = {},
+): BatchNorm<C, Affine> {
   expectSizes("batchNorm", [channels]);
-  const { momentum = 0.1, epsilon } = options;
+  const { momentum = 0.1, epsilon, affine = true } = options;
   if (!(momentum >= 0 && momentum <= 1))
     throw new ConfigError("batchNorm", `the momentum is ${momentum}`, "give a number from 0 to 1");
-  const weight = parameter([channels], constant(1));
-  const bias = parameter([channels], constant(0));
+  const { weight, bias }: Partial<PerChannel<C>> = affine ? perChannel(channels) : {};
   const statistic = (value: number): State<[C], "float32"> =>
     new State({ shape: [channels] as const, dtype: "float32" }, new Float32Array(channels).fill(value));
   const running_mean = statistic(0);
   const running_var = statistic(1);
   const num_batches_tracked = new State({ shape: [] as const, dtype: "int32" }, new Int32Array(1));
-  const children = { weight, bias, running_mean, running_var, num_batches_tracked };
-  const self: BatchNorm<C> = module(
-    "BatchNorm",
-    children,
-    <N extends number, S extends Shape>(x: Tensor<[N, C, ...S], "float32">) => {
-      if (!self.training) return batchNormalize(x, running_mean, running_var, weight, bias, epsilon);
-      const { y, mean, variance } = batchNormalizeInTraining(x, weight, bias, epsilon);
-      const count = (x as Tensor).size / channels;
-      const keep = (running: State, next: Tensor): void =>
-        running.assign(averaged(running.current(), next, 1 - momentum));
-      keep(running_mean as unknown as State, mean.detach() as Tensor);
-      keep(running_var as unknown as State, variance.detach().mul(count / Math.max(1, count - 1)) as Tensor);
-      num_batches_tracked.assign(num_batches_tracked.add(1));
-      return y;
-    },
-  ) as BatchNorm<C>;
-  return self;
+  const children = { ...(weight && bias && { weight, bias }), running_mean, running_var, num_batches_tracked };
+  const forward = <N extends number, S extends Shape>(x: Tensor<[N, C, ...S], "float32">) => {
+    if (!self.training) return batchNormalize(x, running_mean, running_var, weight, bias, epsilon);
+    const { y, mean, variance } = batchNormalizeInTraining(x, weight, bias, epsilon);
+    const count = (x as Tensor).size / channels;
+    const keep = (running: State, next: Tensor): void =>
+      running.assign(averaged(running.current(), next, 1 - momentum));
+    keep(running_mean as unknown as State, mean.detach() as Tensor);
+    keep(running_var as unknown as State, variance.detach().mul(count / (count - 1)) as Tensor);
+    num_batches_tracked.assign(num_batches_tracked.add(1));
+    return y;
+  };
+  const self: OverChannels<C> = module("BatchNorm", children, forward);
+  return self as BatchNorm<C, Affine>;
+}
+
+function perChannel<C extends number>(channels: C): PerChannel<C> {
+  return { weight: parameter([channels], constant(1)), bias: parameter([channels], constant(0)) };
 }
 
 /** Group normalisation (Wu and He 2018) of [batch, channels, …]. */
@@ -120,14 +134,13 @@ export function groupNorm<const C extends number>(
   groups: number,
   channels: C,
   options: { /** Added to the variance. Default 1e-5. */ readonly epsilon?: number } = {},
-): ChannelNorm<C> {
+): GroupNorm<C> {
   expectSizes("groupNorm", [groups, channels]);
-  const weight = parameter([channels], constant(1));
-  const bias = parameter([channels], constant(0));
+  const { weight, bias } = perChannel(channels);
   return module(
     "GroupNorm",
     { weight, bias },
     <N extends number, S extends Shape>(x: Tensor<[N, C, ...S], "float32">) =>
       groupNormalize(x, groups, weight, bias, options.epsilon),
-  ) as ChannelNorm<C>;
+  ) as GroupNorm<C>;
 }

@@ -8,6 +8,7 @@ import {
   type OnnxGraph,
   type OnnxValue,
   type Op,
+  type Plateaus,
 } from "../graph/op.ts";
 import { type DType, isFloat } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -20,15 +21,19 @@ interface Rule<P> {
   readonly gradient: (x: Tensor, y: Tensor, dy: Tensor, params: P) => Tensor;
   readonly params: readonly P[];
   readonly dtypes?: readonly DType[];
+  readonly plateaus?: (params: P) => Plateaus | undefined;
 }
 
-function parametric<P extends object>({ name, onnx, f, gradient, params: tried, dtypes = floats }: Rule<P>): Op<P> {
+function parametric<P extends object>(rule: Rule<P>): Op<P> {
+  const { name, onnx, f, gradient, params: tried, dtypes = floats, plateaus } = rule;
   return defineOp<P>({
     name,
+    elementwise: true,
+    ...(plateaus && { plateaus }),
     shape: ([x]) => x!.shape,
     dtype(inputs, params) {
       const dtype = commonType(name, inputs, dtypes);
-      for (const value of Object.values(params)) expectElement(name, value, dtype);
+      for (const value of Object.values(params)) if (typeof value === "number") expectElement(name, value, dtype);
       return dtype;
     },
     gradient: ([x], y, dy, params) => [gradient(x!, y, dy, params)],
@@ -45,9 +50,11 @@ function parametric<P extends object>({ name, onnx, f, gradient, params: tried, 
 export interface ClipParams {
   readonly min?: number;
   readonly max?: number;
+  /** Whether the gradient at the bounds themselves is 0, as is the custom for activations. Default false: it passes. */
+  readonly activation?: boolean;
 }
 
-/** The nearest number from min to max; the gradient passes between them, both included. */
+/** The nearest number from min to max; the gradient passes between them. */
 export const clip: Op<ClipParams> = parametric<ClipParams>({
   name: "clip",
   dtypes: numeric,
@@ -58,11 +65,14 @@ export const clip: Op<ClipParams> = parametric<ClipParams>({
     return graph.node("Clip", [x, bound(min, -Infinity), bound(max, Infinity)]);
   },
   f: (x, { min = -Infinity, max = Infinity }) => Math.min(Math.max(x, min), max),
-  gradient(x, _y, dy, { min, max }) {
-    const above = min === undefined ? dy : dy.mul(x.greaterEqual(min).cast(dy.dtype));
-    return max === undefined ? above : above.mul(x.lessEqual(max).cast(dy.dtype));
+  gradient(x, _y, dy, { min, max, activation }) {
+    const isAbove = (bound: number): Tensor => (activation ? x.greater(bound) : x.greaterEqual(bound));
+    const isBelow = (bound: number): Tensor => (activation ? x.less(bound) : x.lessEqual(bound));
+    const above = min === undefined ? dy : dy.mul(isAbove(min).cast(dy.dtype));
+    return max === undefined ? above : above.mul(isBelow(max).cast(dy.dtype));
   },
-  params: [{ min: -0.5, max: 1 }, { min: 0.3 }, { max: 0 }],
+  params: [{ min: -0.5, max: 1 }, { min: 0.3 }, { max: 0 }, { min: -1, max: 1, activation: true }],
+  plateaus: ({ min, max, activation }) => (activation ? { low: min, high: max, reached: true } : undefined),
 });
 
 export interface AlphaParams {
@@ -86,6 +96,7 @@ export const elu: Op<AlphaParams> = parametric<AlphaParams>({
     return dy.mul(positive.add(slope.sub(positive.mul(slope))));
   },
   params: [{ alpha: 1 }, { alpha: 0.3 }],
+  plateaus: ({ alpha }) => ({ low: -alpha, reached: false }),
 });
 
 /** x where x > 0, α·x elsewhere (Maas, Hannun and Ng 2013). */
@@ -131,4 +142,5 @@ export const hardSigmoid: Op<HardSigmoidParams> = parametric<HardSigmoidParams>(
     { slope: 1 / 6, offset: 0.5 },
     { slope: 0.9, offset: 0.4 },
   ],
+  plateaus: () => ({ low: 0, high: 1, reached: true }),
 });

@@ -14,7 +14,7 @@ import {
   type Sample,
   type Sampler,
 } from "../graph/op.ts";
-import { type DType, isFloat, type Shape, showShape, type TensorType } from "../graph/types.ts";
+import { type DType, isFloat, type Shape, sameShape, showShape, sizeOf, type TensorType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /** Whether a tensor of shape `from` is repeated to shape `to` by broadcasting. */
@@ -97,6 +97,7 @@ function binary(rule: Rule): Op<undefined> {
   const { name, onnx, f, gradient, dtypes = numeric, result, onnxTypes, sample = real } = rule;
   return defineOp<undefined>({
     name,
+    elementwise: true,
     onnxTypes,
     shape([a, b]) {
       expectWidens(name, a!, b!);
@@ -112,14 +113,33 @@ function binary(rule: Rule): Op<undefined> {
         return [da, db.sumTo(b!.shape)];
       },
     }),
-    onnx: (graph, [a, b], { inputTypes }) =>
-      typeof onnx === "string" ? graph.node(onnx, [a, b]) : onnx(graph, a!, b!, inputTypes[0]!.dtype),
+    onnx(graph, [a, b], { inputTypes: [typeA, typeB] }) {
+      const right = withLongRuns(graph, b!, typeB!.shape, typeA!.shape);
+      return typeof onnx === "string" ? graph.node(onnx, [a, right]) : onnx(graph, a!, right, typeA!.dtype);
+    },
     evaluate([a, b], c) {
       const at = broadcastPositions(b!.shape, c.shape);
       for (let i = 0; i < c.values.length; i++) c.values[i] = f(a!.values[i]!, b!.values[at(i)]!, a!.dtype);
     },
     samples: (random) => pairs(random, sample),
   });
+}
+
+/** ONNX Runtime goes over runs of neighbours that are neighbours on the right side too; shorter ones cost up to 2.5 times as much. */
+const longRun = 256;
+
+/** The right side repeated along some of its axes of size 1, where that makes long runs and is little against the left side. */
+function withLongRuns(graph: OnnxGraph, b: OnnxValue, from: Shape, to: Shape): OnnxValue {
+  const full = to.slice(to.length - from.length);
+  const repeated = [...from];
+  let run = 1;
+  for (let axis = from.length - 1; axis >= 0 && run < longRun; axis--) {
+    if (repeated[axis] !== full[axis] && run === 1) return b; //  a run over one element of b: as long as b's axes of 1
+    repeated[axis] = full[axis]!;
+    run *= full[axis]!;
+  }
+  const isSmall = sizeOf(to) > 0 && 16 * sizeOf(repeated) <= sizeOf(to);
+  return isSmall && !sameShape(repeated, from) ? graph.node("Expand", [b, graph.integers(repeated)]) : b;
 }
 
 function pairs(random: Sampler, draw: Draw): readonly Sample<undefined>[] {

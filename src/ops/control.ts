@@ -5,7 +5,7 @@ import { Body } from "../graph/body.ts";
 import { input } from "../graph/leaf.ts";
 import { collect, makeNode, type Node, type Value } from "../graph/node.ts";
 import { type Data, type Differentiation, type Op, register, type Sample, type Sampler } from "../graph/op.ts";
-import { currentScope } from "../graph/scope.ts";
+import { currentScope, unobserved } from "../graph/scope.ts";
 import { isFloat, sameShape, showType, sizeOf, type TensorType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { add, mul, sub } from "./arithmetic.ts";
@@ -128,7 +128,10 @@ function substituted(
     isReplaced(value.node) ? replacement(value) : done.get(value.node)![value.index]!;
   for (const node of collect(roots, isReplaced))
     if (!isReplaced(node))
-      done.set(node, node.source ? [tensorOf(node)] : applyAll(node.op, node.inputs.map(at), node.params));
+      done.set(
+        node,
+        node.source ? [tensorOf(node)] : unobserved(() => applyAll(node.op, node.inputs.map(at), node.params)),
+      );
   return roots.map(at);
 }
 
@@ -164,6 +167,29 @@ export function closed(
     ),
     captured: taken.map(({ outside }) => outside),
   };
+}
+
+/**
+ * A loop written as a function of its states and of one slice of each sequence; it returns the next states and then outputs. What
+ * comes back is the last states, and all outputs stacked.
+ */
+export function loop(
+  states: readonly Tensor[],
+  sequences: readonly Tensor[],
+  { length, reverse = false }: { readonly length: number; readonly reverse?: boolean },
+  step: (leaves: readonly Tensor[]) => readonly Tensor[],
+): Tensor[] {
+  const slices = sequences.map(({ shape, dtype }) => ({ shape: shape.slice(1), dtype }));
+  const leaves = [...states, ...slices].map(bodyLeaf);
+  const results = unobserved(() => step(leaves)); //  no value of the body means anything outside
+  const { body, captured } = closed(results, leaves);
+  return applyAll(scan, [...states, ...sequences, ...captured], {
+    body,
+    states: states.length,
+    sequences: sequences.length,
+    length,
+    reverse,
+  });
 }
 
 /**

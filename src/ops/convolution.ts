@@ -1,21 +1,19 @@
 /**
- * Convolution and pooling. A convolution is linear in its input and in its kernel, and so is the transpose of either map: each of the
- * three ops is the gradient of the other two, so that derivatives of any order need no more.
+ * Convolution. It is linear in its input and in its kernel, and so is the transpose of either map: each of the three ops is the
+ * gradient of the other two, so that derivatives of any order need no more.
  */
 import { ShapeError } from "../errors.ts";
 import {
-  commonType,
   type Data,
   defineOp,
   floats,
+  type OnnxAttribute,
   type OnnxGraph,
   type OnnxValue,
   type Op,
-  register,
   type Sampler,
 } from "../graph/op.ts";
-import { type Shape, showShape, showType, sizeOf, stridesOf, type TensorType } from "../graph/types.ts";
-import { scatterElements } from "./indexing.ts";
+import { type Shape, showShape, sizeOf, stridesOf, type TensorType } from "../graph/types.ts";
 
 /** Where windows lie, axis by axis of space. */
 export interface WindowParams {
@@ -61,7 +59,7 @@ function expectConvolution(op: string, x: Shape, w: Shape, params: ConvolutionPa
 }
 
 /** Calls `visit` with the positions in x, w and y of each product that a convolution adds up. */
-function eachProduct(
+export function eachProduct(
   x: Shape,
   w: Shape,
   y: Shape,
@@ -101,11 +99,16 @@ function eachProduct(
     }
 }
 
-const onnxAttributes = ({ stride, dilation, padding, groups }: ConvolutionParams) => ({
+/** What windows are in ONNX. */
+export const windowAttributes = ({ stride, dilation, padding }: WindowParams): Record<string, readonly number[]> => ({
   strides: stride,
   dilations: dilation,
   pads: [...padding.map(([before]) => before), ...padding.map(([, after]) => after)],
-  group: groups,
+});
+
+const onnxAttributes = (params: ConvolutionParams): Record<string, OnnxAttribute> => ({
+  ...windowAttributes(params),
+  group: params.groups,
 });
 
 /** y[n, o, p] = Σ x[n, c, p·stride + k·dilation − before]·w[o, c, k], plus a bias [o] if there is a third input. */
@@ -318,7 +321,8 @@ const plain = ({ stride, dilation, padding, groups }: ConvolutionParams): Convol
   groups,
 });
 
-function zeros(graph: OnnxGraph, { shape, dtype }: TensorType): OnnxValue {
+/** A tensor of zeros, which may be empty. */
+export function zeros(graph: OnnxGraph, { shape, dtype }: TensorType): OnnxValue {
   return graph.node("Expand", [graph.constant(dtype, [], [0]), graph.integers(shape)]);
 }
 
@@ -380,133 +384,5 @@ function cases(random: Sampler): Case[] {
       ],
     }),
     make([0, 2, 4, 4], [2, 2, 2, 2]),
-  ];
-}
-
-export interface PoolParams extends WindowParams {
-  /** Size of the windows. */
-  readonly kernel: Shape;
-}
-
-/** Calls `visit` with the position in x and in y of each element of each window, padding left out. */
-function eachElement(x: Shape, y: Shape, params: PoolParams, visit: (x: number, y: number) => void): void {
-  const [space, places] = [sizeOf(x.slice(2)), sizeOf(y.slice(2))];
-  const one = (shape: Shape): Shape => [1, 1, ...shape];
-  for (let image = 0; image < x[0]! * x[1]!; image++)
-    eachProduct(one(x.slice(2)), one(params.kernel), one(y.slice(2)), { ...params, groups: 1 }, (atX, _, atY) =>
-      visit(image * space + atX, image * places + atY),
-    );
-}
-
-function poolShape(op: string, x: TensorType, params: PoolParams): Shape {
-  const { shape } = x;
-  if (shape.length !== params.kernel.length + 2)
-    throw new ShapeError(
-      op,
-      `windows ${showShape(params.kernel)} for ${showType(x)}`,
-      "x is [batch, channels, …] with one axis of space for each axis of the windows",
-    );
-  const counts = windowCounts(shape.slice(2), params.kernel, params);
-  const isTooWide = params.padding.some(
-    ([before, after], i) => Math.max(before, after) >= params.kernel[i]! * params.dilation[i]!,
-  );
-  if (counts.some((count) => count < 1) || isTooWide)
-    throw new ShapeError(
-      op,
-      `windows ${showShape(params.kernel)} do not fit into ${showType(x)} with its padding`,
-      "use smaller windows, and less padding than their size",
-    );
-  return [...shape.slice(0, 2), ...counts];
-}
-
-const poolAttributes = ({ kernel, ...params }: PoolParams) => {
-  const { group: _, ...attributes } = onnxAttributes({ ...params, groups: 1 });
-  return { ...attributes, kernel_shape: kernel };
-};
-
-/** The largest element of each window, and its position in x as one long vector: int32. Padding is never the largest. */
-export const maxPool: Op<PoolParams> = register<PoolParams>({
-  name: "maxPool",
-  type([x], params) {
-    const shape = poolShape("maxPool", x!, params);
-    const dtype = commonType("maxPool", [x!], floats);
-    return [
-      { shape, dtype },
-      { shape, dtype: "int32" },
-    ];
-  },
-  gradient({ inputs: [x], outputs: [, positions], gradients: [dy] }) {
-    if (!dy) return [undefined];
-    const zero = dy.scalar(0).expandTo([x!.size]);
-    const laid = zero.apply(scatterElements, [positions!.reshape([-1]), dy.reshape([-1])], {
-      axis: 0,
-      reduction: "add",
-    });
-    return [laid.reshape(x!.shape)];
-  },
-  onnx(graph, { inputs: [x], params, outputTypes }) {
-    if (sizeOf(outputTypes[0]!.shape) === 0) return outputTypes.map((type) => zeros(graph, type));
-    const [y, positions] = graph.nodes("MaxPool", [x], 2, poolAttributes(params));
-    return [y!, graph.cast(positions!, "int32")];
-  },
-  evaluate([x], [y, positions], params) {
-    y!.values.fill(Number.NEGATIVE_INFINITY);
-    eachElement(x!.shape, y!.shape, params, (atX, atY) => {
-      if (!(x!.values[atX]! > y!.values[atY]!)) return;
-      y!.values[atY] = x!.values[atX]!;
-      positions!.values[atY] = atX;
-    });
-  },
-  samples: poolSamples,
-});
-
-/** The mean of each window; padding counts as zeros. */
-export const averagePool: Op<PoolParams> = defineOp<PoolParams>({
-  name: "averagePool",
-  dtypes: floats,
-  onnxTypes: ["float32"],
-  shape: ([x], params) => poolShape("averagePool", x!, params),
-  gradient([x], _y, dy, { kernel, ...params }) {
-    // Each channel by itself is convolved with windows of 1 / size.
-    const images = x!.shape[0]! * x!.shape[1]!;
-    const weight = dy.scalar(1 / sizeOf(kernel)).expandTo([1, 1, ...kernel]);
-    const spread = dy
-      .reshape([images, 1, ...dy.shape.slice(2)])
-      .apply(convolutionInput, [weight], { ...params, groups: 1, space: x!.shape.slice(2) });
-    return [spread.reshape(x!.shape)];
-  },
-  onnx: (graph, [x], { params, outputTypes }) =>
-    sizeOf(outputTypes[0]!.shape) === 0
-      ? zeros(graph, outputTypes[0]!)
-      : graph.node("AveragePool", [x], { ...poolAttributes(params), count_include_pad: 1 }),
-  evaluate([x], y, params) {
-    const share = 1 / sizeOf(params.kernel);
-    eachElement(x!.shape, y.shape, params, (atX, atY) => (y.values[atY]! += share * x!.values[atX]!));
-  },
-  samples: poolSamples,
-});
-
-function poolSamples(random: Sampler): { inputs: Data[]; params: PoolParams }[] {
-  const make = (x: number[], kernel: number[], params: Partial<PoolParams> = {}) => ({
-    inputs: [random.real(...x)],
-    params: {
-      kernel,
-      stride: kernel,
-      dilation: kernel.map(() => 1),
-      padding: kernel.map(() => [0, 0] as const),
-      ...params,
-    },
-  });
-  return [
-    make([2, 2, 4, 6], [2, 2]),
-    make([1, 2, 5, 5], [3, 2], {
-      stride: [1, 2],
-      padding: [
-        [1, 1],
-        [0, 1],
-      ],
-    }),
-    make([2, 1, 7], [2], { stride: [2] }),
-    make([0, 2, 4, 4], [2, 2]),
   ];
 }

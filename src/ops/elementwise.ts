@@ -3,7 +3,7 @@
  * and nowhere else.
  */
 
-import type { Data, OnnxGraph, OnnxValue, Sampler } from "../graph/op.ts";
+import type { Data, OnnxGraph, OnnxValue, Plateaus, Sampler } from "../graph/op.ts";
 import { defineOp, floats, type Op } from "../graph/op.ts";
 import type { DType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -24,10 +24,11 @@ interface Rule {
   readonly domain?: "real" | "positive" | ((x: number) => number);
   readonly dtypes?: readonly DType[];
   readonly onnxTypes?: readonly DType[];
+  readonly plateaus?: Plateaus;
 }
 
 function elementwise(rule: Rule): UnaryOp {
-  const { name, onnx, f, gradient, domain = "real", dtypes = floats, onnxTypes } = rule;
+  const { name, onnx, f, gradient, domain = "real", dtypes = floats, onnxTypes, plateaus } = rule;
   const sample = (random: Sampler, ...shape: number[]): Data => {
     if (typeof domain === "string") return random[domain](...shape);
     const x = random.real(...shape);
@@ -37,6 +38,7 @@ function elementwise(rule: Rule): UnaryOp {
     name,
     dtypes,
     onnxTypes,
+    ...(plateaus && { plateaus: () => plateaus }),
     shape: ([x]) => x!.shape,
     gradient: ([x], y, dy) => [gradient(x!, y, dy)],
     onnx: (graph, [x], { inputTypes }) =>
@@ -108,6 +110,7 @@ export const tanh: UnaryOp = elementwise({
   onnx: "Tanh",
   f: Math.tanh,
   gradient: (_x, y, dy) => dy.mul(y.mul(y).neg().add(1)), //        y = tanh x  ⇒  dx = dy·(1 − y²)
+  plateaus: { low: -1, high: 1, reached: false },
 });
 
 export const sigmoid: UnaryOp = elementwise({
@@ -115,6 +118,7 @@ export const sigmoid: UnaryOp = elementwise({
   onnx: "Sigmoid",
   f: (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x))),
   gradient: (_x, y, dy) => dy.mul(y.sub(y.mul(y))), //              y = σ(x)    ⇒  dx = dy·(y − y²)
+  plateaus: { low: 0, high: 1, reached: false },
 });
 
 export const relu: UnaryOp = elementwise({
@@ -122,6 +126,7 @@ export const relu: UnaryOp = elementwise({
   onnx: "Relu",
   f: (x) => (x > 0 || Number.isNaN(x) ? x : 0),
   gradient: (_x, y, dy) => dy.mul(y.step()), //                     y = max(x, 0)  ⇒  dx = dy·[y > 0]
+  plateaus: { low: 0, reached: true },
 });
 
 /** 1 where x > 0, else 0, NaN for NaN: the derivative of relu. One pass in ONNX: a hard sigmoid with the steepest slope there is. */

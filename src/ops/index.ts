@@ -8,7 +8,12 @@ import "./indexing.ts";
 import "./matmul.ts";
 import "./movement.ts";
 import "./normalize.ts";
+import "./packed.ts";
+import "./packed-convolution.ts";
+import "./packed-matrix.ts";
+import "./pooling.ts";
 import "./random.ts";
 import "./reduce.ts";
+import "./spectrum.ts";
 
 export { registry } from "../graph/op.ts";

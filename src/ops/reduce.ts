@@ -2,7 +2,7 @@
 
 import { ShapeError } from "../errors.ts";
 import type { Data, Sample, Sampler } from "../graph/op.ts";
-import { defineOp, expectType, numeric, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
+import { defineOp, expectType, floats, numeric, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
 import { type Shape, showType, stridesOf, type TensorType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { concat } from "./movement.ts";
@@ -62,6 +62,17 @@ export const sum: Op<ReduceParams> = defineOp<ReduceParams>({
   onnx: (graph, [x], { params }) => reduceNode(graph, "ReduceSum", x!, params),
   evaluate: ([x], y, { axes }) => fold(x!, y, axes, 0, (a, b) => a + b),
   samples: (random) => [...samples(random), { inputs: [random.real(0, 3)], params: { axes: [0], keepAxes: false } }],
+});
+
+/** Σ x² over all elements in one pass; what the compiler makes of a sum of products of a tensor with itself. */
+export const sumOfSquares: Op<undefined> = defineOp<undefined>({
+  name: "sumOfSquares",
+  dtypes: floats,
+  shape: () => [],
+  onnx: (graph, [x]) => graph.node("ReduceSumSquare", [x], { keepdims: 0 }),
+  evaluate: ([x], y) => (y.values[0] = x!.values.reduce((total, value) => total + value * value, 0)),
+  samples: (random) =>
+    [random.real(2, 3), random.real(), random.real(0, 3)].map((x) => ({ inputs: [x], params: undefined })),
 });
 
 /** The largest or smallest element; equals share the gradient. */

@@ -1,67 +1,109 @@
 /** Gradients added up over several small batches, as if they had been one large one. */
 import { gradients } from "../autodiff/gradients.ts";
-import { ConfigError } from "../errors.ts";
+import { ConfigError, GraphError, ShapeError } from "../errors.ts";
 import { currentScope } from "../graph/scope.ts";
-import { arrayTypes, sizeOf } from "../graph/types.ts";
+import { arrayTypes, showShape, sizeOf } from "../graph/types.ts";
+import { full } from "../tensor/create.ts";
 import { type Parameter, State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import type { MinimizeOptions, Optimizer } from "./optimizer.ts";
+import { type MinimizeOptions, namesOf, type Optimizer } from "./optimizer.ts";
 
 /**
  * Adds up gradients between updates:
  *
  *     const sums = new Accumulator(optimizer);
- *     const micro = compile((x, y) => { const loss = …; sums.add(loss); return loss; });
+ *     const micro = compile((x, y) => { const loss = …; sums.add(loss, x.shape[0]); return loss; });
  *     const update = compile(() => { sums.apply(); });
  *
- * Micro-batches of the same size give the numbers of one large batch; for others give `add` their sizes as weights.
+ * Losses that are means, with the sizes of their batches as weights, give the numbers of the mean over one large batch.
  */
 export class Accumulator {
   readonly #optimizer: Optimizer;
   readonly #sums: ReadonlyMap<Parameter, State>;
-  readonly #weight: State<[], "float32">;
+  readonly #weight: State<[], "float32" | "float64">;
 
-  /** Takes one more tensor for each parameter. Throws ConfigError when the optimizer has none that is trained. */
+  /** Takes one more tensor for each parameter that is trained. Throws GraphError when none is. */
   constructor(optimizer: Optimizer) {
     this.#optimizer = optimizer;
+    const trained = optimizer.trained();
     this.#sums = new Map(
-      optimizer.trained().map((parameter) => {
+      trained.map((parameter) => {
         const { shape, dtype, label } = parameter;
         const zeros = new arrayTypes[dtype](sizeOf(shape));
         return [parameter, new State({ shape: [...shape], dtype }, zeros, { name: `${label}.gradientSum` })];
       }),
     );
-    this.#weight = new State({ shape: [], dtype: "float32" }, new Float32Array(1), { name: "accumulated weight" });
+    const dtype = trained.every((parameter) => parameter.dtype === "float64") ? "float64" : "float32";
+    this.#weight = new State({ shape: [], dtype }, new arrayTypes[dtype](1), { name: "weightSum" });
   }
 
   /**
-   * Adds to the graph: the gradients of a loss, added to the sums with a weight, such as the number of examples (default 1). A
-   * run whose loss is not finite adds nothing and throws a DataError.
+   * Adds to the graph: the gradients of a loss, added to the sums with a weight, such as the number of examples that the loss
+   * is the mean of (default 1); a scalar tensor where it is known only in the run, such as the number of tokens that are not
+   * padding. A run whose loss is not finite adds nothing and throws a DataError. Throws ConfigError for a number that is not
+   * positive, ShapeError for a tensor that is no scalar.
    */
-  add(loss: Tensor, weight: number = 1): void {
-    if (!(weight > 0)) throw new ConfigError("Accumulator", `the weight is ${weight}`, "give a number above 0");
-    const parameters = [...this.#sums.keys()];
+  add(loss: Tensor, weight: number | Tensor = 1): void {
+    if (typeof weight === "number" && !(weight > 0 && Number.isFinite(weight)))
+      throw new ConfigError("Accumulator", `the weight is ${weight}`, "give a finite number above 0");
+    if (typeof weight !== "number" && weight.shape.length > 0)
+      throw new ShapeError("Accumulator", `the weight is ${showShape(weight.shape)}`, "give a scalar");
+    const weightAs = (dtype: Tensor["dtype"]): Tensor | number =>
+      typeof weight === "number" ? weight : weight.detach().cast(dtype);
+    const parameters = this.#trained();
     currentScope().guards.push({ value: loss, subject: "Accumulator.add" });
     gradients(loss, parameters).forEach((g, i) => {
-      const sum = this.#sums.get(parameters[i]!)!;
-      sum.assign(sum.add(weight === 1 ? g : g.mul(weight)));
+      const sum = this.#sums.get(parameters[i]!)!.current();
+      this.#sums.get(parameters[i]!)!.assign(sum.add(weight === 1 ? g : g.mul(weightAs(g.dtype) as Tensor)));
     });
-    this.#weight.assign(this.#weight.add(weight));
+    const { dtype } = this.#weight;
+    this.#weight.assign(this.#weight.current().add(weightAs(dtype) as Tensor<[], typeof dtype>));
   }
 
-  /** Adds to the graph: the optimizer's update by the averaged gradients, and sums of 0 for the next round. */
+  /**
+   * Adds to the graph: the optimizer's update by the averaged gradients, and sums of 0 for the next round. A run before which
+   * nothing was added changes nothing and throws a DataError.
+   */
   apply(options: MinimizeOptions = {}): { readonly norm: Tensor } {
     const share = this.#weight.current().reciprocal();
-    const parameters = [...this.#sums.keys()];
-    const averages = parameters.map((parameter) => this.#sums.get(parameter)!.mul(share.cast(parameter.dtype)));
+    currentScope().guards.push({ value: share, subject: "Accumulator.apply", failure: nothingAdded });
+    const parameters = this.#trained();
+    const averages = parameters.map((parameter) => {
+      const sum = this.#sums.get(parameter)!.current();
+      return sum.mul(share.cast(sum.dtype) as Tensor);
+    });
     const result = this.#optimizer.apply(parameters, averages, options);
-    for (const sum of this.#sums.values()) sum.assign(sum.mul(0));
-    this.#weight.assign(this.#weight.mul(0));
+    for (const state of this.states()) state.assign(full(state.shape, 0, state.dtype));
     return result;
   }
 
-  /** The sums and their weight: what a checkpoint in the middle of a round must hold. */
+  /** The sums and their weight by name: what a checkpoint in the middle of a round must hold. */
+  namedStates(): Map<string, State> {
+    const names = namesOf([...this.#sums.keys()]);
+    return new Map<string, State>([
+      ["weightSum", this.#weight as State],
+      ...[...this.#sums].map(([parameter, sum]) => [`${names.get(parameter)}.gradientSum`, sum] as const),
+    ]);
+  }
+
   states(): State[] {
-    return [...this.#sums.values(), this.#weight];
+    return [...this.namedStates().values()];
+  }
+
+  #trained(): readonly Parameter[] {
+    const trained = this.#optimizer.trained();
+    const late = trained.find((parameter) => !this.#sums.has(parameter));
+    if (late)
+      throw new GraphError(
+        "Accumulator",
+        `${late.label} was frozen when the accumulator was made`,
+        "make a new accumulator after unfreezing",
+      );
+    return trained;
   }
 }
+
+const nothingAdded = {
+  problem: "no gradients were added since the last update, so none was made",
+  fix: "run a step that calls add before each step that calls apply",
+};

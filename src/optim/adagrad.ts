@@ -1,12 +1,15 @@
 /** Adagrad and its relatives that divide by a root of past squares: RMSProp, Adadelta. */
 import { averaged } from "../tensor/average.ts";
 import {
+  expectAtLeastZero,
   expectEpsilon,
   expectFractions,
-  Optimizer,
+  type Optimizer,
   type OptimizerOptions,
+  optimizerOf,
   type Rule,
   type Trainable,
+  withHyper,
 } from "./optimizer.ts";
 
 export interface AdagradOptions extends OptimizerOptions {
@@ -25,7 +28,6 @@ export const adagradRule: Rule<
   "sum",
   { readonly rateDecay: number; readonly initialSum: number; readonly epsilon: number }
 > = {
-  name: "adagrad",
   slots: ({ initialSum }) => ({ sum: { value: initialSum } }),
   update({ theta, g, t, rate, slots, hyper: { rateDecay, epsilon } }) {
     const sum = slots.sum.add(g.mul(g)); //                               Gₜ = Gₜ₋₁ + gₜ²
@@ -35,12 +37,18 @@ export const adagradRule: Rule<
   },
 };
 
-/** Adagrad: rates that shrink where gradients have been large or frequent. Throws ConfigError for an epsilon that is not positive. */
-export function adagrad(model: Trainable, options: AdagradOptions = {}): Optimizer {
-  const { rateDecay = 0, initialSum = 0, epsilon = 1e-10 } = options;
-  expectEpsilon("adagrad", epsilon);
-  const hyper = { rateDecay, initialSum, epsilon };
-  return new Optimizer(model, options, { learningRate: 0.01 }, adagradRule as Rule<string, unknown>, hyper);
+/**
+ * Adagrad: rates that shrink where gradients have been large or frequent. Throws ConfigError for a negative rate decay or initial
+ * sum and an epsilon that is not positive.
+ */
+export function adagrad(model: Trainable<AdagradOptions>, options: AdagradOptions = {}): Optimizer {
+  return optimizerOf("adagrad", model, options, { learningRate: 0.01 }, (own) => {
+    const { rateDecay = 0, initialSum = 0, epsilon = 1e-10 } = own;
+    expectAtLeastZero("adagrad", "the rate decay", rateDecay);
+    expectAtLeastZero("adagrad", "the initial sum", initialSum);
+    expectEpsilon("adagrad", epsilon);
+    return withHyper(adagradRule, { rateDecay, initialSum, epsilon });
+  });
 }
 
 export interface RmspropOptions extends OptimizerOptions {
@@ -65,7 +73,6 @@ interface RmspropHyper {
 
 /** Tieleman and Hinton 2012, lecture 6.5; centred and with momentum Graves 2013, in PyTorch's form. */
 export const rmspropRule: Rule<"square" | "mean" | "velocity", RmspropHyper> = {
-  name: "rmsprop",
   slots: ({ centered, momentum }) => ({
     square: {},
     ...(centered && { mean: {} }),
@@ -85,12 +92,13 @@ export const rmspropRule: Rule<"square" | "mean" | "velocity", RmspropHyper> = {
 };
 
 /** RMSProp: Adagrad that forgets. Throws ConfigError for a decay or momentum outside [0, 1) and an epsilon that is not positive. */
-export function rmsprop(model: Trainable, options: RmspropOptions = {}): Optimizer {
-  const { decay = 0.99, epsilon = 1e-8, momentum = 0, centered = false } = options;
-  expectFractions("rmsprop", "the decay and the momentum are", decay, momentum);
-  expectEpsilon("rmsprop", epsilon);
-  const hyper = { decay, epsilon, momentum, centered };
-  return new Optimizer(model, options, { learningRate: 0.01 }, rmspropRule as Rule<string, unknown>, hyper);
+export function rmsprop(model: Trainable<RmspropOptions>, options: RmspropOptions = {}): Optimizer {
+  return optimizerOf("rmsprop", model, options, { learningRate: 0.01 }, (own) => {
+    const { decay = 0.99, epsilon = 1e-8, momentum = 0, centered = false } = own;
+    expectFractions("rmsprop", "the decay and the momentum are", decay, momentum);
+    expectEpsilon("rmsprop", epsilon);
+    return withHyper(rmspropRule, { decay, epsilon, momentum, centered });
+  });
 }
 
 export interface AdadeltaOptions extends OptimizerOptions {
@@ -104,7 +112,6 @@ export interface AdadeltaOptions extends OptimizerOptions {
 
 /** Zeiler 2012, Algorithm 1. */
 export const adadeltaRule: Rule<"square" | "delta", { readonly decay: number; readonly epsilon: number }> = {
-  name: "adadelta",
   slots: () => ({ square: {}, delta: {} }),
   update({ theta, g, rate, slots, hyper: { decay, epsilon } }) {
     const square = averaged(slots.square, g.mul(g), decay); //            E[g²]ₜ  = ρ·E[g²]ₜ₋₁ + (1 − ρ)·gₜ²
@@ -115,9 +122,10 @@ export const adadeltaRule: Rule<"square" | "delta", { readonly decay: number; re
 };
 
 /** Adadelta: steps in the units of the parameters, without a rate to choose. Throws ConfigError as `rmsprop` does. */
-export function adadelta(model: Trainable, options: AdadeltaOptions = {}): Optimizer {
-  const { decay = 0.9, epsilon = 1e-6 } = options;
-  expectFractions("adadelta", "the decay is", decay);
-  expectEpsilon("adadelta", epsilon);
-  return new Optimizer(model, options, { learningRate: 1 }, adadeltaRule as Rule<string, unknown>, { decay, epsilon });
+export function adadelta(model: Trainable<AdadeltaOptions>, options: AdadeltaOptions = {}): Optimizer {
+  return optimizerOf("adadelta", model, options, { learningRate: 1 }, ({ decay = 0.9, epsilon = 1e-6 }) => {
+    expectFractions("adadelta", "the decay is", decay);
+    expectEpsilon("adadelta", epsilon);
+    return withHyper(adadeltaRule, { decay, epsilon });
+  });
 }

@@ -5,12 +5,15 @@ import type { Tensor } from "../tensor/tensor.ts";
 import {
   type At,
   type Defaults,
+  expectAtLeastZero,
   expectEpsilon,
   expectFractions,
-  Optimizer,
+  type Optimizer,
   type OptimizerOptions,
+  optimizerOf,
   type Rule,
   type Trainable,
+  withHyper,
 } from "./optimizer.ts";
 
 export interface AdamOptions extends OptimizerOptions {
@@ -35,7 +38,6 @@ function moments({ g, slots, hyper: { b1, b2 } }: At<"m" | "v", Hyper>): { reado
 
 /** Kingma and Ba 2015, Algorithm 1. */
 export const adamRule: Rule<"m" | "v", Hyper> = {
-  name: "adam",
   slots: () => ({ m: {}, v: {} }),
   update(at) {
     const { theta, t, rate, hyper } = at;
@@ -50,7 +52,6 @@ export const adamRule: Rule<"m" | "v", Hyper> = {
  * Sₜ = β₁·Sₜ₋₁ + gₜ and Qₜ = β₂·Qₜ₋₁ + gₜ², so mₜ = (1 − β₁)·Sₜ and vₜ = (1 − β₂)·Qₜ.
  */
 export const adamSumsRule: Rule<"gradientSum" | "squareSum", Hyper> = {
-  name: "adam",
   slots: () => ({ gradientSum: {}, squareSum: {} }),
   update({ theta, g, t, rate, slots: { gradientSum, squareSum }, hyper: { b1, b2, epsilon } }) {
     const s = gradientSum.mul(b1).add(g); //                           Sₜ = β₁·Sₜ₋₁ + gₜ
@@ -64,14 +65,13 @@ export const adamSumsRule: Rule<"gradientSum" | "squareSum", Hyper> = {
   },
 };
 
-/** Reddi, Kale and Kumar 2018: the root is of the largest v so far. */
+/** Reddi, Kale and Kumar 2018: the root is of the largest v so far; with Adam's corrections, which they leave out, as in PyTorch. */
 export const amsgradRule: Rule<"m" | "v" | "vMax", Hyper> = {
-  name: "amsgrad",
   slots: () => ({ m: {}, v: {}, vMax: {} }),
   update(at) {
     const { theta, t, rate, slots, hyper } = at;
     const { m, v } = moments(at);
-    const vMax = slots.vMax.maximum(v); //                             v̂ₜ = max(v̂ₜ₋₁, vₜ)
+    const vMax = slots.vMax.maximum(v); //                             max(v₁, …, vₜ)
     const step = unbiased(m, hyper.b1, t).div(unbiased(vMax, hyper.b2, t).sqrt().add(hyper.epsilon));
     return { theta: theta.sub(step.mul(rate)), slots: { m, v, vMax } };
   },
@@ -84,7 +84,6 @@ interface NadamHyper extends Hyper {
 
 /** Dozat 2016, Algorithm 2: Adam that looks ahead; μₜ = β₁·(1 − ½·0.96^(t·ψ)). */
 export const nadamRule: Rule<"m" | "v" | "muProduct", NadamHyper> = {
-  name: "nadam",
   slots: () => ({ m: {}, v: {}, muProduct: { value: 1, scalar: true } }),
   update(at) {
     const { theta, g, t, rate, slots, hyper } = at;
@@ -105,7 +104,6 @@ export const nadamRule: Rule<"m" | "v" | "muProduct", NadamHyper> = {
 
 /** Liu et al. 2020, Algorithm 2: no division by the root until its variance can be trusted. */
 export const radamRule: Rule<"m" | "v", Hyper> = {
-  name: "radam",
   slots: () => ({ m: {}, v: {} }),
   update(at) {
     const { theta, t, rate, hyper } = at;
@@ -131,34 +129,39 @@ export const radamRule: Rule<"m" | "v", Hyper> = {
   },
 };
 
-function adamLike<H extends Hyper>(
-  model: Trainable,
-  options: AdamOptions,
-  defaults: Defaults,
-  rule: Rule<string, H>,
-  more: Omit<H, keyof Hyper>,
-): Optimizer {
-  const { betas = [0.9, 0.999], epsilon = 1e-8 } = options;
+/** Checks what all of the family share. Throws ConfigError for betas outside [0, 1) and an epsilon that is not positive. */
+function hyperOf(name: string, { betas = [0.9, 0.999], epsilon = 1e-8 }: AdamOptions): Hyper {
   const [b1, b2] = betas;
-  expectFractions(rule.name, "the betas are", b1, b2);
-  expectEpsilon(rule.name, epsilon);
-  return new Optimizer(model, options, defaults, rule as Rule<string, unknown>, { b1, b2, epsilon, ...more });
+  expectFractions(name, "the betas are", b1, b2);
+  expectEpsilon(name, epsilon);
+  return { b1, b2, epsilon };
+}
+
+/** An optimizer of the family without options of its own. */
+function adamLike(
+  name: string,
+  rule: Rule<string, Hyper>,
+  model: Trainable<AdamOptions>,
+  options: AdamOptions,
+  defaults: Defaults = { learningRate: 0.001 },
+): Optimizer {
+  return optimizerOf(name, model, options, defaults, (own) => withHyper(rule, hyperOf(name, own)));
 }
 
 /** Adam. Throws ConfigError for betas outside [0, 1) and an epsilon that is not positive. */
-export function adam(model: Trainable, options: AdamOptions = {}): Optimizer {
-  return adamLike(model, options, { learningRate: 0.001 }, adamSumsRule, {});
+export function adam(model: Trainable<AdamOptions>, options: AdamOptions = {}): Optimizer {
+  return adamLike("adam", adamSumsRule, model, options);
 }
 
 /** Adam whose second moment never falls. Throws as `adam` does. */
-export function amsgrad(model: Trainable, options: AdamOptions = {}): Optimizer {
-  return adamLike(model, options, { learningRate: 0.001 }, amsgradRule, {});
+export function amsgrad(model: Trainable<AdamOptions>, options: AdamOptions = {}): Optimizer {
+  return adamLike("amsgrad", amsgradRule, model, options);
 }
 
 /** Adam with decoupled weight decay, 0.01 unless given (Loshchilov and Hutter 2019). Throws as `adam` does. */
-export function adamW(model: Trainable, options: AdamOptions = {}): Optimizer {
-  const defaults: Defaults = { learningRate: 0.001, weightDecay: 0.01, decay: "decoupled" };
-  return adamLike(model, options, defaults, { ...adamSumsRule, name: "adamW" }, {});
+export function adamW(model: Trainable<AdamOptions>, options: AdamOptions = {}): Optimizer {
+  const defaults: Defaults = { learningRate: 0.001, weightDecay: 0.01, decoupled: true };
+  return adamLike("adamW", adamSumsRule, model, options, defaults);
 }
 
 export interface NadamOptions extends AdamOptions {
@@ -168,13 +171,15 @@ export interface NadamOptions extends AdamOptions {
   readonly momentumDecay?: number;
 }
 
-/** Adam with Nesterov's momentum. Throws as `adam` does. */
-export function nadam(model: Trainable, options: NadamOptions = {}): Optimizer {
-  const { momentumDecay = 0.004 } = options;
-  return adamLike(model, options, { learningRate: 0.002 }, nadamRule, { momentumDecay });
+/** Adam with Nesterov's momentum. Throws as `adam` does, and for a momentum decay below 0. */
+export function nadam(model: Trainable<NadamOptions>, options: NadamOptions = {}): Optimizer {
+  return optimizerOf("nadam", model, options, { learningRate: 0.002 }, (own) => {
+    const momentumDecay = expectAtLeastZero("nadam", "the momentum decay", own.momentumDecay ?? 0.004);
+    return withHyper(nadamRule, { ...hyperOf("nadam", own), momentumDecay });
+  });
 }
 
 /** Adam with a rectified start. Throws as `adam` does. */
-export function radam(model: Trainable, options: AdamOptions = {}): Optimizer {
-  return adamLike(model, options, { learningRate: 0.001 }, radamRule, {});
+export function radam(model: Trainable<AdamOptions>, options: AdamOptions = {}): Optimizer {
+  return adamLike("radam", radamRule, model, options);
 }

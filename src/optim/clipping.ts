@@ -3,7 +3,8 @@ import { ConfigError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 function expectLimit(subject: string, limit: number): void {
-  if (!(limit > 0)) throw new ConfigError(subject, `the limit is ${limit}`, "give a number above 0");
+  if (!(limit > 0 && Number.isFinite(limit)))
+    throw new ConfigError(subject, `the limit is ${limit}`, "give a finite number above 0, or do not clip");
 }
 
 /** The length of all gradients seen as one vector: √Σ‖g‖². */

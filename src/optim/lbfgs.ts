@@ -34,6 +34,16 @@ export interface LbfgsReport {
   readonly converged: boolean;
 }
 
+/** What L-BFGS remembers between calls of `step`: with the parameters, all that it needs to go on after a pause. */
+export interface LbfgsMemory {
+  /** Differences of parameters s and of gradients y, the oldest first, and ρ = 1 / sᵀy. */
+  readonly pairs: readonly { readonly s: Float64Array; readonly y: Float64Array; readonly rho: number }[];
+  /** H₀'s scale: sᵀy / yᵀy of the last step. */
+  readonly scale: number;
+  /** The last step: its direction, its length, and the gradient before it. */
+  readonly last: { readonly direction: Float64Array; readonly gradient: Float64Array; readonly t: number } | undefined;
+}
+
 /** Loss, gradient, and the loss's slope along the direction of a search. */
 interface Point {
   readonly t: number;
@@ -58,11 +68,8 @@ export class Lbfgs {
   readonly #parameters: readonly Parameter[];
   readonly #evaluate: () => Promise<{ readonly loss: number; readonly gradient: Float64Array }>;
   readonly #options: Required<LbfgsOptions>;
-  /** Differences of parameters s and of gradients y, the oldest first, and 1 / sᵀy. */
-  #memory: { readonly s: Float64Array; readonly y: Float64Array; readonly rho: number }[] = [];
-  #last: { readonly direction: Float64Array; readonly gradient: Float64Array; readonly t: number } | undefined;
-  /** H₀'s scale: sᵀy / yᵀy of the last step. */
-  #scale = 1;
+  /** Assign what was read to go on where it was read. */
+  memory: LbfgsMemory = { pairs: [], scale: 1, last: undefined };
 
   /** Throws ConfigError for options out of range and a model without parameters. */
   constructor(model: Parameters, loss: () => Tensor, options: LbfgsOptions = {}) {
@@ -87,14 +94,16 @@ export class Lbfgs {
       return [value, ...gradients(value, this.#parameters)];
     });
     this.#evaluate = async () => {
-      const [value, ...parts] = (run() as Tensor[]).map((result) => result.data());
-      return { loss: (await value!)[0]!, gradient: joined(await Promise.all(parts)) };
+      const [values, ...parts] = await Promise.all((run() as Tensor[]).map((result) => result.data()));
+      const [loss, gradient] = [values![0]!, joined(parts)];
+      // A place without a value, or without a slope, is as bad as can be: a search turns back from it.
+      return { loss: gradient.every(Number.isFinite) && !Number.isNaN(loss) ? loss : Infinity, gradient };
     };
   }
 
   /**
-   * Up to `iterations` steps. Throws DataError when the loss is not finite at the start; the parameters stay at the best point
-   * that was found.
+   * Up to `iterations` steps. Throws DataError when the loss or its gradient is not finite at the start. The parameters stay at
+   * the best point that was found.
    */
   async step(): Promise<LbfgsReport> {
     const {
@@ -107,8 +116,12 @@ export class Lbfgs {
     let x = joined(await Promise.all(this.#parameters.map((parameter) => parameter.data())));
     let { loss, gradient } = await this.#evaluate();
     const before = loss;
-    if (!Number.isFinite(loss) || !gradient.every(Number.isFinite))
-      throw new DataError("lbfgs", `the loss is ${loss} at the start`, "begin elsewhere, or check the data");
+    if (!Number.isFinite(loss))
+      throw new DataError(
+        "lbfgs",
+        "the loss or its gradient is not finite at the start",
+        "begin elsewhere, or check the data",
+      );
     let evaluations = 1;
     let done = 0;
     let converged = largest(gradient) <= gradientTolerance;
@@ -119,7 +132,7 @@ export class Lbfgs {
         converged = true; //  no way down that is worth a step
         break;
       }
-      const isFirst = this.#last === undefined;
+      const isFirst = this.memory.last === undefined;
       const first = isFirst
         ? Math.min(1, 1 / gradient.reduce((sum, g) => sum + Math.abs(g), 0)) * learningRate
         : learningRate;
@@ -134,7 +147,7 @@ export class Lbfgs {
       done++;
       x = start.map((value, i) => value + found.t * direction[i]!);
       this.#write(x);
-      this.#last = { direction, gradient, t: found.t };
+      this.memory = { ...this.memory, last: { direction, gradient, t: found.t } };
       const change = Math.abs(found.loss - loss);
       ({ loss, gradient } = found);
       const moved = largest(direction) * found.t;
@@ -145,26 +158,26 @@ export class Lbfgs {
 
   /** −H·g by the two-loop recursion (Algorithm 7.4). */
   #direction(gradient: Float64Array): Float64Array {
-    const last = this.#last;
+    const { last } = this.memory;
     if (last) {
       const s = last.direction.map((value) => value * last.t);
       const y = gradient.map((value, i) => value - last.gradient[i]!);
       const curvature = dot(y, s);
       if (curvature > 1e-10) {
-        this.#memory.push({ s, y, rho: 1 / curvature });
-        if (this.#memory.length > this.#options.history) this.#memory.shift();
-        this.#scale = curvature / dot(y, y);
+        const pairs = [...this.memory.pairs, { s, y, rho: 1 / curvature }].slice(-this.#options.history);
+        this.memory = { pairs, scale: curvature / dot(y, y), last };
       }
     }
+    const { pairs, scale } = this.memory;
     const q = gradient.map((value) => -value);
     const alphas: number[] = [];
-    for (const { s, y, rho } of [...this.#memory].reverse()) {
+    for (const { s, y, rho } of [...pairs].reverse()) {
       const alpha = rho * dot(s, q);
       alphas.push(alpha);
       for (let i = 0; i < q.length; i++) q[i]! -= alpha * y[i]!;
     }
-    const r = q.map((value) => value * this.#scale);
-    for (const { s, y, rho } of this.#memory) {
+    const r = q.map((value) => value * scale);
+    for (const { s, y, rho } of pairs) {
       const share = alphas.pop()! - rho * dot(y, r);
       for (let i = 0; i < r.length; i++) r[i]! += share * s[i]!;
     }
@@ -262,13 +275,14 @@ async function search(
   return low;
 }
 
-/** Where the cubic through two points with their slopes has its minimum, kept between two bounds (Nocedal and Wright, equation 3.59). */
+/**
+ * Where the cubic through two points with their slopes has its minimum, kept between two bounds (Nocedal and Wright, equation
+ * 3.59); halfway between the bounds where it has none.
+ */
 function minimum(a: Point, b: Point, from: number, to: number): number {
   const [p, q] = a.t <= b.t ? [a, b] : [b, a];
   const d1 = p.slope + q.slope - (3 * (p.loss - q.loss)) / (p.t - q.t);
-  const square = d1 * d1 - p.slope * q.slope;
-  if (!(square >= 0)) return (from + to) / 2;
-  const d2 = Math.sqrt(square);
+  const d2 = Math.sqrt(d1 * d1 - p.slope * q.slope);
   const t = q.t - (q.t - p.t) * ((q.slope + d2 - d1) / (q.slope - p.slope + 2 * d2));
-  return Math.min(Math.max(t, from), to);
+  return Number.isFinite(t) ? Math.min(Math.max(t, from), to) : (from + to) / 2;
 }

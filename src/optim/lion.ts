@@ -1,6 +1,14 @@
 /** Lion. */
 import { averaged } from "../tensor/average.ts";
-import { expectFractions, Optimizer, type OptimizerOptions, type Rule, type Trainable } from "./optimizer.ts";
+import {
+  expectFractions,
+  type Optimizer,
+  type OptimizerOptions,
+  optimizerOf,
+  type Rule,
+  type Trainable,
+  withHyper,
+} from "./optimizer.ts";
 
 export interface LionOptions extends OptimizerOptions {
   /** α. Default 0.0001: a third to a tenth of Adam's, as every step has the size α in every element. */
@@ -11,7 +19,6 @@ export interface LionOptions extends OptimizerOptions {
 
 /** Chen et al. 2023, Algorithm 2. */
 export const lionRule: Rule<"momentum", { readonly b1: number; readonly b2: number }> = {
-  name: "lion",
   slots: () => ({ momentum: {} }),
   update({ theta, g, rate, slots, hyper: { b1, b2 } }) {
     const direction = averaged(slots.momentum, g, b1).sign(); //        sign(β₁·mₜ₋₁ + (1 − β₁)·gₜ)
@@ -21,9 +28,10 @@ export const lionRule: Rule<"momentum", { readonly b1: number; readonly b2: numb
 };
 
 /** Lion: only the sign of a momentum, with decoupled weight decay. Throws ConfigError for betas outside [0, 1). */
-export function lion(model: Trainable, options: LionOptions = {}): Optimizer {
-  const [b1, b2] = options.betas ?? [0.9, 0.99];
-  expectFractions("lion", "the betas are", b1, b2);
-  const defaults = { learningRate: 1e-4, decay: "decoupled" } as const;
-  return new Optimizer(model, options, defaults, lionRule as Rule<string, unknown>, { b1, b2 });
+export function lion(model: Trainable<LionOptions>, options: LionOptions = {}): Optimizer {
+  return optimizerOf("lion", model, options, { learningRate: 1e-4, decoupled: true }, ({ betas = [0.9, 0.99] }) => {
+    const [b1, b2] = betas;
+    expectFractions("lion", "the betas are", b1, b2);
+    return withHyper(lionRule, { b1, b2 });
+  });
 }

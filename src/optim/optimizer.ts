@@ -1,11 +1,11 @@
 /** What optimizers share: finding parameters, keeping state for each, making one graph of loss, gradients and update. */
 import { gradients } from "../autodiff/gradients.ts";
-import { ConfigError, GraphError } from "../errors.ts";
+import { ConfigError, GraphError, ShapeError } from "../errors.ts";
 import { currentScope } from "../graph/scope.ts";
-import { arrayTypes, type Shape, sizeOf } from "../graph/types.ts";
-import { type Parameter, State } from "../tensor/state.ts";
+import { arrayTypes, type Shape, sameShape, showType, sizeOf } from "../graph/types.ts";
+import { Parameter, State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { clipByGlobalNorm, clipByValue, globalNorm } from "./clipping.ts";
+import { clipByGlobalNorm, clipByNorm, clipByValue, globalNorm } from "./clipping.ts";
 
 /** Tensors that a rule keeps for each parameter, by name. */
 export type Slots<Names extends string> = Readonly<Record<Names, Tensor>>;
@@ -34,25 +34,23 @@ export interface At<Names extends string, Hyper> {
 
 /** An optimizer as its paper writes it: pure, for one parameter, all state explicit. */
 export interface Rule<Names extends string, Hyper> {
-  readonly name: string;
   slots(hyper: Hyper): Readonly<Partial<Record<Names, SlotStart>>>;
   update(at: At<Names, Hyper>): { readonly theta: Tensor; readonly slots: Partial<Slots<Names>> };
 }
 
-/** Parameters that are trained a little differently from others. */
-export interface ParameterGroup {
-  readonly parameters: Parameters;
-  /** The group's rate is the optimizer's times this. Default 1. */
-  readonly rateFactor?: number;
-  /** In place of the optimizer's. */
-  readonly weightDecay?: number;
+/** A rule whose hyperparameters are chosen. */
+export interface Method {
+  readonly slots: ReadonlyMap<string, SlotStart>;
+  update(at: Omit<At<string, never>, "hyper">): { readonly theta: Tensor; readonly slots: Slots<string> };
 }
 
-/** A module, or a list of parameters. */
-export type Parameters = { parameters(): readonly Parameter[] } | readonly Parameter[];
-
-/** Whatever has parameters: a module, a list of parameters, or groups of them with settings of their own. */
-export type Trainable = Parameters | readonly ParameterGroup[];
+/** Chooses a rule's hyperparameters. */
+export function withHyper<Names extends string, Hyper>(rule: Rule<Names, Hyper>, hyper: Hyper): Method {
+  return {
+    slots: new Map(Object.entries(rule.slots(hyper)) as [Names, SlotStart][]),
+    update: (at) => rule.update({ ...at, hyper }) as ReturnType<Method["update"]>,
+  };
+}
 
 /** Settings of every optimizer. */
 export interface OptimizerOptions {
@@ -60,95 +58,160 @@ export interface OptimizerOptions {
   readonly learningRate?: number;
   /** λ, how strongly parameters are pulled towards 0. Default 0. */
   readonly weightDecay?: number;
+  /**
+   * Where the decay goes. Coupled: λ·θ is added to the gradient, as an L2 penalty of the loss would. Decoupled: θ shrinks by
+   * α·λ·θ beside the update (Loshchilov and Hutter 2019). Default: decoupled for adamW and lion, coupled for all others.
+   */
+  readonly decoupled?: boolean;
 }
 
-/** How α and λ stand when nothing is said, and where the decay goes. */
+/** What an optimizer does when nothing is said. */
 export interface Defaults {
   readonly learningRate: number;
   readonly weightDecay?: number;
-  /**
-   * "coupled": λ·θ is added to the gradient, as an L2 penalty of the loss would. "decoupled": θ shrinks by α·λ·θ beside the
-   * update (Loshchilov and Hutter 2019).
-   */
-  readonly decay?: "coupled" | "decoupled";
+  readonly decoupled?: boolean;
 }
 
-/** What becomes of the gradients before the update. */
+interface HasParameters {
+  parameters(): readonly Parameter[];
+}
+
+/** A module, or a list of parameters and modules. */
+export type Parameters = HasParameters | readonly (Parameter | HasParameters)[];
+
+/** Parameters that are trained a little differently from others: any of the optimizer's options, of which the others are kept. */
+export type ParameterGroup<Options extends OptimizerOptions = OptimizerOptions> = Omit<
+  Partial<Options>,
+  "learningRate"
+> & {
+  readonly parameters: Parameters;
+  /** The group's rate is the optimizer's times this. A state variable like the rate itself. Default 1. */
+  readonly rateFactor?: number;
+};
+
+/** Whatever has parameters: a module, a list of parameters, or groups of them with settings of their own. */
+export type Trainable<Options extends OptimizerOptions = OptimizerOptions> =
+  | Parameters
+  | readonly ParameterGroup<Options>[];
+
+/** What becomes of the gradients before the update, in this order. */
 export interface MinimizeOptions {
-  /** Scales all gradients together so that their global norm is at most this. */
-  readonly clipNorm?: number;
   /** Cuts each element of each gradient to ± this. */
   readonly clipValue?: number;
+  /** Scales each gradient so that its own norm is at most this. */
+  readonly clipEachNorm?: number;
+  /** Scales all gradients together so that their global norm is at most this. */
+  readonly clipNorm?: number;
 }
 
-interface Settings {
-  readonly rateFactor: number;
+/** A number that graphs read as a variable: changing it compiles nothing again. */
+class Setting {
+  readonly state: State<[]>;
+  /** Returns a value that may be, throws for another. */
+  readonly #expect: (value: number) => number;
+  #given = 0;
+  #version = -1;
+
+  constructor(value: number, dtype: FloatType, name: string, expect: (value: number) => number) {
+    this.#expect = expect;
+    this.state = scalarState(0, dtype, name);
+    this.value = value;
+  }
+
+  /** What was given last, in full; or what a file has brought since, in the state's precision. */
+  get value(): number {
+    const written = this.state.version === this.#version ? undefined : this.state.storage.values?.[0];
+    return written ?? this.#given;
+  }
+
+  set value(value: number) {
+    this.state.write(arrayTypes[this.state.dtype].of(this.#expect(value)));
+    this.#given = value;
+    this.#version = this.state.version;
+  }
+}
+
+/** A group of an optimizer's parameters, with what is its own. */
+export class OptimizerGroup {
+  readonly parameters: readonly Parameter[];
+  /** λ */
   readonly weightDecay: number;
+  readonly decoupled: boolean;
+  /** Internal. */
+  readonly method: Method;
+  readonly #factor: Setting;
+  /** Internal: t, which counts the steps in which something of the group was trained. */
+  readonly step: State<[]>;
+
+  /** Internal: use `sgd`, `adam`, … */
+  constructor(name: string, group: ParameterGroup, defaults: Defaults, method: Method, dtype: FloatType) {
+    this.parameters = parametersOf(group.parameters);
+    this.weightDecay = expectAtLeastZero(name, "the weight decay", group.weightDecay ?? defaults.weightDecay ?? 0);
+    this.decoupled = group.decoupled ?? defaults.decoupled ?? false;
+    this.method = method;
+    this.#factor = new Setting(group.rateFactor ?? 1, dtype, "rateFactor", (value) =>
+      expectAtLeastZero(name, "the rate factor", value),
+    );
+    this.step = scalarState(0, dtype, "step");
+  }
+
+  /** The group's rate is the optimizer's times this; assigning takes effect from the next run on, without another compilation. */
+  get rateFactor(): number {
+    return this.#factor.value;
+  }
+
+  set rateFactor(value: number) {
+    this.#factor.value = value;
+  }
+
+  /** Internal: the variable behind `rateFactor`. */
+  get factor(): State<[]> {
+    return this.#factor.state;
+  }
 }
 
 /** An optimizer over the parameters of a model. Made by `sgd`, `adam`, … */
 export class Optimizer {
   readonly name: string;
-  readonly #settings: ReadonlyMap<Parameter, Settings>;
-  readonly #rate: State<[]>;
-  readonly #step: State<[]>;
-  readonly #slots: ReadonlyMap<Parameter, ReadonlyMap<string, State>>;
-  readonly #update: (parameter: Parameter, g: Tensor, t: Tensor, rate: Tensor) => void;
-  #learningRate: number;
+  /** The groups that it was made with; none when it was made with a model or parameters. */
+  readonly groups: readonly OptimizerGroup[];
+  /** The same, or one of all parameters. */
+  readonly #all: readonly OptimizerGroup[];
+  readonly #rate: Setting;
+  readonly #places: ReadonlyMap<Parameter, { readonly group: OptimizerGroup; readonly slots: Map<string, State> }>;
 
   /** Internal: use `sgd`, `adam`, … */
-  constructor(
-    target: Trainable,
-    options: OptimizerOptions,
-    defaults: Defaults,
-    rule: Rule<string, unknown>,
-    hyper: unknown,
-  ) {
-    this.name = rule.name;
-    const decay = options.weightDecay ?? defaults.weightDecay ?? 0;
-    this.#settings = settingsOf(rule.name, target, decay);
-    const parameters = [...this.#settings.keys()];
-    if (parameters.length === 0)
-      throw new ConfigError(
-        rule.name,
-        "the model has no parameters",
-        "pass a module with layers, or a list of parameters",
-      );
-    this.#learningRate = expectLearningRate(rule.name, options.learningRate ?? defaults.learningRate);
-    const dtype = parameters.every((parameter) => parameter.dtype === "float64") ? "float64" : "float32";
-    this.#rate = scalarState(this.#learningRate, dtype, "learningRate");
-    this.#step = scalarState(0, dtype, "step");
-    const starts = Object.entries(rule.slots(hyper)) as [string, SlotStart][];
-    this.#slots = new Map(parameters.map((parameter) => [parameter, slotsOf(parameter, starts)]));
-    const isDecoupled = defaults.decay === "decoupled";
-    this.#update = (parameter, given, t, common) => {
-      const { rateFactor, weightDecay } = this.#settings.get(parameter)!;
-      const own = this.#slots.get(parameter)!;
-      const slots = Object.fromEntries([...own].map(([name, state]) => [name, state.current()]));
-      const rate = rateFactor === 1 ? common : common.mul(rateFactor);
-      const before = parameter.current();
-      const isDecayed = weightDecay !== 0;
-      const g = isDecayed && !isDecoupled ? given.add(before.mul(weightDecay)) : given; //  g ← g + λ·θ
-      const theta = isDecayed && isDecoupled ? before.mul(rate.mul(-weightDecay).add(1)) : before; //  θ ← θ − α·λ·θ
-      const next = rule.update({ theta, g, t, rate, slots, hyper });
-      parameter.assign(next.theta);
-      for (const [name, state] of own) state.assign(next.slots[name]!);
-    };
+  constructor(name: string, groups: readonly OptimizerGroup[], hasGroups: boolean, rate: number, dtype: FloatType) {
+    this.name = name;
+    this.groups = hasGroups ? groups : [];
+    this.#all = groups;
+    this.#rate = new Setting(rate, dtype, "learningRate", (value) =>
+      expectAtLeastZero(name, "the learning rate", value),
+    );
+    const places = new Map<Parameter, { group: OptimizerGroup; slots: Map<string, State> }>();
+    for (const group of groups)
+      for (const parameter of group.parameters) {
+        if (places.has(parameter))
+          throw new ConfigError(name, `${parameter.label} is in two groups`, "put each parameter into one group");
+        places.set(parameter, { group, slots: slotsOf(parameter, group.method) });
+      }
+    this.#places = places;
+    if (places.size === 0)
+      throw new ConfigError(name, "the model has no parameters", "pass a module with layers, or a list of parameters");
   }
 
   /** All parameters that the optimizer was made with, frozen ones included. */
   get parameters(): readonly Parameter[] {
-    return [...this.#settings.keys()];
+    return [...this.#places.keys()];
   }
 
   /** α; assigning takes effect from the next run on, without another compilation. */
   get learningRate(): number {
-    return this.#learningRate;
+    return this.#rate.value;
   }
 
   set learningRate(value: number) {
-    this.#learningRate = expectLearningRate(this.name, value);
-    this.#rate.write(arrayTypes[this.#rate.dtype].of(value));
+    this.#rate.value = value;
   }
 
   /**
@@ -171,40 +234,133 @@ export class Optimizer {
     return trained;
   }
 
-  /** The update alone, for gradients that were computed, clipped or averaged otherwise. */
+  /**
+   * The update alone, for gradients that were computed, clipped or averaged otherwise: one for each of the parameters. Throws
+   * ConfigError for a parameter that is none of the optimizer's, ShapeError for gradients that do not fit.
+   */
   apply(
     parameters: readonly Parameter[],
     given: readonly Tensor[],
-    { clipNorm, clipValue }: MinimizeOptions = {},
+    options: MinimizeOptions = {},
   ): { readonly norm: Tensor } {
+    this.#expectFit(parameters, given);
     const norm = globalNorm(given);
-    const cut = clipValue === undefined ? given : clipByValue(given, clipValue);
-    const clipped = clipNorm === undefined ? cut : clipByGlobalNorm(cut, clipNorm).gradients;
-    const t = this.#step.add(1);
-    this.#step.assign(t);
-    const rate = this.#rate.current();
-    parameters.forEach((parameter, i) => {
-      if (!this.#slots.has(parameter))
-        throw new ConfigError(this.name, `${parameter.label} is none of its parameters`, "make the optimizer with it");
-      this.#update(parameter, clipped[i]!, t.cast(parameter.dtype), rate.cast(parameter.dtype));
-    });
+    const clipped = clip(given, options);
+    const rate = this.#rate.state.current();
+    const shared = new Map<OptimizerGroup, { t: Tensor; rate: Tensor }>();
+    for (const [i, parameter] of parameters.entries()) {
+      const { group, slots } = this.#places.get(parameter)!;
+      if (!shared.has(group)) {
+        const t = group.step.add(1);
+        group.step.assign(t);
+        shared.set(group, { t, rate: this.groups.length > 0 ? rate.mul(group.factor.current()) : rate });
+      }
+      const { t, rate: own } = shared.get(group)!;
+      update(parameter, clipped[i]!, group, slots, t.cast(parameter.dtype), own.cast(parameter.dtype));
+    }
     return { norm };
   }
 
-  /** All variables by name: `step`, `learningRate`, and the slots of each parameter as `weight.m`. */
+  /**
+   * All variables by name: `learningRate`, `step`, and the slots of each parameter as `weight.m`; of groups also
+   * `groups.0.rateFactor`, and `groups.0.step` in place of `step`. `encodeWeights` and `decodeWeights` take an optimizer like a
+   * model, and training that goes on with both of them restored gives the same numbers, bit for bit.
+   */
   namedStates(): Map<string, State> {
-    const found = new Map<string, State>([
-      ["step", this.#step],
-      ["learningRate", this.#rate],
-    ]);
-    for (const [parameter, slots] of this.#slots)
-      for (const [name, state] of slots) found.set(`${parameter.label}.${name}`, state);
+    const found = new Map<string, State>([["learningRate", this.#rate.state]]);
+    if (this.groups.length === 0) found.set("step", this.#all[0]!.step);
+    for (const [i, { step, factor }] of this.groups.entries())
+      found.set(`groups.${i}.rateFactor`, factor).set(`groups.${i}.step`, step);
+    const names = namesOf(this.parameters);
+    for (const [parameter, { slots }] of this.#places)
+      for (const [name, state] of slots) found.set(`${names.get(parameter)}.${name}`, state);
     return found;
   }
 
   states(): State[] {
     return [...this.namedStates().values()];
   }
+
+  #expectFit(parameters: readonly Parameter[], given: readonly Tensor[]): void {
+    if (parameters.length !== given.length)
+      throw new ShapeError(
+        this.name,
+        `${given.length} gradients for ${parameters.length} parameters`,
+        "give one gradient for each parameter",
+      );
+    for (const [i, parameter] of parameters.entries()) {
+      if (!this.#places.has(parameter))
+        throw new ConfigError(this.name, `${parameter.label} is none of its parameters`, "make the optimizer with it");
+      if (!sameShape(parameter.shape, given[i]!.shape))
+        throw new ShapeError(
+          this.name,
+          `${parameter.label} is ${showType(parameter)}, its gradient ${showType(given[i]!)}`,
+          "give a gradient of the parameter's shape",
+        );
+    }
+  }
+}
+
+/**
+ * An optimizer for a model or for groups of parameters. `method` chooses the rule for the options of each group, and throws for
+ * those that it does not take.
+ */
+export function optimizerOf<Options extends OptimizerOptions>(
+  name: string,
+  target: Trainable<Options>,
+  options: Options,
+  defaults: Defaults,
+  method: (options: Options) => Method,
+): Optimizer {
+  const groups = isGrouped(target) ? target : [{ parameters: target } as ParameterGroup<Options>];
+  const all = groups.flatMap(({ parameters }) => parametersOf(parameters));
+  const dtype = all.every((parameter) => parameter.dtype === "float64") ? "float64" : "float32";
+  const made = groups.map((group) => {
+    if ("learningRate" in group)
+      throw new ConfigError(
+        name,
+        "a group has a learning rate",
+        "give rateFactor: the group's rate is the optimizer's, times this",
+      );
+    const whole = { ...options, ...group };
+    return new OptimizerGroup(name, whole, defaults, method(whole), dtype);
+  });
+  return new Optimizer(name, made, isGrouped(target), options.learningRate ?? defaults.learningRate, dtype);
+}
+
+/** In a group `parameters` is what has them, a module perhaps; in whatever else has parameters it is a method. */
+function isGrouped<Options extends OptimizerOptions>(
+  target: Trainable<Options>,
+): target is readonly ParameterGroup<Options>[] {
+  if (!Array.isArray(target)) return false;
+  const [first] = target as readonly (Parameter | HasParameters | ParameterGroup<Options>)[];
+  if (first === undefined || !("parameters" in first)) return false;
+  return typeof first.parameters !== "function" || "parameters" in first.parameters;
+}
+
+/** The next value of one parameter and of its slots. */
+function update(
+  parameter: Parameter,
+  given: Tensor,
+  { method, weightDecay, decoupled }: OptimizerGroup,
+  own: ReadonlyMap<string, State>,
+  t: Tensor,
+  rate: Tensor,
+): void {
+  const before = parameter.current();
+  const isDecayed = weightDecay !== 0;
+  const g = isDecayed && !decoupled ? given.add(before.mul(weightDecay)) : given; //  g ← g + λ·θ
+  const theta = isDecayed && decoupled ? before.mul(rate.mul(-weightDecay).add(1)) : before; //  θ ← θ − α·λ·θ
+  const slots = Object.fromEntries([...own].map(([name, state]) => [name, state.current()]));
+  const next = method.update({ theta, g, t, rate, slots });
+  parameter.assign(next.theta);
+  for (const [name, state] of own) state.assign(next.slots[name]!);
+}
+
+function clip(given: readonly Tensor[], { clipValue, clipEachNorm, clipNorm }: MinimizeOptions): readonly Tensor[] {
+  const cut = clipValue === undefined ? given : clipByValue(given, clipValue);
+  const each = clipEachNorm === undefined ? cut : clipByNorm(cut, clipEachNorm).gradients;
+  return clipNorm === undefined ? each : clipByGlobalNorm(each, clipNorm).gradients;
 }
 
 /** Throws ConfigError for a fraction, such as a decay rate of an average, outside [0, 1). */
@@ -218,50 +374,43 @@ export function expectEpsilon(name: string, epsilon: number): void {
   if (!(epsilon > 0)) throw new ConfigError(name, `epsilon is ${epsilon}`, "give a small positive number");
 }
 
-export const parametersOf = (target: Parameters): readonly Parameter[] =>
-  "parameters" in target ? target.parameters() : target;
-
-function settingsOf(name: string, target: Trainable, weightDecay: number): Map<Parameter, Settings> {
-  const isGrouped = (list: Trainable): list is readonly ParameterGroup[] =>
-    Array.isArray(list) && list.length > 0 && "parameters" in (list[0] as object) && typeof list[0] !== "function";
-  const groups = isGrouped(target) ? target : [{ parameters: target }];
-  const found = new Map<Parameter, Settings>();
-  for (const group of groups) {
-    const settings = { rateFactor: group.rateFactor ?? 1, weightDecay: group.weightDecay ?? weightDecay };
-    if (!(settings.rateFactor >= 0) || !(settings.weightDecay >= 0))
-      throw new ConfigError(
-        name,
-        `the rate factor is ${settings.rateFactor} and the weight decay ${settings.weightDecay}`,
-        "give numbers of at least 0",
-      );
-    for (const parameter of parametersOf(group.parameters)) {
-      if (found.has(parameter))
-        throw new ConfigError(name, `${parameter.label} is in two groups`, "put each parameter into one group");
-      found.set(parameter, settings);
-    }
-  }
-  return found;
+/** Returns the number. Throws ConfigError unless it is finite and at least 0. */
+export function expectAtLeastZero(name: string, what: string, value: number): number {
+  if (!(value >= 0 && Number.isFinite(value)))
+    throw new ConfigError(name, `${what} is ${value}`, "give a finite number of at least 0");
+  return value;
 }
 
-function expectLearningRate(name: string, rate: number): number {
-  if (!(rate >= 0 && Number.isFinite(rate)))
-    throw new ConfigError(name, `the learning rate is ${rate}`, "give a finite number of at least 0");
-  return rate;
+/** Each parameter once. */
+export function parametersOf(target: Parameters): readonly Parameter[] {
+  if ("parameters" in target) return target.parameters();
+  return [...new Set(target.flatMap((each) => (each instanceof Parameter ? [each] : each.parameters())))];
 }
 
-function scalarState(value: number, dtype: "float32" | "float64", name: string): State<[]> {
+type FloatType = "float32" | "float64";
+
+function scalarState(value: number, dtype: FloatType, name: string): State<[]> {
   return new State({ shape: [], dtype }, arrayTypes[dtype].of(value), { name });
 }
 
-function slotsOf(
-  { shape, dtype, label }: Parameter,
-  starts: readonly (readonly [string, SlotStart])[],
-): ReadonlyMap<string, State> {
+function slotsOf({ shape, dtype, label }: Parameter, { slots }: Method): Map<string, State> {
   return new Map(
-    starts.map(([name, { value = 0, scalar = false }]) => {
+    [...slots].map(([name, { value = 0, scalar = false }]) => {
       const own: Shape = scalar ? [] : shape;
       const values = new arrayTypes[dtype](sizeOf(own)).fill(value);
       return [name, new State({ shape: [...own], dtype }, values, { name: `${label}.${name}` })];
+    }),
+  );
+}
+
+/** The labels of parameters, with a number from the second of the same label on: `weight`, `weight#2`. */
+export function namesOf(parameters: readonly Parameter[]): ReadonlyMap<Parameter, string> {
+  const seen = new Map<string, number>();
+  return new Map(
+    parameters.map((parameter) => {
+      const count = (seen.get(parameter.label) ?? 0) + 1;
+      seen.set(parameter.label, count);
+      return [parameter, count === 1 ? parameter.label : `${parameter.label}#${count}`];
     }),
   );
 }

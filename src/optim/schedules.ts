@@ -52,7 +52,10 @@ export function cosine(rate: number, { steps: total, end = 0 }: DecayOptions): S
 /** From `rate` to `end` along a straight line, and `end` from then on. */
 export function linear(rate: number, { steps: total, end = 0 }: DecayOptions): Schedule {
   expectSteps("linear", total);
-  return (step) => rate + (end - rate) * Math.min(1, step / total);
+  return (step) => {
+    const share = Math.min(1, step / total);
+    return rate * (1 - share) + end * share;
+  };
 }
 
 /**
@@ -64,19 +67,26 @@ export function warmUp(schedule: Schedule, { steps: climb }: { steps: number }):
   return (step) => (step < climb ? (schedule(0) * (step + 1)) / (climb + 1) : schedule(step - climb));
 }
 
+/** peak·min(n/w, √(w/n)) for step n from 1: linear growth to the peak in w steps, then a fall with the inverse square root. */
+export function inverseSquareRoot(peak: number, { warmUpSteps = 4000 }: { warmUpSteps?: number } = {}): Schedule {
+  expectSteps("inverseSquareRoot", warmUpSteps);
+  return (step) => peak * Math.min((step + 1) / warmUpSteps, Math.sqrt(warmUpSteps / (step + 1)));
+}
+
 export interface TransformerOptions {
   /** d_model */
   readonly width: number;
-  /** Default 4000. */
+  /** Default 4000, the paper's. */
   readonly warmUpSteps?: number;
   /** Default 1, the paper's. */
   readonly factor?: number;
 }
 
-/** d^−½·min(n^−½, n·w^−3/2) for step n from 1: linear growth for w steps, then the inverse square root (Vaswani et al. 2017, equation 3). */
+/** d^−½·min(n^−½, n·w^−3/2) for step n from 1 (Vaswani et al. 2017, equation 3): `inverseSquareRoot` with the peak (d·w)^−½. */
 export function transformer({ width, warmUpSteps = 4000, factor = 1 }: TransformerOptions): Schedule {
   expectSteps("transformer", warmUpSteps);
-  return (step) => factor * width ** -0.5 * Math.min((step + 1) ** -0.5, (step + 1) * warmUpSteps ** -1.5);
+  if (!(width > 0)) throw new ConfigError("transformer", `the width is ${width}`, "give the model's width");
+  return inverseSquareRoot(factor * (width * warmUpSteps) ** -0.5, { warmUpSteps });
 }
 
 export interface OneCycleOptions {
@@ -94,6 +104,8 @@ export interface OneCycleOptions {
 export function oneCycle(peak: number, options: OneCycleOptions): Schedule {
   const { steps: total, growth = 0.3, startDivisor = 25, endDivisor = 1e4 } = options;
   expectSteps("oneCycle", total);
+  if (!(growth >= 0 && growth <= 1))
+    throw new ConfigError("oneCycle", `the share of growth is ${growth}`, "give a number from 0 to 1");
   const start = peak / startDivisor;
   const end = start / endDivisor;
   const top = growth * total - 1;
@@ -101,7 +113,7 @@ export function oneCycle(peak: number, options: OneCycleOptions): Schedule {
     to + ((from - to) * (1 + Math.cos(Math.PI * share))) / 2;
   return (step) => {
     if (step >= total - 1) return end;
-    return step <= top ? between(start, peak, step / top) : between(peak, end, (step - top) / (total - 1 - top));
+    return step < top ? between(start, peak, step / top) : between(peak, end, (step - top) / (total - 1 - top));
   };
 }
 
@@ -120,43 +132,50 @@ export interface PlateauOptions {
   readonly maximize?: boolean;
 }
 
+/** Where a `Plateau` stands: numbers that JSON can hold. */
+export interface PlateauState {
+  readonly rate: number;
+  /** The best measurement so far, null before the first. */
+  readonly best: number | null;
+  /** Measurements in a row without improvement. */
+  readonly bad: number;
+  /** Measurements that will still not be counted. */
+  readonly cooling: number;
+}
+
 /** Lowers the rate when a measurement, such as the validation loss, has stopped improving. */
 export class Plateau {
-  #rate: number;
   readonly #options: Required<PlateauOptions>;
-  #best: number | undefined;
-  #bad = 0;
-  #cooling = 0;
+  /** Assign what was read to go on where it was read. */
+  state: PlateauState;
 
+  /** Throws ConfigError for a factor outside (0, 1). */
   constructor(rate: number, options: PlateauOptions = {}) {
-    this.#rate = rate;
     this.#options = { factor: 0.1, patience: 10, threshold: 1e-4, cooldown: 0, least: 0, maximize: false, ...options };
+    this.state = { rate, best: null, bad: 0, cooling: 0 };
     const { factor } = this.#options;
     if (!(factor > 0 && factor < 1))
       throw new ConfigError("Plateau", `the factor is ${factor}`, "give a number between 0 and 1");
   }
 
   get rate(): number {
-    return this.#rate;
+    return this.state.rate;
   }
 
-  /** Takes a measurement and returns the rate from now on. */
+  /** Takes a measurement and returns the rate from now on. A measurement that is no number is no improvement. */
   update(measurement: number): number {
     const { factor, patience, threshold, cooldown, least, maximize } = this.#options;
-    const best = this.#best;
-    const isBetter =
-      best === undefined || (maximize ? measurement > best * (1 + threshold) : measurement < best * (1 - threshold));
-    if (isBetter) this.#best = measurement;
-    this.#bad = isBetter ? 0 : this.#bad + 1;
-    if (this.#cooling > 0) {
-      this.#cooling--;
-      this.#bad = 0;
-    }
-    if (this.#bad > patience) {
-      this.#rate = Math.max(least, this.#rate * factor);
-      this.#cooling = cooldown;
-      this.#bad = 0;
-    }
-    return this.#rate;
+    const { rate, cooling } = this.state;
+    const best = this.state.best ?? (maximize ? -Infinity : Infinity);
+    const isBetter = maximize ? measurement > best * (1 + threshold) : measurement < best * (1 - threshold);
+    const bad = isBetter || cooling > 0 ? 0 : this.state.bad + 1;
+    const falls = bad > patience;
+    this.state = {
+      rate: falls ? Math.max(least, rate * factor) : rate,
+      best: isBetter ? measurement : this.state.best,
+      bad: falls ? 0 : bad,
+      cooling: falls ? cooldown : Math.max(0, cooling - 1),
+    };
+    return this.rate;
   }
 }

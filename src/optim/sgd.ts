@@ -1,7 +1,15 @@
 /** Stochastic gradient descent, alone and with momentum. */
 import { ConfigError } from "../errors.ts";
 import { where } from "../tensor/create.ts";
-import { expectFractions, Optimizer, type OptimizerOptions, type Rule, type Trainable } from "./optimizer.ts";
+import {
+  expectFractions,
+  type Optimizer,
+  type OptimizerOptions,
+  optimizerOf,
+  type Rule,
+  type Trainable,
+  withHyper,
+} from "./optimizer.ts";
 
 export interface SgdOptions extends OptimizerOptions {
   readonly learningRate: number;
@@ -9,40 +17,49 @@ export interface SgdOptions extends OptimizerOptions {
   readonly momentum?: number;
   /** Looks ahead along the velocity (Nesterov 1983). Default false. */
   readonly nesterov?: boolean;
-  /** How much less than the whole gradient enters the velocity after the first step. Default 0. */
+  /** τ, how much less than the whole gradient enters the velocity after the first step. Default 0. */
   readonly dampening?: number;
 }
 
-interface Hyper {
-  readonly momentum: number;
-  readonly nesterov: boolean;
-  readonly dampening: number;
-}
+/** Robbins and Monro 1951. */
+export const sgdRule: Rule<never, undefined> = {
+  slots: () => ({}),
+  update: ({ theta, g, rate, slots }) => ({ theta: theta.sub(g.mul(rate)), slots }), //  θₜ = θₜ₋₁ − α·gₜ
+};
 
-/** Robbins and Monro 1951; with momentum Polyak 1964; looking ahead Nesterov 1983, as Sutskever et al. 2013 write it. */
-export const sgdRule: Rule<"velocity", Hyper> = {
-  name: "sgd",
-  slots: ({ momentum }) => (momentum === 0 ? {} : { velocity: {} }),
-  update({ theta, g, t, rate, slots, hyper: { momentum, nesterov, dampening } }) {
-    if (momentum === 0) return { theta: theta.sub(g.mul(rate)), slots }; //  θₜ = θₜ₋₁ − α·gₜ
+/** Polyak 1964, with the rate outside of the velocity as in PyTorch; τ is PyTorch's too. */
+export const momentumRule: Rule<"velocity", { readonly momentum: number; readonly dampening: number }> = {
+  slots: () => ({ velocity: {} }),
+  update({ theta, g, t, rate, slots, hyper: { momentum, dampening } }) {
     const enters = dampening === 0 ? g : g.mul(where(t.equal(1), t.scalar(1), 1 - dampening));
-    const velocity = slots.velocity.mul(momentum).add(enters); //            vₜ = μ·vₜ₋₁ + gₜ
-    const step = nesterov ? g.add(velocity.mul(momentum)) : velocity; //     with Nesterov: gₜ + μ·vₜ
-    return { theta: theta.sub(step.mul(rate)), slots: { velocity } }; //     θₜ = θₜ₋₁ − α·vₜ
+    const velocity = slots.velocity.mul(momentum).add(enters); //       vₜ = μ·vₜ₋₁ + (1 − τ)·gₜ, v₁ = g₁
+    return { theta: theta.sub(velocity.mul(rate)), slots: { velocity } }; //  θₜ = θₜ₋₁ − α·vₜ
+  },
+};
+
+/** Nesterov 1983, as Sutskever et al. 2013 write it, in terms of the point that is looked ahead to. */
+export const nesterovRule: Rule<"velocity", { readonly momentum: number }> = {
+  slots: () => ({ velocity: {} }),
+  update({ theta, g, rate, slots, hyper: { momentum } }) {
+    const velocity = slots.velocity.mul(momentum).add(g); //            vₜ = μ·vₜ₋₁ + gₜ
+    const ahead = velocity.mul(momentum).add(g); //                     where the velocity leads next: μ·vₜ + gₜ
+    return { theta: theta.sub(ahead.mul(rate)), slots: { velocity } }; //  θₜ = θₜ₋₁ − α·(μ·vₜ + gₜ)
   },
 };
 
 /** Stochastic gradient descent. Throws ConfigError for a momentum outside [0, 1), and for Nesterov without momentum. */
-export function sgd(model: Trainable, options: SgdOptions): Optimizer {
-  const { momentum = 0, nesterov = false, dampening = 0 } = options;
-  expectFractions("sgd", "the momentum is", momentum);
-  expectFractions("sgd", "the dampening is", dampening);
-  if (nesterov && (momentum === 0 || dampening !== 0))
-    throw new ConfigError(
-      "sgd",
-      `nesterov with a momentum of ${momentum} and a dampening of ${dampening}`,
-      "give a momentum above 0 and no dampening",
-    );
-  const hyper = { momentum, nesterov, dampening };
-  return new Optimizer(model, options, { learningRate: 0.01 }, sgdRule as Rule<string, unknown>, hyper);
+export function sgd(model: Trainable<SgdOptions>, options: SgdOptions): Optimizer {
+  return optimizerOf("sgd", model, options, { learningRate: 0.01 }, (own) => {
+    const { momentum = 0, nesterov = false, dampening = 0 } = own;
+    expectFractions("sgd", "the momentum is", momentum);
+    expectFractions("sgd", "the dampening is", dampening);
+    if (nesterov && (momentum === 0 || dampening !== 0))
+      throw new ConfigError(
+        "sgd",
+        `nesterov with a momentum of ${momentum} and a dampening of ${dampening}`,
+        "give a momentum above 0 and no dampening",
+      );
+    if (nesterov) return withHyper(nesterovRule, { momentum });
+    return momentum === 0 ? withHyper(sgdRule, undefined) : withHyper(momentumRule, { momentum, dampening });
+  });
 }

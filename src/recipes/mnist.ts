@@ -3,26 +3,31 @@ import { compile } from "../compile/compile.ts";
 import { Dataset } from "../data/dataset.ts";
 import { loadMnist, type MnistDataset } from "../data/node/mnist.ts";
 import { loader, toTensor } from "../data/tensors.ts";
+import { relu } from "../nn/activations.ts";
 import { seed } from "../nn/generator.ts";
 import { heNormal, xavierNormal } from "../nn/initializers.ts";
-import { linear, relu, type Sequential, sequential } from "../nn/layers.ts";
+import { linear, type Sequential, sequential } from "../nn/layers.ts";
 import { crossEntropy } from "../nn/losses.ts";
 import { adam } from "../optim/adam.ts";
 import { cosine } from "../optim/schedules.ts";
 import { PhiloxStream } from "../random/philox.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { EpochReport, StepReport } from "../train/history.ts";
+import type { TrainingSetup } from "../train/setup.ts";
 import { moveImages } from "./augment.ts";
 
-export interface MnistRecipe {
-  /** Default 30. */
-  readonly epochs?: number;
+export interface MnistSetupOptions {
   /** Default 64. */
   readonly batchSize?: number;
   /** α of Adam at the start; it falls to zero along a cosine. Default 0.002. */
   readonly learningRate?: number;
   /** Of the initial weights, the order of the examples and their moves. Default 0. */
   readonly seed?: number;
+}
+
+export interface MnistRecipe extends MnistSetupOptions {
+  /** Default 30. */
+  readonly epochs?: number;
   /** Called after each step; awaited. */
   readonly onStep?: (report: StepReport) => void | Promise<void>;
   /** Called after each epoch; awaited. */
@@ -44,6 +49,10 @@ export function perceptron(): Perceptron {
 
 export type Perceptron = Sequential<784, 10>;
 
+export interface MnistSetup extends Required<Omit<TrainingSetup<MnistDataset["columns"]>, "output" | "classes">> {
+  readonly model: Perceptron;
+}
+
 export interface MnistResult {
   readonly model: Perceptron;
   readonly epochs: readonly EpochReport[];
@@ -54,15 +63,23 @@ export interface MnistResult {
   readonly firstStepAfter: number;
 }
 
+/** What the training is made of: the perceptron, new, with weights from the seed; 8,000 digits to learn, 2,000 to test. */
+export async function mnistSetup(options: MnistSetupOptions = {}): Promise<MnistSetup> {
+  const { batchSize = 64, learningRate = 0.002, seed: seedValue = 0 } = options;
+  seed(seedValue);
+  const data = await loadMnist();
+  const model = perceptron();
+  const loss: MnistSetup["loss"] = (images, labels) => crossEntropy(model(images), labels);
+  return { ...data, model, loss, optimizer: adam(model, { learningRate }), batchSize };
+}
+
 /** Trains on 8,000 digits and tests on 2,000. Each epoch sees every digit once, slightly turned, scaled and shifted. */
 export async function trainMnist(recipe: MnistRecipe = {}): Promise<MnistResult> {
-  const { epochs = 30, batchSize = 64, learningRate = 0.002, seed: seedValue = 0, onStep, onEpoch, signal } = recipe;
-  seed(seedValue);
-  const { train, test } = await loadMnist();
-  const model = perceptron();
-  const optimizer = adam(model, { learningRate });
+  const { epochs = 30, seed: seedValue = 0, onStep, onEpoch, signal } = recipe;
+  const { model, optimizer, train, test, batchSize, ...setup } = await mnistSetup(recipe);
+  const { learningRate } = optimizer;
   const learn = compile((images: Tensor<[number, 784], "float32">, labels: Tensor<[number], "int32">) => {
-    const loss = crossEntropy(model(images), labels);
+    const loss = setup.loss(images, labels);
     optimizer.minimize(loss);
     return loss;
   });

@@ -1,6 +1,7 @@
 /** Axes as users name them. */
 import { ShapeError } from "../errors.ts";
-import { resolveAxis } from "../graph/types.ts";
+import { currentPath } from "../graph/scope.ts";
+import { resolveAxis, showType } from "../graph/types.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** x[start:stop] along one axis. */
@@ -14,4 +15,17 @@ export function axisList(subject: string, axes: number | readonly number[], rank
   if (new Set(list).size !== list.length)
     throw new ShapeError(subject, `the axes ${list.join(", ")} repeat one`, "name each axis once");
   return list;
+}
+
+/** The two halves along an axis. Throws ShapeError for an odd size. */
+export function halves(subject: string, x: Tensor, axis: number): [Tensor, Tensor] {
+  const size = x.shape[resolveAxis(subject, axis, x.shape.length)]!;
+  if (size % 2 === 1)
+    throw new ShapeError(
+      subject,
+      `${showType(x)} has no two halves along axis ${axis}`,
+      "give an even size",
+      currentPath(),
+    );
+  return x.split([size / 2, size / 2], axis) as [Tensor, Tensor];
 }

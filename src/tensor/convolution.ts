@@ -1,9 +1,10 @@
 /** Convolution and pooling over [batch, channels, length] and [batch, channels, height, width]. */
 import { ConfigError, ShapeError } from "../errors.ts";
-import { apply, applyAll } from "../graph/apply.ts";
+import { apply } from "../graph/apply.ts";
 import type { Agree, Show } from "../graph/shape-types.ts";
 import { type DType, type Shape, showShape, showType, sizeOf } from "../graph/types.ts";
 import * as ops from "../ops/convolution.ts";
+import * as pooling from "../ops/pooling.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** One number for all axes of space, or one for each. */
@@ -161,7 +162,7 @@ export interface PoolOptions extends WindowOptions {
   readonly kernel: PerAxis;
 }
 
-function poolParams(subject: string, x: Tensor, options: PoolOptions): ops.PoolParams {
+function poolParams(subject: string, x: Tensor, options: PoolOptions): pooling.PoolParams {
   const kernel = perAxis(subject, "kernel", options.kernel, x.shape.length - 2, 1);
   return { kernel, ...windows(subject, x, { ...options, stride: options.stride ?? kernel }) };
 }
@@ -178,7 +179,7 @@ type Pooled<S extends Shape> = S extends readonly [
 /** The largest element of each window of x [batch, channels, …]; its gradient goes to the first of equals. */
 export function maxPool<S extends Shape, D extends DType>(x: Tensor<S, D>, options: PoolOptions): Tensor<Pooled<S>, D> {
   const input = x as Tensor;
-  return applyAll(ops.maxPool, [input], poolParams("maxPool", input, options))[0] as Tensor<Pooled<S>, D>;
+  return apply(pooling.maxPool, [input], poolParams("maxPool", input, options)) as Tensor<Pooled<S>, D>;
 }
 
 export interface AveragePoolOptions extends PoolOptions {
@@ -193,11 +194,11 @@ export function averagePool<S extends Shape, D extends DType>(
 ): Tensor<Pooled<S>, D> {
   const input = x as Tensor;
   const params = poolParams("averagePool", input, options);
-  const y = apply(ops.averagePool, [input], params);
+  const y = apply(pooling.averagePool, [input], params);
   if (countPadding || params.padding.every(([before, after]) => before + after === 0)) return y as Tensor<Pooled<S>, D>;
   // The share of each window that lies inside.
   const ones = input.scalar(1).expandTo([1, 1, ...input.shape.slice(2)]);
-  return y.div(apply(ops.averagePool, [ones], params)) as Tensor<Pooled<S>, D>;
+  return y.div(apply(pooling.averagePool, [ones], params)) as Tensor<Pooled<S>, D>;
 }
 
 /** The mean of each channel of x [batch, channels, …]: [batch, channels]. */

@@ -3,6 +3,7 @@ import { ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
 import { type DType, type Shape, showType } from "../graph/types.ts";
 import * as movement from "../ops/movement.ts";
+import * as spectrum from "../ops/spectrum.ts";
 import { part } from "./axes.ts";
 import { range } from "./create.ts";
 import type { Tensor } from "./tensor.ts";
@@ -65,4 +66,16 @@ export function eye<const R extends number, const C extends number = R>(
   const width = columns ?? rows;
   const column = range(width as number).expandTo([rows, width]) as Tensor;
   return column.equal(range(rows as number).reshape([rows, 1])).cast("float32") as unknown as Tensor<[R, C], "float32">;
+}
+
+/**
+ * All singular values of a matrix [m, n], the largest first: [min(m, n)]. For float32 and float64; each is right to a few units in the
+ * last place of the largest one, so that of a singular matrix some may be tiny instead of 0. Of a matrix that holds NaN or an
+ * infinity all are NaN. The time grows with m·n·min(m, n): docs/benchmarks.md has some. Not differentiable: `gradients` through
+ * it throws GraphError. Throws ShapeError for what is no matrix, DTypeError for other dtypes.
+ */
+export function singularValues<M extends number, N extends number, D extends DType>(
+  x: Tensor<[M, N], D>,
+): Tensor<[number], D> {
+  return apply(spectrum.singularValues, [x as Tensor], undefined) as Tensor<[number], D>;
 }

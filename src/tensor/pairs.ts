@@ -2,6 +2,7 @@
  * Functions of two elements written with other ops. Every function exported here is also a method of Tensor, under its own
  * name, whose argument may be a number; the right side is widened into the left.
  */
+import { unobserved } from "../graph/scope.ts";
 import { where } from "./create.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -42,4 +43,4 @@ export const heaviside = (a: Tensor, b: Tensor): Tensor =>
   a.greater(0).cast(a.dtype).add(a.equal(0).cast(a.dtype).mul(b));
 
 /** leakyRelu with a learned slope, widened into a (He et al. 2015). */
-export const prelu = (a: Tensor, slope: Tensor): Tensor => a.relu().add(a.minimum(0).mul(slope));
+export const prelu = (a: Tensor, slope: Tensor): Tensor => unobserved(() => a.relu()).add(a.minimum(0).mul(slope));

@@ -4,6 +4,7 @@
  */
 import { ConfigError, ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
+import { unobserved } from "../graph/scope.ts";
 import { resolveAxis, type Shape, showType } from "../graph/types.ts";
 import * as activations from "../ops/activations.ts";
 import * as movement from "../ops/movement.ts";
@@ -49,10 +50,13 @@ export const fraction = (x: Tensor): Tensor => x.sub(trunc(x));
 
 /** The nearest number from `min` to `max`; the gradient passes between them, both included. Throws ConfigError when min > max. */
 export function clip(x: Tensor, min?: number, max?: number): Tensor {
-  if (min !== undefined && max !== undefined && !(min <= max))
-    throw new ConfigError("clip", `from ${min} to ${max}`, "give the smaller bound first");
+  if (min !== undefined && max !== undefined) expectOrder("clip", min, max);
   if (min === undefined && max === undefined) return x;
   return apply(activations.clip, [x], { ...(min !== undefined && { min }), ...(max !== undefined && { max }) });
+}
+
+function expectOrder(subject: string, min: number, max: number): void {
+  if (!(min <= max)) throw new ConfigError(subject, `from ${min} to ${max}`, "give the smaller bound first");
 }
 
 /** NaN replaced by a number, infinities by the largest and smallest finite ones unless others are given. */
@@ -72,10 +76,10 @@ export const bitNot = (x: Tensor): Tensor => x.neg().sub(1);
 export const softsign = (x: Tensor): Tensor => x.div(x.abs().add(1));
 
 /** x·σ(x), also called swish (Elfwing, Uchibe and Doya 2017; Ramachandran, Zoph and Le 2017). */
-export const silu = (x: Tensor): Tensor => x.mul(x.sigmoid());
+export const silu = (x: Tensor): Tensor => x.mul(unobserved(() => x.sigmoid()));
 
 /** x·tanh(ln(1 + eˣ)) (Misra 2019). */
-export const mish = (x: Tensor): Tensor => x.mul(x.softplus().tanh());
+export const mish = (x: Tensor): Tensor => x.mul(unobserved(() => x.softplus().tanh()));
 
 /** ln σ(x) = −softplus(−x) */
 export const logSigmoid = (x: Tensor): Tensor => x.neg().softplus().neg();
@@ -83,32 +87,29 @@ export const logSigmoid = (x: Tensor): Tensor => x.neg().softplus().neg();
 /** x·Φ(x) with tanh in place of erf: ½x·(1 + tanh(√(2/π)·(x + 0.044715·x³))) (Hendrycks and Gimpel 2016). */
 export function geluTanh(x: Tensor): Tensor {
   const inner = x.mul(x.mul(x).mul(0.044715).add(1)).mul(Math.sqrt(2 / Math.PI));
-  return x.mul(0.5).mul(inner.tanh().add(1));
+  return x.mul(0.5).mul(unobserved(() => inner.tanh()).add(1));
 }
 
 /** x·σ(1.702·x) (Hendrycks and Gimpel 2016). */
-export const quickGelu = (x: Tensor): Tensor => x.mul(x.mul(1.702).sigmoid());
+export const quickGelu = (x: Tensor): Tensor => x.mul(unobserved(() => x.mul(1.702).sigmoid()));
 
 /** x − tanh x */
-export const tanhShrink = (x: Tensor): Tensor => x.sub(x.tanh());
+export const tanhShrink = (x: Tensor): Tensor => x.sub(unobserved(() => x.tanh()));
 
-/** min(max(x, 0), 6) (Howard et al. 2017). */
-export const relu6 = (x: Tensor): Tensor => inside(x, 0, 6);
+/** min(max(x, 0), 6); the gradient is 0 at both bounds (Howard et al. 2017). */
+export const relu6 = (x: Tensor): Tensor => hardTanh(x, 0, 6);
 
-/** min(max(x, min), max); the gradient is 0 at both bounds. */
-export const hardTanh = (x: Tensor, min: number = -1, max: number = 1): Tensor => inside(x, min, max);
-
-/** clip, but without a gradient at the bounds, as is the custom for activations. */
-function inside(x: Tensor, min: number, max: number): Tensor {
-  const between = x.greater(min).and(x.less(max));
-  return where(between, x, clip(x.detach(), min, max));
+/** min(max(x, min), max); the gradient is 0 at both bounds. Throws ConfigError when min > max. */
+export function hardTanh(x: Tensor, min: number = -1, max: number = 1): Tensor {
+  expectOrder("hardTanh", min, max);
+  return apply(activations.clip, [x], { min, max, activation: true });
 }
 
 /** min(max(x/6 + ½, 0), 1) (Courbariaux, Bengio and David 2015, with PyTorch's slope). */
 export const hardSigmoid = (x: Tensor): Tensor => apply(activations.hardSigmoid, [x], { slope: 1 / 6, offset: 0.5 });
 
 /** x·hardSigmoid(x) (Howard et al. 2019). */
-export const hardSwish = (x: Tensor): Tensor => x.mul(hardSigmoid(x));
+export const hardSwish = (x: Tensor): Tensor => x.mul(unobserved(() => hardSigmoid(x)));
 
 /** x where x > 0, α·(eˣ − 1) elsewhere (Clevert, Unterthiner and Hochreiter 2015). */
 export const elu = (x: Tensor, alpha: number = 1): Tensor => apply(activations.elu, [x], { alpha });

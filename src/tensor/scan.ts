@@ -1,9 +1,8 @@
 /** The one loop: a step written as a function, applied along the first axis of sequences. */
 import { ConfigError, GraphError, ShapeError } from "../errors.ts";
-import { applyAll } from "../graph/apply.ts";
 import { currentPath, currentScope } from "../graph/scope.ts";
 import { type Shape, sameShape, showType } from "../graph/types.ts";
-import { bodyLeaf, closed, scan as scanOp } from "../ops/control.ts";
+import { loop } from "../ops/control.ts";
 import { range } from "./create.ts";
 import type { Tensor } from "./tensor.ts";
 import { flatten, type Tree } from "./tree.ts";
@@ -52,30 +51,28 @@ export function scan<T extends Tree, Y extends Tree, X extends Tree = undefined>
   // ONNX wants something to count by.
   const sequences = given.length > 0 ? given : [range(steps) as Tensor];
 
-  const types = [...states, ...sequences.map(({ shape, dtype }) => ({ shape: shape.slice(1), dtype }))];
-  const leaves = types.map(bodyLeaf);
-  const results: Tensor[] = [];
-  const before = new Map(currentScope().assigned);
-  const [next, output, ...more] = cell(
-    asState(leaves) as T,
-    asSlices(leaves.slice(states.length)) as SliceOf<X>,
-  ) as readonly unknown[];
-  expectNoAssignment(before);
-  if (more.length > 0)
-    throw new GraphError("scan", `the cell returns ${2 + more.length} things`, "return [state, output]", currentPath());
-  flatten("scan", next, results);
-  expectStates(states, results);
-  const asOutput = flatten("scan", output, results);
-
-  const { body, captured } = closed(results, leaves);
-  const outputs = applyAll(scanOp, [...states, ...sequences, ...captured], {
-    body,
-    states: states.length,
-    sequences: sequences.length,
-    length: steps,
-    reverse,
+  let asOutput: (outputs: readonly Tensor[]) => unknown;
+  const outputs = loop(states, sequences, { length: steps, reverse }, (leaves) => {
+    const results: Tensor[] = [];
+    const before = new Map(currentScope().assigned);
+    const [next, output, ...more] = cell(
+      asState(leaves) as T,
+      asSlices(leaves.slice(states.length)) as SliceOf<X>,
+    ) as readonly unknown[];
+    expectNoAssignment(before);
+    if (more.length > 0)
+      throw new GraphError(
+        "scan",
+        `the cell returns ${2 + more.length} things`,
+        "return [state, output]",
+        currentPath(),
+      );
+    flatten("scan", next, results);
+    expectStates(states, results);
+    asOutput = flatten("scan", output, results);
+    return results;
   });
-  return { state: asState(outputs) as T, outputs: asOutput(outputs) as StackOf<Y> };
+  return { state: asState(outputs) as T, outputs: asOutput!(outputs) as StackOf<Y> };
 }
 
 function stepsOf(sequences: readonly Tensor[], length: number | undefined): number {

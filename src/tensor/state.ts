@@ -110,6 +110,17 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
     this.#replace(Storage.ofValues(this.#storage.type, values.slice()));
   }
 
+  /** A variable of its own that begins with this one's value; the value is shared, not copied, until either gets another. */
+  fork(): State<S, D> {
+    const fork = new State<S, D>(this.#storage.type as never, new Uint8Array(0), {
+      name: this.label,
+      persistent: this.persistent,
+    });
+    this.#storage.isShared = true;
+    fork.#replace(this.#storage);
+    return fork;
+  }
+
   /** What holds the current value. */
   get storage(): Storage {
     return this.#storage;
@@ -132,7 +143,8 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
   /** After a run: `written` holds the new value, the old buffer waits for the run after. */
   commit(engine: Engine, written: EngineBuffer): void {
     const old = this.#storage;
-    this.#spare = old.isForeignTo(engine) ? undefined : { engine, buffer: old.bufferOn(engine) };
+    const isFree = !old.isShared && !old.isForeignTo(engine);
+    this.#spare = isFree ? { engine, buffer: old.bufferOn(engine) } : undefined;
     this.#replace(Storage.ofBuffer(engine, written));
   }
 

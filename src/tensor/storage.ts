@@ -17,6 +17,8 @@ export class Storage {
   #buffer: EngineBuffer | undefined;
   #engine: Engine | undefined;
   #pending: Pending | undefined;
+  /** Whether several variables hold it: then its buffer is nobody's to write to. */
+  isShared = false;
 
   private constructor(type: TensorType) {
     this.type = type;

@@ -50,7 +50,7 @@ import { matmul } from "../ops/matmul.ts";
 import * as movement from "../ops/movement.ts";
 import * as normalize from "../ops/normalize.ts";
 import * as reduce from "../ops/reduce.ts";
-import { axisList } from "./axes.ts";
+import { axisList, halves } from "./axes.ts";
 import { diagonal } from "./matrices.ts";
 import { type PadOptions, pad } from "./padding.ts";
 import * as pairs from "./pairs.ts";
@@ -664,14 +664,10 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(arithmetic.where, [others, x, operand("maskedFill", x, value)], undefined) as Tensor<S, D>;
   }
 
-  /** One half of the last axis (or another) times the sigmoid of the other: the gated linear unit (Dauphin et al. 2016). */
+  /** The first half of the last axis (or another) times the sigmoid of the second: the gated linear unit (Dauphin et al. 2016). */
   glu<S extends Shape, D extends DType>(this: Tensor<S, D>, axis: number = -1): Tensor<AnySizes<S>, D> {
-    const x = this as Tensor;
-    const size = x.shape[resolveAxis("glu", axis, x.shape.length)]!;
-    if (size % 2 === 1)
-      throw new ShapeError("glu", `${showType(x)} has no two halves along axis ${axis}`, "give an even size");
-    const [a, b] = x.split([size / 2, size / 2], axis) as [Tensor, Tensor];
-    return a.mul(b.sigmoid()) as Tensor<AnySizes<S>, D>;
+    const [value, gate] = halves("glu", this as Tensor, axis);
+    return value.mul(gate.sigmoid()) as Tensor<AnySizes<S>, D>;
   }
 
   /** The same values in another dtype; towards int32 the fraction is cut off, towards bool everything but 0 is true. */

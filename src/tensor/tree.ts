@@ -6,12 +6,13 @@ import { Tensor } from "./tensor.ts";
 // biome-ignore lint/suspicious/noConfusingVoidType: a function without a return statement returns void.
 export type Tree = Tensor | undefined | void | readonly Tree[] | { readonly [name: string]: Tree };
 
-/** Puts the tensors of a tree into `values`; the function returned builds a tree of the same form from others. */
+/** Puts the tensors of a tree into `values`; the function returned builds a tree of the same form with something else in their places. */
 export function flatten(
   subject: string,
   tree: unknown,
   values: Tensor[],
-): (replacements: readonly Tensor[]) => unknown {
+  place: string = "the function returns",
+): (replacements: readonly unknown[]) => unknown {
   if (tree === undefined) return () => undefined;
   if (tree instanceof Tensor) {
     const at = values.push(tree.current()) - 1;
@@ -24,12 +25,12 @@ export function flatten(
       "make it synchronous: nothing can be awaited while the graph is built; read values from the tensors that come back",
     );
   if (Array.isArray(tree)) {
-    const parts = tree.map((part: unknown) => flatten(subject, part, values));
+    const parts = tree.map((part: unknown) => flatten(subject, part, values, place));
     return (replacements) => parts.map((part) => part(replacements));
   }
   if (typeof tree === "object" && tree !== null) {
-    const parts = Object.entries(tree).map(([name, part]) => [name, flatten(subject, part, values)] as const);
+    const parts = Object.entries(tree).map(([name, part]) => [name, flatten(subject, part, values, place)] as const);
     return (replacements) => Object.fromEntries(parts.map(([name, part]) => [name, part(replacements)]));
   }
-  throw new GraphError(subject, `the function returns ${typeof tree}`, "return tensors, or arrays or records of them");
+  throw new GraphError(subject, `${place} ${typeof tree}`, "give tensors, or arrays or records of them");
 }

@@ -1,4 +1,6 @@
 /** What happened in training, epoch by epoch, and how fast. */
+import { ConfigError } from "../errors.ts";
+import { averaged, unbiased } from "../tensor/average.ts";
 
 /** One epoch. */
 export interface EpochReport {
@@ -22,4 +24,18 @@ export interface StepReport {
   readonly step: number;
   readonly steps: number;
   readonly loss: number;
+}
+
+/**
+ * Follows numbers that jump, such as the losses of single steps: each call takes the next one and returns the exponentially
+ * weighted average of all so far, without its bias towards 0. `beta` is how much of the average stays; 0.98 looks back over
+ * about fifty numbers. Throws ConfigError for a beta outside [0, 1).
+ */
+export function smoother(beta: number = 0.98): (value: number) => number {
+  if (!(beta >= 0 && beta < 1)) throw new ConfigError("smoother", `beta is ${beta}`, "give a number from 0 to below 1");
+  let [average, count] = [0, 0];
+  return (value) => {
+    average = averaged(average, value, beta);
+    return unbiased(average, beta, ++count);
+  };
 }

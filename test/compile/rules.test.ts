@@ -5,6 +5,7 @@ import { traceRoots } from "../../src/compile/compile.ts";
 import { GraphProgram } from "../../src/compile/program.ts";
 import { rewrite } from "../../src/compile/rewrite.ts";
 import { passes } from "../../src/compile/rules/index.ts";
+import type { Values } from "../../src/graph/types.ts";
 import {
   adam,
   compile,
@@ -92,6 +93,11 @@ describe("products take their neighbours in", () => {
     expect(await bothWays((x, b) => x.matmul(w).add(b), normal(3, 4), normal(4))).toEqual({ gemm: 1 });
     expect(await bothWays((x) => x.add(flat(x)), normal(2, 3, 4))).toEqual({ reshape: 2, gemm: 1 });
   });
+  test("what is added to a very large product stays outside, and a scale goes to both", async () => {
+    const [x, w, b] = [normal(1024, 1), normal(1, 1024), normal(1024)];
+    const large = (x: Tensor, w: Tensor, b: Tensor): Tensor => x.matmul(w).add(b).reshape([4, 256, 1024]).mul(0.5);
+    expect(await bothWays(large, x, w, b)).toEqual({ product: 1, full: 1, mul: 1, add: 1, reshape: 1 });
+  });
   test("but not when somebody else needs the product itself", async () => {
     const ops = await bothWays(
       (a, b, c) => {
@@ -106,9 +112,64 @@ describe("products take their neighbours in", () => {
   });
   test("the transpose of a product", async () => {
     expect(await bothWays((a, b) => a.matmul(b).mT(), normal(2, 3), normal(3, 4))).toEqual({ product: 1 });
+    const batched = await bothWays((a, b) => a.matmul(b).mT(), normal(2, 3, 4), normal(2, 4, 2));
+    expect(batched).toEqual({ product: 1 });
     await bothWays((a, b) => a.matmul(b).transpose(0, 2, 1, 3), normal(2, 2, 3, 4), normal(2, 2, 4, 2));
-    await bothWays((a, b) => a.matmul(b).transpose(0, 3, 1, 2), normal(2, 2, 3, 4), normal(2, 2, 4, 2));
-    await bothWays((a, b) => a.mT().matmul(b).transpose(0, 2, 1, 3), normal(2, 2, 4, 5), normal(2, 2, 4, 2));
+  });
+});
+
+describe("large matrices stay packed", () => {
+  const [rows, width, hidden, block] = [512, 64, 512, 16];
+  /** A feed-forward network's loss and gradients; what it makes of its hidden layer is up to the caller. */
+  async function packedBothWays(act: (h: Tensor) => Tensor): Promise<Record<string, number>> {
+    const { nodeEngine } = await import("../../src/engine/node/index.ts");
+    const engine = nodeEngine({ threads: 2 });
+    const args = [normal(rows, width), normal(hidden, width), normal(hidden), normal(width, hidden), normal(width)];
+    const step = (x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor): readonly Tensor[] => {
+      const y = x.add(
+        act(
+          x
+            .matmul(w1.mT())
+            .add(b1)
+            .reshape([2, rows / 2, hidden]),
+        )
+          .reshape([rows, hidden])
+          .matmul(w2.mT())
+          .add(b2),
+      );
+      const loss = y.square().mean();
+      return [loss, ...gradients(loss, [x, w1, b1, w2, b2])];
+    };
+    const { identity, results, assigned } = traceRoots(step as never, args as never);
+    const bound = bind({ results, guards: [], assigned });
+    const target = { contrib: true, block };
+    const roots = rewrite(bound.roots, passes, target, identity);
+    const values = await Promise.all(
+      bound.sources.map((source) => (typeof source === "number" ? args[source]! : (source as Storage & State)).data()),
+    );
+    const [expected, got] = await Promise.all(
+      [bound.roots, roots].map(async (each) => {
+        const program = new GraphProgram(bound.leaves, each, engine.target);
+        const session = await engine.load(program);
+        const outputs = program.outputs.map(({ type }) => engine.buffer(type));
+        const inputs = program.inputs.map(({ type }, i) => engine.buffer(type, values[i]!.slice() as Values));
+        await session.run(inputs, outputs);
+        return Promise.all(outputs.map((output) => output.read()));
+      }),
+    );
+    expected!.forEach((result, i) => {
+      const size = Math.max(...result.map(Math.abs));
+      result.forEach((value, at) => {
+        if (!(Math.abs(got![i]![at]! - value) <= 2e-5 * size)) expect(got![i]![at], `output ${i}`).toBe(value);
+      });
+    });
+    return counts(new GraphProgram(bound.leaves, roots, target).text());
+  }
+  test("the hidden layer of a feed-forward network, there and back: all six products", async () => {
+    expect((await packedBothWays((h) => h.gelu())).packedProduct).toBe(6);
+  });
+  test("but not what something else needs unpacked", async () => {
+    expect((await packedBothWays((h) => h.softmax())).packedProduct).toBeUndefined();
   });
 });
 
@@ -128,6 +189,13 @@ describe("passes over memory are saved", () => {
       full: 1,
       mul: 1,
     });
+  });
+  test("squares are added up as they are made, unless somebody needs them", async () => {
+    expect(await bothWays((x) => x.mul(x).sum(), normal(2, 3))).toEqual({ sumOfSquares: 1 });
+    expect(await bothWays((x) => x.mul(x).sum(1), normal(2, 3))).toEqual({ mul: 1, sum: 1 });
+    expect(await bothWays((x, y) => x.mul(y).sum(), normal(3), normal(3))).toEqual({ mul: 1, sum: 1 });
+    const both = (x: Tensor): Tensor[] => [x.mul(x), x.mul(x).sum()];
+    expect(await bothWays(both, normal(2, 3))).toEqual({ mul: 1, sum: 1 });
   });
   test("cross-entropy's gradient touches the labels' places alone", async () => {
     const labels = tensor([2, 0], "int32");

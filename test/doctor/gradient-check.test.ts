@@ -1,16 +1,20 @@
 import { expect, test } from "vitest";
 import { defineOp } from "../../src/graph/op.ts";
 import {
+  check,
   crossEntropy,
   gelu,
   gradientCheck,
   layerNorm,
   linear,
+  module,
   Parameter,
   seed,
   sequential,
   tensor,
 } from "../../src/node.ts";
+import { mnistSetup } from "../../src/recipes/mnist.ts";
+import { digits, type Images, type Labels, plainSetup } from "./setups.ts";
 
 test("a right gradient passes, with the worst element named", async () => {
   seed(1);
@@ -39,4 +43,38 @@ test("a wrong one does not", async () => {
   const report = await gradientCheck(() => theta.apply(wrong, [], undefined).sum(), [theta]);
   expect(report.passes).toBe(false);
   expect(report.worst).toMatchObject({ parameter: "theta", position: 1 });
+});
+
+test("as a check of a setup: the recipe's gradients, digits and all", async () => {
+  const steps: number[] = [];
+  const report = await check.gradients(await mnistSetup(), { elements: 3, onStep: (done) => steps.push(done) });
+  expect(report.verdict).toBe("pass");
+  expect(report.worst.error).toBeLessThan(1e-8);
+  expect(report.elements).toHaveLength(18);
+  expect(steps).toEqual(Array.from({ length: 18 }, (_, i) => i + 1));
+  expect(check.explain(report)).toContain("18 elements of 6 parameters agree with finite differences");
+});
+
+test("as a check of a setup: a part that is detached is found, and named", async () => {
+  seed(1);
+  const parts = { hidden: linear(784, 32), last: linear(32, 10) };
+  const model = module("Forked", parts, (x: Images) => {
+    const h = parts.hidden(x);
+    return parts.last(h.relu()).add(parts.last(h.tanh().detach()));
+  });
+  const setup = { model, train: digits, loss: (x: Images, y: Labels) => crossEntropy(model(x), y) };
+  const report = await check.gradients(setup, { elements: 5 });
+  expect(report.verdict).toBe("fail");
+  expect(check.explain(report)).toMatch(/differ from finite differences: hidden\.weight/);
+});
+
+test("frozen parameters are left out; no elements are no check", async () => {
+  const setup = plainSetup();
+  setup.model.parameters()[0]!.trainable = false;
+  const report = await check.gradients(setup, { elements: 1 });
+  expect(report.elements).toHaveLength(3);
+  await expect(check.gradients(setup, { elements: 0 })).rejects.toThrowErrorMatchingInlineSnapshot(`
+    [ConfigError: gradientCheck: elements is 0
+      fix: give a whole number from 1 on]
+  `);
 });

@@ -11,6 +11,7 @@ import { readEnvironment } from "../../src/engine/node/environment.ts";
 import { type NodeEngine, nodeEngine } from "../../src/engine/node/index.ts";
 import { ConfigError, EngineError } from "../../src/errors.ts";
 import type { Values } from "../../src/graph/types.ts";
+import { compile, fromValues, type Tensor, useEngine } from "../../src/index.ts";
 import { port, powerProgram, tinyProgram } from "./tiny-model.ts";
 
 const floats = (...values: number[]) => Float32Array.from(values);
@@ -56,7 +57,8 @@ describe.each(["direct", "binding"] as const)("%s", (implementation) => {
 
   test("says what it is", () => {
     expect(engine.name).toBe(implementation === "direct" ? "node" : "node-binding");
-    expect(engine.target).toEqual({ contrib: true });
+    expect(engine.target.contrib).toBe(true);
+    expect([undefined, 8, 16]).toContain(engine.target.block);
   });
 
   test.each([
@@ -228,6 +230,23 @@ describe.each(["direct", "binding"] as const)("%s", (implementation) => {
   test("leaves JavaScript's denormal floats alone", async () => {
     await evaluate(engine, denormals, denormalInputs());
     expect(keepsDenormals()).toBe(true);
+  });
+
+  test("sees a float64 constant near 0 or 1 for what it is", async () => {
+    useEngine(engine);
+    const f = compile((x: Tensor<[2], "float64">) => {
+      const square = x.mul(x);
+      return [
+        square.add(1e-50).mul(1e50),
+        square
+          .mul(1 + 1e-9)
+          .sub(1)
+          .mul(1e9),
+      ];
+    });
+    const [sum, product] = f(fromValues(Float64Array.of(0, 1), [2])) as [Tensor, Tensor];
+    expect((await sum.data())[0]).toBeCloseTo(1, 12);
+    expect((await product.data())[1]).toBeCloseTo(1, 6);
   });
 
   test("writes a profile for each session", async () => {

@@ -1,4 +1,4 @@
-/** Modules, initial weights, dropout and losses. */
+/** Modules, dropout and losses. */
 import { beforeEach, describe, expect, test } from "vitest";
 import { nodeEngine } from "../../src/engine/node/index.ts";
 import {
@@ -9,7 +9,7 @@ import {
   dropout,
   embedding,
   Generator,
-  init,
+  gradients,
   layerNorm,
   linear,
   meanSquaredError,
@@ -23,7 +23,6 @@ import {
   tensor,
   useEngine,
 } from "../../src/index.ts";
-import { PhiloxStream } from "../../src/random/philox.ts";
 
 beforeEach(() => {
   useEngine(plainEngine());
@@ -91,66 +90,70 @@ describe("modules", () => {
   });
 });
 
-describe("initial weights", () => {
-  const spread = (values: Float32Array): { mean: number; deviation: number; largest: number } => {
-    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-    const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length;
-    return { mean, deviation: Math.sqrt(variance), largest: values.reduce((a, b) => Math.max(a, Math.abs(b)), 0) };
-  };
-  const [out, into] = [300, 200];
-
-  test.each([
-    ["Xavier, uniform", init.xavierUniform, Math.sqrt(2 / (into + out))],
-    ["Xavier, normal", init.xavierNormal, Math.sqrt(2 / (into + out))],
-    ["He, normal, relu", init.heNormal(), Math.sqrt(2 / into)],
-    ["He, normal, tanh", init.heNormal("tanh"), Math.sqrt(1 / into)],
-    ["He, uniform, relu", init.heUniform(), Math.sqrt(2 / into)],
-  ])("%s", (_, initializer, deviation) => {
-    const { mean, deviation: found } = spread(initializer([out, into], new PhiloxStream(3)));
-    expect(Math.abs(mean)).toBeLessThan((4 * deviation) / Math.sqrt(out * into));
-    expect(found / deviation).toBeCloseTo(1, 1.7);
-  });
-
-  test("Xavier's uniform bound is √(6 / (n_in + n_out))", () => {
-    const { largest } = spread(init.xavierUniform([out, into], new PhiloxStream(3)));
-    expect(largest).toBeLessThanOrEqual(Math.sqrt(6 / (into + out)));
-    expect(largest).toBeGreaterThan(0.99 * Math.sqrt(6 / (into + out)));
-  });
-
-  test("the same seed gives the same weights, another seed others", async () => {
-    const weights = async (value: number): Promise<unknown> => {
-      seed(value);
-      return linear(5, 5).weight.data();
-    };
-    expect(await weights(7)).toEqual(await weights(7));
-    expect(await weights(7)).not.toEqual(await weights(8));
-  });
-});
-
 describe("dropout", () => {
+  const shape = [200, 100] as const;
+
   test("masks follow from the seed, differ from step to step, and are the same on every engine", async () => {
-    const masks = async (): Promise<unknown[]> => {
-      const drop = dropout(0.4, { generator: new Generator(12) });
-      const step = compile((x: Tensor<[50, 40], "float32">) => drop(x));
-      return [await step(ones([50, 40])).data(), await step(ones([50, 40])).data()];
+    const masks = async (seedValue: number): Promise<unknown[]> => {
+      const drop = dropout(0.4, { generator: new Generator(seedValue) });
+      const step = compile((x: Tensor<[200, 100], "float32">) => drop(x));
+      return [await step(ones(shape)).data(), await step(ones(shape)).data()];
     };
-    const [first, second] = await masks();
+    const [first, second] = await masks(12);
     expect(first).not.toEqual(second);
-    expect(await masks()).toEqual([first, second]);
+    expect(await masks(12)).toEqual([first, second]);
+    expect((await masks(13))[0]).not.toEqual(first);
     useEngine(nodeEngine({ threads: 2 }));
-    expect(await masks()).toEqual([first, second]);
-    const kept = (first as Float32Array).filter((value) => value !== 0);
-    expect(kept.length / 2000).toBeCloseTo(0.6, 1);
-    expect(kept[0]).toBeCloseTo(1 / 0.6, 5);
+    expect(await masks(12)).toEqual([first, second]);
+  });
+
+  test.each([0.1, 0.5, 0.9])("at the rate %d it zeroes that share and keeps the expectation", async (rate) => {
+    const drop = dropout(rate, { generator: new Generator(5) });
+    const step = compile((x: Tensor<[200, 100], "float32">) => drop(x));
+    let [zeros, sum] = [0, 0];
+    const n = 4 * 20_000;
+    for (let i = 0; i < 4; i++)
+      for (const value of await step(ones(shape).mul(3)).data()) {
+        if (value === 0) zeros++;
+        else expect(value).toBeCloseTo(3 / (1 - rate), 4);
+        sum += value;
+      }
+    // Four standard errors.
+    const error = (4 * Math.sqrt(rate * (1 - rate))) / Math.sqrt(n);
+    expect(Math.abs(zeros / n - rate)).toBeLessThan(error);
+    expect(Math.abs(sum / n / 3 - 1)).toBeLessThan(error / (1 - rate));
+  });
+
+  test("the gradient passes where the value did, through the same mask", async () => {
+    const drop = dropout(0.5, { generator: new Generator(1) });
+    const step = compile((x: Tensor<[200, 100], "float32">) => {
+      const y = drop(x);
+      const [dx] = gradients(y.sum(), [x]);
+      return { y, dx };
+    });
+    const { y, dx } = step(ones(shape));
+    expect(await dx.data()).toEqual(await y.data());
+  });
+
+  test("two layers in one step have masks of their own; a rate of 0 keeps all", async () => {
+    const [a, b] = [dropout(0.5), dropout(0.5)];
+    const step = compile((x: Tensor<[200, 100], "float32">) => [a(x), b(x)]);
+    const [first, second] = step(ones(shape)) as [Tensor, Tensor];
+    expect(await first.data()).not.toEqual(await second.data());
+    expect(await dropout(0)(ones([3])).array()).toEqual([1, 1, 1]);
   });
 
   test("does nothing in evaluation, also in a step that was compiled in training", async () => {
     const drop = dropout(0.5);
+    const model = sequential(linear(4, 100), drop);
     const step = compile((x: Tensor<[100], "float32">) => drop(x).sum());
     expect(await step(ones([100])).item()).not.toBe(100);
-    drop.eval();
+    model.eval();
     expect(await step(ones([100])).item()).toBe(100);
+    model.train();
+    expect(await step(ones([100])).item()).not.toBe(100);
     expect(() => dropout(1)).toThrow("dropout: the rate is 1");
+    expect(() => dropout(Number.NaN)).toThrow("dropout: the rate is NaN");
   });
 });
 

@@ -1,83 +1,139 @@
-/** Normalising layers against PyTorch's values, and activations. */
+/** Normalising layers against PyTorch's values. */
 import { readFileSync } from "node:fs";
 import { beforeEach, describe, expect, test } from "vitest";
 import { nodeEngine } from "../../src/engine/node/index.ts";
 import {
-  activationCurve,
-  activations,
   batchNorm,
+  batchNormalize,
+  batchNormalizeInTraining,
   compile,
+  conv2d,
+  decodeWeights,
   fromValues,
   gradients,
   groupNorm,
-  init,
   linear,
-  maxout,
+  module,
   plainEngine,
-  prelu,
   rmsNorm,
   rmsNormalize,
+  type Shape,
   sequential,
+  sgd,
   type Tensor,
   tensor,
   useEngine,
 } from "../../src/index.ts";
 import { PhiloxStream } from "../../src/random/philox.ts";
 
+type Step = Readonly<Record<"x" | "w" | "y" | "dx" | "running_mean" | "running_var", number[]>> &
+  Readonly<Partial<Record<"dweight" | "dbias", number[]>>>;
+
 interface Case {
   readonly shape: number[];
   readonly momentum: number;
   readonly epsilon: number;
-  readonly weight: number[];
-  readonly bias: number[];
-  readonly steps: readonly Readonly<
-    Record<"x" | "w" | "y" | "dx" | "dweight" | "dbias" | "running_mean" | "running_var", number[]>
-  >[];
-  readonly evaluation: { readonly x: number[]; readonly y: number[]; readonly tracked: number };
+  /** Null without γ and β. */
+  readonly weight: number[] | null;
+  readonly bias: number[] | null;
+  readonly steps: readonly Step[];
+  readonly evaluation: Readonly<Record<"x" | "w" | "y" | "dx", number[]>> & { readonly tracked: number };
 }
 
-const { cases } = JSON.parse(readFileSync(new URL("../fixtures/batch-norm.json", import.meta.url), "utf8")) as {
+const file = (name: string): Buffer => readFileSync(new URL(`../fixtures/${name}`, import.meta.url));
+const { cases, network } = JSON.parse(file("batch-norm.json").toString()) as {
   readonly cases: readonly Case[];
+  readonly network: Readonly<Record<"x" | "y", number[]>>;
 };
 
-/** Parameters are float32, so that is what can be asked for. */
-async function expectValues(x: Tensor, wanted: readonly number[], what: string): Promise<void> {
-  (await x.data()).forEach((value, i) =>
-    expect(Math.abs(value - wanted[i]!) / Math.max(1, Math.abs(wanted[i]!)), `${what} ${i}`).toBeLessThan(5e-6),
+/** Within a tolerance, relative for numbers above 1. */
+async function expectValues(x: Tensor, wanted: readonly number[], what: string, tolerance = 5e-6): Promise<void> {
+  const values = await x.data();
+  expect(values, what).toHaveLength(wanted.length);
+  values.forEach((value, i) =>
+    expect(Math.abs(value - wanted[i]!) / Math.max(1, Math.abs(wanted[i]!)), `${what} ${i}`).toBeLessThan(tolerance),
   );
 }
 
-const engines = { plain: plainEngine, node: () => nodeEngine({ threads: 1 }) };
+const engines = { plain: plainEngine, native: () => nodeEngine({ threads: 1 }) };
+const named = cases.map(
+  (each) => [`${each.shape.join(" × ")}${each.weight ? "" : ", without γ and β,"}`, each] as const,
+);
 
 describe.each(Object.entries(engines))("batch normalisation on the %s engine", (_, engine) => {
   beforeEach(() => useEngine(engine()));
 
-  test.each(cases.map((each) => [each.shape.join(" × "), each] as const))(
-    "of %s is PyTorch's in training and in evaluation",
-    async (_shape, { shape, momentum, epsilon, weight, bias, steps, evaluation }) => {
-      const layer = batchNorm(3, { momentum, epsilon });
-      layer.weight.write(Float32Array.from(weight));
-      layer.bias.write(Float32Array.from(bias));
-      const float = (values: readonly number[]): Tensor<number[], "float32"> =>
-        fromValues(Float32Array.from(values), shape);
-      const step = compile((x: Tensor, w: Tensor) => {
-        const y = layer(x as Tensor<number[], "float32">) as Tensor;
-        const [dx, dweight, dbias] = gradients(y.mul(w).sum(), [x, layer.weight as Tensor, layer.bias as Tensor]);
-        return { y, dx, dweight, dbias };
-      });
-      for (const wanted of steps) {
-        const result = step(float(wanted.x), float(wanted.w));
-        for (const name of ["y", "dx", "dweight", "dbias"] as const)
-          await expectValues(result[name]!, wanted[name], name);
-        await expectValues(layer.running_mean as Tensor, wanted.running_mean, "mean");
-        await expectValues(layer.running_var as Tensor, wanted.running_var, "variance");
-      }
-      layer.eval();
-      const evaluate = compile((x: Tensor) => layer(x as Tensor<number[], "float32">) as Tensor);
-      await expectValues(evaluate(float(evaluation.x)), evaluation.y, "evaluation");
-      expect(await layer.num_batches_tracked.item()).toBe(evaluation.tracked);
-    },
-  );
+  test.each(named)("of %s is PyTorch's in training and in evaluation", async (_shape, each) => {
+    const { shape, momentum, epsilon, weight, bias, steps, evaluation } = each;
+    const affine = batchNorm(3, { momentum, epsilon });
+    const layer = weight ? affine : batchNorm(3, { momentum, epsilon, affine: false });
+    if (weight) affine.weight.write(Float32Array.from(weight));
+    if (bias) affine.bias.write(Float32Array.from(bias));
+    const float = (values: readonly number[]): Tensor<number[], "float32"> =>
+      fromValues(Float32Array.from(values), shape);
+    const step = compile((x: Tensor, w: Tensor) => {
+      const y = layer(x as Tensor<number[], "float32">) as Tensor;
+      const [dx, dweight, dbias] = gradients(y.mul(w).sum(), [x, ...(layer.parameters() as Tensor[])]);
+      return { y, dx: dx!, ...(dweight && dbias && { dweight, dbias }) };
+    });
+    for (const wanted of steps) {
+      const result = step(float(wanted.x), float(wanted.w));
+      for (const [name, value] of Object.entries(result))
+        await expectValues(value, wanted[name as keyof typeof wanted]!, name);
+      expect(Object.keys(result)).toHaveLength(weight ? 4 : 2);
+      await expectValues(layer.running_mean as Tensor, wanted.running_mean, "mean");
+      await expectValues(layer.running_var as Tensor, wanted.running_var, "variance");
+    }
+    layer.eval();
+    const [x, w] = [float(evaluation.x), float(evaluation.w)];
+    const result = step(x, w);
+    await expectValues(result.y, evaluation.y, "evaluation");
+    await expectValues(result.dx, evaluation.dx, "evaluation's gradient");
+    expect(await layer.num_batches_tracked.item()).toBe(evaluation.tracked);
+    await expectValues(layer.running_mean as Tensor, steps.at(-1)!.running_mean, "mean after evaluation");
+  });
+
+  test.each(named)("of %s in float64 is PyTorch's to ten digits", async (_shape, each) => {
+    const { shape, epsilon, weight, bias, steps, evaluation } = each;
+    const double = (values: readonly number[], as: Shape = shape): Tensor =>
+      fromValues(Float64Array.from(values), [...as]);
+    const [scale, shift] = [weight, bias].map((values) => values && double(values, [3])) as [Tensor?, Tensor?];
+    for (const wanted of steps) {
+      const x = double(wanted.x);
+      const { y } = batchNormalizeInTraining(x, scale, shift, epsilon);
+      const [dx, ...others] = gradients(y.mul(double(wanted.w)).sum(), [x, ...(scale && shift ? [scale, shift] : [])]);
+      await expectValues(y, wanted.y, "y", 1e-10);
+      await expectValues(dx!, wanted.dx, "dx", 1e-10);
+      if (weight) await expectValues(others[0]!, wanted.dweight!, "dweight", 1e-10);
+      if (weight) await expectValues(others[1]!, wanted.dbias!, "dbias", 1e-10);
+    }
+    const { running_mean, running_var } = steps.at(-1)!;
+    const [mean, variance] = [double(running_mean, [3]), double(running_var, [3])];
+    const y = batchNormalize(double(evaluation.x), mean, variance, scale, shift, epsilon);
+    await expectValues(y, evaluation.y, "evaluation", 1e-10);
+  });
+
+  test("PyTorch's state_dict loads as it is, its int64 counters too, and gives PyTorch's outputs", async () => {
+    const layers = {
+      0: conv2d(1, 4, 3),
+      1: batchNorm(4),
+      4: linear(36, 5),
+      6: batchNorm(5, { affine: false }),
+      7: linear(5, 2),
+    };
+    const model = module("Network", layers, (x: Tensor<[number, 1, 5, 5], "float32">) => {
+      const images = layers[1](layers[0](x)).relu() as Tensor<number[], "float32">;
+      const flat = images.reshape([-1, 36]) as Tensor<[number, 36], "float32">;
+      return layers[7](layers[6](layers[4](flat).sigmoid()));
+    });
+    decodeWeights(model, file("batch-norm.safetensors"));
+    expect(await layers[1].num_batches_tracked.item()).toBe(7);
+    model.eval();
+    await expectValues(model(fromValues(Float32Array.from(network.x), [3, 1, 5, 5])) as Tensor, network.y, "y");
+    // In training it is normalised by the batch, and gives something else.
+    const [first] = await (model.train()(fromValues(Float32Array.from(network.x), [3, 1, 5, 5])) as Tensor).data();
+    expect(Math.abs(Number(first) - network.y[0]!)).toBeGreaterThan(1e-3);
+  });
 });
 
 describe("layers", () => {
@@ -112,103 +168,90 @@ describe("layers", () => {
     expect(() => batchNorm(3, { momentum: 2 })).toThrow("batchNorm: the momentum is 2");
   });
 
+  test("one compiled step follows train() and eval(), before and behind the activation", async () => {
+    for (const order of ["before", "behind"] as const) {
+      const norm = batchNorm(3);
+      const dense = linear(2, 3);
+      const activate = (x: Tensor<[number, 3], "float32">) => x.relu();
+      const model = order === "before" ? sequential(dense, norm, activate) : sequential(dense, activate, norm);
+      const optimizer = sgd(model, { learningRate: 0.1 });
+      let traces = 0;
+      const step = compile((x: Tensor<[number, 2], "float32">) => {
+        traces++;
+        const y = model(x) as Tensor<[number, 3], "float32">;
+        if (model.training) optimizer.minimize(y.square().mean());
+        return y;
+      });
+      const x = tensor([
+        [1, 2],
+        [-3, 4],
+        [0, -1],
+        [2, 2],
+      ]);
+      const count = async (): Promise<number> => norm.num_batches_tracked.item();
+      for (let i = 0; i < 3; i++) await step(x).array();
+      expect(await count()).toBe(3);
+      model.eval();
+      const [whole, mean] = [(await step(x).array()) as number[][], await norm.running_mean.data()];
+      // In evaluation an example's output does not depend on the others.
+      const single = (await step(x.slice([0, 1]) as Tensor<[number, 2], "float32">).array()) as number[][];
+      expect(single[0]).toEqual(whole[0]!.map((value) => expect.closeTo(value, 5)));
+      expect(await count()).toBe(3);
+      expect(await norm.running_mean.data()).toEqual(mean);
+      model.train();
+      await step(x).array();
+      expect(await count()).toBe(4);
+      expect(await norm.running_mean.data()).not.toEqual(mean);
+      // Training, evaluation of four, evaluation of one, and training again.
+      expect(traces).toBe(4);
+    }
+  });
+
   test("the root of the mean square is divided by, and each element scaled", async () => {
     const y = rmsNormalize(tensor([[3, 4, 0, 0]]), tensor([1, 2, 3, 4]), 0);
     // √(25 / 4) = 2.5
     expect(await y.array()).toEqual([[3 / 2.5, (2 * 4) / 2.5, 0, 0].map(Math.fround)]);
   });
 
-  test("maxout is the largest of its pieces; prelu learns its slope", async () => {
-    const layer = maxout(2, 1, { pieces: 3 });
-    layer.weight.write(Float32Array.of(1, 0, 0, 1, -1, -1));
-    layer.bias.write(Float32Array.of(0, 0, 0.5));
-    expect(
-      await layer(
-        tensor([
-          [3, 1],
-          [1, 4],
-          [-2, -3],
-        ]),
-      ).array(),
-    ).toEqual([[3], [4], [5.5]]);
-    const rectifier = prelu();
-    const x = tensor([-2, 3]);
-    expect(await rectifier(x).array()).toEqual([-0.5, 3]);
-    const [slope] = gradients((rectifier(x) as Tensor).sum(), [rectifier.weight as Tensor]);
-    expect(await slope!.array()).toEqual([-2]);
-  });
-
-  test("every activation's slope is that of its curve", async () => {
-    for (const name of Object.keys(activations) as (keyof typeof activations)[]) {
-      // Between the kinks, which are at whole numbers.
-      const { x, slope } = await activationCurve(name, { from: -3.9, to: 3.9, points: 26 });
-      const step = 1e-2;
-      const [up, down] = await Promise.all(
-        [step, -step].map(
-          async (by) =>
-            (
-              await activationCurve((each) => activations[name].apply(each.add(by)), {
-                from: -3.9,
-                to: 3.9,
-                points: 26,
-              })
-            ).y,
+  test("the running statistics approach those of the data", async () => {
+    const stream = new PhiloxStream(3);
+    const norm = batchNorm(2);
+    const step = compile((x: Tensor<[number, 2], "float32">) => norm(x));
+    for (let i = 0; i < 100; i++)
+      await step(
+        fromValues(
+          Float32Array.from(
+            { length: 64 * 2 },
+            (_, at) => (at % 2 === 0 ? 5 : -1) + (at % 2 === 0 ? 3 : 0.5) * stream.normal(),
+          ),
+          [64, 2],
         ),
-      );
-      slope.forEach((value, i) =>
-        expect(Math.abs(value - (up![i]! - down![i]!) / (2 * step)), `${name} at ${x[i]}`).toBeLessThan(1e-3),
-      );
-    }
-    await expect(activationCurve("sine" as never)).rejects.toThrow("activationCurve: there is no sine");
-  });
-});
-
-describe("initialisation", () => {
-  const draw = (initializer: init.Initializer, ...shape: number[]): Float32Array =>
-    initializer(shape, new PhiloxStream(2));
-  const deviation = (values: Float32Array): number => {
-    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-    return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length);
-  };
-
-  test.each([
-    ["xavierUniform", init.xavierUniform, Math.sqrt(2 / 700)],
-    ["xavierNormal", init.xavierNormal, Math.sqrt(2 / 700)],
-    ["heNormal before relu", init.heNormal(), Math.sqrt(2 / 400)],
-    ["heUniform before relu", init.heUniform(), Math.sqrt(2 / 400)],
-    ["heNormal before tanh", init.heNormal("tanh"), Math.sqrt(1 / 400)],
-    ["lecunNormal", init.lecunNormal, Math.sqrt(1 / 400)],
-    ["lecunUniform", init.lecunUniform, Math.sqrt(1 / 400)],
-    // A standard normal cut at two deviations has the deviation 0.8796.
-    ["truncatedNormal", init.truncatedNormal(0.5), 0.5 * 0.8796],
-  ] as const)("%s has the deviation of its formula", (_, initializer, wanted) => {
-    expect(deviation(draw(initializer, 300, 400)) / wanted).toBeCloseTo(1, 2);
+      ).array();
+    const [[a, b], [va, vb]] = [await norm.running_mean.data(), await norm.running_var.data()];
+    expect([a, b]).toEqual([expect.closeTo(5, 0), expect.closeTo(-1, 1)]);
+    expect(Math.sqrt(va!)).toBeCloseTo(3, 0);
+    expect(Math.sqrt(vb!)).toBeCloseTo(0.5, 1);
   });
 
-  test("truncated normal stays within its limit", () => {
-    expect(Math.max(...draw(init.truncatedNormal(1, 1.5), 100, 100).map(Math.abs))).toBeLessThanOrEqual(1.5);
+  test("a batch with one value for each channel has no variance, and is refused in training with the layer's path", async () => {
+    const model = sequential(linear(2, 3), batchNorm(3));
+    const one = tensor([[1, 2]]);
+    expect(() => model(one)).toThrow(
+      "batchNormalizeInTraining: x [1, 3] has 1 values for each channel, too few for a variance\n  in:  1\n  fix: train with larger batches",
+    );
+    expect(() => batchNorm(3)(tensor([]).reshape([0, 3]))).toThrow("has 0 values for each channel");
+    expect(await model.eval()(one).array()).toHaveLength(1);
+    // One image is a batch of its pixels.
+    const norm = batchNorm(1);
+    const image = tensor([[[[1, 3]]]]) as Tensor<Shape, "float32">;
+    expect(await norm(image).data()).toEqual(Float32Array.of(-1, 1).map((value) => value / Math.sqrt(1 + 1e-5)));
   });
 
-  test.each([
-    [20, 30],
-    [30, 20],
-  ])("orthogonal %i × %i has orthonormal rows or columns", (rows, columns) => {
-    const values = draw(init.orthogonal(2), rows, columns);
-    const [count, length] = [Math.min(rows, columns), Math.max(rows, columns)];
-    const at = (vector: number, i: number): number =>
-      rows <= columns ? values[vector * columns + i]! : values[i * columns + vector]!;
-    for (let a = 0; a < count; a++)
-      for (let b = 0; b < count; b++) {
-        let product = 0;
-        for (let i = 0; i < length; i++) product += at(a, i) * at(b, i);
-        expect(product).toBeCloseTo(a === b ? 4 : 0, 5);
-      }
-  });
-
-  test("zeros, ones, constant and identity; what has no inputs is refused", () => {
-    expect([...draw(init.identity, 2, 3)]).toEqual([1, 0, 0, 0, 1, 0]);
-    expect([...draw(init.zeros, 2), ...draw(init.ones, 2), ...draw(init.constant(3), 1)]).toEqual([0, 0, 1, 1, 3]);
-    expect(() => draw(init.identity, 3)).toThrow("identity: [3] is no matrix");
-    expect(() => draw(init.lecunNormal, 3)).toThrow("[3] has no inputs and outputs");
+  test("without γ and β it has no parameters", () => {
+    const norm = batchNorm(3, { affine: false });
+    expect([...norm.namedStates().keys()]).toEqual(["running_mean", "running_var", "num_batches_tracked"]);
+    // @ts-expect-error it has none
+    expect(norm.weight).toBeUndefined();
+    expect(norm.parameters()).toEqual([]);
   });
 });

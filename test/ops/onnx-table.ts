@@ -27,8 +27,8 @@ import {
   where,
 } from "../../src/index.ts";
 import { hardSigmoid } from "../../src/ops/activations.ts";
-import { maxPool as maxPoolOp, type PoolParams } from "../../src/ops/convolution.ts";
 import { layerNorm } from "../../src/ops/normalize.ts";
+import { maxPoolPositions, type PoolParams } from "../../src/ops/pooling.ts";
 import { averaged } from "../../src/tensor/average.ts";
 import { classesLast, widened } from "../support/oracle.ts";
 
@@ -429,7 +429,7 @@ export const table: Readonly<Record<string, Written>> = {
     const params = { kernel, ...windows(x, kernel, given) } satisfies PoolParams;
     const y = maxPool(x, params) as Tensor;
     if (outputs === 1) return y;
-    const at = applyAll(maxPoolOp, [x], params)[1] as Any;
+    const at = x.apply(maxPoolPositions, [], params) as Any;
     if (storage_order === 0) return [y, at];
     const [rows, columns] = x.shape.slice(-2);
     const [inside, column] = [at.remainder(rows * columns), at.remainder(columns)];

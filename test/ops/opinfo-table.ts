@@ -39,9 +39,9 @@ import {
   where,
   zeros,
 } from "../../src/index.ts";
-import { maxPool as maxPoolOp } from "../../src/ops/convolution.ts";
 import { scatterAdd } from "../../src/ops/indexing.ts";
 import { layerNorm } from "../../src/ops/normalize.ts";
+import { maxPoolPositions } from "../../src/ops/pooling.ts";
 import { classesLast, widened } from "../support/oracle.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: PyTorch's functions take what they take; the fixture says what.
@@ -215,9 +215,10 @@ const maxPooling =
       ...params,
       padding: sides(input, params, ceil_mode).map(({ pad, over }) => [pad, pad + over] as const),
     };
-    if (!return_indices) return back(maxPool(input, all), isSingle);
-    const [y, places] = applyAll(maxPoolOp, [input], all);
-    return [back(y!, isSingle), back(places!.remainder(sizeOf(input.shape.slice(2))), isSingle)];
+    const y = back(maxPool(input, all), isSingle);
+    if (!return_indices) return y;
+    const places = input.apply(maxPoolPositions, [], all) as Any;
+    return [y, back(places.remainder(sizeOf(input.shape.slice(2))), isSingle)];
   };
 /** The mean over parts of an axis that are as equal as can be. */
 const adaptiveAverage: Written = ([x, size]) => {

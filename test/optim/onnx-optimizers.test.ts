@@ -21,7 +21,7 @@ import {
   useEngine,
 } from "../../src/index.ts";
 import { adamRule } from "../../src/optim/adam.ts";
-import { Optimizer as OptimizerClass, type OptimizerOptions, type Rule } from "../../src/optim/optimizer.ts";
+import { type OptimizerOptions, optimizerOf, withHyper } from "../../src/optim/optimizer.ts";
 import { onnxTests, storedTensor, storedValues } from "../support/onnx-fixture.ts";
 import { problemsOf } from "../support/oracle.ts";
 
@@ -71,7 +71,7 @@ const adamMoments: Written = {
   make(parameters, attributes, common) {
     const { betas, epsilon } = adamOptions(attributes);
     const hyper = { b1: betas[0], b2: betas[1], epsilon };
-    return new OptimizerClass(parameters, common, { learningRate: 0 }, adamRule as Rule<string, unknown>, hyper);
+    return optimizerOf("adam", parameters, common, { learningRate: 0 }, () => withHyper(adamRule, hyper));
   },
   slots: () => [
     ["m", 1],

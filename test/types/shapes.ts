@@ -44,6 +44,7 @@ import {
   smoothL1,
   softCrossEntropy,
   stack,
+  swiglu,
   type Tensor,
   tensor,
   where,
@@ -97,6 +98,10 @@ export function literalsFlowThrough(): void {
   type<typeof flags>().is<Tensor<[2], "bool">>();
   const logits = sequential(linear(784, 256), relu, linear(256, 10))(zeros([32, 784]));
   type<typeof logits>().is<Tensor<[32, 10], "float32">>();
+  const normalised = sequential(linear(784, 256), batchNorm(256), relu, linear(256, 10))(zeros([32, 784]));
+  type<typeof normalised>().is<Tensor<[32, 10], "float32">>();
+  const gated = sequential(linear(784, 256), swiglu, linear(128, 10))(zeros([32, 784]));
+  type<typeof gated>().is<Tensor<[...number[], 10], "float32">>();
   const nested = zeros([2, 3]).array();
   type<typeof nested>().is<Promise<number[][]>>();
 }

@@ -9,7 +9,7 @@ import { addAt, unpick } from "../../ops/indexing.ts";
 import { matmul } from "../../ops/matmul.ts";
 import * as movement from "../../ops/movement.ts";
 import { softmax } from "../../ops/normalize.ts";
-import { sum } from "../../ops/reduce.ts";
+import { sum, sumOfSquares } from "../../ops/reduce.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { type Match, paramsOf, type Rule, ruleFor } from "../rewrite.ts";
 import { constantOf, scaledBy, swapLast } from "./simplify.ts";
@@ -89,6 +89,14 @@ const columnSums: Rule = ruleFor("column sums as a product", sum, ([x], { axes }
   return ones.matmul(x!).reshape(node.outputs[0]!.shape);
 });
 
+/** Σ x·x over all axes, without the products in memory. */
+const squares: Rule = ruleFor("sum of squares", sum, ([x], { keepAxes, axes }, { uses }) => {
+  const factors = uses(x!) === 1 ? paramsOf(x!, arithmetic.mul)?.inputs : undefined;
+  if (!factors || keepAxes || axes.length !== x!.shape.length || !isFloat(x!.dtype)) return undefined;
+  const [a, b] = factors as [Tensor, Tensor];
+  return a.node === b.node && a.index === b.index ? apply(sumOfSquares, [a], undefined) : undefined;
+});
+
 /** −(a − b) = b − a. */
 const negatedProduct: Rule = ruleFor("−(a − b)", neg, ([x], _, { uses }) => {
   const difference = uses(x!) === 1 ? paramsOf(x!, arithmetic.sub)?.inputs : undefined;
@@ -97,4 +105,4 @@ const negatedProduct: Rule = ruleFor("−(a − b)", neg, ([x], _, { uses }) => 
     : undefined;
 });
 
-export const fuse: readonly Rule[] = [geluFromErf, ...addPicked, attentionRowSum, columnSums, negatedProduct];
+export const fuse: readonly Rule[] = [geluFromErf, ...addPicked, attentionRowSum, columnSums, squares, negatedProduct];

@@ -2,6 +2,9 @@
 import type { Pass, Rule } from "../rewrite.ts";
 import { fuse } from "./fuse.ts";
 import { loops } from "./loops.ts";
+import { matrices, packedBias } from "./matrices.ts";
+import { fusedRelu, packing } from "./packing.ts";
+import { pooling, poolingMasks } from "./pooling.ts";
 import { products } from "./products.ts";
 import { simplify } from "./simplify.ts";
 
@@ -10,6 +13,9 @@ const everywhere = (...rules: readonly Rule[]): Pass => ({ rules, insideBodies: 
 export const passes: readonly Pass[] = [
   loops,
   everywhere(...simplify),
-  everywhere(...simplify, ...fuse),
-  everywhere(...simplify, ...products),
+  everywhere(...simplify, ...fuse, ...pooling),
+  everywhere(...packing),
+  everywhere(...simplify, ...products, ...poolingMasks, fusedRelu),
+  matrices,
+  everywhere(...simplify, ...products, packedBias),
 ];

@@ -33,22 +33,14 @@ const transposes: readonly Rule[] = [
     const inner = untransposed(b!);
     return inner && apply(product, [a!, inner], { ...params, transposeB: !params.transposeB });
   }),
-  // (A·B)ᵀ = Bᵀ·Aᵀ, also in front of further moves of the leading axes.
+  // (A·B)ᵀ = Bᵀ·Aᵀ, for each product of a batch too.
   ruleFor("transpose of a product", movement.transpose, ([y], { permutation }, match) => {
-    const last = permutation.length - 1;
-    const rowsLast = last > 0 && permutation[last] === last - 1;
-    const [rows = 0, columns = 0] = y!.shape.slice(-2);
-    // Of a batch of products that is copied anyway, the form with the longer rows is the faster one.
-    if (!rowsLast && !(permutation[last] === last && last > 1 && columns < rows)) return undefined;
-    if (rowsLast && last > 1 && columns > rows) return undefined;
-    const inner = soleProduct(y!, match);
-    const [a, b] = inner?.inputs ?? [];
-    if (!inner || !a || !b || !sameShape(a.shape.slice(0, -2), b.shape.slice(0, -2))) return undefined;
-    const { transposeA, transposeB, alpha } = inner.params;
-    if (!rowsLast && !(transposeA && !transposeB)) return undefined;
-    const swapped = apply(product, [b, a], { transposeA: !transposeB, transposeB: !transposeA, alpha });
-    const order = permutation.map((axis) => (axis === last ? last - 1 : axis === last - 1 ? last : axis));
-    return order.every((axis, at) => axis === at) ? swapped : swapped.transpose(...order);
+    const rank = permutation.length;
+    if (!permutation.every((axis, at) => axis === (at < rank - 2 ? at : 2 * rank - 3 - at))) return undefined;
+    const { inputs: [a, b] = [], params } = soleProduct(y!, match) ?? {};
+    if (!a || !b || !params || !sameShape(a.shape.slice(0, -2), b.shape.slice(0, -2))) return undefined;
+    const { transposeA, transposeB, alpha } = params;
+    return apply(product, [b, a], { transposeA: !transposeB, transposeB: !transposeA, alpha });
   }),
 ];
 
@@ -76,6 +68,17 @@ const scales: readonly Rule[] = [
     const scaled = apply(gemm, inputs, { ...params, alpha: params.alpha * factor, beta: params.beta * factor });
     return reshaped ? scaled.reshape(y!.shape) : scaled;
   }),
+  // (y + b)·c = y·c + b·c, where y is a product that can take c and b is much smaller.
+  ruleFor("scale of a sum with a product", arithmetic.mul, ([x, c], _, match) => {
+    const sum = paramsOf(x!, movement.reshape)?.inputs[0] ?? x!;
+    const factor = constantOf(c!);
+    if (factor === undefined || match.uses(x!) !== 1 || match.uses(sum) !== 1) return undefined;
+    const [y, b] = paramsOf(sum, arithmetic.add)?.inputs ?? [];
+    const inner = y && soleProduct(y, match);
+    if (!inner || !b || b.size * 16 > sum.size) return undefined;
+    const scaled = apply(product, inner.inputs, { ...inner.params, alpha: inner.params.alpha * factor });
+    return scaled.add(b.mul(c!)).reshape(x!.shape);
+  }),
   ruleFor("scale of the product's left side", product, ([a, b], params) => {
     const scaled = scaledBy(a!);
     return scaled && apply(product, [scaled.x, b!], { ...params, alpha: params.alpha * scaled.factor });
@@ -86,9 +89,15 @@ const scales: readonly Rule[] = [
   }),
 ];
 
+/**
+ * From so many elements on what is added comes cheaper as a node of its own: Gemm first fills the whole output with it, on one
+ * thread, and that is then no longer in any cache when the product is added to it.
+ */
+const largeSum = 2 ** 20;
+
 /** a·b + c in one Gemm, when the product is of two matrices and nothing else uses it. */
 function withAddend(y: Tensor, c: Tensor, match: Match): Tensor | undefined {
-  if (y.shape.length !== 2 || !widens(c.shape, y.shape)) return undefined;
+  if (y.shape.length !== 2 || y.size >= largeSum || !widens(c.shape, y.shape)) return undefined;
   const inner = soleProduct(y, match);
   if (!inner || y.size === 0) return undefined;
   return apply(gemm, [...inner.inputs, c], { ...inner.params, beta: 1 });

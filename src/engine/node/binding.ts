@@ -79,7 +79,7 @@ export function bindingEngine({ threads, profile }: DirectOptions): NodeEngine {
   const profiled = new Set<BindingSession>();
   return {
     name: "node-binding",
-    target: { contrib: true },
+    target: { contrib: true, threads },
     buffer: (type, values) => new BindingBuffer(type, values),
     async load(program) {
       // Not at the top: a process that never needs the binding should not load it.

@@ -3,6 +3,7 @@
 import { EngineError } from "../../errors.ts";
 import type { TensorType, Values } from "../../graph/types.ts";
 import type { EngineBuffer, Port, Program, Session } from "../engine.ts";
+import { blockProbe } from "./blocks.ts";
 import { bind, NodeBuffer } from "./buffers.ts";
 import { type Flushed, flushedDenormals } from "./denormals.ts";
 import type { NodeEngine } from "./index.ts";
@@ -101,6 +102,8 @@ interface Native {
   readonly ort: OrtApi;
   readonly thread: NativeThread;
   readonly flushed: Flushed;
+  /** Once it is known. */
+  block?: { readonly width: number | undefined };
 }
 
 /**
@@ -138,6 +141,13 @@ async function turn(): Promise<void> {
   lastTurn = performance.now();
 }
 
+/** A run's buffers and what the native function is given. */
+interface BoundRun {
+  readonly buffers: readonly DirectBuffer[];
+  readonly values: Words;
+  readonly parameters: readonly (Pointer | number)[];
+}
+
 class DirectSession implements Session {
   readonly #ort: OrtApi;
   readonly #thread: NativeThread;
@@ -167,6 +177,33 @@ class DirectSession implements Session {
   }
 
   async run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Promise<void> {
+    const bound = this.#bind(inputs, outputs);
+    try {
+      const started = performance.now();
+      if (this.#pace.isShort && this.#thread.isIdle) {
+        this.#runHere(bound);
+        this.#pace.note(performance.now() - started);
+        if (performance.now() - lastTurn > turnEvery) await turn();
+      } else {
+        await this.#call("Run", "the run", bound.parameters, [bound]);
+        this.#pace.note(performance.now() - started);
+      }
+    } finally {
+      this.#unbind(bound);
+    }
+  }
+
+  /** Runs on the caller's thread, which waits. */
+  runNow(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): void {
+    const bound = this.#bind(inputs, outputs);
+    try {
+      this.#runHere(bound);
+    } finally {
+      this.#unbind(bound);
+    }
+  }
+
+  #bind(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): BoundRun {
     if (this.#released)
       throw new EngineError("node engine", "a session was run after its release", "release it after its last run");
     const buffers = bind(DirectBuffer, this.#ports, inputs, outputs);
@@ -186,20 +223,16 @@ class DirectSession implements Session {
       outputs.length,
       outputValues,
     ];
-    try {
-      const started = performance.now();
-      if (this.#pace.isShort && this.#thread.isIdle) {
-        this.#flushed(() => this.#ort.call("Run", this.#handle.pointer, ...parameters));
-        this.#pace.note(performance.now() - started);
-        if (performance.now() - lastTurn > turnEvery) await turn();
-      } else {
-        await this.#call("Run", "the run", parameters, [buffers, values]);
-        this.#pace.note(performance.now() - started);
-      }
-    } finally {
-      for (const buffer of buffers) buffer.unhold();
-      this.#spare.push(values);
-    }
+    return { buffers, values, parameters };
+  }
+
+  #runHere({ parameters }: BoundRun): void {
+    this.#flushed(() => this.#ort.call("Run", this.#handle.pointer, ...parameters));
+  }
+
+  #unbind({ buffers, values }: BoundRun): void {
+    for (const buffer of buffers) buffer.unhold();
+    this.#spare.push(values);
   }
 
   /** Ends profiling, which writes its file. */
@@ -256,6 +289,35 @@ const settings: Readonly<Record<string, string>> = {
   "optimization.disable_specified_optimizers": disabledOptimizers,
 };
 
+function plainOptions(ort: OrtApi): Pointer {
+  const options = ort.create("CreateSessionOptions");
+  ort.call("SetInterOpNumThreads", options, 1);
+  ort.call("SetSessionGraphOptimizationLevel", options, allOptimizations);
+  for (const [name, value] of Object.entries(settings)) ort.call("AddSessionConfigEntry", options, name, value);
+  return options;
+}
+
+/** What `Target.block` says, found out by a session that is made and run at once, on the caller's thread, in some milliseconds. */
+function blockWidth(native: Native, environment: Pointer): number | undefined {
+  const { ort, flushed } = native;
+  const options = plainOptions(ort);
+  const model = blockProbe.onnx();
+  const pointer = new BigUint64Array(1);
+  try {
+    ort.call("SetIntraOpNumThreads", options, 1); //  no threads of its own
+    flushed(() => ort.call("CreateSessionFromArray", environment, model, model.length, options, pointer));
+  } catch {
+    return undefined; //  no such ops for this processor
+  } finally {
+    ort.release("ReleaseSessionOptions", options);
+  }
+  const session = new DirectSession(native, pointer[0]!, blockProbe, 0);
+  const [x, shape] = [...blockProbe.inputs, ...blockProbe.outputs].map(({ type }) => new DirectBuffer(ort, type));
+  session.runNow([x!], [shape!]);
+  session.release();
+  return shape!.values[1];
+}
+
 // Held by the process, also when this module is loaded twice: two threads would spoil each other's times.
 const kept = globalThis as { [key: symbol]: Native | undefined };
 const key = Symbol.for("glissade.native");
@@ -270,12 +332,9 @@ export function directEngine({ threads, profile, onTheSpot }: DirectOptions): No
   const profiled = new Set<DirectSession>();
 
   const makeOptions = (shared: boolean): Pointer => {
-    const options = ort.create("CreateSessionOptions");
+    const options = plainOptions(ort);
     if (shared) ort.call("DisablePerSessionThreads", options);
     else ort.call("SetIntraOpNumThreads", options, threads);
-    ort.call("SetInterOpNumThreads", options, 1);
-    ort.call("SetSessionGraphOptimizationLevel", options, allOptimizations);
-    for (const [name, value] of Object.entries(settings)) ort.call("AddSessionConfigEntry", options, name, value);
     if (profiles) ort.call("EnableProfiling", options, profiles.next());
     return options;
   };
@@ -309,7 +368,14 @@ export function directEngine({ threads, profile, onTheSpot }: DirectOptions): No
 
   return {
     name: "node",
-    target: { contrib: true },
+    target: {
+      contrib: true,
+      threads,
+      get block() {
+        native.block ??= { width: blockWidth(native, ort.environment(threads).pointer) };
+        return native.block.width;
+      },
+    },
     buffer: (type, values) => new DirectBuffer(ort, type, values),
     async load(program) {
       const pointer = await makeSessionInAnyPool(program.onnx());

@@ -1,0 +1,147 @@
+/** What is in the data: holes, scale, constants, classes, order, duplicates. */
+import type { Column } from "../data/dataset.ts";
+import { isFloat, sizeOf, type Values } from "../graph/types.ts";
+import { expectData, type TrainingData } from "../train/setup.ts";
+import { type ColumnStatistics, statisticsOf } from "./column-statistics.ts";
+import { Examples } from "./duplicates.ts";
+import {
+  balance,
+  type ClassCount,
+  explainFinding,
+  type Finding,
+  holes,
+  order,
+  sameness,
+  scale,
+  shift,
+} from "./findings.ts";
+import type { Explanation, Verdict } from "./report.ts";
+import { type RunsTest, runsTest } from "./runs.ts";
+import { count, counted, show } from "./words.ts";
+
+export interface ColumnReport extends Omit<ColumnStatistics, "deviations" | "firstHole"> {
+  /** The last column is the target, where there are several. */
+  readonly role: "input" | "target";
+}
+
+export interface DataReport {
+  readonly check: "data";
+  readonly verdict: Verdict;
+  readonly examples: number;
+  readonly testExamples: number;
+  /** Of the training data. */
+  readonly columns: readonly ColumnReport[];
+  /** In the order of the labels, when each example has one. */
+  readonly classes?: readonly ClassCount[];
+  /** Of the targets of the training data, when each example has one: labels, or the sides of the median. */
+  readonly order?: RunsTest;
+  /** Training examples whose inputs an earlier one has, bit for bit. */
+  readonly repeated: number;
+  /** Those of them whose target is another. */
+  readonly contradictory: number;
+  /** Test examples whose inputs a training example has. */
+  readonly leaked: number;
+  /** What wants attention. */
+  readonly findings: readonly Finding[];
+}
+
+/**
+ * Looks through all data: values that are not finite, constant columns, scale, the balance of classes, the order of the
+ * targets, inputs that occur twice or in both parts. Some seconds for a gigabyte. Throws ConfigError when `train` or
+ * `test` is no dataset or their columns differ.
+ */
+export function data<C extends readonly Column[]>(setup: TrainingData<C>): DataReport {
+  const { train, test } = setup as unknown as TrainingData;
+  expectData("data", setup as unknown as TrainingData);
+  const hasTargets = train.columns.length > 1;
+  const last = train.columns.length - 1;
+  const isTarget = (column: number): boolean => hasTargets && column === last;
+  const statistics = train.columns.map(statisticsOf);
+  const testStatistics = test?.columns.map(statisticsOf) ?? [];
+
+  const target = train.columns[last]!;
+  const isScalar = sizeOf(target.shape.slice(1)) === 1;
+  const classes = isScalar && !isFloat(target.dtype) ? countClasses(target, test?.columns[last]) : undefined;
+  const runs = isScalar ? runsTest(classes ? target.values : sides(target.values)) : undefined;
+
+  const inputs = hasTargets ? train.columns.slice(0, last) : train.columns;
+  const known = new Examples(inputs);
+  const targets = new Examples([target]);
+  const repeated = known.first.filter((first, i) => first !== i).length;
+  const contradictory = known.first.filter((first, i) => targets.first[first] !== targets.first[i]).length;
+  const leaked = test ? known.match(test.columns.slice(0, inputs.length)).filter((match) => match >= 0).length : 0;
+
+  const findings: Finding[] = [
+    ...statistics.flatMap((own, column) => holes("training", column, own)),
+    ...testStatistics.flatMap((own, column) => holes("test", column, own)),
+    ...statistics.flatMap((own, column) => sameness(column, own, isTarget(column))),
+    ...statistics.flatMap((own, column) => (isTarget(column) ? [] : scale(column, own))),
+    ...testStatistics.flatMap((own, column) => shift(column, statistics[column]!, own)),
+    ...(classes ? balance(classes) : []),
+    ...(runs ? order(runs) : []),
+  ];
+  if (repeated > train.length / 100) findings.push({ verdict: "warn", kind: "repeated", count: repeated });
+  if (contradictory > 0) findings.push({ verdict: "warn", kind: "contradictory", count: contradictory });
+  if (test && leaked > 0) {
+    const verdict = leaked >= test.length / 100 ? "fail" : "warn";
+    findings.push({ verdict, kind: "leak", count: leaked, test: test.length });
+  }
+  const isBad = findings.some(({ verdict }) => verdict === "fail");
+  return {
+    check: "data",
+    verdict: isBad ? "fail" : findings.length > 0 ? "warn" : "pass",
+    examples: train.length,
+    testExamples: test?.length ?? 0,
+    columns: statistics.map(({ deviations, firstHole, ...own }, column) => ({
+      ...own,
+      role: isTarget(column) ? "target" : "input",
+    })),
+    ...(classes && { classes }),
+    ...(runs && { order: runs }),
+    repeated,
+    contradictory,
+    leaked,
+    findings,
+  };
+}
+
+/** Classes in the order of their labels; nothing where many examples have a label of their own. */
+function countClasses(train: Column, test: Column | undefined): ClassCount[] | undefined {
+  const [own, others] = [tally(train.values), tally(test?.values ?? new Int32Array(0))];
+  if (own.size > train.values.length / 4) return undefined;
+  const labels = [...new Set([...own.keys(), ...others.keys()])].sort((a, b) => a - b);
+  return labels.map((label) => ({ label, train: own.get(label) ?? 0, test: others.get(label) ?? 0 }));
+}
+
+function tally(values: Values): Map<number, number> {
+  const counts = new Map<number, number>();
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return counts;
+}
+
+/** On which side of the median each value is. */
+function sides(values: Values): Uint8Array {
+  const median = Float64Array.from(values).sort()[Math.floor(values.length / 2)]!;
+  return Uint8Array.from(values, (value) => Number(value >= median));
+}
+
+/** A report in sentences. */
+export function explainData(report: DataReport): Explanation {
+  const { examples, testExamples, columns, classes, order: runs, repeated, leaked, findings } = report;
+  const parts = `${counted(examples, "example")} to train on, ${count(testExamples)} to test on`;
+  const found = findings.length === 0 ? "nothing stands out" : `${counted(findings.length, "thing")} to look at`;
+  const details = columns.map(({ type, role, isReal, smallest, largest, mean, deviation, positions, constant }, i) => {
+    const moments = isReal ? `, mean ${show(mean)}, deviation ${show(deviation)}` : "";
+    const still = constant > 0 && positions > 1 ? `, ${count(constant)} of ${count(positions)} positions constant` : "";
+    return `column ${i}, ${role}, ${type}: ${show(smallest)} to ${show(largest)}${moments}${still}`;
+  });
+  if (classes) {
+    const sizes = classes.map(({ train }) => train);
+    const [least, most] = [Math.min(...sizes), Math.max(...sizes)];
+    details.push(`${counted(classes.length, "label")}, each on ${count(least)} to ${count(most)} examples`);
+  }
+  if (runs)
+    details.push(`order: ${count(runs.runs)} runs of equal targets, ${count(Math.round(runs.expected))} when shuffled`);
+  details.push(`inputs that occur twice: ${count(repeated)}; in both parts: ${count(leaked)}`);
+  return { headline: `${parts}; ${found}`, details, advice: findings.map(explainFinding) };
+}

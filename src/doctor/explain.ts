@@ -1,0 +1,53 @@
+/** What a report means, in sentences: the same on the terminal and for programs. */
+import { type BaselineReport, explainBaseline } from "./baseline.ts";
+import { type DataReport, explainData } from "./data.ts";
+import { explainGradients, type GradientsReport } from "./gradients.ts";
+import { explainInitialLoss, type InitialLossReport } from "./initial-loss.ts";
+import { explainLearningRate, type LearningRateReport } from "./learning-rate.ts";
+import { explainMixing, type MixingReport } from "./mixing.ts";
+import { explainOverfit, type OverfitReport } from "./overfit.ts";
+import type { Explanation, Skipped, Verdict } from "./report.ts";
+
+/** The report of each check by its name, in the order in which they are best made. */
+interface Reports {
+  readonly data: DataReport;
+  readonly "initial-loss": InitialLossReport;
+  readonly gradients: GradientsReport;
+  readonly mixing: MixingReport;
+  readonly overfit: OverfitReport;
+  readonly baseline: BaselineReport;
+  readonly "learning-rate": LearningRateReport;
+}
+
+export type CheckName = keyof Reports;
+
+/** The report of any check. */
+export type CheckReport = Reports[CheckName] | Skipped<CheckName>;
+
+const explanations: { readonly [Name in CheckName]: (report: Reports[Name]) => Explanation } = {
+  data: explainData,
+  "initial-loss": explainInitialLoss,
+  gradients: explainGradients,
+  mixing: explainMixing,
+  overfit: explainOverfit,
+  baseline: explainBaseline,
+  "learning-rate": explainLearningRate,
+};
+
+/** A report as sentences, without line breaks in them. */
+export function explanationOf(report: CheckReport): Explanation {
+  if ("reason" in report) return { headline: `does not apply: ${report.reason}`, details: [], advice: [] };
+  return (explanations[report.check] as (report: CheckReport) => Explanation)(report);
+}
+
+export const marks: Readonly<Record<Verdict, string>> = { pass: "✓", warn: "!", fail: "✗", skip: "–" };
+
+/** A report as text: the verdict and the headline, then details and advice, a line each. */
+export function explain(report: CheckReport): string {
+  const { headline, details, advice } = explanationOf(report);
+  return [
+    `${marks[report.verdict]} ${report.check}: ${headline}`,
+    ...details.map((line) => `  ${line}`),
+    ...advice.map((line) => `  → ${line}`),
+  ].join("\n");
+}

@@ -1,0 +1,244 @@
+/** Weights, activations and gradients under the lens: what training looks at now and then, computed inside its graph. */
+import { gradients } from "../autodiff/gradients.ts";
+import { ConfigError } from "../errors.ts";
+import { collect } from "../graph/node.ts";
+import type { Plateaus } from "../graph/op.ts";
+import { type Observer, observedBy } from "../graph/scope.ts";
+import { isFloat, resolveAxis, type Shape } from "../graph/types.ts";
+import { type Module, walk } from "../nn/module.ts";
+import { where } from "../tensor/create.ts";
+import { Parameter } from "../tensor/state.ts";
+import { Tensor } from "../tensor/tensor.ts";
+
+export interface ObserveOptions {
+  /** How near to the end of its range an output of sigmoid, tanh or elu counts as saturated. Default 0.01. */
+  readonly tolerance?: number;
+  /** The axis along which units lie. Default: the last; axis 1, that of channels, where there are four axes or more. */
+  readonly unitAxis?: number;
+}
+
+/** What is known of one output, all scalars. Types rather than interfaces, so that a compiled function can return them. */
+export type OutputReport = {
+  /** √Σy² */
+  readonly norm: Tensor<[]>;
+  readonly mean: Tensor<[]>;
+  /** The standard deviation of all elements. */
+  readonly deviation: Tensor<[]>;
+  /** The norm of d loss / d y; 0 when the loss does not depend on it. Only when a loss is given. */
+  readonly gradientNorm?: Tensor<[]>;
+  /** The share of elements at an end of the activation's range, where its slope is 0 or nearly so. Activations only. */
+  readonly saturated?: Tensor<[]>;
+  /** The share of units that are saturated in every example: for relu, units that are 0 for the whole batch. Activations only. */
+  readonly dead?: Tensor<[]>;
+};
+
+/** What is known of one parameter, all scalars. */
+export type ParameterReport = {
+  /** The norm at the start of the run. */
+  readonly norm: Tensor<[]>;
+  /** The norm of d loss / d parameter, before any clipping; 0 when the loss does not depend on it. Only when a loss is given. */
+  readonly gradientNorm?: Tensor<[]>;
+  /** ‖new value − old‖ / ‖old‖; 0 when nothing changes, infinite when zeros do. Only when the graph assigns to the parameter. */
+  readonly updateRatio?: Tensor<[]>;
+};
+
+/** By path. */
+export type LensReport = {
+  readonly outputs: { readonly [path: string]: OutputReport };
+  readonly parameters: { readonly [path: string]: ParameterReport };
+};
+
+/** What was seen while a model was called. */
+export interface Observation<R> {
+  /** What the call returned. */
+  readonly result: R;
+  /** What modules and activations returned, by path, in the order in which they did. */
+  readonly outputs: ReadonlyMap<string, Tensor>;
+  /**
+   * The numbers, as scalars in the same graph. With a loss they include the norms of its gradients, which the compiler shares with
+   * those of the optimizer; called after the optimizer they include the update. Throws what `gradients` throws.
+   */
+  report(loss?: Tensor): LensReport;
+}
+
+/**
+ * Calls a model (or whatever calls it) and keeps what its modules and activations return, without any change in the model:
+ *
+ *     const step = compile((x: Images, y: Labels, look: boolean) => {
+ *       const seen = observe(model, () => model(x));
+ *       const loss = crossEntropy(seen.result, y);
+ *       optimizer.minimize(loss);
+ *       return { loss, report: look ? seen.report(loss) : undefined };
+ *     });
+ *
+ * Looking costs something only where a report is made: with `look` false the graph is the one without `observe`.
+ *
+ * Outputs are named by the path of their module; a function in `sequential` by its place. An activation inside a module, such as
+ * `first(x).relu()`, has the module's path and its own name: `relu`, `encoder.relu`. A second output of the same name is
+ * `relu#2`, and a module that returns several tensors has `rnn[0]`, `rnn[1]`. Each tensor is listed once: a module that returns
+ * what its last child returned is not there again. What happens inside the cell of a `scan` is not seen.
+ * Throws ConfigError for a tolerance outside [0, ½).
+ */
+export function observe<R>(model: Module, call: () => R, options: ObserveOptions = {}): Observation<R> {
+  const { tolerance = 0.01 } = options;
+  if (!(tolerance >= 0 && tolerance < 0.5))
+    throw new ConfigError("observe", `the tolerance is ${tolerance}`, "give a number from 0 to below ½");
+  const parameters = [...model.namedStates()].flatMap(([path, state]): Held[] =>
+    state instanceof Parameter ? [{ path, parameter: state, before: state.current() }] : [],
+  );
+  const notes = new Notes(model);
+  const result = observedBy(notes, call);
+  const seen = notes.byPath();
+  return {
+    result,
+    outputs: new Map([...seen].map(([path, { value }]) => [path, value])),
+    report: (loss) => report(seen, parameters, loss, { ...options, tolerance }),
+  };
+}
+
+/** A parameter and what it was before anything was assigned to it. */
+interface Held {
+  readonly path: string;
+  readonly parameter: Parameter;
+  readonly before: Tensor;
+}
+
+interface Note {
+  path: string;
+  readonly value: Tensor;
+  readonly plateaus: Plateaus | undefined;
+  /** Whether it has a path of its own. An activation takes that of its module, or of the step, if it is all of it. */
+  isNamed: boolean;
+}
+
+/** What an observer writes down, each value once. */
+class Notes implements Observer {
+  readonly #paths: ReadonlyMap<object, string>;
+  readonly #notes = new Map<string, Note>();
+
+  constructor(model: Module) {
+    this.#paths = new Map([...walk(model)].reverse().map(([path, module]) => [module, path]));
+  }
+
+  pathOf(module: object): string {
+    return this.#paths.get(module) ?? "";
+  }
+
+  applied(value: Tensor): void {
+    const { op, params, path } = value.node;
+    const plateaus = op.plateaus?.(params);
+    if (plateaus && isWatched(value))
+      this.#write({ path: path === "" ? op.name : `${path}.${op.name}`, value, plateaus, isNamed: false });
+  }
+
+  called(path: string, result: unknown): void {
+    for (const [name, value] of tensorsIn(path || "(whole)", result)) {
+      const note = this.#write({ path: name, value, plateaus: undefined, isNamed: true });
+      if (!note.isNamed) Object.assign(note, { path: name, isNamed: true });
+    }
+  }
+
+  /** The note of a value: the one that is there, or else this one. */
+  #write(note: Note): Note {
+    const key = `${note.value.node.id}.${note.value.index}`;
+    const known = this.#notes.get(key) ?? note;
+    this.#notes.set(key, known);
+    return known;
+  }
+
+  /** The notes in the order of the outputs, by path; the second of a path with #2. */
+  byPath(): ReadonlyMap<string, Note> {
+    const found = new Map<string, Note>();
+    for (const note of this.#notes.values()) {
+      let name = note.path;
+      for (let i = 2; found.has(name); i++) name = `${note.path}#${i}`;
+      found.set(name, note);
+    }
+    return found;
+  }
+}
+
+const isWatched = ({ dtype, size }: Tensor): boolean => isFloat(dtype) && size > 0;
+
+/** The real tensors of what a module returns. */
+function* tensorsIn(path: string, result: unknown): Generator<[string, Tensor]> {
+  if (result instanceof Tensor) {
+    const value = result.current();
+    if (isWatched(value)) yield [path, value];
+  } else if (Array.isArray(result) || (typeof result === "object" && isRecord(result)))
+    for (const [name, part] of Object.entries(result)) yield* tensorsIn(`${path}[${name}]`, part);
+}
+
+const isRecord = (value: object | null): value is object =>
+  value !== null && Object.getPrototypeOf(value) === Object.prototype;
+
+function report(
+  seen: ReadonlyMap<string, Note>,
+  parameters: readonly Held[],
+  loss: Tensor | undefined,
+  options: ObserveOptions & { readonly tolerance: number },
+): LensReport {
+  const norms =
+    loss &&
+    gradientNorms(loss, [...[...seen.values()].map(({ value }) => value), ...parameters.map(({ before }) => before)]);
+  const outputs = [...seen].map(([path, { value, plateaus }], i) => [
+    path,
+    {
+      norm: normOf(value),
+      mean: value.mean(),
+      deviation: value.variance().sqrt(),
+      ...(norms && { gradientNorm: norms[i]! }),
+      ...(plateaus && flatShares(value, plateaus, options)),
+    } as OutputReport,
+  ]);
+  const rest = parameters.map(({ path, parameter, before }, i) => {
+    const after = parameter.current();
+    const norm = normOf(before);
+    const isAssigned = after.node !== before.node || after.index !== before.index;
+    return [
+      path,
+      {
+        norm,
+        ...(norms && { gradientNorm: norms[seen.size + i]! }),
+        ...(isAssigned && { updateRatio: ratio(normOf(after.sub(before)), norm) }),
+      } as ParameterReport,
+    ];
+  });
+  return { outputs: Object.fromEntries(outputs), parameters: Object.fromEntries(rest) };
+}
+
+const normOf = (x: Tensor): Tensor<[]> => x.mul(x).sum().sqrt() as Tensor<[]>;
+
+/** a / b, and 0 where a is. */
+const ratio = (a: Tensor<[]>, b: Tensor<[]>): Tensor<[]> => where(a.equal(0), a, a.div(b));
+
+function gradientNorms(loss: Tensor, targets: readonly Tensor[]): Tensor<[]>[] {
+  const reached = new Set(collect([loss.current()]));
+  const used = targets.filter(({ node }) => reached.has(node));
+  const norms = new Map(gradients(loss, used).map((gradient, i) => [used[i]!, normOf(gradient)]));
+  return targets.map((target) => norms.get(target) ?? (target.scalar(0) as Tensor<[]>));
+}
+
+function flatShares(
+  y: Tensor,
+  { low, high, reached }: Plateaus,
+  { tolerance, unitAxis }: ObserveOptions & { readonly tolerance: number },
+): Pick<Required<OutputReport>, "saturated" | "dead"> {
+  const near = reached ? 0 : tolerance;
+  const sides = [
+    ...(low === undefined ? [] : [y.lessEqual(low + near)]),
+    ...(high === undefined ? [] : [y.greaterEqual(high - near)]),
+  ] as Tensor<Shape, "bool">[];
+  const flat = sides.reduce((a, b) => a.or(b)).cast(y.dtype) as Tensor;
+  const rank = y.shape.length;
+  const axis = rank < 2 ? undefined : resolveAxis("observe", unitAxis ?? (rank < 4 ? -1 : 1), rank);
+  const others = [...y.shape.keys()].filter((each) => each !== axis);
+  const counts = flat.sum(others) as Tensor;
+  return {
+    saturated: counts.sum().mul(1 / y.size) as Tensor<[]>,
+    dead: counts
+      .equal(y.size / counts.size)
+      .cast(y.dtype)
+      .mean() as Tensor<[]>,
+  };
+}

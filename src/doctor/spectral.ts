@@ -1,0 +1,79 @@
+/** The ends of a matrix's spectrum by power iteration, for next to nothing at every step. */
+import { ConfigError, ShapeError } from "../errors.ts";
+import { expectType, floats } from "../graph/op.ts";
+import { arrayTypes, type DType, showType } from "../graph/types.ts";
+import { PhiloxStream } from "../random/philox.ts";
+import { concat, where } from "../tensor/create.ts";
+import { State } from "../tensor/state.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+
+/** Estimates of singular values, scalars. */
+export type SpectralEstimate = {
+  /** σ₁, never above it. Its gradient is that of σ₁ once the vector has converged: u·vᵀ. */
+  readonly largest: Tensor<[]>;
+  /** The smallest singular value, never below it. */
+  readonly smallest: Tensor<[]>;
+  /** largest / smallest, never above the condition number; infinite when the smallest is 0. */
+  readonly condition: Tensor<[]>;
+};
+
+/**
+ * A function that estimates the largest and the smallest singular value of a weight [m, n] each time the graph
+ * runs in which it is called: a few products of the matrix with vectors that are kept from run to run, so that the estimates
+ * get better while the weight changes slowly (power iteration, as in Miyato et al. 2018; for the small end, of σ₁² − WᵀW).
+ *
+ * The large end converges by (σ₂/σ₁)² an iteration and is good after some ten. The small end comes down slowly where the smallest
+ * values lie close to each other beside σ₁; `singularValues` gives all of them exactly. `iterations` are done in each run, 1 unless
+ * given. Throws ShapeError for what is no matrix, DTypeError unless it is real, ConfigError for iterations that are no whole number from 1 on.
+ */
+export function spectralEstimate(
+  weight: Tensor<[number, number]>,
+  options: { readonly iterations?: number } = {},
+): () => SpectralEstimate {
+  expectType("spectralEstimate", weight, floats);
+  const { iterations = 1 } = options;
+  if (!(Number.isSafeInteger(iterations) && iterations >= 1))
+    throw new ConfigError("spectralEstimate", `${iterations} iterations`, "give a whole number from 1 on");
+  const [rows, columns] = (weight as Tensor).shape as readonly [number, number];
+  if ((weight as Tensor).shape.length !== 2 || rows * columns === 0)
+    throw new ShapeError("spectralEstimate", `${showType(weight)} is no matrix`, "reshape it to [rows, columns]");
+  const kept = startFor(Math.min(rows, columns), weight.dtype);
+  return () => {
+    const a = (rows < columns ? weight.mT() : weight) as Tensor;
+    const fixed = a.detach();
+    let vectors: Tensor = kept.current();
+    for (let i = 0; i < iterations; i++) vectors = improved(fixed, vectors);
+    kept.assign(vectors);
+    const [largest, smallest] = a
+      .matmul(vectors)
+      .norm(0)
+      .split([1, 1], 0)
+      .map((end) => end.reshape([])) as [Tensor<[]>, Tensor<[]>];
+    return { largest, smallest, condition: largest.div(smallest) };
+  };
+}
+
+/** Two unit vectors as columns, in directions that are nothing special. */
+function startFor(size: number, dtype: DType): State {
+  const random = new PhiloxStream(0);
+  const values = new arrayTypes[dtype](2 * size);
+  for (const which of [0, 1]) {
+    const vector = Array.from({ length: size }, () => random.normal());
+    const length = Math.sqrt(vector.reduce((sum, value) => sum + value * value, 0));
+    vector.forEach((value, i) => (values[2 * i + which] = value / length));
+  }
+  return new State({ shape: [size, 2], dtype }, values, { name: "singular vectors", persistent: false });
+}
+
+/** v ← AᵀA·v for the large end, w ← σ²·w − AᵀA·w with σ = |A·v| for the small one, both made unit vectors again. */
+function improved(a: Tensor, vectors: Tensor): Tensor {
+  const images = a.matmul(vectors);
+  const [back, backSmall] = a.mT().matmul(images).split([1, 1], 1) as [Tensor, Tensor];
+  const [, small] = vectors.split([1, 1], 1) as [Tensor, Tensor];
+  const square = images.slice(null, [0, 1]).square().sum();
+  const moved = concat([back, small.mul(square).sub(backSmall)], 1);
+  const length = moved.norm(0, { keepAxes: true });
+  // A vector that the matrix takes to 0 stays.
+  const stays = length.equal(0).expandTo(vectors.shape);
+  return where(stays, vectors, moved.div(where(length.equal(0), length.add(1), length))) as Tensor;
+}

@@ -1,0 +1,8 @@
+/** A setup of somebody's own, as a function. */
+import { batchNorm, crossEntropy, linear, loadMnist, relu, sequential, sgd } from "glissade";
+
+export default async () => {
+  const model = sequential(linear(784, 32), batchNorm(32), relu, linear(32, 10));
+  const loss = (images, labels) => crossEntropy(model(images), labels);
+  return { ...(await loadMnist()), model, loss, optimizer: sgd(model, { learningRate: 0.05, momentum: 0.9 }) };
+};
