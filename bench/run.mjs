@@ -13,6 +13,8 @@ await build({
     "bench/overhead.ts",
     "bench/lens.ts",
     "bench/loops.ts",
+    "bench/startup.ts",
+    "bench/first-step.ts",
     "bench/updates.ts",
     "docs/figures/draw.ts",
     "bench/ours-server.ts",
@@ -41,7 +43,9 @@ await build({
 });
 
 // The first word may choose another script than the driver.
-const chosen = ["profile", "overhead", "lens", "loops", "updates", "draw"].find((name) => name === process.argv[2]);
+const chosen = ["profile", "overhead", "lens", "loops", "startup", "updates", "draw"].find(
+  (name) => name === process.argv[2],
+);
 if (chosen) process.argv.splice(2, 1);
 const { main } = await import(pathToFileURL(path.join(outdir, `${chosen ?? "driver"}.mjs`)).href);
 process.exitCode = await main(root, outdir);
