@@ -1,10 +1,5 @@
 /** The rules change how much is computed, never what. */
 import { beforeEach, describe, expect, test } from "vitest";
-import { bind } from "../../src/compile/bind.ts";
-import { traceRoots } from "../../src/compile/compile.ts";
-import { GraphProgram } from "../../src/compile/program.ts";
-import { rewrite } from "../../src/compile/rewrite.ts";
-import { passes } from "../../src/compile/rules/index.ts";
 import {
   adam,
   compile,
@@ -23,60 +18,13 @@ import {
   useEngine,
   zeros,
 } from "../../src/index.ts";
-import { PhiloxStream } from "../../src/random/philox.ts";
 import { adopt } from "../../src/tensor/create.ts";
-import type { State } from "../../src/tensor/state.ts";
-import type { Storage } from "../../src/tensor/storage.ts";
+import { bothWays, normal } from "../support/both-ways.ts";
 
 beforeEach(() => {
   useEngine(plainEngine());
   seed(5);
 });
-
-const random = new PhiloxStream(11);
-const normal = (...shape: number[]): Tensor =>
-  adopt(
-    { shape, dtype: "float32" },
-    Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => random.normal()),
-  );
-
-/** Names of the ops of a program, with how often each occurs. */
-function counts(text: string): Record<string, number> {
-  const found: Record<string, number> = {};
-  for (const [, name] of text.matchAll(/= (\w+)\(/g)) found[name!] = (found[name!] ?? 0) + 1;
-  return found;
-}
-
-/** The graph of a function with and without the rules; expects the same values from both. */
-async function bothWays(
-  fn: (...args: Tensor[]) => Tensor | readonly Tensor[],
-  ...args: Tensor[]
-): Promise<Record<string, number>> {
-  const { identity, results, assigned } = traceRoots(fn as never, args as never);
-  const bound = bind({ results, guards: [], assigned });
-  const target = { contrib: true };
-  const before = new GraphProgram(bound.leaves, bound.roots, target);
-  const after = new GraphProgram(bound.leaves, rewrite(bound.roots, passes, target, identity), target);
-  const values = await Promise.all(
-    bound.sources.map(async (source) =>
-      Float64Array.from(
-        await (typeof source === "number"
-          ? args[source]!.data()
-          : ((source as State & Storage).data?.() ?? (source as Storage).read())),
-      ),
-    ),
-  );
-  const [expected, got] = [before.evaluate(values), after.evaluate(values)];
-  expected.forEach((result, i) =>
-    result.forEach((value, at) =>
-      expect(Math.abs(got[i]![at]! - value), `output ${i}, element ${at}`).toBeLessThan(
-        1e-6 * Math.max(1, Math.abs(value)),
-      ),
-    ),
-  );
-  expect(after.size).toBeLessThanOrEqual(before.size);
-  return counts(after.text());
-}
 
 describe("products take their neighbours in", () => {
   test("transposes on either side", async () => {
