@@ -227,8 +227,8 @@ export const packedConvolution: Op<PackedConvolutionParams> = defineOp<PackedCon
   },
   samples: (random) =>
     cases.map(([x, w, params], i) => ({
-      inputs: [packedSample(random, x, params.block), random.real(...w), ...(i % 2 ? [random.real(w[0]!)] : [])],
-      params: { ...params, relu: i % 3 === 1 },
+      inputs: [packedSample(random, x, params.block), random.real(...w), ...(i % 3 ? [random.real(w[0]!)] : [])],
+      params: { ...params, relu: i % 2 === 0 },
     })),
 });
 

@@ -111,6 +111,29 @@ describe("convolutions", () => {
     expect(plain(ops)).toEqual(["unpack"]);
   });
 
+  test("take in the relu behind them, unless somebody else needs their result", async () => {
+    const fused = await bothWaysInBlocks(2, (x, w) => (convolve(x as Images, w as Images) as Tensor).relu(), x, w);
+    expect([fused.relu, fused.packedConvolution]).toEqual([undefined, 1]);
+    const apart = await bothWaysInBlocks(
+      2,
+      (x, w) => {
+        const y = convolve(x as Images, w as Images) as Tensor;
+        return y.relu().mul(y.sigmoid());
+      },
+      x,
+      w,
+    );
+    expect([apart.relu, apart.packedConvolution]).toEqual([1, 1]);
+  });
+
+  test("and sums of their results, for each channel or otherwise", async () => {
+    const sums = (...axes: number[]): Promise<Record<string, number>> =>
+      bothWaysInBlocks(2, (x, w) => (convolve(x as Images, w as Images) as Tensor).exp().sum(axes), x, w);
+    expect(plain(await sums(0, 2, 3))).toEqual([]);
+    expect(plain(await sums(1, 2, 3))).toEqual(["unpack"]);
+    expect(plain(await sums(2, 3))).toEqual(["unpack"]);
+  });
+
   test("and an engine without blocks sees none of this", async () => {
     const { convolution, packedConvolution } = await bothWaysInBlocks(
       undefined,
