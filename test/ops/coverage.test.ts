@@ -17,7 +17,7 @@ import { numpy, numpyWithout } from "../support/numpy.ts";
 
 const root = path.join(import.meta.dirname, "..");
 const onFile = <T>(name: string): T =>
-  JSON.parse(readFileSync(path.join(root, `fixtures/coverage/${name}.json`), "utf8"));
+  JSON.parse(readFileSync(path.join(root, `fixtures/proofs/${name}.json`), "utf8"));
 const records = onFile<Record<string, OpRecord>>("conformance");
 const [opinfo, onnx] = [onFile<Ledger>("opinfo"), onFile<Ledger>("onnx")];
 
