@@ -193,7 +193,7 @@ export const packedConvolution: Op<PackedConvolutionParams> = defineOp<PackedCon
     const [typeX, typeW] = inputTypes as [TensorType, TensorType];
     const [y] = outputTypes as [TensorType];
     const { relu } = params;
-    if (!hasBlocks(graph, typeW.shape, at)) {
+    if (!hasBlocks(graph, typeW.shape, at, 1)) {
       const plain = plainNodes(graph, convolution, at, 1);
       return packNodes(graph, relu ? graph.node("Relu", [plain]) : plain, y);
     }
@@ -225,11 +225,17 @@ export const packedConvolution: Op<PackedConvolutionParams> = defineOp<PackedCon
     evaluatePacked(convolution, [unpacked(x!), w!, ...bias], y, params);
     if (params.relu) y.values.forEach((value, i) => (y.values[i] = Math.max(0, value)));
   },
-  samples: (random) =>
-    cases.map(([x, w, params], i) => ({
-      inputs: [packedSample(random, x, params.block), random.real(...w), ...(i % 2 ? [random.real(w[0]!)] : [])],
-      params: { ...params, relu: i % 3 === 1 },
+  samples: (random) => [
+    ...cases.map(([x, w, params], i) => ({
+      inputs: [packedSample(random, x, params.block), random.real(...w), ...(i % 3 ? [random.real(w[0]!)] : [])],
+      params: { ...params, relu: i % 2 === 0 },
     })),
+    // In other tiles than the usual ones.
+    {
+      inputs: [random.real(2, 16, 3, 3, 2, 1), random.real(16, 16, 2, 2)],
+      params: { stride: [1, 1], dilation: [1, 1], padding: around(0, 0, 0, 0), groups: 1, block: 16, relu: false },
+    },
+  ],
 });
 
 export interface PackedConvolutionInputParams extends ConvolutionInputParams, BlockParams {}
@@ -247,7 +253,7 @@ export const packedConvolutionInput: Op<PackedConvolutionInputParams> = defineOp
     const { params, inputTypes, outputTypes } = at;
     const [typeDy, typeW] = inputTypes as [TensorType, TensorType];
     const [dx] = outputTypes as [TensorType];
-    if (!hasBlocks(graph, typeW.shape, at) || typeW.shape[1]! % params.block !== 0)
+    if (!hasBlocks(graph, typeW.shape, at, 1) || typeW.shape[1]! % params.block !== 0)
       return packNodes(graph, plainNodes(graph, convolutionInput, at, 1), dx);
     const slopes = planeOf(dy!, typeDy.shape);
     const outputs = typeW.shape[1]!;
@@ -341,24 +347,15 @@ export const packedConvolutionKernel: Op<PackedConvolutionKernelParams> = define
     const [typeX, typeDy] = inputTypes as [TensorType, TensorType];
     const [outputs, channels, ...kernel] = outputTypes[0]!.shape as [number, number, ...number[]];
     const { block } = params;
-    if (!hasBlocks(graph, outputTypes[0]!.shape, at) || flat(params.dilation, 1)[1] !== 1)
+    if (!hasBlocks(graph, outputTypes[0]!.shape, at, 2) || flat(params.dilation, 1)[1] !== 1)
       return plainNodes(graph, convolutionKernel, at, 2);
     const [rows, columns] = flat(kernel, 1);
     const [strideY, strideX] = flat(params.stride, 1);
     const [dilationY] = params.dilation as [number];
     const slopes = together(graph, planeOf(dy!, typeDy.shape));
     const [groups, , placesY, placesX] = slopes.shape;
-    // As much of x as windows cover.
     const whole = planeOf(x!, typeX.shape);
-    const [[top, bottom], [left, right]] = flat(params.padding, [0, 0]);
-    const short = [
-      strideY * (placesY - 1) + dilationY * (rows - 1) + 1 - (whole.shape[2] + top + bottom),
-      strideX * (placesX - 1) + columns - (whole.shape[3] + left + right),
-    ] as const;
-    const sides = [
-      [top, bottom + short[0]],
-      [left, right + short[1]],
-    ] as const;
+    const sides = [0, 1].map((axis) => coveredSides(axis, whole, slopes, kernel, params)) as [Sides, Sides];
     const { value, shape } = together(graph, padded(graph, whole, sides));
     const [, count, height, width, , lanes] = shape;
     // Images become channels of x, and x's own channels columns in between: a tap's channels lie side by side in the result.
@@ -398,6 +395,14 @@ export const packedConvolutionKernel: Op<PackedConvolutionKernelParams> = define
     })),
 });
 
+/** What to add to either side of x, or take away, so that it is what windows cover. */
+function coveredSides(axis: number, x: Plane, y: Plane, kernel: Shape, params: ConvolutionParams): Sides {
+  const [before] = flat(params.padding, [0, 0])[axis]!;
+  const [step, dilation] = [flat(params.stride, 1)[axis]!, flat(params.dilation, 1)[axis]!];
+  const covered = step * (y.shape[2 + axis]! - 1) + dilation * (flat(kernel, 1)[axis]! - 1) + 1;
+  return [before, covered - before - x.shape[2 + axis]!];
+}
+
 /** As many images side by side as a block has lanes, some of zeros if need be. */
 function together(graph: OnnxGraph, { value, shape }: Plane): Plane {
   const block = graph.target.block!;
@@ -417,14 +422,20 @@ function together(graph: OnnxGraph, { value, shape }: Plane): Plane {
   };
 }
 
-/** Whether the engine's blocked convolutions can do an op with this kernel. */
+/** Whether the engine's blocked convolutions can do an op with this kernel, whose first inputs are packed. */
 function hasBlocks<P extends ConvolutionParams & BlockParams>(
   graph: OnnxGraph,
   kernel: Shape,
   { params, inputTypes, outputTypes }: Lowering<P>,
+  packed: number,
 ): boolean {
-  const hasElements = [...inputTypes, ...outputTypes].every(({ shape }) => sizeOf(shape) > 0);
-  return hasElements && params.block === graph.target.block && suitsBlocks(graph.target, kernel, params);
+  const { block } = params;
+  if (block !== graph.target.block || !suitsBlocks(graph.target, kernel, params)) return false;
+  if ([...inputTypes, ...outputTypes].some(({ shape }) => sizeOf(shape) === 0)) return false;
+  return inputTypes.slice(0, packed).every((type) => {
+    const [own, usual] = [tilesOf(type.shape), tilesFor(unpackedType(type).shape, block)];
+    return own.images === usual.images && own.channels === usual.channels;
+  });
 }
 
 /** What an op of plain tensors makes of the first inputs unpacked. */
@@ -441,68 +452,19 @@ function plainNodes<P>(
 
 type Case = readonly [x: Shape, w: Shape, params: ConvolutionParams & BlockParams];
 
+const around = (...widths: readonly number[]): Sides[] =>
+  widths.flatMap((width, i) => (i % 2 ? [] : [[width, widths[i + 1]!] as const]));
+
 const cases: readonly Case[] = (
   [
-    [
-      [4, 2, 3, 4],
-      [4, 2, 2, 3],
-      2,
-      {
-        padding: [
-          [0, 1],
-          [1, 1],
-        ],
-      },
-    ],
-    [
-      [16, 16, 4, 3],
-      [16, 16, 3, 3],
-      16,
-      {
-        padding: [
-          [1, 1],
-          [1, 1],
-        ],
-      },
-    ],
-    [
-      [32, 3, 5, 4],
-      [32, 3, 3, 2],
-      16,
-      {
-        stride: [2, 2],
-        padding: [
-          [1, 0],
-          [0, 1],
-        ],
-      },
-    ],
+    [[4, 2, 3, 4], [4, 2, 2, 3], 2, { padding: around(0, 1, 1, 1) }],
+    [[16, 16, 4, 3], [16, 16, 3, 3], 16, { padding: around(1, 1, 1, 1) }],
+    [[32, 3, 5, 4], [32, 3, 3, 2], 16, { stride: [2, 2], padding: around(1, 0, 0, 1) }],
     [[6, 32, 4, 5], [16, 32, 1, 3], 16, { dilation: [1, 2] }],
-    [[16, 16, 5], [16, 16, 3], 16, { stride: [2], padding: [[1, 1]] }],
+    [[16, 16, 5], [16, 16, 3], 16, { stride: [2], padding: around(1, 1) }],
     [[8, 8, 6, 6], [8, 8, 3, 1], 8, { stride: [2, 3], dilation: [2, 1] }],
-    [
-      [16, 16, 6, 5],
-      [32, 16, 2, 3],
-      16,
-      {
-        stride: [3, 2],
-        padding: [
-          [3, 2],
-          [0, 1],
-        ],
-      },
-    ],
-    [
-      [16, 16, 3, 3],
-      [16, 16, 2, 2],
-      16,
-      {
-        padding: [
-          [2, 1],
-          [1, 2],
-        ],
-      },
-    ],
+    [[16, 16, 6, 5], [32, 16, 2, 3], 16, { stride: [3, 2], padding: around(3, 2, 0, 1) }],
+    [[16, 16, 3, 3], [16, 16, 2, 2], 16, { padding: around(2, 1, 1, 2) }],
     [[20, 1, 4, 4], [16, 1, 3, 3], 16, {}],
     [[0, 16, 3, 3], [16, 16, 2, 2], 16, {}],
   ] as const

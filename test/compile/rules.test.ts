@@ -1,11 +1,5 @@
 /** The rules change how much is computed, never what. */
 import { beforeEach, describe, expect, test } from "vitest";
-import { bind } from "../../src/compile/bind.ts";
-import { traceRoots } from "../../src/compile/compile.ts";
-import { GraphProgram } from "../../src/compile/program.ts";
-import { rewrite } from "../../src/compile/rewrite.ts";
-import { passes } from "../../src/compile/rules/index.ts";
-import type { Values } from "../../src/graph/types.ts";
 import {
   adam,
   compile,
@@ -24,60 +18,13 @@ import {
   useEngine,
   zeros,
 } from "../../src/index.ts";
-import { PhiloxStream } from "../../src/random/philox.ts";
 import { adopt } from "../../src/tensor/create.ts";
-import type { State } from "../../src/tensor/state.ts";
-import type { Storage } from "../../src/tensor/storage.ts";
+import { bothWays, normal } from "../support/both-ways.ts";
 
 beforeEach(() => {
   useEngine(plainEngine());
   seed(5);
 });
-
-const random = new PhiloxStream(11);
-const normal = (...shape: number[]): Tensor =>
-  adopt(
-    { shape, dtype: "float32" },
-    Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => random.normal()),
-  );
-
-/** Names of the ops of a program, with how often each occurs. */
-function counts(text: string): Record<string, number> {
-  const found: Record<string, number> = {};
-  for (const [, name] of text.matchAll(/= (\w+)\(/g)) found[name!] = (found[name!] ?? 0) + 1;
-  return found;
-}
-
-/** The graph of a function with and without the rules; expects the same values from both. */
-async function bothWays(
-  fn: (...args: Tensor[]) => Tensor | readonly Tensor[],
-  ...args: Tensor[]
-): Promise<Record<string, number>> {
-  const { identity, results, assigned } = traceRoots(fn as never, args as never);
-  const bound = bind({ results, guards: [], assigned });
-  const target = { contrib: true };
-  const before = new GraphProgram(bound.leaves, bound.roots, target);
-  const after = new GraphProgram(bound.leaves, rewrite(bound.roots, passes, target, identity), target);
-  const values = await Promise.all(
-    bound.sources.map(async (source) =>
-      Float64Array.from(
-        await (typeof source === "number"
-          ? args[source]!.data()
-          : ((source as State & Storage).data?.() ?? (source as Storage).read())),
-      ),
-    ),
-  );
-  const [expected, got] = [before.evaluate(values), after.evaluate(values)];
-  expected.forEach((result, i) =>
-    result.forEach((value, at) =>
-      expect(Math.abs(got[i]![at]! - value), `output ${i}, element ${at}`).toBeLessThan(
-        1e-6 * Math.max(1, Math.abs(value)),
-      ),
-    ),
-  );
-  expect(after.size).toBeLessThanOrEqual(before.size);
-  return counts(after.text());
-}
 
 describe("products take their neighbours in", () => {
   test("transposes on either side", async () => {
@@ -115,61 +62,6 @@ describe("products take their neighbours in", () => {
     const batched = await bothWays((a, b) => a.matmul(b).mT(), normal(2, 3, 4), normal(2, 4, 2));
     expect(batched).toEqual({ product: 1 });
     await bothWays((a, b) => a.matmul(b).transpose(0, 2, 1, 3), normal(2, 2, 3, 4), normal(2, 2, 4, 2));
-  });
-});
-
-describe("large matrices stay packed", () => {
-  const [rows, width, hidden, block] = [512, 64, 512, 16];
-  /** A feed-forward network's loss and gradients; what it makes of its hidden layer is up to the caller. */
-  async function packedBothWays(act: (h: Tensor) => Tensor): Promise<Record<string, number>> {
-    const { nodeEngine } = await import("../../src/engine/node/index.ts");
-    const engine = nodeEngine({ threads: 2 });
-    const args = [normal(rows, width), normal(hidden, width), normal(hidden), normal(width, hidden), normal(width)];
-    const step = (x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor): readonly Tensor[] => {
-      const y = x.add(
-        act(
-          x
-            .matmul(w1.mT())
-            .add(b1)
-            .reshape([2, rows / 2, hidden]),
-        )
-          .reshape([rows, hidden])
-          .matmul(w2.mT())
-          .add(b2),
-      );
-      const loss = y.square().mean();
-      return [loss, ...gradients(loss, [x, w1, b1, w2, b2])];
-    };
-    const { identity, results, assigned } = traceRoots(step as never, args as never);
-    const bound = bind({ results, guards: [], assigned });
-    const target = { contrib: true, block };
-    const roots = rewrite(bound.roots, passes, target, identity);
-    const values = await Promise.all(
-      bound.sources.map((source) => (typeof source === "number" ? args[source]! : (source as Storage & State)).data()),
-    );
-    const [expected, got] = await Promise.all(
-      [bound.roots, roots].map(async (each) => {
-        const program = new GraphProgram(bound.leaves, each, engine.target);
-        const session = await engine.load(program);
-        const outputs = program.outputs.map(({ type }) => engine.buffer(type));
-        const inputs = program.inputs.map(({ type }, i) => engine.buffer(type, values[i]!.slice() as Values));
-        await session.run(inputs, outputs);
-        return Promise.all(outputs.map((output) => output.read()));
-      }),
-    );
-    expected!.forEach((result, i) => {
-      const size = Math.max(...result.map(Math.abs));
-      result.forEach((value, at) => {
-        if (!(Math.abs(got![i]![at]! - value) <= 2e-5 * size)) expect(got![i]![at], `output ${i}`).toBe(value);
-      });
-    });
-    return counts(new GraphProgram(bound.leaves, roots, target).text());
-  }
-  test("the hidden layer of a feed-forward network, there and back: all six products", async () => {
-    expect((await packedBothWays((h) => h.gelu())).packedProduct).toBe(6);
-  });
-  test("but not what something else needs unpacked", async () => {
-    expect((await packedBothWays((h) => h.softmax())).packedProduct).toBeUndefined();
   });
 });
 

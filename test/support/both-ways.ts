@@ -1,0 +1,75 @@
+/** A graph as it was written and as the rules rewrite it: the same values. */
+import { expect } from "vitest";
+import { bind } from "../../src/compile/bind.ts";
+import { traceRoots } from "../../src/compile/compile.ts";
+import { GraphProgram } from "../../src/compile/program.ts";
+import { rewrite } from "../../src/compile/rewrite.ts";
+import { passes } from "../../src/compile/rules/index.ts";
+import type { Target } from "../../src/engine/engine.ts";
+import type { Tensor } from "../../src/index.ts";
+import { PhiloxStream } from "../../src/random/philox.ts";
+import { adopt } from "../../src/tensor/create.ts";
+import type { State } from "../../src/tensor/state.ts";
+import type { Storage } from "../../src/tensor/storage.ts";
+
+const random = new PhiloxStream(11);
+/** A tensor of standard normal numbers. */
+export const normal = (...shape: number[]): Tensor =>
+  adopt(
+    { shape, dtype: "float32" },
+    Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => random.normal()),
+  );
+
+/** Names of the ops of a program, with how often each occurs. */
+export function counts(text: string): Record<string, number> {
+  const found: Record<string, number> = {};
+  for (const [, name] of text.matchAll(/= (\w+)\(/g)) found[name!] = (found[name!] ?? 0) + 1;
+  return found;
+}
+
+type Traced = (...args: Tensor[]) => Tensor | readonly Tensor[];
+
+/** The graph of a function with and without the rules; expects the same values from both, and no more ops. */
+export async function bothWays(fn: Traced, ...args: Tensor[]): Promise<Record<string, number>> {
+  const { before, after } = await sameValues({ contrib: true }, fn, args);
+  expect(after.size).toBeLessThanOrEqual(before.size);
+  return counts(after.text());
+}
+
+/** The same for an engine with blocks of channels, where cheaper may be more ops. */
+export async function bothWaysInBlocks(
+  block: number | undefined,
+  fn: Traced,
+  ...args: Tensor[]
+): Promise<Record<string, number>> {
+  return counts((await sameValues({ contrib: true, block }, fn, args)).after.text());
+}
+
+async function sameValues(
+  target: Target,
+  fn: Traced,
+  args: readonly Tensor[],
+): Promise<{ readonly before: GraphProgram; readonly after: GraphProgram }> {
+  const { identity, results, assigned } = traceRoots(fn as never, args as never);
+  const bound = bind({ results, guards: [], assigned });
+  const before = new GraphProgram(bound.leaves, bound.roots, target);
+  const after = new GraphProgram(bound.leaves, rewrite(bound.roots, passes, target, identity), target);
+  const values = await Promise.all(
+    bound.sources.map(async (source) =>
+      Float64Array.from(
+        await (typeof source === "number"
+          ? args[source]!.data()
+          : ((source as State & Storage).data?.() ?? (source as Storage).read())),
+      ),
+    ),
+  );
+  const [expected, got] = [before.evaluate(values), after.evaluate(values)];
+  expected.forEach((result, i) =>
+    result.forEach((value, at) =>
+      expect(Math.abs(got[i]![at]! - value), `output ${i}, element ${at}`).toBeLessThan(
+        1e-6 * Math.max(1, Math.abs(value)),
+      ),
+    ),
+  );
+  return { before, after };
+}
