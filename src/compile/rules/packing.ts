@@ -7,7 +7,7 @@ import { type Shape, sameShape, sizeOf } from "../../graph/types.ts";
 import { convolution, convolutionInput, convolutionKernel } from "../../ops/convolution.ts";
 import { relu } from "../../ops/elementwise.ts";
 import { full } from "../../ops/movement.ts";
-import { pack, tilesFor, tilesOf, unpack } from "../../ops/packed.ts";
+import { type PackParams, pack, tilesFor, tilesOf, unpack } from "../../ops/packed.ts";
 import {
   packedConvolution,
   packedConvolutionInput,
@@ -23,8 +23,15 @@ import { isTiling, layAtMaxima, tileMaxima } from "./pooling.ts";
 /** The packed tensor that a tensor was unpacked from. */
 const packedSource = (x: Tensor): Tensor | undefined => paramsOf(x, unpack)?.inputs[0];
 
-/** x packed, by nothing at all where it was unpacked before. */
-const packed = (x: Tensor, block: number): Tensor => packedSource(x) ?? x.apply(pack, [], tilesFor(x.shape, block));
+/** x packed in some tiles, by nothing at all where it was unpacked from them. */
+function packedIn({ images, channels }: PackParams, x: Tensor): Tensor {
+  const source = packedSource(x);
+  return source?.shape.at(-2) === images && source.shape.at(-1) === channels
+    ? source
+    : x.apply(pack, [], { images, channels });
+}
+
+const packed = (x: Tensor, block: number): Tensor => packedIn(tilesFor(x.shape, block), x);
 
 const unpacked = (z: Tensor): Tensor => z.apply(unpack, [], undefined);
 
@@ -61,10 +68,8 @@ const convolutions: readonly Rule[] = [
 
 /** An input of an elementwise op beside the packed tensor z: packed too, or widened along the same channels. */
 function beside(x: Tensor, z: Tensor, shape: Shape): Tensor | undefined {
-  const source = packedSource(x);
-  if (source) return sameShape(source.shape, z.shape) ? source : undefined;
   if (x.dtype !== "float32") return undefined;
-  if (sameShape(x.shape, shape)) return x.apply(pack, [], tilesOf(z.shape));
+  if (sameShape(x.shape, shape)) return packedIn(tilesOf(z.shape), x);
   if (x.size === 1) return x.reshape([]);
   const channels = x.shape.at(-(shape.length - 1));
   if (channels !== x.size || channels !== shape[1]) return undefined;
@@ -90,14 +95,15 @@ const pools: readonly Rule[] = [
   ruleFor("packed max pooling's input", maxPoolInput, ([x, dy], params) => {
     const z = packedSource(x!);
     if (!z || !isTiling(x!.shape.slice(2), params)) return undefined;
-    const slopes = packedSource(dy!) ?? dy!.apply(pack, [], tilesOf(z.shape));
-    return unpacked(layAtMaxima(z, slopes, params.kernel));
+    return unpacked(layAtMaxima(z, packedIn(tilesOf(z.shape), dy!), params.kernel));
   }),
 ];
 
-/** Sums for each channel as products with ones. */
-const channelSums: Rule = ruleFor("channel sums of a packed tensor", sum, ([x], { axes }, { node }) => {
+/** Sums over all axes in any order of memory; those for each channel as products with ones. */
+const sums: Rule = ruleFor("sums of a packed tensor", sum, ([x], { axes }, { node }) => {
   const z = packedSource(x!);
+  const { shape } = node.outputs[0]!;
+  if (z && axes.length === x!.shape.length) return z.sum().reshape(shape);
   if (!z || axes.length !== x!.shape.length - 1 || axes.includes(1)) return undefined;
   const [groups, blocks] = z.shape as [number, number];
   const lanes = z.shape.at(-1)!;
@@ -106,10 +112,10 @@ const channelSums: Rule = ruleFor("channel sums of a packed tensor", sum, ([x], 
   return ones
     .matmul(z.reshape([groups, blocks, rows, lanes]))
     .sum(0)
-    .reshape(node.outputs[0]!.shape);
+    .reshape(shape);
 });
 
-export const packing: readonly Rule[] = [...convolutions, elementwise, ...pools, channelSums];
+export const packing: readonly Rule[] = [...convolutions, elementwise, ...pools, sums];
 
 /** A convolution takes the relu behind it in. */
 export const fusedRelu: Rule = ruleFor("relu of a packed convolution", relu, ([y], _, { uses }) => {
