@@ -81,6 +81,21 @@ test("labels out of range", async () => {
   expect(await model.parameters()[0]!.data()).toEqual(before);
 });
 
+test("axes the wrong way round, and a dtype that there is not", async () => {
+  expect(await sentence(() => zeros([2, 3, 4]).flatten(2, 1))).toMatchInlineSnapshot(`
+    "ShapeError: flatten: from axis 2 to axis 1
+      fix: name the first axis first"
+  `);
+  expect(await sentence(() => zeros([2]).cast("int64" as "int32"))).toMatchInlineSnapshot(`
+    "DTypeError: cast: there is no dtype int64
+      fix: use one of float32, float64, int32, bool"
+  `);
+  expect(await sentence(() => zeros([2], "float16" as "float32"))).toMatchInlineSnapshot(`
+    "DTypeError: full: there is no dtype float16
+      fix: use one of float32, float64, int32, bool"
+  `);
+});
+
 test("indices out of range among values that are known when the graph is built", async () => {
   const table = tensor([
     [1, 2],

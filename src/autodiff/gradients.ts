@@ -3,7 +3,7 @@ import { DTypeError, GraphError, ShapeError } from "../errors.ts";
 import { tensorOf } from "../graph/apply.ts";
 import { collect, type Node } from "../graph/node.ts";
 import type { PullBack } from "../graph/op.ts";
-import { isFloat, showShape, showType } from "../graph/types.ts";
+import { isFloat, sameShape, showShape, showType } from "../graph/types.ts";
 import { full } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
@@ -11,7 +11,7 @@ import type { Tensor } from "../tensor/tensor.ts";
  * d loss / d x for each x of `wrt`, as tensors of the same shapes: lazy, and differentiable again. The loss is a scalar;
  * `seed` replaces the 1 that is propagated back when it is not (a vector–Jacobian product).
  *
- * Throws ShapeError when the loss is no scalar and no seed is given, DTypeError when it is not real, GraphError when an op
+ * Throws ShapeError when the loss is no scalar and no seed is given, or one of another type, DTypeError when it is not real, GraphError when an op
  * on the way has no gradient or when the loss does not depend on an x.
  */
 export function gradients<const T extends readonly Tensor[]>(
@@ -29,6 +29,12 @@ export function gradients<const T extends readonly Tensor[]>(
       "reduce it to a scalar: .mean() or .sum()",
     );
 
+  if (seed && !(sameShape(seed.shape, root.shape) && seed.dtype === root.dtype))
+    throw new ShapeError(
+      "gradients",
+      `the seed is ${showType(seed)}, the loss ${showType(root)}`,
+      "give a seed of the loss's shape and dtype",
+    );
   const targets = wrt.map((x) => x.current());
   const found = pullBack([root], [seed ?? full([], 1, root.dtype)], targets);
   const nodes = new Set(collect([root]));

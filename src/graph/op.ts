@@ -7,7 +7,7 @@ import type { Target } from "../engine/engine.ts";
 import { DTypeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Body } from "./body.ts";
-import { type DType, isFloat, type Shape, showType, type TensorType } from "./types.ts";
+import { arrayTypes, type DType, isFloat, type Shape, showType, type TensorType } from "./types.ts";
 
 /** Plain storage, row-major, whatever the dtype: what the reference evaluation reads and writes. */
 export interface Data extends TensorType {
@@ -229,6 +229,12 @@ export function expectElement(op: string, value: number, dtype: DType): void {
       `${value} is no ${dtype}`,
       'give a number of the tensor\'s dtype, or .cast("float32") first',
     );
+}
+
+/** Throws DTypeError for a dtype that there is not: where no compiler has looked. */
+export function expectDType(op: string, dtype: DType): void {
+  if (!Object.hasOwn(arrayTypes, dtype))
+    throw new DTypeError(op, `there is no dtype ${dtype}`, `use one of ${Object.keys(arrayTypes).join(", ")}`);
 }
 
 /** Throws DTypeError when a tensor's dtype is none of `allowed`. */

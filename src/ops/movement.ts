@@ -4,6 +4,7 @@ import {
   anyType,
   commonType,
   defineOp,
+  expectDType,
   expectElement,
   type OnnxGraph,
   type OnnxValue,
@@ -27,6 +28,7 @@ export const full: Op<FullParams> = defineOp<FullParams>({
   name: "full",
   shape: (_, { shape }) => shape,
   dtype(_, { value, dtype }) {
+    expectDType("full", dtype);
     expectElement("full", value, dtype);
     return dtype;
   },
@@ -415,7 +417,10 @@ export const cast: Op<{ readonly dtype: DType }> = defineOp<{ readonly dtype: DT
   name: "cast",
   dtypes: anyType,
   shape: ([x]) => x!.shape,
-  dtype: (_, { dtype }) => dtype,
+  dtype(_, { dtype }) {
+    expectDType("cast", dtype);
+    return dtype;
+  },
   gradient: ([x], y, dy) => [
     // Only between real dtypes does a small change of x make a small change of y.
     isReal(x!.dtype) && isReal(y.dtype) ? dy.cast(x!.dtype) : undefined,

@@ -5,7 +5,7 @@
 import { ConfigError, ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
 import { unobserved } from "../graph/scope.ts";
-import { resolveAxis, type Shape, showType } from "../graph/types.ts";
+import { isFloat, resolveAxis, type Shape, showType } from "../graph/types.ts";
 import * as activations from "../ops/activations.ts";
 import * as movement from "../ops/movement.ts";
 import { cumsum as cumsumOp } from "../ops/reduce.ts";
@@ -61,6 +61,7 @@ function expectOrder(subject: string, min: number, max: number): void {
 
 /** NaN replaced by a number, infinities by the largest and smallest finite ones unless others are given. */
 export function nanToNum(x: Tensor, nan: number = 0, positive?: number, negative?: number): Tensor {
+  if (!isFloat(x.dtype)) return x;
   const largest = x.dtype === "float32" ? 3.4028234663852886e38 : Number.MAX_VALUE;
   const above = where(x.notEqual(Number.NEGATIVE_INFINITY), x, negative ?? -largest);
   const between = where(x.notEqual(Number.POSITIVE_INFINITY), above, positive ?? largest);

@@ -4,9 +4,10 @@ import type { Tensor } from "./tensor.ts";
 
 const isNotANumber = (x: Tensor): Tensor => x.notEqual(x);
 
-const isFiniteNumber = (x: Tensor): Tensor => x.abs().less(Number.POSITIVE_INFINITY);
+// Whole numbers are finite, and there is no infinity among them to compare with.
+const isFiniteNumber = (x: Tensor): Tensor => (isFloat(x.dtype) ? x.abs().less(Number.POSITIVE_INFINITY) : x.equal(x));
 
-const isInfinite = (x: Tensor): Tensor => x.abs().equal(Number.POSITIVE_INFINITY);
+const isInfinite = (x: Tensor): Tensor => (isFloat(x.dtype) ? x.abs().equal(Number.POSITIVE_INFINITY) : x.notEqual(x));
 
 /** Whether it is negative, or the zero below 0. */
 export const signBit = (x: Tensor): Tensor => {

@@ -341,8 +341,11 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   }
 
   /** Adds up whatever broadcasting to this shape's tensor repeated: the transpose of `expandTo`. */
-  sumTo<const T extends Shape, D extends DType>(this: Tensor<Shape, D>, shape: readonly [...T]): Tensor<T, D> {
-    return sumTo(this, shape) as Tensor<T, D>;
+  sumTo<S extends Shape, const T extends Shape, D extends DType>(
+    this: Tensor<S, D>,
+    shape: readonly [...T] & BroadcastsInto<T, S, BroadcastMessage<"sumTo", T, S>>,
+  ): Tensor<T, D> {
+    return sumTo(this as Tensor, shape as Shape) as Tensor<T, D>;
   }
 
   /** Repeats along axes of size 1 and along new leading axes until the shape is reached. */
@@ -466,6 +469,8 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
       number,
       number,
     ];
+    if (last < first)
+      throw new ShapeError("flatten", `from axis ${first} to axis ${last}`, "name the first axis first");
     const shape = [...given.slice(0, first), sizeOf(given.slice(first, last + 1)), ...given.slice(last + 1)];
     return apply(movement.reshape, [x], { shape }) as Tensor<Flattened<S, A, B>, D>;
   }
@@ -736,6 +741,7 @@ function valuesOf(subject: string, tensor: Tensor): Promise<Values> {
 }
 
 function sumTo(x: Tensor, shape: Shape): Tensor {
+  arithmetic.expectWidens("sumTo", x, { shape, dtype: x.dtype });
   const lead = x.shape.length - shape.length;
   const axes = [...x.shape.keys()].filter((axis) => axis < lead || (shape[axis - lead] === 1 && x.shape[axis] !== 1));
   const summed = axes.length === 0 ? x : apply(reduce.sum, [x], { axes, keepAxes: true });

@@ -40,6 +40,18 @@ describe("refused", () => {
     `);
   });
 
+  test("a seed of another shape or dtype than the loss", () => {
+    const w = weight("w", 1, 2, 3);
+    expect(complaint(ShapeError, () => gradients(w.square(), [w], tensor([1, 2])))).toMatchInlineSnapshot(`
+      "gradients: the seed is float32[2], the loss float32[3]
+        fix: give a seed of the loss's shape and dtype"
+    `);
+    expect(complaint(ShapeError, () => gradients(w.sum(), [w], tensor(1, "float64")))).toMatchInlineSnapshot(`
+      "gradients: the seed is float64[], the loss float32[]
+        fix: give a seed of the loss's shape and dtype"
+    `);
+  });
+
   test("a parameter that the loss does not use, by its name and place", () => {
     const [used, unused] = [weight("used", 1, 2), weight("unused", 3)];
     expect(complaint(GraphError, () => gradients(used.sum(), [used, unused]))).toMatchInlineSnapshot(`

@@ -134,5 +134,5 @@ test("767 tests pass at least, every exclusion excludes something, and what pass
   expect([...exclusions, ...tolerances].filter((each) => !used.has(each)).map(({ reason }) => reason)).toEqual([]);
   expect(passed + excluded).toBe(total);
   expect(passed).toBeGreaterThanOrEqual(767);
-  await expect(String(tally)).toMatchFileSnapshot("../fixtures/coverage/onnx.json");
+  await expect(String(tally)).toMatchFileSnapshot("../fixtures/proofs/onnx.json");
 });

@@ -18,10 +18,10 @@ export interface Exclusion {
 const notOffered = (op: string | RegExp, what: string): Exclusion => ({ op, reason: `not offered: ${what}` });
 
 export const exclusions: readonly Exclusion[] = [
-  notOffered("norm/nuc", "singular values"),
+  notOffered("norm/nuc", "gradients of singular values, which need their vectors"),
   {
     op: /^linalg\.(matrix_)?norm/,
-    reason: "not offered: singular values",
+    reason: "not offered: gradients of singular values, which need their vectors",
     when: ([x, order, axes], { ord = order, dim = axes }) =>
       ord === "nuc" || (Math.abs(ord) === 2 && (dim ?? x.tensor.shape).length === 2),
   },

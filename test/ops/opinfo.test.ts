@@ -172,5 +172,5 @@ test("2,900 samples pass at least, every exclusion excludes something, and what 
   expect(exclusions.filter((exclusion) => !used.has(exclusion)).map(({ reason }) => reason)).toEqual([]);
   expect(passed + excluded).toBe(total);
   expect(passed).toBeGreaterThanOrEqual(2900);
-  await expect(String(tally)).toMatchFileSnapshot("../fixtures/coverage/opinfo.json");
+  await expect(String(tally)).toMatchFileSnapshot("../fixtures/proofs/opinfo.json");
 });

@@ -23,3 +23,12 @@ test.each<[string, (x: Tensor) => Tensor, (x: number) => number, (x: number) => 
   ] as const)
     points.forEach((point, i) => expect(have[i]).toBeCloseTo(want(point), 12));
 });
+
+test("whole numbers are finite, and never NaN", async () => {
+  const x = tensor([-3, 0, 2 ** 31 - 1], "int32");
+  expect(await x.isFinite().array()).toEqual([true, true, true]);
+  expect(await x.isInfinite().array()).toEqual([false, false, false]);
+  expect(await x.isNaN().array()).toEqual([false, false, false]);
+  expect(await x.signBit().array()).toEqual([true, false, false]);
+  expect(await x.nanToNum().array()).toEqual([-3, 0, 2 ** 31 - 1]);
+});

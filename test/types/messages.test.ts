@@ -91,6 +91,7 @@ test("each mistake has its sentence, and the same one is thrown", async () => {
       "lerp: [2] does not broadcast into [2, 3]",
       "broadcast: [2, 3] and [4] clash",
       "expandTo: [3] cannot be repeated to [2, 4]",
+      "sumTo: [4] does not broadcast into [2, 3]",
       "transpose: (0, 1) does not name each axis of [2, 3, 4] once",
       "squeeze: axis 0 of float32[2, 4] is not 1",
       "concat: [2, 3] and [4, 4] differ on another axis than 0",

@@ -86,6 +86,7 @@ export const mistakes: readonly (() => unknown)[] = [
   () => x.lerp(x, zeros([2])),
   () => broadcast(zeros([2, 3]), zeros([4])),
   () => zeros([3]).expandTo([2, 4]),
+  () => zeros([2, 3]).sumTo([4]),
   () => zeros([2, 3, 4]).transpose(0, 1),
   () => zeros([2, 4]).squeeze(0),
   () => concat([zeros([2, 3]), zeros([4, 4])]),
