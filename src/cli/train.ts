@@ -206,7 +206,7 @@ function sayWhatNext({ learningRate, seed }: TrainOptions): void {
   console.log(`
 ${bold("What to try next")}
   npm start -- --epochs 60                      train longer
-  npm start -- --learning-rate ${(learningRate * 50).toPrecision(1).padEnd(17)} see what a rate that is too large does
+  npm start -- --learning-rate ${(learningRate * 50).toPrecision(1).padEnd(16)} see what a rate that is too large does
   npm start -- --seed ${String(seed + 1).padEnd(26)} other initial weights, another order
   GLISSADE_DEBUG=2 npm start -- --epochs 1      read the graph of the whole training step`);
 }
