@@ -1,5 +1,4 @@
 /** `glissade check`: the sanity checks, on a recipe or on the user's own setup. */
-import { SingleBar } from "cli-progress";
 import { Help } from "commander";
 import { currentEngine } from "../compile/runtime.ts";
 import * as doctor from "../doctor/checks.ts";
@@ -8,6 +7,7 @@ import type { StepsOptions, Verdict } from "../doctor/report.ts";
 import { count, plural, show } from "../doctor/words.ts";
 import { ConfigError } from "../errors.ts";
 import { completeSetup, type TrainingSetup } from "../train/setup.ts";
+import { progressBar } from "./bar.ts";
 import { drawRates } from "./chart.ts";
 import { bold, colour, dim, isColoured } from "./pictures.ts";
 import { loadSetup, recipeNames, whatWasThrown } from "./setup.ts";
@@ -88,7 +88,7 @@ async function attempt(
   seed: number,
   json: boolean,
 ): Promise<doctor.CheckReport | Failure> {
-  const bar = progressBar(check, json);
+  const bar = progressBar(json, `  ${check} {bar} {percentage}%`);
   const interrupt = (): never => {
     bar?.stop(); //  which shows the cursor again
     process.exit(130);
@@ -108,20 +108,6 @@ async function attempt(
     bar?.stop();
     process.off("SIGINT", interrupt);
   }
-}
-
-/** A bar on standard error, when that is a terminal. */
-function progressBar(check: string, json: boolean): SingleBar | undefined {
-  if (json || !process.stderr.isTTY) return undefined;
-  return new SingleBar({
-    format: `  ${check} {bar} {percentage}%`,
-    barCompleteChar: "━",
-    barIncompleteChar: "─",
-    barsize: 24,
-    hideCursor: true,
-    clearOnComplete: true,
-    fps: 12,
-  });
 }
 
 /** JSON has no NaN and no infinity: they become strings instead of null. */

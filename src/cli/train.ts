@@ -2,7 +2,7 @@
 import { constants } from "node:fs";
 import { access, mkdir } from "node:fs/promises";
 import path from "node:path";
-import { SingleBar } from "cli-progress";
+import type { SingleBar } from "cli-progress";
 import { currentEngine } from "../compile/runtime.ts";
 import { toTensor } from "../data/tensors.ts";
 import { exportOnnx } from "../files/export.ts";
@@ -12,6 +12,7 @@ import { type MnistResult, trainMnist } from "../recipes/mnist.ts";
 import { zeros } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type EpochReport, smoother } from "../train/history.ts";
+import { progressBar } from "./bar.ts";
 import { besides, bold, colour, dim, drawBar, drawImage, Table } from "./pictures.ts";
 
 export interface TrainOptions {
@@ -50,7 +51,7 @@ export async function trainMnistCommand(options: TrainOptions): Promise<number> 
   say(dim(`784 → 256 → 128 → 10 · 8,000 images to learn, 2,000 to test · Adam · engine ${currentEngine().name}\n`));
   say(table.head());
 
-  const bar = progressBar(options);
+  const bar = progressBar(options.json, barFormat, { etaBuffer: 200, gracefulExit: false, emptyOnZero: true });
   const smoothed = smoother();
   let accuracy = "–";
   const result = await trainMnist({
@@ -83,22 +84,7 @@ export async function trainMnistCommand(options: TrainOptions): Promise<number> 
   return 130;
 }
 
-/** A bar on standard error, when that is a terminal. */
-function progressBar({ json }: TrainOptions): SingleBar | undefined {
-  if (json || !process.stderr.isTTY) return undefined;
-  return new SingleBar({
-    format: "  {bar} {percentage}%  loss {loss}  accuracy {accuracy}  {rate} images/s  {eta_formatted} left",
-    barCompleteChar: "━",
-    barIncompleteChar: "─",
-    barsize: 24,
-    hideCursor: true,
-    clearOnComplete: true,
-    fps: 12,
-    etaBuffer: 200,
-    gracefulExit: false,
-    emptyOnZero: true,
-  });
-}
+const barFormat = "  {bar} {percentage}%  loss {loss}  accuracy {accuracy}  {rate} images/s  {eta_formatted} left";
 
 const startedAt = new WeakMap<SingleBar, number>();
 

@@ -23,7 +23,7 @@ export function printGraph(...tensors: readonly Tensor[]): string {
 }
 
 /** `state layers.0.weight`, `argument 1` or `values`. */
-export function describeLeaf(node: Node): string {
+function describeLeaf(node: Node): string {
   const { source } = node;
   if (source?.kind === "argument") return `argument ${source.position}`;
   if (source?.kind === "state") return `state ${stateOf(node).state.label}`;

@@ -24,18 +24,16 @@ export interface AdagradOptions extends OptimizerOptions {
 }
 
 /** Duchi, Hazan and Singer 2011. */
-export const adagradRule: Rule<
-  "sum",
-  { readonly rateDecay: number; readonly initialSum: number; readonly epsilon: number }
-> = {
-  slots: ({ initialSum }) => ({ sum: { value: initialSum } }),
-  update({ theta, g, t, rate, slots, hyper: { rateDecay, epsilon } }) {
-    const sum = slots.sum.add(g.mul(g)); //                               Gₜ = Gₜ₋₁ + gₜ²
-    const now = rateDecay === 0 ? rate : rate.div(t.sub(1).mul(rateDecay).add(1));
-    const step = g.div(sum.sqrt().add(epsilon)).mul(now);
-    return { theta: theta.sub(step), slots: { sum } }; //                 θₜ = θₜ₋₁ − α·gₜ / (√Gₜ + ε)
-  },
-};
+const adagradRule: Rule<"sum", { readonly rateDecay: number; readonly initialSum: number; readonly epsilon: number }> =
+  {
+    slots: ({ initialSum }) => ({ sum: { value: initialSum } }),
+    update({ theta, g, t, rate, slots, hyper: { rateDecay, epsilon } }) {
+      const sum = slots.sum.add(g.mul(g)); //                               Gₜ = Gₜ₋₁ + gₜ²
+      const now = rateDecay === 0 ? rate : rate.div(t.sub(1).mul(rateDecay).add(1));
+      const step = g.div(sum.sqrt().add(epsilon)).mul(now);
+      return { theta: theta.sub(step), slots: { sum } }; //                 θₜ = θₜ₋₁ − α·gₜ / (√Gₜ + ε)
+    },
+  };
 
 /**
  * Adagrad: rates that shrink where gradients have been large or frequent. Throws ConfigError for a negative rate decay or initial
@@ -72,7 +70,7 @@ interface RmspropHyper {
 }
 
 /** Tieleman and Hinton 2012, lecture 6.5; centred and with momentum Graves 2013, in PyTorch's form. */
-export const rmspropRule: Rule<"square" | "mean" | "velocity", RmspropHyper> = {
+const rmspropRule: Rule<"square" | "mean" | "velocity", RmspropHyper> = {
   slots: ({ centered, momentum }) => ({
     square: {},
     ...(centered && { mean: {} }),
@@ -111,7 +109,7 @@ export interface AdadeltaOptions extends OptimizerOptions {
 }
 
 /** Zeiler 2012, Algorithm 1. */
-export const adadeltaRule: Rule<"square" | "delta", { readonly decay: number; readonly epsilon: number }> = {
+const adadeltaRule: Rule<"square" | "delta", { readonly decay: number; readonly epsilon: number }> = {
   slots: () => ({ square: {}, delta: {} }),
   update({ theta, g, rate, slots, hyper: { decay, epsilon } }) {
     const square = averaged(slots.square, g.mul(g), decay); //            E[g²]ₜ  = ρ·E[g²]ₜ₋₁ + (1 − ρ)·gₜ²

@@ -66,7 +66,7 @@ export const adamSumsRule: Rule<"gradientSum" | "squareSum", Hyper> = {
 };
 
 /** Reddi, Kale and Kumar 2018: the root is of the largest v so far; with Adam's corrections, which they leave out, as in PyTorch. */
-export const amsgradRule: Rule<"m" | "v" | "vMax", Hyper> = {
+const amsgradRule: Rule<"m" | "v" | "vMax", Hyper> = {
   slots: () => ({ m: {}, v: {}, vMax: {} }),
   update(at) {
     const { theta, t, rate, slots, hyper } = at;
@@ -83,7 +83,7 @@ interface NadamHyper extends Hyper {
 }
 
 /** Dozat 2016, Algorithm 2: Adam that looks ahead; μₜ = β₁·(1 − ½·0.96^(t·ψ)). */
-export const nadamRule: Rule<"m" | "v" | "muProduct", NadamHyper> = {
+const nadamRule: Rule<"m" | "v" | "muProduct", NadamHyper> = {
   slots: () => ({ m: {}, v: {}, muProduct: { value: 1, scalar: true } }),
   update(at) {
     const { theta, g, t, rate, slots, hyper } = at;
@@ -103,7 +103,7 @@ export const nadamRule: Rule<"m" | "v" | "muProduct", NadamHyper> = {
 };
 
 /** Liu et al. 2020, Algorithm 2: no division by the root until its variance can be trusted. */
-export const radamRule: Rule<"m" | "v", Hyper> = {
+const radamRule: Rule<"m" | "v", Hyper> = {
   slots: () => ({ m: {}, v: {} }),
   update(at) {
     const { theta, t, rate, hyper } = at;

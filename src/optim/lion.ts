@@ -18,7 +18,7 @@ export interface LionOptions extends OptimizerOptions {
 }
 
 /** Chen et al. 2023, Algorithm 2. */
-export const lionRule: Rule<"momentum", { readonly b1: number; readonly b2: number }> = {
+const lionRule: Rule<"momentum", { readonly b1: number; readonly b2: number }> = {
   slots: () => ({ momentum: {} }),
   update({ theta, g, rate, slots, hyper: { b1, b2 } }) {
     const direction = averaged(slots.momentum, g, b1).sign(); //        sign(β₁·mₜ₋₁ + (1 − β₁)·gₜ)

@@ -22,13 +22,13 @@ export interface SgdOptions extends OptimizerOptions {
 }
 
 /** Robbins and Monro 1951. */
-export const sgdRule: Rule<never, undefined> = {
+const sgdRule: Rule<never, undefined> = {
   slots: () => ({}),
   update: ({ theta, g, rate, slots }) => ({ theta: theta.sub(g.mul(rate)), slots }), //  θₜ = θₜ₋₁ − α·gₜ
 };
 
 /** Polyak 1964, with the rate outside of the velocity as in PyTorch; τ is PyTorch's too. */
-export const momentumRule: Rule<"velocity", { readonly momentum: number; readonly dampening: number }> = {
+const momentumRule: Rule<"velocity", { readonly momentum: number; readonly dampening: number }> = {
   slots: () => ({ velocity: {} }),
   update({ theta, g, t, rate, slots, hyper: { momentum, dampening } }) {
     const enters = dampening === 0 ? g : g.mul(where(t.equal(1), t.scalar(1), 1 - dampening));
@@ -38,7 +38,7 @@ export const momentumRule: Rule<"velocity", { readonly momentum: number; readonl
 };
 
 /** Nesterov 1983, as Sutskever et al. 2013 write it, in terms of the point that is looked ahead to. */
-export const nesterovRule: Rule<"velocity", { readonly momentum: number }> = {
+const nesterovRule: Rule<"velocity", { readonly momentum: number }> = {
   slots: () => ({ velocity: {} }),
   update({ theta, g, rate, slots, hyper: { momentum } }) {
     const velocity = slots.velocity.mul(momentum).add(g); //            vₜ = μ·vₜ₋₁ + gₜ

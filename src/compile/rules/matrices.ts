@@ -64,10 +64,10 @@ const found = new WeakMap<Match["usersOf"], Map<Node, Region>>();
 const plainRegion: Region = { isPacked: false };
 
 /** The region of a value of the graph as it was before the pass. */
-function regionOf(value: Value, block: number | undefined, usersOf: Match["usersOf"]): Region {
+function regionOf(value: Value, block: number, usersOf: Match["usersOf"]): Region {
   const { shape, dtype } = typeOf(value);
   const [rows, columns] = shape.length < 2 ? [0, 0] : matrixOf(shape);
-  if (!block || dtype !== "float32" || rows * columns < fewestElements || columns % block !== 0) return plainRegion;
+  if (dtype !== "float32" || rows * columns < fewestElements || columns % block !== 0) return plainRegion;
   const known = found.get(usersOf) ?? new Map<Node, Region>();
   found.set(usersOf, known);
   return known.get(value.node) ?? explore(value.node, { rows, columns, block }, usersOf, known);
@@ -184,12 +184,17 @@ const byColumns = (x: Tensor, lanes: number): Tensor => packedSource(x) ?? x.app
 
 const scaled = (x: Tensor, factor: number): Tensor => (factor === 1 ? x : x.mul(factor));
 
+/** Whether one of a product's three matrices is as large as a region. */
+const isLarge = ({ size: [m, n, k] }: Product): boolean => Math.max(m * n, m * k, n * k) >= fewestElements;
+
 /** Products with a region on any side. */
 const products: Rule = {
   name: "packed product",
-  rewrite({ node, inputs, original, usersOf, target: { block } }) {
+  rewrite({ node, inputs, original, usersOf, target }) {
     const made = productOf(node);
-    if (!made || !block) return undefined;
+    if (!made || !isLarge(made)) return undefined;
+    const { block } = target; //  not before it is needed: an engine may have to find it out
+    if (!block) return undefined;
     const { params, size } = made;
     const [m, n, k] = size;
     const [a, b, c] = inputs as [Tensor, Tensor, Tensor?];
@@ -224,10 +229,11 @@ const unpacked = (z: Tensor, lead: Shape): Tensor => z.apply(unpackColumns, [], 
 /** Elementwise ops inside of a region. */
 const elementwise: Rule = {
   name: "elementwise ops on packed matrices",
-  rewrite({ node: { op, params, outputs }, inputs, original, usersOf, target: { block } }) {
+  rewrite({ node: { op, params, outputs }, inputs, original, usersOf }) {
     const z = inputs.map(packedSource).find(Boolean);
-    if (!op.elementwise || !z || !block || !regionOf({ node: original, index: 0 }, block, usersOf).isPacked)
-      return undefined;
+    if (!op.elementwise || !z) return undefined;
+    const block = z.shape.at(-1)!;
+    if (!regionOf({ node: original, index: 0 }, block, usersOf).isPacked) return undefined;
     const { shape } = outputs[0]!;
     const all = inputs.map((x) => {
       const beside = shapeBeside(x, shape, block);
