@@ -16,8 +16,11 @@ beforeEach(() => useEngine(plainEngine()));
 
 describe("large matrices stay packed", () => {
   const [rows, width, hidden, block] = [512, 64, 512, 16];
-  /** A feed-forward network's loss and gradients; what it makes of its hidden layer is up to the caller. */
-  async function packedBothWays(act: (h: Tensor) => Tensor): Promise<Record<string, number>> {
+  /** A feed-forward network's loss and gradients; what it makes of its hidden layer and of them is up to the caller. */
+  async function packedBothWays(
+    act: (h: Tensor) => Tensor,
+    becomes: (gradient: Tensor, parameter: Tensor) => Tensor = (gradient) => gradient,
+  ): Promise<Record<string, number>> {
     const engine = nodeEngine({ threads: 2 });
     const args = [normal(rows, width), normal(hidden, width), normal(hidden), normal(width, hidden), normal(width)];
     const step = (x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor): readonly Tensor[] => {
@@ -33,7 +36,8 @@ describe("large matrices stay packed", () => {
           .add(b2),
       );
       const loss = y.square().mean();
-      return [loss, ...gradients(loss, [x, w1, b1, w2, b2])];
+      const parameters = [x, w1, b1, w2, b2];
+      return [loss, ...gradients(loss, parameters).map((gradient, i) => becomes(gradient, parameters[i]!))];
     };
     const { identity, results, assigned } = traceRoots(step as never, args as never);
     const bound = bind({ results, guards: [], assigned });
@@ -62,6 +66,13 @@ describe("large matrices stay packed", () => {
   }
   test("the hidden layer of a feed-forward network, there and back: all six products", async () => {
     expect((await packedBothWays((h) => h.gelu())).packedProduct).toBe(6);
+  });
+  test("also where momentum is added to all gradients", async () => {
+    const found = await packedBothWays(
+      (h) => h.gelu(),
+      (gradient, parameter) => parameter.mul(0.9).add(gradient),
+    );
+    expect(found.packedProduct).toBe(6);
   });
   test("but not what something else needs unpacked", async () => {
     expect((await packedBothWays((h) => h.softmax())).packedProduct).toBeUndefined();

@@ -99,7 +99,8 @@ const largeSum = 2 ** 20;
 function withAddend(y: Tensor, c: Tensor, match: Match): Tensor | undefined {
   if (y.shape.length !== 2 || y.size >= largeSum || !widens(c.shape, y.shape)) return undefined;
   const inner = soleProduct(y, match);
-  if (!inner || y.size === 0) return undefined;
+  // Sums of columns stay what they are: a packed matrix has them too.
+  if (!inner || y.size === 0 || constantOf(inner.inputs[0]!) !== undefined) return undefined;
   return apply(gemm, [...inner.inputs, c], { ...inner.params, beta: 1 });
 }
 
