@@ -70,9 +70,10 @@ function updateOf(make: Maker, like: readonly Parameter[]): () => Promise<void> 
       [...shape],
     ),
   ) as Tensor[];
-  const update = compile((...g: Tensor[]) => void optimizer.apply(parameters, g));
+  const update = compile((loss: Tensor, ...g: Tensor[]) => void optimizer.apply(parameters, g, { loss }));
+  const loss = fromValues(Float32Array.of(1), []) as Tensor; //  is finite: so states are written in place, as in a step
   return () => {
-    update(...given);
+    update(loss, ...given);
     return update.finished();
   };
 }

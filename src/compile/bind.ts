@@ -6,6 +6,7 @@ import { fromStorage } from "../tensor/create.ts";
 import { type State, stateOf } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import type { Plan } from "./in-place.ts";
 
 /** What a graph computes: results first, then guards, then the states' new values. */
 export interface Roots {
@@ -23,6 +24,7 @@ export interface Bound {
   /** How many of the outputs, from the first, were asked for; behind them come values that guards look at. */
   readonly results: number;
   readonly guards: readonly (Guard & { readonly output: number })[];
+  readonly plan: Plan;
 }
 
 /** Finds the leaves of a graph. A guard on a value that is a result anyway takes no output of its own. */
@@ -35,13 +37,19 @@ export function bind({ results, guards, assigned }: Roots): Bound {
   });
   const roots = withKnown([...watched, ...assigned.values()]);
   const leaves = collect(roots).filter((node) => node.source !== undefined);
+  const sources = leaves.map(sourceOf);
+  const states = [...assigned.keys()].flatMap((state, i): [number, number][] => {
+    const input = sources.indexOf(state);
+    return input < 0 ? [] : [[watched.length + i, input]];
+  });
   return {
     leaves,
-    sources: leaves.map(sourceOf),
+    sources,
     roots,
     outputs: [...watched.map(() => undefined), ...assigned.keys()],
     results: results.length,
     guards: guards.map((guard, i) => ({ ...guard, output: places[i]! })),
+    plan: { guards: places, states },
   };
 }
 

@@ -157,7 +157,7 @@ function traceFunction<A extends readonly unknown[]>(
   const bounds = boundsOf(bound.roots);
   expectIndicesInBounds(bounds);
   return {
-    executable: executableFor(currentEngine(), bound.leaves, bound.roots, identity),
+    executable: executableFor(currentEngine(), bound, identity),
     sources: bound.sources.map((source) => (source instanceof State ? standIn(source) : source)),
     outputs: bound.outputs.map((state) => state && standIn(state)),
     results: bound.results,

@@ -62,7 +62,7 @@ export function launch(tensors: readonly Tensor[]): { storages: Storage[]; done:
     expectFresh(bound.leaves);
     expectIndicesInBounds(boundsOf(bound.roots));
     running = submit({
-      executable: executableFor(currentEngine(), bound.leaves, bound.roots),
+      executable: executableFor(currentEngine(), bound),
       inputs: bound.sources as (Storage | State)[],
       outputs: bound.outputs,
       types: bound.roots.map(({ node, index }) => node.outputs[index]!),

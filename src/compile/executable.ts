@@ -1,14 +1,17 @@
 /** A program, its session on an engine, and what its inputs and outputs are bound to. */
 
-import type { Engine, EngineBuffer, Session } from "../engine/engine.ts";
+import type { Engine, EngineBuffer, Program, Session } from "../engine/engine.ts";
 import { DataError } from "../errors.ts";
-import { collect, type Node, type Value } from "../graph/node.ts";
+import { collect } from "../graph/node.ts";
 import type { Guard } from "../graph/scope.ts";
 import { canonicalText } from "../graph/text.ts";
 import { sizeOf } from "../graph/types.ts";
+import { stopOf } from "../ops/guard.ts";
 import type { State } from "../tensor/state.ts";
 import { type Pending, Storage } from "../tensor/storage.ts";
+import type { Bound } from "./bind.ts";
 import { debug } from "./debug.ts";
+import { guarded } from "./in-place.ts";
 import { GraphProgram } from "./program.ts";
 import { rewrite } from "./rewrite.ts";
 import { passes } from "./rules/index.ts";
@@ -18,6 +21,7 @@ import { enqueue } from "./runtime.ts";
 export interface Executable {
   readonly engine: Engine;
   readonly session: Promise<Session>;
+  readonly inPlace: NonNullable<Program["inPlace"]>;
   /** Buffers of small results, by output, that a run may use: their values are copied out as soon as a run is done. */
   readonly spares: EngineBuffer[][];
 }
@@ -31,13 +35,12 @@ const caches = new WeakMap<Engine, Map<string, Executable>>();
 /** The session for a graph: from the cache when the same graph has run before, whatever its values, names and states were. */
 export function executableFor(
   engine: Engine,
-  leaves: readonly Node[],
-  roots: readonly Value[],
+  { leaves, roots, plan }: Pick<Bound, "leaves" | "roots" | "plan">,
   trace?: object,
 ): Executable {
   const cache = caches.get(engine) ?? new Map<string, Executable>();
   caches.set(engine, cache);
-  const text = canonicalText(leaves, roots);
+  const text = `${canonicalText(leaves, roots)}${plan.guards.length > 0 ? JSON.stringify(plan) : ""}`;
   const known = cache.get(text);
   if (known) {
     cache.delete(text);
@@ -45,12 +48,13 @@ export function executableFor(
     return known;
   }
   const started = performance.now();
-  const program = new GraphProgram(leaves, rewrite(roots, passes, engine.target, trace), engine.target);
+  const { inPlace, roots: final } = guarded(leaves, rewrite(roots, passes, engine.target, trace), plan, trace);
+  const program = new GraphProgram(leaves, final, engine.target, { inPlace });
   const rewritten = performance.now();
   const session = engine.load(program);
   session.catch(() => cache.delete(text));
   debug.compiled({ engine, program, roots, before: collect(roots).length, rewriting: rewritten - started, session });
-  const executable: Executable = { engine, session, spares: [] };
+  const executable: Executable = { engine, session, inPlace, spares: [] };
   cache.set(text, executable);
   if (cache.size > mostCached) cache.delete(cache.keys().next().value!);
   return executable;
@@ -95,7 +99,7 @@ async function execute(
   fresh: readonly (EngineBuffer | undefined)[],
   results: readonly Storage[],
 ): Promise<void> {
-  const { engine, spares } = job.executable;
+  const { engine, spares, inPlace } = job.executable;
   const session = await job.executable.session;
   const sources = job.inputs.map((input) => (input instanceof Storage ? input : input.storage));
   for (const source of sources) {
@@ -103,12 +107,14 @@ async function execute(
     if (source.isForeignTo(engine)) await source.moveToHost();
   }
   const inputs = sources.map((source) => source.bufferOn(engine));
-  const outputs = job.outputs.map((state, i) => state?.spareOn(engine) ?? fresh[i]!);
+  const outputs = job.outputs.map((state, i) => state?.targetOn(engine, inPlace.has(i)) ?? fresh[i]!);
   try {
     await session.run(inputs, outputs);
     await expectFinite(job, outputs);
   } catch (error) {
-    job.outputs.forEach((state, i) => state?.keepSpare(engine, outputs[i]!));
+    const stop = stopOf(error);
+    job.outputs.forEach((state, i) => state?.giveUp(engine, outputs[i]!, stop ? undefined : error));
+    if (stop) await refuse(job, job.guards[stop.guard]!, stop.value);
     throw error;
   }
   job.outputs.forEach((state, i) => state?.commit(engine, outputs[i]!));
@@ -126,13 +132,17 @@ async function execute(
 async function expectFinite(job: Job, outputs: readonly EngineBuffer[]): Promise<void> {
   for (const guard of job.guards) {
     const [value] = await outputs[guard.output]!.read();
-    if (Number.isFinite(value)) continue;
-    if (guard.failure) throw new DataError(guard.subject, guard.failure.problem, guard.failure.fix);
-    await job.explain?.(guard);
-    throw new DataError(
-      guard.subject,
-      `the loss is ${value}, so the update was not made; all parameters keep their values`,
-      "lower the learning rate or clip the gradients; look at the inputs if it happened on the first step",
-    );
+    if (!Number.isFinite(value)) await refuse(job, guard, value!);
   }
+}
+
+/** Throws the error of a guard that has seen a NaN or an infinity. */
+async function refuse(job: Job, guard: Guard, value: number): Promise<never> {
+  if (guard.failure) throw new DataError(guard.subject, guard.failure.problem, guard.failure.fix);
+  await job.explain?.(guard);
+  throw new DataError(
+    guard.subject,
+    `the loss is ${value}, so the update was not made; all parameters keep their values`,
+    "lower the learning rate or clip the gradients; look at the inputs if it happened on the first step",
+  );
 }

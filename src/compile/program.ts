@@ -11,15 +11,17 @@ import { encodeModel, OnnxBuilder } from "./onnx.ts";
 export class GraphProgram implements Program {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
+  readonly inPlace: ReadonlyMap<number, number> | undefined;
   readonly #body: Body;
   readonly #target: Target;
 
-  constructor(leaves: readonly Node[], roots: readonly Value[], target: Target, names: PortNames = {}) {
+  constructor(leaves: readonly Node[], roots: readonly Value[], target: Target, options: ProgramOptions = {}) {
     this.#body = new Body(leaves, roots);
     const ports = (types: readonly TensorType[], kind: "input" | "output"): Port[] =>
-      types.map((type, i) => ({ name: names[`${kind}s`]?.[i] ?? `${kind}${i}`, type }));
+      types.map((type, i) => ({ name: options[`${kind}s`]?.[i] ?? `${kind}${i}`, type }));
     this.inputs = ports(this.#body.inputTypes, "input");
     this.outputs = ports(this.#body.outputTypes, "output");
+    this.inPlace = options.inPlace;
     this.#target = target;
   }
 
@@ -53,8 +55,11 @@ export class GraphProgram implements Program {
   }
 }
 
-/** Names for the model's inputs and outputs where the caller has better ones than `input0`. */
-export interface PortNames {
+/** What else may be said of a program. */
+export interface ProgramOptions {
+  /** Names for the model's inputs where the caller has better ones than `input0`. */
   readonly inputs?: readonly string[];
   readonly outputs?: readonly string[];
+  /** As `Program.inPlace`. Default: none. */
+  readonly inPlace?: ReadonlyMap<number, number>;
 }

@@ -28,6 +28,8 @@ export interface Target {
 export interface Program {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
+  /** By output: the input whose buffer it may be written to, because that will have been read by then. Positions. Default: none. */
+  readonly inPlace?: ReadonlyMap<number, number> | undefined;
   /** The ONNX model, encoded. */
   onnx(): Uint8Array<ArrayBuffer>;
   /** The slow, obvious evaluation in float64: `inputs` in the order of `this.inputs`. */
@@ -46,7 +48,10 @@ export interface EngineBuffer {
 }
 
 export interface Session {
-  /** Runs once: reads `inputs`, writes every one of `outputs` in place. The same buffer may not be on both sides. */
+  /**
+   * Runs once: reads `inputs`, writes every one of `outputs` in place. The same buffer may be on both sides only as the program's
+   * `inPlace` has it.
+   */
   run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Promise<void>;
   release(): void;
 }

@@ -104,6 +104,14 @@ export interface MinimizeOptions {
   readonly clipNorm?: number;
 }
 
+export interface ApplyOptions extends MinimizeOptions {
+  /**
+   * The loss that the gradients are of, a scalar: a run in which it is not finite changes nothing and throws a DataError. Default: the
+   * update is made in any case.
+   */
+  readonly loss?: Tensor;
+}
+
 /** A number that graphs read as a variable: changing it compiles nothing again. */
 class Setting {
   readonly state: State<[]>;
@@ -236,14 +244,18 @@ export class Optimizer {
 
   /**
    * The update alone, for gradients that were computed, clipped or averaged otherwise: one for each of the parameters. Throws
-   * ConfigError for a parameter that is none of the optimizer's, ShapeError for gradients that do not fit.
+   * ConfigError for a parameter that is none of the optimizer's, ShapeError for gradients that do not fit and for a loss that is no
+   * scalar.
    */
   apply(
     parameters: readonly Parameter[],
     given: readonly Tensor[],
-    options: MinimizeOptions = {},
+    { loss, ...options }: ApplyOptions = {},
   ): { readonly norm: Tensor } {
     this.#expectFit(parameters, given);
+    if (loss && loss.shape.length > 0)
+      throw new ShapeError(this.name, `the loss is ${showType(loss)}`, "reduce it to a scalar: .mean() or .sum()");
+    if (loss) currentScope().guards.push({ value: loss, subject: `${this.name}.apply` });
     const norm = globalNorm(given);
     const clipped = clip(given, options);
     const rate = this.#rate.state.current();

@@ -1,7 +1,7 @@
 /** Variables: tensors whose value can be assigned. Parameters, running statistics, optimizer moments, counters. */
 
 import type { Engine, EngineBuffer } from "../engine/engine.ts";
-import { DTypeError, GraphError, ShapeError } from "../errors.ts";
+import { DTypeError, EngineError, GraphError, ShapeError } from "../errors.ts";
 import { input } from "../graph/leaf.ts";
 import { makeNode, type Node } from "../graph/node.ts";
 import { currentPath, currentScope } from "../graph/scope.ts";
@@ -19,7 +19,7 @@ export interface StateOptions {
 
 /**
  * A variable. In expressions it stands for its current value; `assign` says what the value will be once the graph that is
- * being built has run. Two buffers take turns: a run reads one and writes the other.
+ * being built has run. A run writes the buffer that it reads where the graph allows it; otherwise two buffers take turns.
  */
 export class State<S extends Shape = Shape, D extends DType = DType> extends Tensor<S, D> {
   /** What messages call it; modules set the path under which they hold it. */
@@ -126,26 +126,38 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
     return this.#storage;
   }
 
-  /** The buffer that the next run on `engine` writes: never the one it reads. */
-  spareOn(engine: Engine): EngineBuffer {
+  /**
+   * The buffer that the next run on `engine` writes. It may be the one that the run reads only if `inPlace`, and is unless somebody
+   * else holds the value.
+   */
+  targetOn(engine: Engine, inPlace: boolean): EngineBuffer {
     const spare = this.#spare;
     this.#spare = undefined;
-    if (spare?.engine === engine) return spare.buffer;
+    const own = inPlace ? this.#storage.ownBufferOn(engine) : undefined;
+    if (!own && spare?.engine === engine) return spare.buffer;
     spare?.buffer.release();
-    return engine.buffer(this.#storage.type);
+    return own ?? engine.buffer(this.#storage.type);
   }
 
-  /** After a run that failed: the buffer was not used, the value stays. */
-  keepSpare(engine: Engine, buffer: EngineBuffer): void {
-    this.#spare = { engine, buffer };
+  /**
+   * After a run that failed. The value stays, unless the run was writing it in place and nobody knows how far it got: `error`, the
+   * reason, is then what readers are told. It is absent when the run stopped before it wrote.
+   */
+  giveUp(engine: Engine, target: EngineBuffer, error?: unknown): void {
+    const isInPlace = this.#storage.isIn(target);
+    if (!isInPlace) this.#spare = { engine, buffer: target };
+    if (!isInPlace || error === undefined) return;
+    this.#storage.lose(lossOf(this.label, error));
+    this.#replace(this.#storage);
   }
 
-  /** After a run: `written` holds the new value, the old buffer waits for the run after. */
+  /** After a run: `written` holds the new value. Where that is another buffer, the old one waits for the run after. */
   commit(engine: Engine, written: EngineBuffer): void {
     const old = this.#storage;
-    const isFree = !old.isShared && !old.isForeignTo(engine);
+    const isInPlace = old.isIn(written);
+    const isFree = !isInPlace && !old.isShared && !old.isForeignTo(engine);
     this.#spare = isFree ? { engine, buffer: old.bufferOn(engine) } : undefined;
-    this.#replace(Storage.ofBuffer(engine, written));
+    this.#replace(isInPlace ? old : Storage.ofBuffer(engine, written));
   }
 
   #replace(storage: Storage): void {
@@ -153,6 +165,16 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
     this.#version++;
     this.#leaf = undefined;
   }
+}
+
+function lossOf(label: string, cause: unknown): EngineError {
+  return new EngineError(
+    "the run",
+    `it failed while it was writing ${label}, whose value is lost: ${cause instanceof Error ? cause.message : cause}`,
+    "load the last checkpoint, or build the model and its optimizer again",
+    "",
+    { cause },
+  );
 }
 
 /** A variable that optimizers update, unless it is frozen. */

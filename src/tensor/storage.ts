@@ -69,6 +69,14 @@ export class Storage {
     this.#engine = undefined;
   }
 
+  /** The values are gone; whoever wants them gets the error. */
+  lose(error: unknown): void {
+    const done = Promise.reject(error);
+    done.catch(() => {}); //  told to readers, and to no one else
+    this.#pending = { done, error, observed: true };
+    this.#buffer = undefined;
+  }
+
   /** Brings the values into JavaScript for good and lets go of the engine's buffer. */
   async moveToHost(): Promise<void> {
     this.settle(await this.read());
@@ -81,6 +89,16 @@ export class Storage {
     this.#buffer = engine.buffer(this.type, values);
     this.#engine = engine;
     return this.#buffer;
+  }
+
+  /** Whether the values are in that very buffer. */
+  isIn(buffer: EngineBuffer): boolean {
+    return this.#buffer === buffer;
+  }
+
+  /** The buffer on `engine` that holds the values, when nothing else does and no other variable. */
+  ownBufferOn(engine: Engine): EngineBuffer | undefined {
+    return this.#engine === engine && !this.#values && !this.isShared ? this.#buffer : undefined;
   }
 
   /** Whether `bufferOn(engine)` needs the values brought over from another engine first. */

@@ -10,6 +10,7 @@ import {
   decodeWeights,
   encodeWeights,
   evaluate,
+  gradients,
   linear,
   nadam,
   Parameter,
@@ -275,6 +276,22 @@ describe("its variables", () => {
   );
 });
 
+test("an update by hand is as safe as minimize when it is told the loss", async () => {
+  const weight = new Parameter({ shape: [2], dtype: "float32" }, Float32Array.of(1, 2), { name: "weight" });
+  const optimizer = sgd([weight], { learningRate: 0.5 });
+  const step = compile((factor: Tensor<[], "float32">) => {
+    const loss = weight.mul(factor).sum();
+    optimizer.apply([weight], gradients(loss, [weight]), { loss });
+    return loss;
+  });
+  expect(await step(tensor(2)).item()).toBe(6);
+  await expect(step(tensor(Infinity)).item()).rejects.toThrow("holds Infinity");
+  expect(await weight.array()).toEqual([0, 1]);
+  weight.write(Float32Array.of(3e38, 3e38));
+  await expect(step(tensor(1)).item()).rejects.toThrow("sgd.apply: the loss is Infinity, so the update was not made");
+  expect(await weight.array()).toEqual([Math.fround(3e38), Math.fround(3e38)]);
+});
+
 test("what it refuses", async () => {
   const weight = new Parameter({ shape: [2], dtype: "float32" }, new Float32Array(2), { name: "weight" });
   const other = new Parameter({ shape: [2], dtype: "float32" }, new Float32Array(2), { name: "other" });
@@ -299,6 +316,7 @@ test("what it refuses", async () => {
     () => optimizer.apply([weight, other], [g, g]),
     () => optimizer.apply([weight], []),
     () => optimizer.apply([weight], [tensor([1]) as Tensor]),
+    () => optimizer.apply([weight], [g], { loss: g }),
     () => optimizer.minimize(weight.sum(), { clipNorm: 0 }),
   ];
   const sentences = refusals.map((call) => {
@@ -327,6 +345,7 @@ test("what it refuses", async () => {
       "sgd: other is none of its parameters",
       "sgd: 0 gradients for 1 parameters",
       "sgd: weight is float32[2], its gradient float32[1]",
+      "sgd: the loss is float32[2]",
       "clipByGlobalNorm: the limit is 0",
     ]
   `);

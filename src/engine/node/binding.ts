@@ -16,14 +16,14 @@ class BindingBuffer extends NodeBuffer {}
 class BindingSession implements Session {
   readonly #session: InferenceSession;
   readonly #tensor: TensorConstructor;
-  readonly #program: Pick<Program, "inputs" | "outputs">;
+  readonly #program: Pick<Program, "inputs" | "outputs" | "inPlace">;
   #runs = 0;
   #released = false;
 
-  constructor(session: InferenceSession, tensor: TensorConstructor, { inputs, outputs }: Program) {
+  constructor(session: InferenceSession, tensor: TensorConstructor, { inputs, outputs, inPlace }: Program) {
     this.#session = session;
     this.#tensor = tensor;
-    this.#program = { inputs, outputs };
+    this.#program = { inputs, outputs, inPlace };
   }
 
   async run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Promise<void> {

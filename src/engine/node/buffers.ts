@@ -17,6 +17,8 @@ export class NodeBuffer implements EngineBuffer {
   #holds = 0;
   /** The last run that this buffer was bound to. */
   lastRun = 0;
+  /** The last run that wrote to it. */
+  lastWritten = 0;
 
   /** Throws EngineError when the values are not what the type says. */
   constructor(type: TensorType, values: Values = allocate(type)) {
@@ -82,11 +84,12 @@ function expectValues(type: TensorType, values: Values): void {
 
 /**
  * The buffers of one run: inputs, then outputs. Throws EngineError, naming the port, when they do not fit the program: number,
- * type, a buffer of another engine or one that was released, and a buffer that would be written while it is read.
+ * type, a buffer of another engine or one that was released, and a buffer that would be written while it is read though the
+ * program does not allow it.
  */
 export function bind<B extends NodeBuffer>(
   kind: abstract new (...args: never[]) => B,
-  program: Pick<Program, "inputs" | "outputs">,
+  program: Pick<Program, "inputs" | "outputs" | "inPlace">,
   inputs: readonly EngineBuffer[],
   outputs: readonly EngineBuffer[],
 ): B[] {
@@ -99,7 +102,12 @@ export function bind<B extends NodeBuffer>(
         `the program has ${ports.length} ${side}s and the run was given ${buffers.length}`,
         `give one buffer for each of ${ports.map(({ name }) => name).join(", ") || "none"}`,
       );
-    for (let i = 0; i < ports.length; i++) bound.push(fit(kind, side, ports[i]!, buffers[i]!));
+    for (let i = 0; i < ports.length; i++) {
+      const buffer = fit(kind, side, ports[i]!, buffers[i]!);
+      if (side === "output") expectFree(buffer, ports[i]!, inputs[program.inPlace?.get(i) ?? -1]);
+      buffer.lastRun = run;
+      bound.push(buffer);
+    }
   };
   add("input", program.inputs, inputs);
   add("output", program.outputs, outputs);
@@ -124,13 +132,18 @@ function fit<B extends NodeBuffer>(
       `${side} ${name} is ${showType(type)} and was given ${showType(buffer.type)}`,
       "give a buffer of the port's type",
     );
-  if (side === "output" && buffer.lastRun === run)
+  void buffer.values; //  throws after a release
+  return buffer;
+}
+
+/** Throws when an output's buffer is in use by the run, otherwise than as the input that it may replace. */
+function expectFree(buffer: NodeBuffer, { name }: Port, replaced: EngineBuffer | undefined): void {
+  const isFree = buffer.lastRun !== run || (buffer === replaced && buffer.lastWritten !== run);
+  if (!isFree)
     throw new EngineError(
       "node engine",
       `output ${name} was given a buffer that this run also reads, or writes as another output`,
       "give each output a buffer of its own: keep two sets and swap them after the run",
     );
-  void buffer.values; //  throws after a release
-  buffer.lastRun = run;
-  return buffer;
+  buffer.lastWritten = run;
 }

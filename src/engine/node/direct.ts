@@ -152,7 +152,7 @@ class DirectSession implements Session {
   readonly #ort: OrtApi;
   readonly #thread: NativeThread;
   readonly #handle: Handle;
-  readonly #ports: Pick<Program, "inputs" | "outputs">;
+  readonly #ports: Pick<Program, "inputs" | "outputs" | "inPlace">;
   readonly #inputNames: Names;
   readonly #outputNames: Names;
   /** Arrays of values that no run is using: one, unless runs of this session wait in line. */
@@ -164,12 +164,17 @@ class DirectSession implements Session {
   readonly #flushed: Flushed;
   readonly #pace: Pace;
 
-  constructor({ ort, thread, flushed }: Native, pointer: Pointer, { inputs, outputs }: Program, onTheSpot: number) {
+  constructor(
+    { ort, thread, flushed }: Native,
+    pointer: Pointer,
+    { inputs, outputs, inPlace }: Program,
+    onTheSpot: number,
+  ) {
     this.#ort = ort;
     this.#thread = thread;
     this.#flushed = flushed;
     this.#pace = new Pace(onTheSpot);
-    this.#ports = { inputs, outputs };
+    this.#ports = { inputs, outputs, inPlace };
     this.#inputNames = namesOf(ort, inputs);
     this.#outputNames = namesOf(ort, outputs);
     this.#handle = new Handle(pointer, (session) => ort.release("ReleaseSession", session));

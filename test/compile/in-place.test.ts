@@ -1,0 +1,284 @@
+/** States written where they are read: the same numbers in less memory, and nothing lost by a loss that is not finite. */
+import { describe, expect, test } from "vitest";
+import { Sandbox } from "../../src/compile/sandbox.ts";
+import type { Program } from "../../src/engine/engine.ts";
+import {
+  adadelta,
+  adagrad,
+  adam,
+  adamW,
+  amsgrad,
+  batchNorm,
+  compile,
+  crossEntropy,
+  type Engine,
+  type EngineBuffer,
+  gradients,
+  linear,
+  lion,
+  type Module,
+  nadam,
+  nodeEngine,
+  type Optimizer,
+  plainEngine,
+  radam,
+  relu,
+  rmsprop,
+  type State,
+  seed,
+  sequential,
+  sgd,
+  type Tensor,
+  tensor,
+  useEngine,
+} from "../../src/node.ts";
+
+type X = Tensor<[number, 40], "float32">;
+type Y = Tensor<[number], "int32">;
+
+const batch = 8;
+const x = tensor(
+  Array.from({ length: batch }, (_, i) => Array.from({ length: 40 }, (_, j) => Math.sin(i * 40 + j))),
+) as X;
+const y = tensor([0, 1, 2, 3, 0, 1, 2, 3], "int32") as Y;
+
+const engines: [string, () => Engine][] = [
+  ["plain", plainEngine],
+  ["node", () => nodeEngine({ threads: 2 })],
+  ["node's binding", () => nodeEngine({ threads: 2, implementation: "binding" })],
+];
+
+const network = () => sequential(linear(40, 32), batchNorm(32), relu, linear(32, 40), relu, linear(40, 4));
+
+/** An optimizer, and the step that `minimize` makes, or the same by hand, which has no guard. */
+function training(make: (model: Module) => Optimizer = adam, byHand = false) {
+  seed(3);
+  const model = network();
+  const optimizer = make(model);
+  const step = compile((inputs: X, labels: Y) => {
+    const loss = crossEntropy(model(inputs), labels);
+    if (byHand) optimizer.apply(optimizer.trained(), gradients(loss, optimizer.trained()));
+    else optimizer.minimize(loss);
+    return loss;
+  });
+  const states = [...model.states(), ...optimizer.states()];
+  return { model, optimizer, step, states };
+}
+
+const valuesOf = (states: readonly State[]): Promise<unknown[]> => Promise.all(states.map((state) => state.data()));
+
+interface Watched {
+  /** Buffers made so far. */
+  buffers: number;
+  /** The last training step that was run, and for each of its outputs whether it was written to an input's buffer. */
+  program: Program | undefined;
+  shared: boolean[];
+}
+
+/** An engine under watch, in use from now on. `after` sees each run that has been made. */
+function watch(engine: Engine, after: () => void = () => {}): Watched {
+  const watched: Watched = { buffers: 0, program: undefined, shared: [] };
+  useEngine({
+    name: engine.name,
+    target: engine.target,
+    buffer(type, values) {
+      watched.buffers++;
+      return engine.buffer(type, values);
+    },
+    async load(program) {
+      const session = await engine.load(program);
+      return {
+        async run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]) {
+          if (outputs.length > 2) {
+            watched.program = program;
+            watched.shared = outputs.map((output) => inputs.includes(output));
+          }
+          await session.run(inputs, outputs);
+          after();
+        },
+        release: () => session.release(),
+      };
+    },
+  });
+  return watched;
+}
+
+/** Elements of the outputs that were written in place, and of all that are large. */
+function elements({ program, shared }: Watched): { readonly shared: number; readonly large: number } {
+  const sizes = program!.outputs.map(({ type }) => type.shape.reduce((a, b) => a * b, 1));
+  const sum = (chosen: (size: number, i: number) => boolean): number => sizes.filter(chosen).reduce((a, b) => a + b, 0);
+  return { shared: sum((_, i) => shared[i]!), large: sum((size) => size >= 1024) };
+}
+
+describe.each(engines)("on the %s engine", (_, engine) => {
+  test("moments are, and weights that nothing reads after their gradient; from the second step on", async () => {
+    const watched = watch(engine());
+    const { step } = training();
+    const first = await step(x, y).item();
+    expect(watched.shared).not.toContain(true); //  the first values are JavaScript's
+    await step(x, y).item();
+    // Both moments of the two large weights, and the first weight; the second is read on the way back to the first.
+    expect(elements(watched)).toEqual({ shared: 5 * 1280, large: 6 * 1280 });
+    const before = watched.buffers;
+    for (let i = 0; i < 20; i++) await step(x, y).item();
+    expect(watched.buffers).toBe(before);
+    expect(await step(x, y).item()).toBeLessThan(0.9 * first);
+  });
+
+  test.each<[string, (model: Module) => Optimizer, number]>([
+    ["sgd", (model) => sgd(model, { learningRate: 0.05 }), 1],
+    ["momentum", (model) => sgd(model, { learningRate: 0.05, momentum: 0.9 }), 1], //  a product adds to the velocity
+    ["nesterov", (model) => sgd(model, { learningRate: 0.05, momentum: 0.9, nesterov: true }), 3],
+    ["rmsprop", (model) => rmsprop(model, { learningRate: 0.01 }), 3],
+    ["adagrad", (model) => adagrad(model, { learningRate: 0.05 }), 1],
+    ["adadelta", (model) => adadelta(model), 5],
+    ["adam", (model) => adam(model), 5],
+    ["adamW", (model) => adamW(model), 5],
+    ["amsgrad", (model) => amsgrad(model), 7],
+    ["nadam", (model) => nadam(model), 5],
+    ["radam", (model) => radam(model), 5],
+    ["lion", (model) => lion(model), 1],
+  ])("%s takes the same steps as with two buffers for each state", async (_name, make, count) => {
+    const watched = watch(engine());
+    const [guarded, byHand] = [training(make), training(make, true)];
+    const losses: number[] = [];
+    for (let i = 0; i < 6; i++) losses.push(await guarded.step(x, y).item());
+    expect(elements(watched).shared).toBe(count * 1280);
+    for (let i = 0; i < 6; i++) expect(await byHand.step(x, y).item()).toBe(losses[i]);
+    expect(elements(watched).shared).toBe(0);
+    expect(await valuesOf(guarded.states)).toEqual(await valuesOf(byHand.states));
+  });
+
+  test.each([
+    ["NaN", Number.NaN],
+    ["Infinity", Number.POSITIVE_INFINITY],
+  ])("a loss that an input makes %s changes nothing, and says so", async (shown, value) => {
+    useEngine(engine());
+    const { step, states } = training();
+    for (let i = 0; i < 3; i++) await step(x, y).item();
+    const before = await valuesOf(states);
+    const rows = await x.array();
+    rows[5]![7] = value;
+    await expect(step(tensor(rows) as X, y).item()).rejects.toThrow(
+      `argument 0 (float32[8, 40]) holds ${shown} at [5, 7]`,
+    );
+    expect(await valuesOf(states)).toEqual(before);
+    const next = await step(x, y).item();
+    expect(next).toBeGreaterThan(0);
+    const undisturbed = training();
+    for (let i = 0; i < 3; i++) await undisturbed.step(x, y).item();
+    expect(await undisturbed.step(x, y).item()).toBe(next);
+  });
+
+  test.each([
+    ["Infinity", 3e38],
+    ["-Infinity", -3e38],
+  ])("a loss that overflows to %s is told as what it is", async (shown, bias) => {
+    useEngine(engine());
+    const model = network();
+    const optimizer = adam(model);
+    const step = compile((inputs: X, labels: Y) => {
+      const loss = crossEntropy(model(inputs), labels).add(bias).add(bias);
+      optimizer.minimize(loss);
+      return loss;
+    });
+    await expect(step(x, y).item()).rejects.toThrow(`adam.minimize: the loss is ${shown}, so the update was not made`);
+  });
+
+  test("a read that was asked for before a step gives the value before it", async () => {
+    useEngine(engine());
+    const { model, step } = training();
+    await step(x, y).item();
+    const [weight] = model.parameters();
+    const expected = await weight!.data();
+    const asked = weight!.data();
+    const loss = step(x, y);
+    expect(await asked).toEqual(expected);
+    await loss.item();
+    expect(await weight!.data()).not.toEqual(expected);
+  });
+
+  test("a sandbox keeps the values it began with while training goes on outside", async () => {
+    useEngine(engine());
+    const { model, optimizer, step } = training();
+    for (let i = 0; i < 2; i++) await step(x, y).item();
+    const trial = (await Sandbox.open()).compile((inputs: X, labels: Y) => {
+      const loss = crossEntropy(model(inputs), labels);
+      optimizer.minimize(loss);
+      return loss;
+    });
+    const [inside, outside] = [trial(x, y), step(x, y)];
+    expect(await inside.item()).toBe(await outside.item());
+    const ahead = [await step(x, y).item(), await step(x, y).item()];
+    expect([await trial(x, y).item(), await trial(x, y).item()]).toEqual(ahead);
+  });
+
+  test("a run that fails on the way costs what it was writing, which says so until it gets a value again", async () => {
+    let fails = false;
+    watch(engine(), () => {
+      if (fails) throw new Error("out of memory");
+    });
+    const { model, optimizer, step } = training();
+    for (let i = 0; i < 2; i++) await step(x, y).item();
+    const saved = await valuesOf([...model.states(), ...optimizer.states()]);
+    fails = true;
+    await expect(step(x, y).item()).rejects.toThrow("out of memory");
+    fails = false;
+    const [first] = model.parameters();
+    const told = "it failed while it was writing 0.weight, whose value is lost: out of memory";
+    await expect(first!.data()).rejects.toThrow(told);
+    await expect(step(x, y).item()).rejects.toThrow("whose value is lost");
+    for (const [i, state] of [...model.states(), ...optimizer.states()].entries()) state.write(saved[i] as never);
+    const again = await step(x, y).item();
+    const undisturbed = training();
+    for (let i = 0; i < 2; i++) await undisturbed.step(x, y).item();
+    expect(await undisturbed.step(x, y).item()).toBe(again);
+  });
+});
+
+describe("what could fail after the guard", () => {
+  const build = (metric: (logits: Tensor<[number, 4], "float32">, labels: Y) => Tensor) => {
+    const watched = watch(nodeEngine({ threads: 1 }));
+    const model = network();
+    const optimizer = adam(model);
+    const step = compile((inputs: X, labels: Y) => {
+      const logits = model(inputs) as Tensor<[number, 4], "float32">;
+      const loss = crossEntropy(logits, labels);
+      optimizer.minimize(loss);
+      return [loss, metric(logits, labels)] as const;
+    });
+    return { watched, step };
+  };
+
+  test("indices that the loss has not met: two buffers", async () => {
+    const { watched, step } = build((logits) => logits.gather(logits.sum().cast("int32").mul(0).reshape([1])));
+    for (let i = 0; i < 2; i++) await step(x, y)[0].item();
+    expect(watched.shared).not.toContain(true);
+  });
+
+  test("but not the labels, which it has met", async () => {
+    const { watched, step } = build((logits, labels) => logits.pick(labels).mean());
+    for (let i = 0; i < 2; i++) await step(x, y)[0].item();
+    expect(elements(watched).shared).toBe(5 * 1280);
+  });
+});
+
+test("what is returned, or looked at afterwards, keeps its value", async () => {
+  const watched = watch(nodeEngine({ threads: 1 }));
+  const model = network();
+  const optimizer = adam(model);
+  const [weight] = model.parameters();
+  const step = compile((inputs: X, labels: Y) => {
+    const before = weight!.current();
+    const loss = crossEntropy(model(inputs), labels);
+    optimizer.minimize(loss);
+    return [loss, before, before.mul(2)] as const;
+  });
+  await step(x, y)[0].item();
+  const known = await weight!.data();
+  const [loss, before, doubled] = step(x, y);
+  await loss.item();
+  expect(watched.shared.filter(Boolean)).toHaveLength(4); //  the moments
+  expect(await before.data()).toEqual(known);
+  expect(await doubled.data()).toEqual(known.map((value) => 2 * value));
+});
