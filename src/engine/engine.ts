@@ -20,8 +20,10 @@ export interface Target {
    * processor, a power of two. Absent where there are none.
    */
   readonly block?: number | undefined;
-  /** Threads inside an op, where that is known: some nodes are fast, or right, on one thread only. */
+  /** Threads inside an op, where that is known: some nodes are fast on one thread only. */
   readonly threads?: number | undefined;
+  /** Up to so many elements ScatterND adds on one thread, where that is known: on more it races where indices repeat. */
+  readonly serialElements?: number | undefined;
 }
 
 /** A graph ready to run: rewritten, with its inputs and outputs in order. */

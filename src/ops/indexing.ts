@@ -71,6 +71,15 @@ export const gather: Op<{ readonly axis: number }> = defineOp<{ readonly axis: n
 /** Below this many rows a one-hot matrix product beats scattering row by row. */
 const smallTable = 192;
 
+/** Into so many parts updates are cut at most to be added one after the other. */
+const mostParts = 256;
+
+/** The rows of a tensor, up to `size` at a time. */
+function inParts(graph: OnnxGraph, whole: OnnxValue, rows: number, size: number): readonly OnnxValue[] {
+  const sizes = Array.from({ length: Math.ceil(rows / size) }, (_, i) => Math.min(size, rows - i * size));
+  return sizes.length === 1 ? [whole] : graph.nodes("Split", [whole, graph.integers(sizes)], sizes.length, { axis: 0 });
+}
+
 /** Adds each entry to the place that `gather` would have taken it from: the transpose of `gather`. */
 export const scatterAdd: Op<{ readonly axis: number; readonly size: number }> = defineOp<{
   readonly axis: number;
@@ -92,11 +101,16 @@ export const scatterAdd: Op<{ readonly axis: number; readonly size: number }> = 
     const count = sizeOf(typeIndices.shape);
     const [outer, , inner] = around(output.shape, axis);
     if (count === 0 || sizeOf(output.shape) === 0) return zeros(graph, output);
-    if (outer === 1 && graph.target.threads === 1) {
+    const rowsAtOnce = Math.min(count, Math.floor((graph.target.serialElements ?? 0) / inner));
+    if (outer === 1 && count <= mostParts * rowsAtOnce) {
       const places = graph.node("Reshape", [graph.cast(indices!, "int64"), graph.integers([count, 1])]);
       const updates = graph.node("Reshape", [dy, graph.integers([count, inner])]);
       const base = zeros(graph, { shape: [size, inner], dtype: output.dtype });
-      const sums = graph.node("ScatterND", [base, places, updates], { reduction: "add" });
+      const parts = [places, updates].map((whole) => inParts(graph, whole, count, rowsAtOnce));
+      const sums = parts[0]!.reduce(
+        (table, rows, i) => graph.node("ScatterND", [table, rows, parts[1]![i]], { reduction: "add" }),
+        base,
+      );
       return graph.node("Reshape", [sums, graph.integers(output.shape)]);
     }
     if (outer === 1 && size <= smallTable && typeDy.dtype === "float32") {
@@ -105,7 +119,7 @@ export const scatterAdd: Op<{ readonly axis: number; readonly size: number }> = 
       const oneHots = floatOneHots(graph, listed, size, 0);
       return graph.node("Reshape", [graph.node("Gemm", [oneHots, flat]), graph.integers(output.shape)]);
     }
-    // With more threads ScatterND races where indices repeat; ScatterElements does not. Its bookkeeping for each element grows
+    // On more than one thread ScatterND races where indices repeat; ScatterElements does not. Its bookkeeping for each element grows
     // with the rank: on one axis it takes less than half the time.
     const far = (positions: OnnxValue, stride: number): OnnxValue =>
       graph.node("Mul", [positions, graph.constant("int64", [], [stride])]);

@@ -9,6 +9,7 @@ import type { NodeEngine } from "./index.ts";
 import { disabledOptimizers } from "./optimizers.ts";
 import { Profiles } from "./profiles.ts";
 import { runtimeError } from "./runtime-error.ts";
+import { serialElements } from "./serial.ts";
 
 /** A class of its own, so that buffers of the other implementation are told apart. */
 class BindingBuffer extends NodeBuffer {}
@@ -79,7 +80,7 @@ export function bindingEngine({ threads, profile }: DirectOptions): NodeEngine {
   const profiled = new Set<BindingSession>();
   return {
     name: "node-binding",
-    target: { contrib: true, threads },
+    target: { contrib: true, threads, serialElements: serialElements(threads) },
     buffer: (type, values) => new BindingBuffer(type, values),
     async load(program) {
       // Not at the top: a process that never needs the binding should not load it.

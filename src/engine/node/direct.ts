@@ -11,6 +11,7 @@ import { NativeThread } from "./native-thread.ts";
 import { disabledOptimizers } from "./optimizers.ts";
 import { elementTypes, loadOrt, type OrtApi, type Pointer } from "./ort-api.ts";
 import { Profiles } from "./profiles.ts";
+import { serialElements } from "./serial.ts";
 
 export interface DirectOptions {
   /** Threads inside an op. */
@@ -376,6 +377,7 @@ export function directEngine({ threads, profile, onTheSpot }: DirectOptions): No
     target: {
       contrib: true,
       threads,
+      serialElements: serialElements(threads),
       get block() {
         native.block ??= { width: blockWidth(native, ort.environment(threads).pointer) };
         return native.block.width;
