@@ -52,6 +52,7 @@ import * as normalize from "../ops/normalize.ts";
 import * as reduce from "../ops/reduce.ts";
 import { axisList, halves } from "./axes.ts";
 import { diagonal } from "./matrices.ts";
+import type { Methods, Operand } from "./methods.ts";
 import { type PadOptions, pad } from "./padding.ts";
 import * as pairs from "./pairs.ts";
 import * as pointwise from "./pointwise.ts";
@@ -65,11 +66,6 @@ import type { Storage } from "./storage.ts";
 /** The sizes as the compiler compares them: axis by axis when the rank is known, no question asked when it is not. */
 // biome-ignore lint/suspicious/noExplicitAny: `any` is the one type that passes for every tuple and that every tuple passes for.
 type Axes<S extends Shape> = number extends S["length"] ? any : { readonly [K in keyof S]: Axis<S[K]> };
-
-/** What a number may stand for on the right side of an arithmetic op: a scalar of the left side's dtype. */
-type Operand<Op extends string, S extends Shape, R extends Shape, D extends DType> =
-  | (Tensor<R, D> & BroadcastsInto<R, S, BroadcastMessage<Op, R, S>>)
-  | number;
 
 /** The JavaScript value of one element; a number where the dtype is not known, as it nearly always is. */
 export type Scalar<D extends DType> = DType extends D ? number : D extends "bool" ? boolean : number;
@@ -97,91 +93,6 @@ let evaluator: Evaluator;
 export function setEvaluator(evaluate: Evaluator): void {
   evaluator = evaluate;
 }
-
-/** One method for each op of ops/elementwise.ts: `x.exp()`, `x.tanh()` and so on. */
-type ElementwiseMethods = {
-  [K in keyof typeof elementwise as (typeof elementwise)[K] extends elementwise.UnaryOp ? K : never]: <
-    S extends Shape,
-    D extends DType,
-  >(
-    this: Tensor<S, D>,
-  ) => Tensor<S, D>;
-};
-
-/** One method for each function of pointwise.ts: `x.silu()`, `x.clip(0, 1)`, `x.cumsum(-1)`. */
-type PointwiseMethods = {
-  [K in keyof typeof pointwise]: <S extends Shape, D extends DType>(
-    this: Tensor<S, D>,
-    ...args: Rest<(typeof pointwise)[K]>
-  ) => Tensor<S, D>;
-};
-type Rest<F> = F extends (x: Tensor, ...rest: infer R) => Tensor ? R : never;
-
-/** One method for each function of predicates.ts: `x.isNaN()`. */
-type PredicateMethods = {
-  [K in keyof typeof predicates]: <S extends Shape, D extends DType>(this: Tensor<S, D>) => Tensor<S, "bool">;
-};
-
-/** One method for each op of two elements in ops/arithmetic.ts: `x.add(y)`, `x.remainder(2)`. */
-type PairMethods = {
-  [K in keyof typeof arithmetic as (typeof arithmetic)[K] extends { readonly pair: "same" } ? K : never]: Pair<K>;
-};
-type Pair<K extends string> = <S extends Shape, R extends Shape, D extends DType>(
-  this: Tensor<S, D>,
-  other: Operand<K, S, R, NoInfer<D>>,
-) => Tensor<S, D>;
-
-/** One method for each function of pairs.ts: `x.hypot(y)`. */
-type WrittenPairMethods = { [K in keyof typeof pairs]: Pair<K> };
-
-/** One method for each comparison: `x.less(y)`. */
-type ComparisonMethods = {
-  [K in keyof typeof arithmetic as (typeof arithmetic)[K] extends { readonly pair: "comparison" } ? K : never]: <
-    S extends Shape,
-    R extends Shape,
-    D extends DType,
-  >(
-    this: Tensor<S, D>,
-    other: Operand<K, S, R, NoInfer<D>>,
-  ) => Tensor<S, "bool">;
-};
-
-/** One method for each connective: `x.and(y)`. */
-type LogicMethods = {
-  [K in keyof typeof arithmetic as (typeof arithmetic)[K] extends { readonly pair: "logic" } ? K : never]: <
-    S extends Shape,
-    R extends Shape,
-  >(
-    this: Tensor<S, "bool">,
-    other: Tensor<R, "bool"> & BroadcastsInto<R, S, BroadcastMessage<K, R, S>>,
-  ) => Tensor<S, "bool">;
-};
-
-/** One method for each function of reductions.ts: `x.mean(-1)`, `x.variance([0, 2], { keepAxes: true })`. */
-type ReductionMethods = {
-  [K in keyof typeof reductions]: <
-    S extends Shape,
-    D extends DType,
-    const A extends ReducedAxes = undefined,
-    const O extends OptionsOf<(typeof reductions)[K]> | undefined = undefined,
-  >(
-    this: Tensor<S, D>,
-    axis?: A,
-    options?: O,
-  ) => Tensor<Reduced<S, A, O extends { readonly keepAxes: true } ? true : false>, D>;
-};
-type OptionsOf<F> = F extends (x: Tensor, axis?: ReducedAxes, options?: infer O) => Tensor ? O : never;
-
-/** Every method that is a function of its own in another file. */
-interface Methods
-  extends ElementwiseMethods,
-    PointwiseMethods,
-    PredicateMethods,
-    PairMethods,
-    WrittenPairMethods,
-    ComparisonMethods,
-    LogicMethods,
-    ReductionMethods {}
 
 // biome-ignore lint/correctness/noUnusedVariables: the parameters of both declarations must have the same names.
 export interface Tensor<S extends Shape = Shape, D extends DType = DType> extends Methods {}
