@@ -56,8 +56,8 @@ interface Rule {
   readonly name: string;
   readonly onnx: string | ((graph: OnnxGraph, a: OnnxValue, b: OnnxValue, dtype: DType) => OnnxValue);
   readonly f: (a: number, b: number, dtype: DType) => number;
-  /** da and db; db is summed to b's shape by the shared code. */
-  readonly gradient?: (a: Tensor, b: Tensor, c: Tensor, dc: Tensor) => readonly [Tensor, Tensor];
+  /** da and db, or all in da where both are one; db is summed to b's shape by the shared code. */
+  readonly gradient?: (a: Tensor, b: Tensor, c: Tensor, dc: Tensor) => readonly [Tensor, Tensor | undefined];
   readonly dtypes?: readonly DType[];
   readonly result?: DType;
   readonly onnxTypes?: readonly DType[];
@@ -110,7 +110,7 @@ function binary(rule: Rule): Op<undefined> {
     ...(gradient && {
       gradient: ([a, b], c, dc) => {
         const [da, db] = gradient(a!, b!, c, dc);
-        return [da, db.sumTo(b!.shape)];
+        return [da, db?.sumTo(b!.shape)];
       },
     }),
     onnx(graph, [a, b], { inputTypes: [typeA, typeB] }) {
@@ -181,7 +181,10 @@ export const mul: PairOp = pair({
   name: "mul",
   onnx: "Mul",
   f: (a, b, dtype) => (dtype === "int32" ? Math.imul(a, b) : a * b),
-  gradient: (a, b, _c, dc) => [dc.mul(b), dc.mul(a)],
+  gradient: (a, b, _c, dc) =>
+    a.node === b.node && a.index === b.index
+      ? [dc.mul(a).mul(2), undefined] //                   a² at once: a sum of two equal halves is a pass more
+      : [dc.mul(b), dc.mul(a)],
 });
 
 /** Quotient; for int32 truncated towards zero, the divisor not 0. */

@@ -69,6 +69,13 @@ describe("passes over memory are saved", () => {
   test("what is equal is computed once", async () => {
     expect(await bothWays((x) => x.exp().add(x.exp()), normal(3))).toEqual({ exp: 1, add: 1 });
   });
+  test("a scale goes to the smaller factor, and a square has one slope", async () => {
+    const centered = await bothWays((x, v) => x.mul(v).mul(0.5).mul(3), normal(8, 3), normal(3));
+    expect(centered).toEqual({ full: 1, mul: 2 });
+    // The gradient of a mean square by column: one pass over x.
+    const square = (x: Tensor): Tensor => gradients(x.square().mean(0).exp().sum(), [x])[0]!;
+    expect((await bothWays(square, normal(8, 3))).add).toBeUndefined();
+  });
   test("moves that cancel, neutral elements, signs", async () => {
     expect(
       await bothWays((x) => x.mT().mT().reshape([6]).reshape([2, 3]).mul(1).add(0).neg().neg(), normal(2, 3)),

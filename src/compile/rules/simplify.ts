@@ -124,11 +124,21 @@ export function scaledBy(y: Tensor): { readonly x: Tensor; readonly factor: numb
   return factor === undefined ? undefined : { x: product!.inputs[0]!, factor };
 }
 
+/** x and y where a tensor is x · y and y is smaller: what scales it had better scale y. */
+function narrowProduct(z: Tensor): { readonly x: Tensor; readonly y: Tensor } | undefined {
+  const [x, y] = (isFloat(z.dtype) && paramsOf(z, arithmetic.mul)?.inputs) || [];
+  return x && y && y.size * 2 <= x.size && constantOf(y) === undefined ? { x, y } : undefined;
+}
+
 const scaling: readonly Rule[] = [
   ruleFor("(x · c) · d", arithmetic.mul, ([a, b]) => {
     const inner = scaledBy(a!);
     const factor = constantOf(b!);
     return inner && factor !== undefined && isFloat(a!.dtype) ? inner.x.mul(inner.factor * factor) : undefined;
+  }),
+  ruleFor("(x · y) · c", arithmetic.mul, ([a, c], _, { uses }) => {
+    const { x, y } = (uses(a!) === 1 && narrowProduct(a!)) || {};
+    return x && y && constantOf(c!) !== undefined ? x.mul(y.mul(c!)) : undefined;
   }),
 ];
 
