@@ -1,6 +1,6 @@
 /** A program, its session on an engine, and what its inputs and outputs are bound to. */
 
-import type { Engine, EngineBuffer, Program, Session } from "../engine/engine.ts";
+import type { Engine, EngineBuffer, InPlace, Session } from "../engine/engine.ts";
 import { DataError } from "../errors.ts";
 import { collect } from "../graph/node.ts";
 import type { Guard } from "../graph/scope.ts";
@@ -21,7 +21,9 @@ import { enqueue } from "./runtime.ts";
 export interface Executable {
   readonly engine: Engine;
   readonly session: Promise<Session>;
-  readonly inPlace: NonNullable<Program["inPlace"]>;
+  readonly inPlace: InPlace;
+  /** Takes the output behind the graph's own that is 1 once the guard is passed; only where states are written in place. */
+  readonly passed: EngineBuffer | undefined;
   /** Buffers of small results, by output, that a run may use: their values are copied out as soon as a run is done. */
   readonly spares: EngineBuffer[][];
 }
@@ -54,7 +56,8 @@ export function executableFor(
   const session = engine.load(program);
   session.catch(() => cache.delete(text));
   debug.compiled({ engine, program, roots, before: collect(roots).length, rewriting: rewritten - started, session });
-  const executable: Executable = { engine, session, inPlace, spares: [] };
+  const passed = inPlace.size > 0 ? engine.buffer({ shape: [], dtype: "float32" }) : undefined;
+  const executable: Executable = { engine, session, inPlace, passed, spares: [] };
   cache.set(text, executable);
   if (cache.size > mostCached) cache.delete(cache.keys().next().value!);
   return executable;
@@ -99,7 +102,7 @@ async function execute(
   fresh: readonly (EngineBuffer | undefined)[],
   results: readonly Storage[],
 ): Promise<void> {
-  const { engine, spares, inPlace } = job.executable;
+  const { engine, spares, inPlace, passed } = job.executable;
   const session = await job.executable.session;
   const sources = job.inputs.map((input) => (input instanceof Storage ? input : input.storage));
   for (const source of sources) {
@@ -108,13 +111,15 @@ async function execute(
   }
   const inputs = sources.map((source) => source.bufferOn(engine));
   const outputs = job.outputs.map((state, i) => state?.targetOn(engine, inPlace.has(i)) ?? fresh[i]!);
+  passed?.write(new Float32Array(1));
   try {
-    await session.run(inputs, outputs);
+    await session.run(inputs, passed ? [...outputs, passed] : outputs);
     await expectFinite(job, outputs);
   } catch (error) {
-    const stop = stopOf(error);
-    job.outputs.forEach((state, i) => state?.giveUp(engine, outputs[i]!, stop ? undefined : error));
-    if (stop) await refuse(job, job.guards[stop.guard]!, stop.value);
+    const [hasWritten] = (await passed?.read()) ?? [];
+    job.outputs.forEach((state, i) => state?.giveUp(engine, outputs[i]!, hasWritten ? error : undefined));
+    const stop = passed && stopOf(error);
+    if (stop) await refuse(job, job.guards[stop.input]!, stop.value);
     throw error;
   }
   job.outputs.forEach((state, i) => state?.commit(engine, outputs[i]!));

@@ -1,6 +1,6 @@
 /** A graph made ready for an engine: numbered inputs and outputs, ONNX on one side, the plain evaluation on the other. */
 import type { ModelProto } from "onnx-buf";
-import type { Port, Program, Target } from "../engine/engine.ts";
+import type { InPlace, Port, Program, Target } from "../engine/engine.ts";
 import { Body } from "../graph/body.ts";
 import type { Node, Value } from "../graph/node.ts";
 import type { OnnxValue } from "../graph/op.ts";
@@ -11,7 +11,7 @@ import { encodeModel, OnnxBuilder } from "./onnx.ts";
 export class GraphProgram implements Program {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
-  readonly inPlace: ReadonlyMap<number, number> | undefined;
+  readonly inPlace: InPlace | undefined;
   readonly #body: Body;
   readonly #target: Target;
 
@@ -59,7 +59,8 @@ export class GraphProgram implements Program {
 export interface ProgramOptions {
   /** Names for the model's inputs where the caller has better ones than `input0`. */
   readonly inputs?: readonly string[];
+  /** The same for its outputs, `output0` and so on. */
   readonly outputs?: readonly string[];
   /** As `Program.inPlace`. Default: none. */
-  readonly inPlace?: ReadonlyMap<number, number>;
+  readonly inPlace?: InPlace;
 }

@@ -26,12 +26,15 @@ export interface Target {
   readonly serialElements?: number | undefined;
 }
 
+/** By the position of an output: the position of an input whose buffer it may be written to. */
+export type InPlace = ReadonlyMap<number, number>;
+
 /** A graph ready to run: rewritten, with its inputs and outputs in order. */
 export interface Program {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
-  /** By output: the input whose buffer it may be written to, because that will have been read by then. Positions. Default: none. */
-  readonly inPlace?: ReadonlyMap<number, number> | undefined;
+  /** Outputs that may be written to an input's buffer, because that will have been read by then. Default: none. */
+  readonly inPlace?: InPlace | undefined;
   /** The ONNX model, encoded. */
   onnx(): Uint8Array<ArrayBuffer>;
   /** The slow, obvious evaluation in float64: `inputs` in the order of `this.inputs`. */

@@ -108,6 +108,14 @@ export interface Sampler {
   booleans(...shape: number[]): Data;
 }
 
+/** Where an op has indices. */
+export interface IndexBound {
+  readonly input: number;
+  readonly below: number;
+  /** Set where a run fails on an index out of range, in any lowering; others may take it for a place that is not there. */
+  readonly refused?: true;
+}
+
 /** The ends of an activation's range at which its slope is 0. */
 export interface Plateaus {
   /** relu's 0, tanh's −1. */
@@ -136,7 +144,7 @@ export interface Op<P = unknown> {
   /** Inputs worth testing, empty and scalar ones included; the conformance test runs every field above on each. */
   samples(random: Sampler): readonly Sample<P>[];
   /** An input that holds indices and the number that each must stay below: checked when the values come from JavaScript. */
-  indices?(inputs: readonly TensorType[], params: P): { readonly input: number; readonly below: number };
+  indices?(inputs: readonly TensorType[], params: P): IndexBound;
   /** The parameters with each graph that they hold replaced: how the compiler's rules get into an op that is a loop. */
   mapBodies?(params: P, replace: (body: Body) => Body): P;
   /** Where the op stops answering to its input; activations that can die or saturate have it. */

@@ -1,14 +1,12 @@
 /** An op that stops a run. */
 import { EngineError } from "../errors.ts";
-import { defineOp, expectType, floats, type Op } from "../graph/op.ts";
-
-interface GuardParams {
-  /** Tells the guards of a graph apart. */
-  readonly guard: number;
-}
+import { defineOp, expectType, floats, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
+import type { TensorType } from "../graph/types.ts";
 
 /** Why a run was stopped. */
-export interface Stop extends GuardParams {
+export interface Stop {
+  /** Which of the values that were looked at, by position. */
+  readonly input: number;
   /** NaN or an infinity. */
   readonly value: number;
 }
@@ -25,45 +23,55 @@ class Stopped extends EngineError {
 /** What a guard may see, in the order of the indices that ONNX Runtime then complains of. */
 const reasons = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY] as const;
 
-/** The first of the indices; a number that nothing else comes to. */
-const firstIndex = 1_830_541_000;
+/** The first of the indices, behind all that int32 has. */
+const firstIndex = 2 ** 40;
 
 /**
- * x, as long as `watched`, one element, is finite. Where it is not, the run fails before anything is computed that depends on
- * the output: what is written in place has not been touched.
+ * 1, as long as every input, of one element each, is finite. Where one is not, the run fails before anything is computed that depends on
+ * the output. Multiplying by it puts a computation behind the guard.
  */
-export const whileFinite: Op<GuardParams> = defineOp<GuardParams>({
-  name: "whileFinite",
-  dtype([x, watched]) {
-    expectType("whileFinite", watched!, floats, "watches");
-    return x!.dtype;
+export const allFinite: Op<undefined> = defineOp<undefined>({
+  name: "allFinite",
+  dtype(inputs) {
+    for (const input of inputs) expectType("allFinite", input, floats, "looks at");
+    return "float32";
   },
-  shape: ([x]) => x!.shape,
-  gradient: (_inputs, _y, dy) => [dy, undefined],
-  onnx(graph, [x, watched], { inputTypes: [type, watchedType], params: { guard } }) {
-    const value = graph.node("Reshape", [watched, graph.integers([])]);
-    const index = (reason: number): typeof value =>
-      graph.constant("int64", [], [firstIndex + guard * reasons.length + reason]);
-    const zero = graph.constant(watchedType!.dtype, [], [0]);
-    const infinite = graph.node("Where", [graph.node("Greater", [value, zero]), index(1), index(2)]);
-    const reason = graph.node("Where", [graph.node("IsNaN", [value]), index(0), infinite]);
-    // ∞ − ∞ is NaN. There is one element to gather: asking for another is the error.
-    const isBad = graph.node("IsNaN", [graph.node("Sub", [value, value])]);
-    const only = graph.node("Reshape", [x, graph.integers([1, ...type!.shape])]);
-    const which = graph.node("Where", [isBad, reason, graph.constant("int64", [], [0])]);
-    return graph.node("Gather", [only, which], { axis: 0 });
-  },
-  evaluate([x, watched], y, { guard }) {
-    const value = watched!.values[0]!;
-    if (!Number.isFinite(value)) throw new Stopped({ guard, value });
-    y.values.set(x!.values);
+  shape: () => [],
+  gradient: (inputs) => inputs.map(() => undefined),
+  onnx: (graph, inputs, { inputTypes }) =>
+    inputs.reduce(
+      (passed, input, i) => behind(graph, passed, input, inputTypes[i]!, i),
+      graph.constant("float32", [], [1]),
+    ),
+  evaluate(inputs, y) {
+    for (const [input, { values, dtype }] of inputs.entries()) {
+      const value = dtype === "float32" ? Math.fround(values[0]!) : values[0]!;
+      if (!Number.isFinite(value)) throw new Stopped({ input, value });
+    }
+    y.values[0] = 1;
   },
   samples: (random) => [
-    { inputs: [random.real(2, 3), random.real()], params: { guard: 0 } },
-    { inputs: [random.real(), random.real(1)], params: { guard: 1 } },
-    { inputs: [random.integers(5, 3), random.real()], params: { guard: 0 } },
+    { inputs: [random.real()], params: undefined },
+    { inputs: [random.real(1), random.real(), random.real(1, 1)], params: undefined },
   ],
 });
+
+/** x, a scalar, once a value has turned out to be finite. */
+function behind(graph: OnnxGraph, x: OnnxValue, watched: OnnxValue, { dtype }: TensorType, input: number): OnnxValue {
+  const value = graph.node("Reshape", [watched, graph.integers([])]);
+  const index = (reason: number): OnnxValue =>
+    graph.constant("int64", [], [firstIndex + input * reasons.length + reason]);
+  const infinite = graph.node("Where", [
+    graph.node("Greater", [value, graph.constant(dtype, [], [0])]),
+    index(1),
+    index(2),
+  ]);
+  const reason = graph.node("Where", [graph.node("IsNaN", [value]), index(0), infinite]);
+  // ∞ − ∞ is NaN. There is one element to gather: asking for another is the error.
+  const isBad = graph.node("IsNaN", [graph.node("Sub", [value, value])]);
+  const which = graph.node("Where", [isBad, reason, graph.constant("int64", [], [0])]);
+  return graph.node("Gather", [graph.node("Reshape", [x, graph.integers([1])]), which], { axis: 0 });
+}
 
 /** What stopped a run, on any engine; nothing when it failed for another reason. */
 export function stopOf(error: unknown): Stop | undefined {
@@ -71,5 +79,5 @@ export function stopOf(error: unknown): Stop | undefined {
   const text = error instanceof EngineError ? /\bidx=(\d+)/.exec(error.message) : undefined;
   const code = Number(text?.[1]) - firstIndex;
   if (!(code >= 0)) return undefined;
-  return { guard: Math.floor(code / reasons.length), value: reasons[code % reasons.length]! };
+  return { input: Math.floor(code / reasons.length), value: reasons[code % reasons.length]! };
 }

@@ -65,13 +65,13 @@ export const gather: Op<{ readonly axis: number }> = defineOp<{ readonly axis: n
     { inputs: [random.real(5, 3), random.integers(5)], params: { axis: 0 } },
     { inputs: [random.real(5, 3), random.integers(5, 0)], params: { axis: 0 } },
   ],
-  indices: ([x], { axis }) => ({ input: 1, below: x!.shape[axis]! }),
+  indices: ([x], { axis }) => ({ input: 1, below: x!.shape[axis]!, refused: true }),
 });
 
 /** Below this many rows a one-hot matrix product beats scattering row by row. */
 const smallTable = 192;
 
-/** Into so many parts updates are cut at most to be added one after the other. */
+/** The most parts that updates are cut into, to be added one after the other. */
 const mostParts = 256;
 
 /** The rows of a tensor, up to `size` at a time. */
@@ -191,7 +191,7 @@ export const pick: Op<undefined> = defineOp<undefined>({
     { inputs: [random.real(3), random.integers(3)], params: undefined },
     { inputs: [random.real(0, 3), random.integers(3, 0)], params: undefined },
   ],
-  indices: ([x]) => ({ input: 1, below: x!.shape.at(-1)! }),
+  indices: ([x]) => ({ input: 1, below: x!.shape.at(-1)!, refused: true }),
 });
 
 /** Zeros with each value at its index of a new last axis: the transpose of `pick`. */
@@ -339,7 +339,7 @@ export const gatherElements: Op<{ readonly axis: number }> = defineOp<{ readonly
     { inputs: [random.real(2, 5, 2), random.integers(5, 2, 7, 2)], params: { axis: 1 } },
     { inputs: [random.real(3), random.integers(3, 0)], params: { axis: 0 } },
   ],
-  indices: ([x], { axis }) => ({ input: 1, below: x!.shape[axis]! }),
+  indices: ([x], { axis }) => ({ input: 1, below: x!.shape[axis]!, refused: true }),
 });
 
 export interface ScatterParams {

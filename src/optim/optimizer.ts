@@ -1,8 +1,8 @@
 /** What optimizers share: finding parameters, keeping state for each, making one graph of loss, gradients and update. */
 import { gradients } from "../autodiff/gradients.ts";
-import { ConfigError, GraphError, ShapeError } from "../errors.ts";
+import { ConfigError, DTypeError, GraphError, ShapeError } from "../errors.ts";
 import { currentScope } from "../graph/scope.ts";
-import { arrayTypes, type Shape, sameShape, showType, sizeOf } from "../graph/types.ts";
+import { arrayTypes, isFloat, type Shape, sameShape, showType, sizeOf } from "../graph/types.ts";
 import { Parameter, State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { clipByGlobalNorm, clipByNorm, clipByValue, globalNorm } from "./clipping.ts";
@@ -253,8 +253,7 @@ export class Optimizer {
     { loss, ...options }: ApplyOptions = {},
   ): { readonly norm: Tensor } {
     this.#expectFit(parameters, given);
-    if (loss && loss.shape.length > 0)
-      throw new ShapeError(this.name, `the loss is ${showType(loss)}`, "reduce it to a scalar: .mean() or .sum()");
+    if (loss) expectLoss(this.name, loss);
     if (loss) currentScope().guards.push({ value: loss, subject: `${this.name}.apply` });
     const norm = globalNorm(given);
     const clipped = clip(given, options);
@@ -367,6 +366,14 @@ function update(
   const next = method.update({ theta, g, t, rate, slots });
   parameter.assign(next.theta);
   for (const [name, state] of own) state.assign(next.slots[name]!);
+}
+
+/** Throws ShapeError for a loss that is no scalar, DTypeError for one that is not real. */
+function expectLoss(subject: string, loss: Tensor): void {
+  if (loss.shape.length > 0)
+    throw new ShapeError(subject, `the loss is ${showType(loss)}`, "reduce it to a scalar: .mean() or .sum()");
+  if (!isFloat(loss.dtype))
+    throw new DTypeError(subject, `the loss is ${showType(loss)}`, "give a float32 or float64 tensor");
 }
 
 function clip(given: readonly Tensor[], { clipValue, clipEachNorm, clipNorm }: MinimizeOptions): readonly Tensor[] {

@@ -1,7 +1,7 @@
 /** Variables: tensors whose value can be assigned. Parameters, running statistics, optimizer moments, counters. */
 
 import type { Engine, EngineBuffer } from "../engine/engine.ts";
-import { DTypeError, EngineError, GraphError, ShapeError } from "../errors.ts";
+import { DTypeError, EngineError, GlissadeError, GraphError, ShapeError } from "../errors.ts";
 import { input } from "../graph/leaf.ts";
 import { makeNode, type Node } from "../graph/node.ts";
 import { currentPath, currentScope } from "../graph/scope.ts";
@@ -110,7 +110,10 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
     this.#replace(Storage.ofValues(this.#storage.type, values.slice()));
   }
 
-  /** A variable of its own that begins with this one's value; the value is shared, not copied, until either gets another. */
+  /**
+   * A variable of its own that begins with this one's value; the value is shared, not copied, until either gets another. While a run is
+   * writing it in place, that is the value which the run leaves.
+   */
   fork(): State<S, D> {
     const fork = new State<S, D>(this.#storage.type as never, new Uint8Array(0), {
       name: this.label,
@@ -168,9 +171,10 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
 }
 
 function lossOf(label: string, cause: unknown): EngineError {
+  const reason = cause instanceof GlissadeError ? `${cause.subject}: ${cause.problem}` : String(cause);
   return new EngineError(
     "the run",
-    `it failed while it was writing ${label}, whose value is lost: ${cause instanceof Error ? cause.message : cause}`,
+    `it failed while it was writing ${label}, whose value is lost (${reason})`,
     "load the last checkpoint, or build the model and its optimizer again",
     "",
     { cause },

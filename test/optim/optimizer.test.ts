@@ -317,6 +317,7 @@ test("what it refuses", async () => {
     () => optimizer.apply([weight], []),
     () => optimizer.apply([weight], [tensor([1]) as Tensor]),
     () => optimizer.apply([weight], [g], { loss: g }),
+    () => optimizer.apply([weight], [g], { loss: tensor(1, "int32") as Tensor }),
     () => optimizer.minimize(weight.sum(), { clipNorm: 0 }),
   ];
   const sentences = refusals.map((call) => {
@@ -346,6 +347,7 @@ test("what it refuses", async () => {
       "sgd: 0 gradients for 1 parameters",
       "sgd: weight is float32[2], its gradient float32[1]",
       "sgd: the loss is float32[2]",
+      "sgd: the loss is int32[]",
       "clipByGlobalNorm: the limit is 0",
     ]
   `);

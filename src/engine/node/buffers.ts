@@ -104,7 +104,10 @@ export function bind<B extends NodeBuffer>(
       );
     for (let i = 0; i < ports.length; i++) {
       const buffer = fit(kind, side, ports[i]!, buffers[i]!);
-      if (side === "output") expectFree(buffer, ports[i]!, inputs[program.inPlace?.get(i) ?? -1]);
+      if (side === "output") {
+        const replaced = program.inPlace?.get(i);
+        expectFree(buffer, ports[i]!, replaced === undefined ? undefined : inputs[replaced]);
+      }
       buffer.lastRun = run;
       bound.push(buffer);
     }

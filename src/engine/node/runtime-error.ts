@@ -23,7 +23,7 @@ function readable(message: string): string {
 
 const fixes: readonly (readonly [pattern: RegExp, fix: string])[] = [
   [
-    /out of (?:data )?bounds|indices element/i,
+    /out of (?:data )?bounds|indices element|invalid indice/i,
     "an index lies outside of the axis it points into: check labels and token ids",
   ],
   [/bad_alloc|failed to allocate/i, "there is not enough memory: use a smaller batch or model"],
