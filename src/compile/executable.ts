@@ -97,6 +97,9 @@ export function submit(job: Job): Running {
 
 const noRun = Promise.resolve();
 
+/** What `passed` holds until a run gets that far. */
+const notPassed = new Float32Array(1);
+
 async function execute(
   job: Job,
   fresh: readonly (EngineBuffer | undefined)[],
@@ -111,9 +114,12 @@ async function execute(
   }
   const inputs = sources.map((source) => source.bufferOn(engine));
   const outputs = job.outputs.map((state, i) => state?.targetOn(engine, inPlace.has(i)) ?? fresh[i]!);
-  passed?.write(new Float32Array(1));
+  if (passed) {
+    passed.write(notPassed);
+    outputs.push(passed);
+  }
   try {
-    await session.run(inputs, passed ? [...outputs, passed] : outputs);
+    await session.run(inputs, outputs);
     await expectFinite(job, outputs);
   } catch (error) {
     const [hasWritten] = (await passed?.read()) ?? [];
