@@ -177,6 +177,24 @@ export async function saddleEscape(folder: string): Promise<void> {
   });
 }
 
+/** A panel for each name, in rows of so many: where a point belongs, and the names themselves. */
+function panelsOf(names: readonly string[], inRow: number) {
+  const fx = (name: string): number => names.indexOf(name) % inRow;
+  const fy = (name: string): number => Math.floor(names.indexOf(name) / inRow);
+  return {
+    of: { fx: ({ name }: { name: string }) => fx(name), fy: ({ name }: { name: string }) => fy(name) },
+    titles: Plot.text(names, {
+      frameAnchor: "top-left",
+      dx: 6,
+      dy: 6,
+      fontWeight: "bold",
+      fx,
+      fy,
+      text: (name) => name,
+    }),
+  };
+}
+
 /** The rate at each step under each schedule. */
 export async function schedules(folder: string): Promise<void> {
   const steps = 100;
@@ -194,8 +212,7 @@ export async function schedules(folder: string): Promise<void> {
   const points = names.flatMap((name) =>
     Array.from({ length: steps }, (_, step) => ({ name, x: step, y: rates[name]!(step) })),
   );
-  const column = (name: string): number => names.indexOf(name) % 2;
-  const row = (name: string): number => Math.floor(names.indexOf(name) / 2);
+  const panels = panelsOf(names, 2);
   await save(folder, "schedules", {
     width: 820,
     height: 420,
@@ -212,18 +229,9 @@ export async function schedules(folder: string): Promise<void> {
         stroke: colours[0],
         strokeWidth: 2,
         curve: "step-after",
-        fx: (each: { name: string }) => column(each.name),
-        fy: (each: { name: string }) => row(each.name),
+        ...panels.of,
       }),
-      Plot.text(names, {
-        frameAnchor: "top-left",
-        dx: 6,
-        dy: 6,
-        fontWeight: "bold",
-        fx: column,
-        fy: row,
-        text: (name) => name,
-      }),
+      panels.titles,
     ],
   });
 }
@@ -241,8 +249,7 @@ export async function curves(folder: string): Promise<void> {
       points.push({ name, x: at, y: jumps ? Number.NaN : slope[i]!, what: kinds[1] });
     }
   }
-  const column = (name: string): number => names.indexOf(name as never) % 5;
-  const row = (name: string): number => Math.floor(names.indexOf(name as never) / 5);
+  const panels = panelsOf(names, 5);
   await save(folder, "activations", {
     width: 900,
     height: 560,
@@ -262,18 +269,9 @@ export async function curves(folder: string): Promise<void> {
         stroke: "what",
         strokeWidth: 2,
         clip: true,
-        fx: (each: { name: string }) => column(each.name),
-        fy: (each: { name: string }) => row(each.name),
+        ...panels.of,
       }),
-      Plot.text(names, {
-        frameAnchor: "top-left",
-        dx: 6,
-        dy: 6,
-        fontWeight: "bold",
-        fx: column,
-        fy: row,
-        text: (name) => name,
-      }),
+      panels.titles,
       ...legend(kinds),
     ],
   });
