@@ -12,6 +12,7 @@ import { type Pending, Storage } from "../tensor/storage.ts";
 import type { Bound } from "./bind.ts";
 import { debug } from "./debug.ts";
 import { guarded } from "./in-place.ts";
+import { withKernels } from "./kernels.ts";
 import { GraphProgram } from "./program.ts";
 import { rewrite } from "./rewrite.ts";
 import { passes } from "./rules/index.ts";
@@ -50,7 +51,8 @@ export function executableFor(
     return known;
   }
   const started = performance.now();
-  const { inPlace, roots: final } = guarded(leaves, rewrite(roots, passes, engine.target, trace), plan, trace);
+  const { inPlace, roots: safe } = guarded(leaves, rewrite(roots, passes, engine.target, trace), plan, trace);
+  const final = engine.target.kernels ? withKernels(safe, trace) : safe;
   const program = new GraphProgram(leaves, final, engine.target, { inPlace });
   const rewritten = performance.now();
   const session = engine.load(program);

@@ -16,8 +16,10 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from "onnx-buf";
-import type { Port, Target } from "../engine/engine.ts";
+import { type KernelOp, kernelDomain, type Port, type Target } from "../engine/engine.ts";
+import type { Kernel } from "../graph/kernel.ts";
 import type { OnnxAttribute, OnnxGraph, OnnxSubgraph, OnnxType, OnnxValue } from "../graph/op.ts";
+import { paramsKey } from "../graph/text.ts";
 import type { Shape, TensorType, Values } from "../graph/types.ts";
 
 /** The operator set that every lowering is written for: Gelu came with 20, int4 and float8 with 21. */
@@ -43,12 +45,22 @@ export class OnnxBuilder implements OnnxGraph {
   readonly #nodes: NodeProto[] = [];
   readonly #constants = new Map<string, TensorProto>();
   readonly #domains = new Set<string>();
+  /** By what they compute. A subgraph shares those of the graph around it. */
+  readonly #kernels: Map<string, KernelOp>;
+  /** The types of values that ONNX Runtime cannot infer. */
+  readonly #known: Port[] = [];
   /** Nodes by what they compute: the same thing asked for twice is one node. */
   readonly #made = new Map<string, OnnxValue[]>();
 
-  constructor(target: Target, prefix: string = "") {
+  constructor(target: Target, prefix: string = "", kernels: Map<string, KernelOp> = new Map()) {
     this.target = target;
     this.#prefix = prefix;
+    this.#kernels = kernels;
+  }
+
+  /** The kernels that the model calls. */
+  get kernels(): readonly KernelOp[] {
+    return [...this.#kernels.values()];
   }
 
   node(
@@ -67,6 +79,15 @@ export class OnnxBuilder implements OnnxGraph {
     attributes: Readonly<Record<string, OnnxAttribute>> = {},
   ): OnnxValue[] {
     return this.#append(type, inputs, outputs, attributes, "");
+  }
+
+  kernel(kernel: Kernel, shapes: readonly Shape[], inputs: readonly OnnxValue[]): OnnxValue[] {
+    const key = paramsKey({ kernel, shapes });
+    const op = this.#kernels.get(key) ?? { name: `kernel${this.#kernels.size}`, kernel, shapes };
+    this.#kernels.set(key, op);
+    const outputs = this.#append(op.name, inputs, shapes.length, {}, kernelDomain);
+    this.#known.push(...outputs.map((name, i): Port => ({ name, type: { dtype: "float32", shape: shapes[i]! } })));
+    return outputs;
   }
 
   constant(dtype: OnnxType, shape: Shape, values: readonly number[] | Float64Array): OnnxValue {
@@ -93,7 +114,7 @@ export class OnnxBuilder implements OnnxGraph {
     build: (graph: OnnxGraph, inputs: readonly OnnxValue[]) => readonly OnnxValue[],
   ): OnnxSubgraph {
     const prefix = `${this.#prefix}b${this.#subgraphs++}_`;
-    const inner = new OnnxBuilder(this.target, prefix);
+    const inner = new OnnxBuilder(this.target, prefix, this.#kernels);
     const ports = (types: readonly TensorType[], kind: string): Port[] =>
       types.map((type, i) => ({ name: `${prefix}${kind}${i}`, type }));
     const inputs = ports(inputTypes, "input");
@@ -142,6 +163,7 @@ export class OnnxBuilder implements OnnxGraph {
       node: withOutputsNamed([...this.#nodes, ...named], new Set(outputs.map(({ name }) => name))),
       input: inputs.filter((port) => !weights.has(port)).map(valueInfo),
       output: outputs.map(valueInfo),
+      valueInfo: this.#known.filter(({ name }) => !results.includes(name as OnnxValue)).map(valueInfo),
       initializer: [...this.#constants.values(), ...initializers],
     });
   }

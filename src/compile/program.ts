@@ -1,6 +1,6 @@
 /** A graph made ready for an engine: numbered inputs and outputs, ONNX on one side, the plain evaluation on the other. */
 import type { ModelProto } from "onnx-buf";
-import type { InPlace, Port, Program, Target } from "../engine/engine.ts";
+import type { InPlace, KernelOp, Port, Program, Target } from "../engine/engine.ts";
 import { Body } from "../graph/body.ts";
 import type { Node, Value } from "../graph/node.ts";
 import type { OnnxValue } from "../graph/op.ts";
@@ -14,6 +14,7 @@ export class GraphProgram implements Program {
   readonly inPlace: InPlace | undefined;
   readonly #body: Body;
   readonly #target: Target;
+  #kernels: readonly KernelOp[] | undefined;
 
   constructor(leaves: readonly Node[], roots: readonly Value[], target: Target, options: ProgramOptions = {}) {
     this.#body = new Body(leaves, roots);
@@ -39,6 +40,11 @@ export class GraphProgram implements Program {
     return encodeModel(this.model());
   }
 
+  get kernels(): readonly KernelOp[] {
+    if (!this.#kernels) this.model();
+    return this.#kernels!;
+  }
+
   /** The ONNX model; `weights` are values to put inside instead of inputs, by port. */
   model(weights?: ReadonlyMap<Port, Values>): ModelProto {
     const builder = new OnnxBuilder(this.#target);
@@ -46,6 +52,7 @@ export class GraphProgram implements Program {
       builder,
       this.inputs.map(({ name }) => name as OnnxValue),
     );
+    this.#kernels = builder.kernels;
     return builder.model(this.inputs, this.outputs, results, weights);
   }
 

@@ -2,7 +2,8 @@
  * What an engine is: it owns buffers and runs programs over them. `plain` interprets a program, `node` and `web` hand
  * its ONNX form to ONNX Runtime. Nothing here says where the memory lies: in JavaScript, in native memory or on a GPU.
  */
-import type { TensorType, Values } from "../graph/types.ts";
+import type { Kernel } from "../graph/kernel.ts";
+import type { Shape, TensorType, Values } from "../graph/types.ts";
 
 /** One input or output of a program. */
 export interface Port {
@@ -20,6 +21,8 @@ export interface Target {
    * processor, a power of two. Absent where there are none.
    */
   readonly block?: number | undefined;
+  /** Whether the engine turns kernels into code of its own. */
+  readonly kernels?: boolean | undefined;
   /** Threads inside an op, where that is known: some nodes are fast on one thread only. */
   readonly threads?: number | undefined;
   /** Up to so many elements ScatterND adds on one thread, where that is known: on more it races where indices repeat. */
@@ -29,6 +32,18 @@ export interface Target {
 /** By the position of an output: the position of an input whose buffer it may be written to. */
 export type InPlace = ReadonlyMap<number, number>;
 
+/** A kernel as an op of a model. */
+export interface KernelOp {
+  /** The op's name, in the domain `kernelDomain`. */
+  readonly name: string;
+  readonly kernel: Kernel;
+  /** By output. */
+  readonly shapes: readonly Shape[];
+}
+
+/** Where the ops of kernels are in a model. */
+export const kernelDomain = "glissade";
+
 /** A graph ready to run: rewritten, with its inputs and outputs in order. */
 export interface Program {
   readonly inputs: readonly Port[];
@@ -37,6 +52,8 @@ export interface Program {
   readonly inPlace?: InPlace | undefined;
   /** The ONNX model, encoded. */
   onnx(): Uint8Array<ArrayBuffer>;
+  /** The kernels that the model calls; only for a target that has them. */
+  readonly kernels?: readonly KernelOp[] | undefined;
   /** The slow, obvious evaluation in float64: `inputs` in the order of `this.inputs`. */
   evaluate(inputs: readonly Float64Array[]): Float64Array[];
 }

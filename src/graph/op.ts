@@ -7,6 +7,7 @@ import type { Target } from "../engine/engine.ts";
 import { DTypeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Body } from "./body.ts";
+import type { Kernel, KernelValue, KernelWriter } from "./kernel.ts";
 import { arrayTypes, type DType, isFloat, type Shape, showType, type TensorType } from "./types.ts";
 
 /** Plain storage, row-major, whatever the dtype: what the reference evaluation reads and writes. */
@@ -46,6 +47,8 @@ export interface OnnxGraph {
     outputs: number,
     attributes?: Readonly<Record<string, OnnxAttribute>>,
   ): OnnxValue[];
+  /** Appends a kernel, where the target has them: one output for each of the shapes. */
+  kernel(kernel: Kernel, shapes: readonly Shape[], inputs: readonly OnnxValue[]): OnnxValue[];
   constant(dtype: OnnxType, shape: Shape, values: readonly number[] | Float64Array): OnnxValue;
   /** A one-dimensional int64 constant, as ONNX wants shapes and axes. */
   integers(values: readonly number[]): OnnxValue;
@@ -151,6 +154,11 @@ export interface Op<P = unknown> {
   plateaus?(params: P): Plateaus | undefined;
   /** Set where an element of the output depends on the inputs' elements at the same place alone, the inputs widened to the first. */
   readonly elementwise?: true;
+  /**
+   * One float32 of the output of an elementwise op, from its inputs at the same place, as steps of a kernel; nothing where these
+   * parameters have none. A truth value is a mask.
+   */
+  kernel?(write: KernelWriter, inputs: readonly KernelValue[], params: P): KernelValue | undefined;
   /** Set where the output holds the elements of the one input and no others: in another order or shape, or repeated. */
   readonly rearranges?: true;
   /** Set where gradients end on purpose, although the derivative is not zero. */

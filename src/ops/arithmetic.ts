@@ -14,6 +14,7 @@ import {
   type Sample,
   type Sampler,
 } from "../graph/op.ts";
+import type { KernelValue, KernelWriter } from "../graph/kernel.ts";
 import { type DType, isFloat, type Shape, sameShape, showShape, sizeOf, type TensorType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
@@ -62,6 +63,7 @@ interface Rule {
   readonly result?: DType;
   readonly onnxTypes?: readonly DType[];
   readonly sample?: Draw;
+  readonly kernel?: Op<undefined>["kernel"];
 }
 
 type Draw = (random: Sampler, ...shape: number[]) => Data;
@@ -94,11 +96,12 @@ const logic = (rule: Omit<Rule, "dtypes" | "gradient" | "sample">): LogicOp =>
   Object.assign(binary({ ...rule, dtypes: ["bool"], sample: booleans }), { pair: "logic" as const });
 
 function binary(rule: Rule): Op<undefined> {
-  const { name, onnx, f, gradient, dtypes = numeric, result, onnxTypes, sample = real } = rule;
+  const { name, onnx, f, gradient, dtypes = numeric, result, onnxTypes, sample = real, kernel } = rule;
   return defineOp<undefined>({
     name,
     elementwise: true,
     onnxTypes,
+    ...(kernel && { kernel }),
     shape([a, b]) {
       expectWidens(name, a!, b!);
       return a!.shape;
@@ -166,6 +169,7 @@ const wrap = (value: number, dtype: DType): number => (dtype === "int32" ? value
 export const add: PairOp = pair({
   name: "add",
   onnx: "Add",
+  kernel: (write, inputs) => write.apply("add", ...inputs),
   f: (a, b, dtype) => wrap(a + b, dtype),
   gradient: (_a, _b, _c, dc) => [dc, dc],
 });
@@ -173,6 +177,7 @@ export const add: PairOp = pair({
 export const sub: PairOp = pair({
   name: "sub",
   onnx: "Sub",
+  kernel: (write, inputs) => write.apply("sub", ...inputs),
   f: (a, b, dtype) => wrap(a - b, dtype),
   gradient: (_a, _b, _c, dc) => [dc, dc.neg()],
 });
@@ -180,6 +185,7 @@ export const sub: PairOp = pair({
 export const mul: PairOp = pair({
   name: "mul",
   onnx: "Mul",
+  kernel: (write, inputs) => write.apply("mul", ...inputs),
   f: (a, b, dtype) => (dtype === "int32" ? Math.imul(a, b) : a * b),
   gradient: (a, b, _c, dc) =>
     a.node === b.node && a.index === b.index
@@ -191,6 +197,7 @@ export const mul: PairOp = pair({
 export const div: PairOp = pair({
   name: "div",
   onnx: "Div",
+  kernel: (write, inputs) => write.apply("div", ...inputs),
   f: (a, b, dtype) => (dtype === "int32" ? Math.trunc(a / b) | 0 : a / b),
   sample: positive,
   gradient(_a, b, c, dc) {
@@ -222,9 +229,15 @@ function share(wins: Tensor, ties: Tensor, like: Tensor): Tensor {
   return wins.cast(like.dtype).add(ties.cast(like.dtype).mul(0.5));
 }
 
+/** The larger or smaller of two; NaN if either is, where the processor's instruction forgets the first. */
+function extreme(write: KernelWriter, operation: "min" | "max", a: KernelValue, b: KernelValue): KernelValue {
+  return write.apply("select", write.apply("unordered", a, a), a, write.apply(operation, a, b));
+}
+
 export const maximum: PairOp = pair({
   name: "maximum",
   onnx: "Max",
+  kernel: (write, [a, b]) => extreme(write, "max", a!, b!),
   f: (a, b) => Math.max(a, b),
   gradient(a, b, _c, dc) {
     const ties = a.equal(b);
@@ -236,6 +249,7 @@ export const maximum: PairOp = pair({
 export const minimum: PairOp = pair({
   name: "minimum",
   onnx: "Min",
+  kernel: (write, [a, b]) => extreme(write, "min", a!, b!),
   f: (a, b) => Math.min(a, b),
   gradient(a, b, _c, dc) {
     const ties = a.equal(b);
@@ -247,6 +261,7 @@ export const minimum: PairOp = pair({
 export const equal: ComparisonOp = comparison({
   name: "equal",
   onnx: "Equal",
+  kernel: (write, [a, b]) => write.apply("equal", a!, b!),
   f: (a, b) => Number(a === b),
   dtypes: anyType,
 });
@@ -254,24 +269,28 @@ export const equal: ComparisonOp = comparison({
 export const less: ComparisonOp = comparison({
   name: "less",
   onnx: "Less",
+  kernel: (write, [a, b]) => write.apply("less", a!, b!),
   f: (a, b) => Number(a < b),
 });
 
 export const greater: ComparisonOp = comparison({
   name: "greater",
   onnx: "Greater",
+  kernel: (write, [a, b]) => write.apply("less", b!, a!),
   f: (a, b) => Number(a > b),
 });
 
 export const lessEqual: ComparisonOp = comparison({
   name: "lessEqual",
   onnx: "LessOrEqual",
+  kernel: (write, [a, b]) => write.apply("lessEqual", a!, b!),
   f: (a, b) => Number(a <= b),
 });
 
 export const greaterEqual: ComparisonOp = comparison({
   name: "greaterEqual",
   onnx: "GreaterOrEqual",
+  kernel: (write, [a, b]) => write.apply("lessEqual", b!, a!),
   f: (a, b) => Number(a >= b),
 });
 
@@ -432,6 +451,7 @@ export const where: Op<undefined> = defineOp<undefined>({
     const full = condition!.expandTo(dy.shape);
     return [undefined, chosen(full, dy, zero).sumTo(a!.shape), chosen(full, zero, dy).sumTo(b!.shape)];
   },
+  kernel: (write, inputs) => write.apply("select", ...inputs),
   onnx(graph, [condition, a, b], { outputTypes }) {
     if (outputTypes[0]!.dtype !== "bool") return graph.node("Where", [condition, a, b]);
     const otherwise = graph.node("And", [graph.node("Not", [condition]), b]);

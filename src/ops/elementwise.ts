@@ -5,6 +5,7 @@
 
 import type { Data, OnnxGraph, OnnxValue, Plateaus, Sampler } from "../graph/op.ts";
 import { defineOp, floats, type Op } from "../graph/op.ts";
+import type { KernelValue, KernelWriter } from "../graph/kernel.ts";
 import type { DType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
@@ -25,10 +26,11 @@ interface Rule {
   readonly dtypes?: readonly DType[];
   readonly onnxTypes?: readonly DType[];
   readonly plateaus?: Plateaus;
+  readonly kernel?: (write: KernelWriter, x: KernelValue) => KernelValue;
 }
 
 function elementwise(rule: Rule): UnaryOp {
-  const { name, onnx, f, gradient, domain = "real", dtypes = floats, onnxTypes, plateaus } = rule;
+  const { name, onnx, f, gradient, domain = "real", dtypes = floats, onnxTypes, plateaus, kernel } = rule;
   const sample = (random: Sampler, ...shape: number[]): Data => {
     if (typeof domain === "string") return random[domain](...shape);
     const x = random.real(...shape);
@@ -39,6 +41,7 @@ function elementwise(rule: Rule): UnaryOp {
     dtypes,
     onnxTypes,
     ...(plateaus && { plateaus: () => plateaus }),
+    ...(kernel && { kernel: (write: KernelWriter, [x]: readonly KernelValue[]) => kernel(write, x!) }),
     shape: ([x]) => x!.shape,
     gradient: ([x], y, dy) => [gradient(x!, y, dy)],
     onnx: (graph, [x], { inputTypes }) =>
@@ -53,6 +56,7 @@ function elementwise(rule: Rule): UnaryOp {
 export const neg: UnaryOp = elementwise({
   name: "neg",
   onnx: "Neg",
+  kernel: (write, x) => write.apply("neg", x),
   f: (x) => -x,
   dtypes: ["float32", "float64", "int32"],
   gradient: (_x, _y, dy) => dy.neg(),
@@ -61,6 +65,7 @@ export const neg: UnaryOp = elementwise({
 export const abs: UnaryOp = elementwise({
   name: "abs",
   onnx: "Abs",
+  kernel: (write, x) => write.apply("abs", x),
   f: Math.abs,
   dtypes: ["float32", "float64", "int32"],
   gradient: (x, _y, dy) => dy.mul(x.sign()), //                     y = |x|     ⇒  dx = dy·sign x
@@ -92,6 +97,7 @@ export const log: UnaryOp = elementwise({
 export const sqrt: UnaryOp = elementwise({
   name: "sqrt",
   onnx: "Sqrt",
+  kernel: (write, x) => write.apply("sqrt", x),
   f: Math.sqrt,
   domain: "positive",
   gradient: (_x, y, dy) => dy.div(y.mul(2)), //                     y = √x      ⇒  dx = dy / 2y
@@ -100,6 +106,7 @@ export const sqrt: UnaryOp = elementwise({
 export const reciprocal: UnaryOp = elementwise({
   name: "reciprocal",
   onnx: "Reciprocal",
+  kernel: (write, x) => write.apply("div", write.constant(1), x),
   f: (x) => 1 / x,
   domain: "positive",
   gradient: (_x, y, dy) => dy.mul(y).mul(y).neg(), //               y = 1/x     ⇒  dx = −dy·y²
@@ -124,6 +131,7 @@ export const sigmoid: UnaryOp = elementwise({
 export const relu: UnaryOp = elementwise({
   name: "relu",
   onnx: "Relu",
+  kernel: (write, x) => write.apply("max", write.constant(0), x),
   f: (x) => (x > 0 || Number.isNaN(x) ? x : 0),
   gradient: (_x, y, dy) => dy.mul(y.step()), //                     y = max(x, 0)  ⇒  dx = dy·[y > 0]
   plateaus: { low: 0, reached: true },
@@ -136,6 +144,10 @@ export const step: UnaryOp = elementwise({
     dtype === "float32"
       ? graph.node("HardSigmoid", [x], { alpha: { float: 3e38 }, beta: { float: 0 } })
       : graph.node("Relu", [graph.node("Sign", [x])]),
+  kernel(write, x) {
+    const steep = write.apply("mul", x, write.constant(3e38));
+    return write.apply("min", write.constant(1), write.apply("max", write.constant(0), steep));
+  },
   f: (x) => (Number.isNaN(x) ? x : Number(x > 0)),
   gradient: () => undefined, //                                     constant almost everywhere
 });

@@ -4,6 +4,7 @@ import "./arithmetic.ts";
 import "./control.ts";
 import "./convolution.ts";
 import "./elementwise.ts";
+import "./fused.ts";
 import "./guard.ts";
 import "./indexing.ts";
 import "./matmul.ts";

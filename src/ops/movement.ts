@@ -82,6 +82,7 @@ export const reshape: Op<ShapeParams> = defineOp<ShapeParams>({
   shape: ([x], { shape }) => resolveReshape(x!.shape, shape),
   gradient: ([x], _y, dy) => [dy.reshape(x!.shape)],
   onnx: (graph, [x], { params }) => graph.node("Reshape", [x, graph.integers(params.shape)], { allowzero: 1 }),
+  kernel: (_, [x]) => x,
   evaluate: ([x], y) => y.values.set(x!.values),
   samples: (random) => [
     { inputs: [random.real(2, 3)], params: { shape: [3, 2] } },
@@ -426,6 +427,10 @@ export const cast: Op<{ readonly dtype: DType }> = defineOp<{ readonly dtype: DT
     isReal(x!.dtype) && isReal(y.dtype) ? dy.cast(x!.dtype) : undefined,
   ],
   onnx: (graph, [x], { params }) => graph.cast(x!, params.dtype),
+  kernel(write, [x], { dtype }) {
+    if (dtype !== "float32" || !write.isMask(x!)) return undefined;
+    return write.apply("select", x!, write.constant(1), write.constant(0));
+  },
   evaluate([x], y, { dtype }) {
     const convert =
       dtype === "bool" ? (v: number) => Number(v !== 0) : dtype === "int32" ? Math.trunc : (v: number) => v;

@@ -75,7 +75,7 @@ class BindingSession implements Session {
  * The engine over onnxruntime-node's binding. Runs block the event loop and outputs are copied. Denormal floats are not
  * flushed to zero: the binding computes on JavaScript's own thread, whose arithmetic must stay as it is.
  */
-export function bindingEngine({ threads, profile }: DirectOptions): NodeEngine {
+export function bindingEngine({ threads, profile }: Omit<DirectOptions, "kernels">): NodeEngine {
   const profiles = profile === undefined ? undefined : new Profiles(profile);
   const profiled = new Set<BindingSession>();
   return {

@@ -8,6 +8,7 @@ import { bind, NodeBuffer } from "./buffers.ts";
 import { type Flushed, flushedDenormals } from "./denormals.ts";
 import type { NodeEngine } from "./index.ts";
 import { NativeThread } from "./native-thread.ts";
+import { type KernelDomain, Kernels } from "./kernels/index.ts";
 import { disabledOptimizers } from "./optimizers.ts";
 import { elementTypes, loadOrt, type OrtApi, type Pointer } from "./ort-api.ts";
 import { Profiles } from "./profiles.ts";
@@ -20,6 +21,8 @@ export interface DirectOptions {
   readonly profile?: string | undefined;
   /** Runs that take less than so many milliseconds are made on the spot. */
   readonly onTheSpot: number;
+  /** Whether kernels are compiled, where that is possible. */
+  readonly kernels: boolean;
 }
 
 /** A native handle and its release, in an object that the finalizer may hold without keeping the owner alive. */
@@ -100,6 +103,7 @@ function namesOf(ort: OrtApi, ports: readonly Port[]): Names {
 
 /** What a process has one of: the library and the thread that calls it. */
 interface Native {
+  readonly kernels: Kernels | undefined;
   readonly ort: OrtApi;
   readonly thread: NativeThread;
   readonly flushed: Flushed;
@@ -167,7 +171,7 @@ class DirectSession implements Session {
 
   constructor(
     { ort, thread, flushed }: Native,
-    pointer: Pointer,
+    handle: Handle,
     { inputs, outputs, inPlace }: Program,
     onTheSpot: number,
   ) {
@@ -178,8 +182,8 @@ class DirectSession implements Session {
     this.#ports = { inputs, outputs, inPlace };
     this.#inputNames = namesOf(ort, inputs);
     this.#outputNames = namesOf(ort, outputs);
-    this.#handle = new Handle(pointer, (session) => ort.release("ReleaseSession", session));
-    dropped.register(this, this.#handle, this);
+    this.#handle = handle;
+    dropped.register(this, handle, this);
   }
 
   async run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Promise<void> {
@@ -317,7 +321,8 @@ function blockWidth(native: Native, environment: Pointer): number | undefined {
   } finally {
     ort.release("ReleaseSessionOptions", options);
   }
-  const session = new DirectSession(native, pointer[0]!, blockProbe, 0);
+  const handle = new Handle(pointer[0]!, (address) => ort.release("ReleaseSession", address));
+  const session = new DirectSession(native, handle, blockProbe, 0);
   const [x, shape] = [...blockProbe.inputs, ...blockProbe.outputs].map(({ type }) => new DirectBuffer(ort, type));
   session.runNow([x!], [shape!]);
   session.release();
@@ -328,30 +333,38 @@ function blockWidth(native: Native, environment: Pointer): number | undefined {
 const kept = globalThis as { [key: symbol]: Native | undefined };
 const key = Symbol.for("glissade.native");
 
+/** What a session is made of. */
+interface Model {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly domain: KernelDomain | undefined;
+}
+
 /** The engine over ONNX Runtime's C API. Throws EngineError where the library or koffi does not load. */
-export function directEngine({ threads, profile, onTheSpot }: DirectOptions): NodeEngine {
+export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: DirectOptions): NodeEngine {
   const ort = loadOrt();
-  kept[key] ??= { ort, thread: new NativeThread(), flushed: flushedDenormals(ort) };
+  kept[key] ??= { ort, kernels: Kernels.for(ort), thread: new NativeThread(), flushed: flushedDenormals(ort) };
   const native = kept[key];
   const { thread } = native;
+  const kernels = wanted ? native.kernels : undefined;
   const profiles = profile === undefined ? undefined : new Profiles(profile);
   const profiled = new Set<DirectSession>();
 
-  const makeOptions = (shared: boolean): Pointer => {
+  const makeOptions = (shared: boolean, domain: KernelDomain | undefined): Pointer => {
     const options = plainOptions(ort);
+    if (domain) ort.call("AddCustomOpDomain", options, domain.pointer);
     if (shared) ort.call("DisablePerSessionThreads", options);
     else ort.call("SetIntraOpNumThreads", options, threads);
     if (profiles) ort.call("EnableProfiling", options, profiles.next());
     return options;
   };
 
-  const makeSession = async (model: Uint8Array<ArrayBuffer>, shared: boolean): Promise<Pointer> => {
+  const makeSession = async ({ bytes: model, domain }: Model, shared: boolean): Promise<Pointer> => {
     const environment = ort.environment(threads).pointer;
-    const options = makeOptions(shared);
+    const options = makeOptions(shared, domain);
     const session = words(ort, new BigUint64Array(1));
     const parameters = [environment, ort.koffi.address(model), model.length, options, session.address];
     try {
-      const status = await thread.call(ort.address("CreateSessionFromArray"), parameters, [model, session]);
+      const status = await thread.call(ort.address("CreateSessionFromArray"), parameters, [model, domain, session]);
       ort.check("making a session", status);
     } finally {
       ort.release("ReleaseSessionOptions", options);
@@ -359,7 +372,7 @@ export function directEngine({ threads, profile, onTheSpot }: DirectOptions): No
     return session.array[0]!;
   };
 
-  const makeSessionInAnyPool = async (model: Uint8Array<ArrayBuffer>): Promise<Pointer> => {
+  const makeSessionInAnyPool = async (model: Model): Promise<Pointer> => {
     const environment = ort.environment(threads);
     if (environment.poolThreads !== threads) return makeSession(model, false);
     try {
@@ -376,6 +389,7 @@ export function directEngine({ threads, profile, onTheSpot }: DirectOptions): No
     name: "node",
     target: {
       contrib: true,
+      kernels: kernels !== undefined,
       threads,
       serialElements: serialElements(threads),
       get block() {
@@ -385,8 +399,19 @@ export function directEngine({ threads, profile, onTheSpot }: DirectOptions): No
     },
     buffer: (type, values) => new DirectBuffer(ort, type, values),
     async load(program) {
-      const pointer = await makeSessionInAnyPool(program.onnx());
-      const session = new DirectSession(native, pointer, program, onTheSpot);
+      const bytes = program.onnx();
+      const { kernels: used = [] } = program;
+      const domain = used.length > 0 ? kernels!.domain(used, threads) : undefined;
+      const freeDomain = (): void => void (domain && ort.release("ReleaseCustomOpDomain", domain.pointer));
+      const pointer = await makeSessionInAnyPool({ bytes, domain }).catch((error: unknown) => {
+        freeDomain();
+        throw error;
+      });
+      const handle = new Handle(pointer, (address) => {
+        ort.release("ReleaseSession", address);
+        freeDomain();
+      });
+      const session = new DirectSession(native, handle, program, onTheSpot);
       if (profiles) profiled.add(session);
       return session;
     },

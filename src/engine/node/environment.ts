@@ -10,16 +10,19 @@ export interface NodeEnvironment {
   readonly threads: number;
   /** GLISSADE_ENGINE: how ONNX Runtime is reached. Default: direct, and the binding where that does not load. */
   readonly implementation: Implementation | undefined;
+  /** GLISSADE_KERNELS: "on" or "off", whether kernels are compiled. Default: on. */
+  readonly kernels: boolean;
 }
 
 /** Reads the variables. Throws ConfigError for values that they cannot have. */
 export function readEnvironment(
   variables: Readonly<Record<string, string | undefined>> = process.env,
 ): NodeEnvironment {
-  const { GLISSADE_THREADS: threads, GLISSADE_ENGINE: implementation } = variables;
+  const { GLISSADE_THREADS: threads, GLISSADE_ENGINE: implementation, GLISSADE_KERNELS: kernels } = variables;
   return {
     threads: threads === undefined ? availableParallelism() : expectThreads("GLISSADE_THREADS", threads),
     implementation: expectImplementation("GLISSADE_ENGINE", implementation),
+    kernels: expectSwitch("GLISSADE_KERNELS", kernels),
   };
 }
 
@@ -36,4 +39,10 @@ export function expectThreads(subject: string, value: number | string): number {
 export function expectImplementation(subject: string, value: string | undefined): Implementation | undefined {
   if (value === undefined || value === "direct" || value === "binding") return value;
   throw new ConfigError(subject, `there is no implementation "${value}"`, 'use "direct" or "binding", or leave it out');
+}
+
+/** Whether something is on, which it is unless told. Throws ConfigError for what is neither "on" nor "off". */
+function expectSwitch(subject: string, value: string | undefined): boolean {
+  if (value === undefined || value === "on" || value === "off") return value !== "off";
+  throw new ConfigError(subject, `"${value}" is neither on nor off`, 'use "on" or "off", or leave it out');
 }

@@ -20,6 +20,11 @@ export interface NodeEngineOptions {
    * about 0.1 ms; the event loop turns at least every 4 ms between them. 0 hands over every run. Default 2.
    */
   readonly onTheSpot?: number;
+  /**
+   * Whether runs of elementwise ops become one pass over memory each, in machine code made for them: on Linux on x64 with AVX2; elsewhere, and
+   * through the binding, ops are run one by one in any case. Default: GLISSADE_KERNELS, or true.
+   */
+  readonly kernels?: boolean;
 }
 
 export interface NodeEngine extends Engine {
@@ -43,14 +48,14 @@ export function nodeEngine(options: NodeEngineOptions = {}): NodeEngine {
   const environment = readEnvironment();
   const threads = options.threads === undefined ? environment.threads : expectThreads("nodeEngine", options.threads);
   const implementation = expectImplementation("nodeEngine", options.implementation) ?? environment.implementation;
-  const { profile, onTheSpot = 2 } = options;
+  const { profile, onTheSpot = 2, kernels = environment.kernels } = options;
   if (!(onTheSpot >= 0))
     throw new ConfigError("nodeEngine", `onTheSpot is ${onTheSpot}`, "give milliseconds, 0 to hand over every run");
   if (profile === "")
     throw new ConfigError("nodeEngine", "the prefix of profiles is empty", "give a path, such as traces/step");
   if (implementation === "binding") return bindingEngine({ threads, profile, onTheSpot });
   try {
-    return directEngine({ threads, profile, onTheSpot });
+    return directEngine({ threads, profile, onTheSpot, kernels });
   } catch (error) {
     if (implementation === "direct") throw error;
     if (!noticed) {

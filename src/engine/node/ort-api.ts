@@ -35,6 +35,14 @@ type FunctionName =
   | "SetSessionGraphOptimizationLevel"
   | "SetIntraOpNumThreads"
   | "SetInterOpNumThreads"
+  | "CreateCustomOpDomain"
+  | "CustomOpDomain_Add"
+  | "AddCustomOpDomain"
+  | "GetTensorMutableData"
+  | "KernelContext_GetInput"
+  | "KernelContext_GetOutput"
+  | "KernelContext_ParallelFor"
+  | "ReleaseCustomOpDomain"
   | "CreateTensorWithDataAsOrtValue"
   | "CreateCpuMemoryInfo"
   | "AllocatorFree"
@@ -68,14 +76,21 @@ const functions: Readonly<Record<FunctionName, Signature>> = {
   SetSessionGraphOptimizationLevel: [23, "void*", ["void*", "int"]],
   SetIntraOpNumThreads: [24, "void*", ["void*", "int"]],
   SetInterOpNumThreads: [25, "void*", ["void*", "int"]],
+  CreateCustomOpDomain: [26, "void*", ["str", made]],
+  CustomOpDomain_Add: [27, "void*", ["void*", "void*"]],
+  AddCustomOpDomain: [28, "void*", ["void*", "void*"]],
   CreateTensorWithDataAsOrtValue: [49, "void*", ["void*", "void*", "size_t", "int64_t*", "size_t", "int", made]],
+  GetTensorMutableData: [51, "void*", ["void*", "void*"]],
   CreateCpuMemoryInfo: [69, "void*", ["int", "int", made]],
   AllocatorFree: [76, "void*", ["void*", "void*"]],
   GetAllocatorWithDefaultOptions: [78, "void*", [made]],
+  KernelContext_GetInput: [90, "void*", ["void*", "size_t", "void*"]],
+  KernelContext_GetOutput: [91, "void*", ["void*", "size_t", "int64_t*", "size_t", "void*"]],
   ReleaseStatus: [93, "void", ["void*"]],
   ReleaseSession: [95, "void", ["void*"]],
   ReleaseValue: [96, "void", ["void*"]],
   ReleaseSessionOptions: [100, "void", ["void*"]],
+  ReleaseCustomOpDomain: [101, "void", ["void*"]],
   SessionEndProfiling: [110, "void*", ["void*", "void*", "void*"]],
   CreateEnvWithGlobalThreadPools: [119, "void*", ["int", "str", "void*", made]],
   DisablePerSessionThreads: [120, "void*", ["void*"]],
@@ -85,6 +100,7 @@ const functions: Readonly<Record<FunctionName, Signature>> = {
   SetGlobalIntraOpNumThreads: [147, "void*", ["void*", "int"]],
   SetGlobalInterOpNumThreads: [148, "void*", ["void*", "int"]],
   SetGlobalDenormalAsZero: [155, "void*", ["void*"]],
+  KernelContext_ParallelFor: [274, "void*", ["void*", "void*", "size_t", "size_t", "void*"]],
 };
 
 type Native = (...args: readonly unknown[]) => unknown;

@@ -1,0 +1,354 @@
+/**
+ * Machine code for x64: the few instructions that kernels need, encoded as the processors' manuals have it (Intel 64 and IA-32
+ * Architectures Software Developer's Manual, volume 2; vector instructions with the VEX prefix).
+ */
+
+/** A 64-bit register, by its number. */
+export type Register = number & { readonly brand?: "register" };
+/** A 256-bit vector register, `ymm0` to `ymm15`, by its number. */
+export type Vector = number & { readonly brand?: "vector" };
+
+export const rax: Register = 0;
+export const rcx: Register = 1;
+export const rdx: Register = 2;
+export const rbx: Register = 3;
+export const rsp: Register = 4;
+export const rbp: Register = 5;
+export const rsi: Register = 6;
+export const rdi: Register = 7;
+export const r8: Register = 8;
+export const r9: Register = 9;
+export const r10: Register = 10;
+export const r11: Register = 11;
+export const r12: Register = 12;
+export const r13: Register = 13;
+export const r14: Register = 14;
+export const r15: Register = 15;
+
+/** A place in the code, known or still to come. */
+export class Label {
+  /** Internal. */
+  at: number | undefined;
+  /** Internal: where the distance to it belongs. */
+  readonly waiting: number[] = [];
+}
+
+/** Memory at base + index·scale + displacement, or at a label. */
+export type Memory =
+  | {
+      readonly base: Register;
+      readonly index?: Register;
+      readonly scale?: 1 | 2 | 4 | 8;
+      readonly displacement?: number;
+    }
+  | { readonly label: Label };
+
+/** What stands on the right of most instructions. */
+type Operand = number | Memory;
+
+/** Arithmetic on 64-bit registers: the opcode with the operand on the right, and the digit with a number there. */
+const arithmetic = {
+  add: [0x03, 0],
+  or: [0x0b, 1],
+  and: [0x23, 4],
+  sub: [0x2b, 5],
+  xor: [0x33, 6],
+  cmp: [0x3b, 7],
+} as const;
+
+/** Conditional jumps, after a comparison: unsigned below, above; signed less, greater. */
+const conditions = {
+  below: 0x2,
+  aboveOrEqual: 0x3,
+  zero: 0x4,
+  notZero: 0x5,
+  above: 0x7,
+  lessOrEqual: 0xe,
+  greater: 0xf,
+} as const;
+
+/** Opcodes of vector instructions with three operands, in the map 0F without a prefix. */
+const vectors = {
+  and: 0x54,
+  andNot: 0x55,
+  or: 0x56,
+  xor: 0x57,
+  add: 0x58,
+  mul: 0x59,
+  sub: 0x5c,
+  min: 0x5d,
+  div: 0x5e,
+  max: 0x5f,
+} as const;
+
+/** How `vcmpps` compares. A NaN on either side is unordered, and all but that are false for it. */
+const comparisons = { equal: 0x00, less: 0x11, lessEqual: 0x12, unordered: 0x03 } as const;
+
+export type VectorOperation = keyof typeof vectors;
+export type VectorComparison = keyof typeof comparisons;
+
+/** Mandatory prefix, as VEX counts them. */
+type Prefix = 0 | 1 | 2 | 3;
+/** Opcode map, as VEX counts them: 0F, 0F38, 0F3A. */
+type OpcodeMap = 1 | 2 | 3;
+
+/** Collects instructions. */
+export class Assembler {
+  readonly #bytes: number[] = [];
+  /** Uses of labels that have no place yet. */
+  #open = 0;
+
+  /** The code; every label that it uses has its place. Throws Error for one that has none. */
+  finish(): Uint8Array<ArrayBuffer> {
+    if (this.#open > 0) throw new Error(`${this.#open} uses of labels that have no place`);
+    return Uint8Array.from(this.#bytes);
+  }
+
+  /** Bytes so far. */
+  get size(): number {
+    return this.#bytes.length;
+  }
+
+  /** Puts a label here. */
+  place(label: Label): void {
+    label.at = this.size;
+    for (const position of label.waiting) this.#patch(position, label.at);
+    this.#open -= label.waiting.length;
+    label.waiting.length = 0;
+  }
+
+  /** Bytes that are not instructions. */
+  data(bytes: Uint8Array): void {
+    this.#bytes.push(...bytes);
+  }
+
+  /** Fills up to a multiple of so many bytes. */
+  align(bytes: number): void {
+    while (this.size % bytes !== 0) this.#bytes.push(0xcc);
+  }
+
+  // ——— 64-bit registers ———
+
+  /** to = from */
+  load(to: Register, from: Operand): void {
+    this.#wide([0x8b], to, from);
+  }
+
+  /** memory = from */
+  store(to: Memory, from: Register): void {
+    this.#wide([0x89], from, to);
+  }
+
+  /** to = the address of the memory */
+  address(to: Register, of: Memory): void {
+    this.#wide([0x8d], to, of);
+  }
+
+  /** to = a number of 32 bits, with its sign */
+  number(to: Register, value: number): void {
+    this.#wide([0xc7], 0, to);
+    this.#int32(value);
+  }
+
+  /** to = to ∘ operand; `cmp` compares only */
+  arithmetic(operation: keyof typeof arithmetic, to: Register, operand: Operand): void {
+    this.#wide([arithmetic[operation][0]], to, operand);
+  }
+
+  /** to = to ∘ a number of 32 bits, with its sign */
+  arithmeticWith(operation: keyof typeof arithmetic, to: Register | Memory, value: number): void {
+    this.#wide([0x81], arithmetic[operation][1], to, 4);
+    this.#int32(value);
+  }
+
+  /** to = to · operand */
+  multiply(to: Register, operand: Operand): void {
+    this.#wide([0x0f, 0xaf], to, operand);
+  }
+
+  /** to = to · 2ⁿ */
+  shiftLeft(to: Register, n: number): void {
+    this.#wide([0xc1], 4, to, 1);
+    this.#bytes.push(n);
+  }
+
+  /** to = operand if the comparison before said so */
+  moveIf(condition: keyof typeof conditions, to: Register, operand: Operand): void {
+    this.#wide([0x0f, 0x40 + conditions[condition]], to, operand);
+  }
+
+  push(register: Register): void {
+    if (register > 7) this.#bytes.push(0x41);
+    this.#bytes.push(0x50 + (register & 7));
+  }
+
+  pop(register: Register): void {
+    if (register > 7) this.#bytes.push(0x41);
+    this.#bytes.push(0x58 + (register & 7));
+  }
+
+  jump(to: Label): void {
+    this.#bytes.push(0xe9);
+    this.#distance(to);
+  }
+
+  jumpIf(condition: keyof typeof conditions, to: Label): void {
+    this.#bytes.push(0x0f, 0x80 + conditions[condition]);
+    this.#distance(to);
+  }
+
+  /** Goes on at the address that the memory holds, and does not come back. */
+  jumpTo(address: Memory): void {
+    this.#plain([0xff], 4, address);
+  }
+
+  /** Calls the function whose address the memory holds. */
+  call(address: Memory): void {
+    this.#plain([0xff], 2, address);
+  }
+
+  ret(): void {
+    this.#bytes.push(0xc3);
+  }
+
+  /** What processor this is: leaves and bits as the manual has them. Writes eax, ebx, ecx and edx. */
+  cpuid(): void {
+    this.#bytes.push(0x0f, 0xa2);
+  }
+
+  /** edx:eax = which registers the operating system saves. */
+  xgetbv(): void {
+    this.#bytes.push(0x0f, 0x01, 0xd0);
+  }
+
+  // ——— vectors of eight float32 ———
+
+  /** to = a ∘ b */
+  vector(operation: VectorOperation, to: Vector, a: Vector, b: Operand): void {
+    this.#vex(0, 1, vectors[operation], to, a, b);
+  }
+
+  /** to = √a */
+  vectorSqrt(to: Vector, a: Operand): void {
+    this.#vex(0, 1, 0x51, to, 0, a);
+  }
+
+  /** to = all bits set where the comparison holds */
+  vectorCompare(comparison: VectorComparison, to: Vector, a: Vector, b: Operand): void {
+    this.#vex(0, 1, 0xc2, to, a, b, 1);
+    this.#bytes.push(comparisons[comparison]);
+  }
+
+  /** to = b where the mask's sign is set, else a */
+  vectorSelect(to: Vector, a: Vector, b: Operand, mask: Vector): void {
+    this.#vex(1, 3, 0x4a, to, a, b, 1);
+    this.#bytes.push(mask << 4);
+  }
+
+  /** to = from, eight numbers */
+  vectorLoad(to: Vector, from: Operand): void {
+    this.#vex(0, 1, 0x10, to, 0, from);
+  }
+
+  /** memory = from, eight numbers */
+  vectorStore(to: Memory, from: Vector): void {
+    this.#vex(0, 1, 0x11, from, 0, to);
+  }
+
+  /** to = from where the mask's sign is set, else 0; memory elsewhere is not touched */
+  vectorLoadMasked(to: Vector, from: Memory, mask: Vector): void {
+    this.#vex(1, 2, 0x2c, to, mask, from);
+  }
+
+  /** memory = from where the mask's sign is set */
+  vectorStoreMasked(to: Memory, from: Vector, mask: Vector): void {
+    this.#vex(1, 2, 0x2e, from, mask, to);
+  }
+
+  /** to = eight times the number in memory */
+  vectorBroadcast(to: Vector, from: Memory): void {
+    this.#vex(1, 2, 0x18, to, 0, from);
+  }
+
+  /** Ends the use of vectors: what follows may be compiled for older instructions. */
+  vectorEnd(): void {
+    this.#bytes.push(0xc5, 0xf8, 0x77);
+  }
+
+  /** An instruction on 64-bit operands; `following` bytes come after the operand. */
+  #wide(opcode: readonly number[], reg: number, operand: Operand, following: number = 0): void {
+    const { index, base } = numbers(operand);
+    this.#bytes.push(0x48 | ((reg >> 3) << 2) | ((index >> 3) << 1) | (base >> 3), ...opcode);
+    this.#operand(reg, operand, following);
+  }
+
+  /** An instruction whose operand is of 64 bits anyway. */
+  #plain(opcode: readonly number[], reg: number, operand: Memory): void {
+    const { index, base } = numbers(operand);
+    if (index > 7 || base > 7) this.#bytes.push(0x40 | ((index >> 3) << 1) | (base >> 3));
+    this.#bytes.push(...opcode);
+    this.#operand(reg, operand, 0);
+  }
+
+  /** A 256-bit instruction with the VEX prefix in its form of three bytes. */
+  #vex(
+    prefix: Prefix,
+    map: OpcodeMap,
+    opcode: number,
+    reg: number,
+    first: number,
+    operand: Operand,
+    following: number = 0,
+  ): void {
+    const { index, base } = numbers(operand);
+    const inverted = ((~reg & 8) << 4) | ((~index & 8) << 3) | ((~base & 8) << 2);
+    this.#bytes.push(0xc4, inverted | map, ((~first & 15) << 3) | 4 | prefix, opcode);
+    this.#operand(reg, operand, following);
+  }
+
+  /** ModRM, SIB and displacement. */
+  #operand(reg: number, operand: Operand, following: number): void {
+    const digit = (reg & 7) << 3;
+    if (typeof operand === "number") {
+      this.#bytes.push(0xc0 | digit | (operand & 7));
+      return;
+    }
+    if ("label" in operand) {
+      this.#bytes.push(digit | 5);
+      this.#distance(operand.label, following);
+      return;
+    }
+    const { base, index = rsp, scale = 1, displacement = 0 } = operand;
+    const isShort = displacement >= -128 && displacement < 128;
+    // Always with SIB, which every base allows; a number of 100 there, rsp's, says that there is no index.
+    this.#bytes.push((isShort ? 0x40 : 0x80) | digit | 4, (Math.log2(scale) << 6) | ((index & 7) << 3) | (base & 7));
+    if (isShort) this.#bytes.push(displacement & 0xff);
+    else this.#int32(displacement);
+  }
+
+  /** The distance to a label from the end of the instruction, which has `following` bytes more. */
+  #distance(label: Label, following: number = 0): void {
+    const position = this.size;
+    this.#int32(-4 - following); //  replaced, or added to
+    if (label.at !== undefined) return this.#patch(position, label.at);
+    label.waiting.push(position);
+    this.#open++;
+  }
+
+  #patch(position: number, target: number): void {
+    const view = new DataView(Uint8Array.from(this.#bytes.slice(position, position + 4)).buffer);
+    view.setInt32(0, view.getInt32(0, true) + target - position, true);
+    for (let i = 0; i < 4; i++) this.#bytes[position + i] = view.getUint8(i);
+  }
+
+  #int32(value: number): void {
+    for (let shift = 0; shift < 32; shift += 8) this.#bytes.push((value >> shift) & 0xff);
+  }
+}
+
+/** The registers inside an operand, as prefixes want them: the one without a base is 0. */
+function numbers(operand: Operand): { readonly index: number; readonly base: number } {
+  if (typeof operand === "number") return { index: 0, base: operand };
+  if ("label" in operand) return { index: 0, base: 0 };
+  return { index: operand.index ?? 0, base: operand.base };
+}

@@ -1,0 +1,121 @@
+/**
+ * Kernels: what several ops that work element by element compute together, in one pass over memory. An engine that can turns
+ * a kernel into code for its processor; here is what it means.
+ */
+
+/** What a step does to the float32 at one place. Comparisons give a mask, which only `select` takes. */
+export type Operation =
+  | "add"
+  | "sub"
+  | "mul"
+  | "div"
+  /** b where either is NaN, as the processor has it. */
+  | "min"
+  /** b where either is NaN. */
+  | "max"
+  | "sqrt"
+  | "neg"
+  | "abs"
+  | "equal"
+  | "less"
+  | "lessEqual"
+  /** Whether either is NaN. */
+  | "unordered"
+  /** The second where the mask is set, else the third. */
+  | "select";
+
+const operations: Readonly<Record<Operation, (...values: number[]) => number>> = {
+  add: (a, b) => a! + b!,
+  sub: (a, b) => a! - b!,
+  mul: (a, b) => a! * b!,
+  div: (a, b) => a! / b!,
+  min: (a, b) => (a! < b! ? a! : b!),
+  max: (a, b) => (a! > b! ? a! : b!),
+  sqrt: (a) => Math.sqrt(a!),
+  neg: (a) => -a!,
+  abs: (a) => Math.abs(a!),
+  equal: (a, b) => Number(a === b),
+  less: (a, b) => Number(a! < b!),
+  lessEqual: (a, b) => Number(a! <= b!),
+  unordered: (a, b) => Number(Number.isNaN(a) || Number.isNaN(b)),
+  select: (mask, b, c) => (mask ? b! : c!),
+};
+
+/** One step, on values that there are already, by number: the inputs come first, then the steps. */
+export type Step =
+  | { readonly operation: Operation; readonly of: readonly number[] }
+  /** A number that is the same everywhere. */
+  | { readonly constant: number };
+
+/**
+ * How an input lies under the elements, which are rows of `width`: one element for each ("full"), one for each place in a row
+ * ("row"), one for each row ("column"), or one for all ("scalar").
+ */
+export type Layout = "full" | "row" | "column" | "scalar";
+
+export interface Kernel {
+  readonly inputs: readonly Layout[];
+  readonly steps: readonly Step[];
+  /** The values that are written, by number; each has `size` elements. */
+  readonly outputs: readonly number[];
+  /** Number of elements. */
+  readonly size: number;
+  /** Elements in a row; the whole where nothing depends on rows. */
+  readonly width: number;
+}
+
+/** Computes a kernel the slow way. */
+export function runKernel(kernel: Kernel, inputs: readonly Float64Array[], outputs: readonly Float64Array[]): void {
+  const { size, width, steps } = kernel;
+  const values: number[] = [];
+  for (let i = 0; i < size; i++) {
+    const places = { full: i, row: i % width, column: Math.floor(i / width), scalar: 0 };
+    values.length = 0;
+    kernel.inputs.forEach((layout, n) => void values.push(inputs[n]![places[layout]]!));
+    for (const step of steps) {
+      const isConstant = "constant" in step;
+      values.push(isConstant ? step.constant : operations[step.operation](...step.of.map((n) => values[n]!)));
+    }
+    kernel.outputs.forEach((n, output) => (outputs[output]![i] = values[n]!));
+  }
+}
+
+/** A value of a kernel that is being written, by number. */
+export type KernelValue = number;
+
+/** Writes the steps of a kernel; equal ones once. */
+export class KernelWriter {
+  readonly inputs: Layout[] = [];
+  readonly steps: Step[] = [];
+  readonly #known = new Map<string, KernelValue>();
+  #inputsAreGiven = false;
+
+  /** One more input. They all come before the first step. */
+  input(layout: Layout): KernelValue {
+    if (this.#inputsAreGiven) throw new Error("a kernel's inputs come before its steps");
+    return this.inputs.push(layout) - 1;
+  }
+
+  constant(value: number): KernelValue {
+    return this.#step(`${Object.is(value, -0) ? "-0" : value}`, { constant: value });
+  }
+
+  apply(operation: Operation, ...of: readonly KernelValue[]): KernelValue {
+    return this.#step(`${operation} ${of}`, { operation, of });
+  }
+
+  /** Whether a value is what a comparison gave. */
+  isMask(value: KernelValue): boolean {
+    const step = this.steps[value - this.inputs.length];
+    return step !== undefined && "operation" in step && masks.has(step.operation);
+  }
+
+  #step(key: string, step: Step): KernelValue {
+    this.#inputsAreGiven = true;
+    const value = this.#known.get(key) ?? this.inputs.length + this.steps.push(step) - 1;
+    this.#known.set(key, value);
+    return value;
+  }
+}
+
+const masks: ReadonlySet<Operation> = new Set<Operation>(["equal", "less", "lessEqual", "unordered"]);
