@@ -157,7 +157,13 @@ function isCandidate({ op, inputs, outputs, params, source }: Node): boolean {
   const write = new KernelWriter();
   const x = write.input("full");
   const mask = (): number => write.apply("equal", x, x);
-  return op.kernel(write, types.map((dtype) => (dtype === "bool" ? mask() : x)), params) !== undefined;
+  return (
+    op.kernel(
+      write,
+      types.map((dtype) => (dtype === "bool" ? mask() : x)),
+      params,
+    ) !== undefined
+  );
 }
 
 /** What is no float32, or no value of its own, is not written. */
@@ -258,7 +264,10 @@ function rebuilt(graph: Grouping, groups: readonly Group[]): Value[] {
       else {
         // Every node gets a copy, so that their order stays: ONNX Runtime goes by it.
         const copy = node.source ? node : makeNode({ ...node, inputs: node.inputs.map(current) });
-        made.set(node, copy.outputs.map((_, i) => tensorOf(copy, i)));
+        made.set(
+          node,
+          copy.outputs.map((_, i) => tensorOf(copy, i)),
+        );
       }
     }
   };

@@ -16,8 +16,8 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from "onnx-buf";
-import { type KernelOp, kernelDomain, type Port, type Target } from "../engine/engine.ts";
-import type { Kernel } from "../graph/kernel.ts";
+import type { Port, Target } from "../engine/engine.ts";
+import { type Kernel, type KernelOp, kernelDomain } from "../graph/kernel.ts";
 import type { OnnxAttribute, OnnxGraph, OnnxSubgraph, OnnxType, OnnxValue } from "../graph/op.ts";
 import { paramsKey } from "../graph/text.ts";
 import type { Shape, TensorType, Values } from "../graph/types.ts";

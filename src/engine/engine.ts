@@ -2,8 +2,8 @@
  * What an engine is: it owns buffers and runs programs over them. `plain` interprets a program, `node` and `web` hand
  * its ONNX form to ONNX Runtime. Nothing here says where the memory lies: in JavaScript, in native memory or on a GPU.
  */
-import type { Kernel } from "../graph/kernel.ts";
-import type { Shape, TensorType, Values } from "../graph/types.ts";
+import type { KernelOp } from "../graph/kernel.ts";
+import type { TensorType, Values } from "../graph/types.ts";
 
 /** One input or output of a program. */
 export interface Port {
@@ -31,18 +31,6 @@ export interface Target {
 
 /** By the position of an output: the position of an input whose buffer it may be written to. */
 export type InPlace = ReadonlyMap<number, number>;
-
-/** A kernel as an op of a model. */
-export interface KernelOp {
-  /** The op's name, in the domain `kernelDomain`. */
-  readonly name: string;
-  readonly kernel: Kernel;
-  /** By output. */
-  readonly shapes: readonly Shape[];
-}
-
-/** Where the ops of kernels are in a model. */
-export const kernelDomain = "glissade";
 
 /** A graph ready to run: rewritten, with its inputs and outputs in order. */
 export interface Program {

@@ -2,6 +2,7 @@
  * Kernels: what several ops that work element by element compute together, in one pass over memory. An engine that can turns
  * a kernel into code for its processor; here is what it means.
  */
+import type { Shape } from "./types.ts";
 
 /** What a step does to the float32 at one place. Comparisons give a mask, which only `select` takes. */
 export type Operation =
@@ -14,6 +15,12 @@ export type Operation =
   /** b where either is NaN. */
   | "max"
   | "sqrt"
+  /** a·b + c, rounded once. */
+  | "fma"
+  /** To the nearest whole number, halves to the even one. */
+  | "round"
+  /** a·2ᵇ for whole b from −252 to 254. */
+  | "scale"
   | "neg"
   | "abs"
   | "equal"
@@ -29,9 +36,12 @@ const operations: Readonly<Record<Operation, (...values: number[]) => number>> =
   sub: (a, b) => a! - b!,
   mul: (a, b) => a! * b!,
   div: (a, b) => a! / b!,
-  min: (a, b) => (a! < b! ? a! : b!),
-  max: (a, b) => (a! > b! ? a! : b!),
+  min: (a, b) => (Number.isNaN(a) ? b! : Math.min(a!, b!)),
+  max: (a, b) => (Number.isNaN(a) ? b! : Math.max(a!, b!)),
   sqrt: (a) => Math.sqrt(a!),
+  fma: (a, b, c) => a! * b! + c!,
+  round: (a) => (Math.abs(a! % 1) === 0.5 ? 2 * Math.round(a! / 2) : Math.round(a!)),
+  scale: (a, b) => a! * 2 ** b!,
   neg: (a) => -a!,
   abs: (a) => Math.abs(a!),
   equal: (a, b) => Number(a === b),
@@ -63,6 +73,18 @@ export interface Kernel {
   /** Elements in a row; the whole where nothing depends on rows. */
   readonly width: number;
 }
+
+/** A kernel as an op of a model. */
+export interface KernelOp {
+  /** The op's name, in the domain `kernelDomain`. */
+  readonly name: string;
+  readonly kernel: Kernel;
+  /** By output. */
+  readonly shapes: readonly Shape[];
+}
+
+/** Where the ops of kernels are in a model. */
+export const kernelDomain = "glissade";
 
 /** Computes a kernel the slow way. */
 export function runKernel(kernel: Kernel, inputs: readonly Float64Array[], outputs: readonly Float64Array[]): void {

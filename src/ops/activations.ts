@@ -1,4 +1,6 @@
 /** Functions of one element with parameters. Each is one pass in ONNX. */
+
+import type { KernelValue, KernelWriter } from "../graph/kernel.ts";
 import {
   commonType,
   defineOp,
@@ -22,14 +24,18 @@ interface Rule<P> {
   readonly params: readonly P[];
   readonly dtypes?: readonly DType[];
   readonly plateaus?: (params: P) => Plateaus | undefined;
+  readonly kernel?: (write: KernelWriter, x: KernelValue, params: P) => KernelValue;
 }
 
 function parametric<P extends object>(rule: Rule<P>): Op<P> {
-  const { name, onnx, f, gradient, params: tried, dtypes = floats, plateaus } = rule;
+  const { name, onnx, f, gradient, params: tried, dtypes = floats, plateaus, kernel } = rule;
   return defineOp<P>({
     name,
     elementwise: true,
     ...(plateaus && { plateaus }),
+    ...(kernel && {
+      kernel: (write: KernelWriter, [x]: readonly KernelValue[], params: P) => kernel(write, x!, params),
+    }),
     shape: ([x]) => x!.shape,
     dtype(inputs, params) {
       const dtype = commonType(name, inputs, dtypes);
@@ -63,6 +69,9 @@ export const clip: Op<ClipParams> = parametric<ClipParams>({
     const bound = (value: number | undefined, none: number): OnnxValue | undefined =>
       value !== undefined || isFloat(dtype) ? graph.constant(dtype, [], [value ?? none]) : undefined;
     return graph.node("Clip", [x, bound(min, -Infinity), bound(max, Infinity)]);
+  },
+  kernel(write, x, { min = -Infinity, max = Infinity }) {
+    return write.apply("min", write.constant(max), write.apply("max", write.constant(min), x)); //  in this order NaN stays
   },
   f: (x, { min = -Infinity, max = Infinity }) => Math.min(Math.max(x, min), max),
   gradient(x, _y, dy, { min, max, activation }) {
@@ -107,6 +116,8 @@ export const leakyRelu: Op<AlphaParams> = parametric<AlphaParams>({
     const isPositive = graph.node("Greater", [x, graph.constant(dtype, [], [0])]);
     return graph.node("Where", [isPositive, x, graph.node("Mul", [x, graph.constant(dtype, [], [alpha])])]);
   },
+  kernel: (write, x, { alpha }) =>
+    write.apply("select", write.apply("less", write.constant(0), x), x, write.apply("mul", x, write.constant(alpha))),
   f: (x, { alpha }) => (x > 0 || Number.isNaN(x) ? x : alpha * x),
   gradient: (x, _y, dy, { alpha }) =>
     dy.mul(
@@ -132,6 +143,10 @@ export const hardSigmoid: Op<HardSigmoidParams> = parametric<HardSigmoidParams>(
     const scalar = (value: number): OnnxValue => graph.constant(dtype, [], [value]);
     const line = graph.node("Add", [graph.node("Mul", [x, scalar(slope)]), scalar(offset)]);
     return graph.node("Clip", [line, scalar(0), scalar(1)]);
+  },
+  kernel(write, x, { slope, offset }) {
+    const line = write.apply("add", write.apply("mul", x, write.constant(slope)), write.constant(offset));
+    return write.apply("min", write.constant(1), write.apply("max", write.constant(0), line));
   },
   f: (x, { slope, offset }) => Math.min(Math.max(slope * x + offset, 0), 1),
   gradient(_x, y, dy, { slope }) {

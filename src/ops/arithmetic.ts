@@ -1,5 +1,6 @@
 /** Functions of two elements. The right side is widened to the left, never both ways, so no outer result by accident. */
 import { DTypeError, ShapeError } from "../errors.ts";
+import type { KernelValue, KernelWriter } from "../graph/kernel.ts";
 import {
   anyType,
   commonType,
@@ -14,7 +15,6 @@ import {
   type Sample,
   type Sampler,
 } from "../graph/op.ts";
-import type { KernelValue, KernelWriter } from "../graph/kernel.ts";
 import { type DType, isFloat, type Shape, sameShape, showShape, sizeOf, type TensorType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 

@@ -3,11 +3,12 @@
  * and nowhere else.
  */
 
+import type { KernelValue, KernelWriter } from "../graph/kernel.ts";
 import type { Data, OnnxGraph, OnnxValue, Plateaus, Sampler } from "../graph/op.ts";
 import { defineOp, floats, type Op } from "../graph/op.ts";
-import type { KernelValue, KernelWriter } from "../graph/kernel.ts";
 import type { DType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { kernelErf, kernelExp, kernelNormal, kernelSigmoid, kernelTanh } from "./approximations.ts";
 
 /** An op that maps each element by itself and needs no parameters. */
 export interface UnaryOp extends Op<undefined> {
@@ -74,6 +75,11 @@ export const abs: UnaryOp = elementwise({
 export const sign: UnaryOp = elementwise({
   name: "sign",
   onnx: "Sign",
+  kernel: (write, x) => {
+    const [one, none] = [write.constant(1), write.constant(0)];
+    const notAbove = write.apply("select", write.apply("less", x, none), write.constant(-1), x);
+    return write.apply("select", write.apply("less", none, x), one, notAbove);
+  },
   f: Math.sign,
   dtypes: ["float32", "float64", "int32"],
   gradient: () => undefined, //                                     constant almost everywhere
@@ -82,6 +88,7 @@ export const sign: UnaryOp = elementwise({
 export const exp: UnaryOp = elementwise({
   name: "exp",
   onnx: "Exp",
+  kernel: kernelExp,
   f: Math.exp,
   gradient: (_x, y, dy) => dy.mul(y), //                            y = eˣ      ⇒  dx = dy·y
 });
@@ -115,6 +122,7 @@ export const reciprocal: UnaryOp = elementwise({
 export const tanh: UnaryOp = elementwise({
   name: "tanh",
   onnx: "Tanh",
+  kernel: kernelTanh,
   f: Math.tanh,
   gradient: (_x, y, dy) => dy.mul(y.mul(y).neg().add(1)), //        y = tanh x  ⇒  dx = dy·(1 − y²)
   plateaus: { low: -1, high: 1, reached: false },
@@ -123,6 +131,7 @@ export const tanh: UnaryOp = elementwise({
 export const sigmoid: UnaryOp = elementwise({
   name: "sigmoid",
   onnx: "Sigmoid",
+  kernel: kernelSigmoid,
   f: (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x))),
   gradient: (_x, y, dy) => dy.mul(y.sub(y.mul(y))), //              y = σ(x)    ⇒  dx = dy·(y − y²)
   plateaus: { low: 0, high: 1, reached: false },
@@ -155,6 +164,7 @@ export const step: UnaryOp = elementwise({
 export const erf: UnaryOp = elementwise({
   name: "erf",
   onnx: "Erf",
+  kernel: kernelErf,
   onnxTypes: ["float32"],
   f: errorFunction,
   gradient: (x, _y, dy) => dy.mul(x.mul(x).neg().exp()).mul(2 / Math.sqrt(Math.PI)), //  dx = dy·2/√π·e^(−x²)
@@ -166,6 +176,7 @@ export const halfErf: UnaryOp = elementwise({
   // ½·e + ½ in one pass: a hard sigmoid that never reaches its bounds.
   onnx: (graph, x) =>
     graph.node("HardSigmoid", [graph.node("Erf", [x])], { alpha: { float: 0.5 }, beta: { float: 0.5 } }),
+  kernel: kernelNormal,
   onnxTypes: ["float32"],
   f: (x) => (1 + errorFunction(x)) / 2,
   gradient: (x, _y, dy) => dy.mul(x.mul(x).neg().exp()).mul(1 / Math.sqrt(Math.PI)), //  dx = dy·e^(−x²)/√π
@@ -175,6 +186,7 @@ export const halfErf: UnaryOp = elementwise({
 export const gelu: UnaryOp = elementwise({
   name: "gelu",
   onnx: "Gelu",
+  kernel: (write, x) => write.apply("mul", x, kernelNormal(write, write.apply("mul", x, write.constant(Math.SQRT1_2)))),
   onnxTypes: ["float32"],
   f: (x) => (x / 2) * (1 + errorFunction(x / Math.SQRT2)),
   gradient(x, _y, dy) {
@@ -202,6 +214,7 @@ export const ceil: UnaryOp = elementwise({
 export const round: UnaryOp = elementwise({
   name: "round",
   onnx: "Round",
+  kernel: (write, x) => write.apply("round", x),
   f: (x) => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)),
   gradient: () => undefined, //                                     constant almost everywhere
 });

@@ -1,7 +1,18 @@
 /** Several elementwise ops as one: what the compiler makes of them where the engine has code for kernels. */
-import { type Data, type OnnxGraph, type OnnxValue, type Op, register, type Sample, type Sampler } from "../graph/op.ts";
+
 import { type Kernel, KernelWriter, type Layout, type Operation, runKernel } from "../graph/kernel.ts";
-import type { Shape } from "../graph/types.ts";
+import {
+  commonType,
+  type Data,
+  floats,
+  type OnnxGraph,
+  type OnnxValue,
+  type Op,
+  register,
+  type Sample,
+  type Sampler,
+} from "../graph/op.ts";
+import type { DType, Shape } from "../graph/types.ts";
 
 export interface FusedParams {
   readonly kernel: Kernel;
@@ -9,12 +20,17 @@ export interface FusedParams {
   readonly shapes: readonly Shape[];
 }
 
-/** The outputs of a kernel, all float32. */
+/** The outputs of a kernel. */
 export const fused: Op<FusedParams> = register<FusedParams>({
   name: "fused",
-  type: (_, { shapes }) => shapes.map((shape) => ({ shape, dtype: "float32" })),
-  onnx(graph, { inputs, params: { kernel, shapes } }) {
-    return graph.target.kernels ? graph.kernel(kernel, shapes, inputs) : unfused(graph, kernel, shapes, inputs);
+  type(inputs, { shapes }) {
+    const dtype = commonType("fused", inputs, floats);
+    return shapes.map((shape) => ({ shape, dtype }));
+  },
+  onnx(graph, { inputs, inputTypes, params: { kernel, shapes } }) {
+    const { dtype } = inputTypes[0]!;
+    if (graph.target.kernels && dtype === "float32") return graph.kernel(kernel, shapes, inputs);
+    return unfused(graph, kernel, shapes, inputs, dtype);
   },
   evaluate: (inputs, outputs, { kernel }) =>
     runKernel(
@@ -25,7 +41,10 @@ export const fused: Op<FusedParams> = register<FusedParams>({
   samples: (random) => [sample(random, 3, 5), sample(random, 40, 1), sample(random, 1, 19)],
 });
 
-const onnxNames: Readonly<Record<Operation, string>> = {
+/** How ONNX has a step: an op, or nodes. */
+type Form = string | ((graph: OnnxGraph, of: readonly OnnxValue[], dtype: DType) => OnnxValue);
+
+const forms: Readonly<Record<Operation, Form>> = {
   add: "Add",
   sub: "Sub",
   mul: "Mul",
@@ -33,12 +52,24 @@ const onnxNames: Readonly<Record<Operation, string>> = {
   min: "Min",
   max: "Max",
   sqrt: "Sqrt",
+  fma: (graph, [a, b, c]) => graph.node("Add", [graph.node("Mul", [a, b]), c]),
+  round: "Round",
+  scale(graph, [a, b], dtype) {
+    // In two factors: 2¹²⁸ is no float32.
+    const half = graph.node("Floor", [graph.node("Mul", [b, graph.constant(dtype, [], [0.5])])]);
+    const power = (n: OnnxValue): OnnxValue => graph.node("Pow", [graph.constant(dtype, [], [2]), n]);
+    return graph.node("Mul", [graph.node("Mul", [a, power(half)]), power(graph.node("Sub", [b, half]))]);
+  },
   neg: "Neg",
   abs: "Abs",
   equal: "Equal",
   less: "Less",
   lessEqual: "LessOrEqual",
-  unordered: "Or",
+  unordered: (graph, of) =>
+    graph.node(
+      "Or",
+      of.map((value) => graph.node("IsNaN", [value])),
+    ),
   select: "Where",
 };
 
@@ -48,16 +79,22 @@ function unfused(
   { inputs: layouts, steps, outputs, size, width }: Kernel,
   shapes: readonly Shape[],
   inputs: readonly OnnxValue[],
+  dtype: DType,
 ): OnnxValue[] {
   const rows = size / width;
-  const under: Readonly<Record<Layout, Shape>> = { full: [rows, width], row: [1, width], column: [rows, 1], scalar: [] };
+  const under: Readonly<Record<Layout, Shape>> = {
+    full: [rows, width],
+    row: [1, width],
+    column: [rows, 1],
+    scalar: [],
+  };
   const values = layouts.map((layout, i) => graph.node("Reshape", [inputs[i], graph.integers(under[layout])]));
   for (const step of steps) {
-    if ("constant" in step) values.push(graph.constant("float32", [], [step.constant]));
+    if ("constant" in step) values.push(graph.constant(dtype, [], [step.constant]));
     else {
       const of = step.of.map((value) => values[value]!);
-      const given = step.operation === "unordered" ? of.map((value) => graph.node("IsNaN", [value])) : of;
-      values.push(graph.node(onnxNames[step.operation], given));
+      const form = forms[step.operation];
+      values.push(typeof form === "string" ? graph.node(form, of) : form(graph, of, dtype));
     }
   }
   return outputs.map((value, i) => graph.node("Reshape", [values[value], graph.integers(shapes[i]!)]));
@@ -74,7 +111,8 @@ function sample(random: Sampler, rows: number, width: number): Sample<FusedParam
   const clipped = write.apply("max", write.apply("min", write.apply("add", root, y), scalar), write.apply("neg", y));
   const chosen = write.apply("select", write.apply("less", x, y), clipped, row);
   const other = write.apply("select", write.apply("lessEqual", chosen, scaled), column, root);
-  const third = write.apply("select", write.apply("equal", x, y), x, other);
+  const whole = write.apply("round", write.apply("fma", x, y, scalar));
+  const third = write.apply("select", write.apply("equal", x, y), x, write.apply("scale", other, whole));
   const last = write.apply("select", write.apply("unordered", third, x), y, third);
   const shapes: Shape[] = [[rows, width], [rows * width]];
   const kernel: Kernel = {

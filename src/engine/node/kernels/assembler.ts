@@ -233,6 +233,33 @@ export class Assembler {
     this.#vex(0, 1, 0x51, to, 0, a);
   }
 
+  /** to = a·b + to, rounded once */
+  vectorMultiplyAdd(to: Vector, a: Vector, b: Operand): void {
+    this.#vex(1, 2, 0xb8, to, a, b);
+  }
+
+  /** to = a, to the nearest whole numbers, halves to the even ones */
+  vectorRound(to: Vector, a: Operand): void {
+    this.#vex(1, 3, 0x08, to, 0, a, 1);
+    this.#bytes.push(8);
+  }
+
+  /** to = a as int32, rounded likewise */
+  vectorToIntegers(to: Vector, a: Operand): void {
+    this.#vex(1, 1, 0x5b, to, 0, a);
+  }
+
+  /** to = a ± b, int32 */
+  vectorIntegers(operation: "add" | "sub", to: Vector, a: Vector, b: Operand): void {
+    this.#vex(1, 1, operation === "add" ? 0xfe : 0xfa, to, a, b);
+  }
+
+  /** to = a moved by n bits, int32; to the right with its sign */
+  vectorShift(direction: "left" | "right", to: Vector, a: Vector, n: number): void {
+    this.#vex(1, 1, 0x72, direction === "left" ? 6 : 4, to, a);
+    this.#bytes.push(n);
+  }
+
   /** to = all bits set where the comparison holds */
   vectorCompare(comparison: VectorComparison, to: Vector, a: Vector, b: Operand): void {
     this.#vex(0, 1, 0xc2, to, a, b, 1);
@@ -330,9 +357,10 @@ export class Assembler {
   #distance(label: Label, following: number = 0): void {
     const position = this.size;
     this.#int32(-4 - following); //  replaced, or added to
-    if (label.at !== undefined) return this.#patch(position, label.at);
-    label.waiting.push(position);
-    this.#open++;
+    if (label.at === undefined) {
+      label.waiting.push(position);
+      this.#open++;
+    } else this.#patch(position, label.at);
   }
 
   #patch(position: number, target: number): void {

@@ -5,7 +5,7 @@
 import type { Shape } from "../../../graph/types.ts";
 import type { OrtApi, Pointer } from "../ort-api.ts";
 import {
-  Assembler,
+  type Assembler,
   Label,
   type Memory,
   r8,
@@ -267,7 +267,9 @@ export function customOp(
     shapes.flatMap((shape, i) => [koffi.address(dimensions[i]!), BigInt(shape.length)]),
   );
   const words = new BigUint64Array(Object.keys(fields).length);
-  const set = (name: Field, value: Pointer | number): void => void (words[fields[name]] = BigInt(value));
+  const set = (name: Field, value: Pointer | number): void => {
+    words[fields[name]] = BigInt(value);
+  };
   set("version", structVersion);
   for (const [name, address] of functions) set(name as Field, address);
   const unitsInPart = Math.ceil(units / parts / unitsInLine) * unitsInLine;

@@ -1,7 +1,7 @@
 /** Machine code for kernels: eight elements at once, each read once and written once. */
-import type { Kernel, Step } from "../../../graph/kernel.ts";
+import type { Kernel, Layout, Step } from "../../../graph/kernel.ts";
 import {
-  Assembler,
+  type Assembler,
   Label,
   type Memory,
   type Register,
@@ -37,6 +37,9 @@ const saved: readonly Register[] = [rbx, r12, r13, r14, r15];
 /** How many inputs and outputs that are not scalars a kernel may have. */
 export const mostStreams: number = pointers.length;
 
+/** In a single row, what has an element for each place is there in full, and what has one for the row is a scalar. */
+const inOneRow: Readonly<Record<Layout, Layout>> = { full: "full", row: "full", column: "scalar", scalar: "scalar" };
+
 /** Keeps the lanes that a last, partial vector has. All others hold values. */
 const maskRegister: Vector = 15;
 const valueRegisters = maskRegister;
@@ -58,10 +61,15 @@ export function writeKernel(code: Assembler, kernel: Kernel): void {
 const magnitudeBits = 0x7fffffff;
 const signBits = 0x80000000;
 
+/** How a float32 keeps its exponent. */
+const exponentBias = 127;
+const mantissaBits = 23;
+
 class Writer {
   readonly #code: Assembler;
   readonly #kernel: Kernel;
   readonly #hasRows: boolean;
+  readonly #layouts: readonly Layout[];
   /** The registers that keep addresses, by input and by output. */
   readonly #inputStreams = new Map<number, Register>();
   readonly #outputStreams: readonly Register[];
@@ -81,8 +89,10 @@ class Writer {
   constructor(code: Assembler, kernel: Kernel) {
     this.#code = code;
     this.#kernel = kernel;
-    const { inputs, outputs, steps } = kernel;
-    this.#hasRows = unitsOf(kernel) !== kernel.size;
+    const { outputs, steps, size, width } = kernel;
+    this.#hasRows = size !== width;
+    const inputs = this.#hasRows ? kernel.inputs : kernel.inputs.map((layout) => inOneRow[layout]);
+    this.#layouts = inputs;
     this.#uses = usesOf(kernel);
     const free = [...pointers];
     const take = (): Register => {
@@ -234,7 +244,7 @@ class Writer {
   /** Where an input is read at each element; nothing for one that is repeated. */
   streamOf(input: number): Memory | undefined {
     const base = this.#inputStreams.get(input);
-    return base === undefined ? undefined : { base, index: this.#kernel.inputs[input] === "row" ? rdi : rsi };
+    return base === undefined ? undefined : { base, index: this.#layouts[input] === "row" ? rdi : rsi };
   }
 
   outputStream(output: number): Memory {
@@ -301,19 +311,55 @@ class Body {
     switch (operation) {
       case "sqrt": {
         const from = this.#operand(a, of);
-        return code.vectorSqrt(this.#result(value, of), from);
+        code.vectorSqrt(this.#result(value, of), from);
+        break;
       }
       case "neg":
       case "abs": {
         const from = this.#inRegister(a, of);
         const [logic, bits] = operation === "neg" ? (["xor", signBits] as const) : (["and", magnitudeBits] as const);
-        return code.vector(logic, this.#result(value, of), from, this.#writer.constant(bits));
+        code.vector(logic, this.#result(value, of), from, this.#writer.constant(bits));
+        break;
+      }
+      case "round": {
+        const from = this.#operand(a, of);
+        code.vectorRound(this.#result(value, of), from);
+        break;
+      }
+      case "fma": {
+        const left = this.#inRegister(a, of);
+        const right = this.#operand(b, of);
+        const sum = this.#operand(c, of);
+        const to = this.#take(of);
+        code.vectorLoad(to, sum);
+        code.vectorMultiplyAdd(to, left, right);
+        this.#keep(value, to, of);
+        break;
+      }
+      case "scale": {
+        // 2ᵇ as two factors, whose exponents are halves of b: one would not reach.
+        const left = this.#inRegister(a, of);
+        const exponent = this.#operand(b, of);
+        const [to, other] = [this.#take(of), this.#take(of)];
+        code.vectorToIntegers(to, exponent);
+        code.vectorShift("right", other, to, 1);
+        code.vectorIntegers("sub", to, to, other);
+        for (const factor of [to, other]) {
+          code.vectorIntegers("add", factor, factor, this.#writer.constant(exponentBias));
+          code.vectorShift("left", factor, factor, mantissaBits);
+        }
+        code.vector("mul", to, left, to);
+        code.vector("mul", to, to, other);
+        this.#free.push(other);
+        this.#keep(value, to, of);
+        break;
       }
       case "select": {
         const mask = this.#inRegister(a, of);
         const otherwise = this.#inRegister(c, of);
         const chosen = this.#operand(b, of);
-        return code.vectorSelect(this.#result(value, of), otherwise, chosen, mask);
+        code.vectorSelect(this.#result(value, of), otherwise, chosen, mask);
+        break;
       }
       case "equal":
       case "less":
@@ -321,27 +367,39 @@ class Body {
       case "unordered": {
         const left = this.#inRegister(a, of);
         const right = this.#operand(b, of);
-        return code.vectorCompare(operation, this.#result(value, of), left, right);
+        code.vectorCompare(operation, this.#result(value, of), left, right);
+        break;
       }
       default: {
         const left = this.#inRegister(a, of);
         const right = this.#operand(b, of);
-        return code.vector(operation, this.#result(value, of), left, right);
+        code.vector(operation, this.#result(value, of), left, right);
       }
     }
   }
 
-  /** Frees the registers of what has had its last use, and takes one for a step's value. */
+  /** A register for a step's value; it may be that of one whose last use this is. */
   #result(value: number, of: readonly number[]): Vector {
+    this.#release(of);
+    const register = this.#take([]);
+    this.#registers.set(value, register);
+    return register;
+  }
+
+  /** Notes that a register holds a step's value. */
+  #keep(value: number, register: Vector, of: readonly number[]): void {
+    this.#release(of);
+    this.#registers.set(value, register);
+  }
+
+  /** Frees the registers of what has had its last use. */
+  #release(of: readonly number[]): void {
     for (const used of of) {
       const register = this.#registers.get(used);
       if (register === undefined || this.#writer.nextUse(used, this.#at) !== undefined) continue;
       this.#registers.delete(used);
       this.#free.push(register);
     }
-    const register = this.#take([]);
-    this.#registers.set(value, register);
-    return register;
   }
 
   /** A value where an instruction can take it on its right: in memory if it is there anyway. */

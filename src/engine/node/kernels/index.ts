@@ -1,7 +1,6 @@
 /** Kernels on this processor: compiled to machine code once for the process, and given to ONNX Runtime as custom ops. */
-import type { Kernel } from "../../../graph/kernel.ts";
+import { type Kernel, type KernelOp, kernelDomain } from "../../../graph/kernel.ts";
 import { paramsKey } from "../../../graph/text.ts";
-import { type KernelOp, kernelDomain } from "../../engine.ts";
 import type { OrtApi, Pointer } from "../ort-api.ts";
 import { Assembler, Label, r8, rax, rbx, rcx, rdi, rdx } from "./assembler.ts";
 import { placeCode } from "./code-memory.ts";
