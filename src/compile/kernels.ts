@@ -3,6 +3,7 @@
  * inputs once, keeps what is between them in registers, and writes only what others need.
  */
 import { applyAll, tensorOf } from "../graph/apply.ts";
+import { Body } from "../graph/body.ts";
 import { type Kernel, KernelWriter, type Layout } from "../graph/kernel.ts";
 import { collect, makeNode, type Node, type Value } from "../graph/node.ts";
 import { newScope, withScope } from "../graph/scope.ts";
@@ -31,12 +32,19 @@ interface Group {
   width: number | undefined;
 }
 
-/** The same values as `roots`, with kernels. */
+/** The same values as `roots`, with kernels, also inside the ops that hold graphs. */
 export function withKernels(roots: readonly Value[], trace: object | undefined): Value[] {
+  return withScope(newScope(trace, true), () => grouped(roots));
+}
+
+function grouped(roots: readonly Value[]): Value[] {
   const graph = new Grouping(roots);
-  const groups = graph.groups().filter(isWorthwhile);
-  if (groups.length === 0) return [...roots];
-  return withScope(newScope(trace, true), () => rebuilt(graph, groups));
+  return rebuilt(graph, graph.groups().filter(isWorthwhile));
+}
+
+/** An op's parameters, with kernels in the graphs that it holds. */
+function withInnerKernels({ op, params }: Node): unknown {
+  return op.mapBodies ? op.mapBodies(params, ({ leaves, roots }) => new Body(leaves, grouped(roots))) : params;
 }
 
 class Grouping {
@@ -263,7 +271,8 @@ function rebuilt(graph: Grouping, groups: readonly Group[]): Value[] {
       if (group) makeKernel(graph, group, made, current);
       else {
         // Every node gets a copy, so that their order stays: ONNX Runtime goes by it.
-        const copy = node.source ? node : makeNode({ ...node, inputs: node.inputs.map(current) });
+        const params = withInnerKernels(node);
+        const copy = node.source ? node : makeNode({ ...node, params, inputs: node.inputs.map(current) });
         made.set(
           node,
           copy.outputs.map((_, i) => tensorOf(copy, i)),

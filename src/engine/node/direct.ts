@@ -402,14 +402,13 @@ export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: D
       const bytes = program.onnx();
       const { kernels: used = [] } = program;
       const domain = used.length > 0 ? kernels!.domain(used, threads) : undefined;
-      const freeDomain = (): void => void (domain && ort.release("ReleaseCustomOpDomain", domain.pointer));
       const pointer = await makeSessionInAnyPool({ bytes, domain }).catch((error: unknown) => {
-        freeDomain();
+        domain?.free();
         throw error;
       });
       const handle = new Handle(pointer, (address) => {
         ort.release("ReleaseSession", address);
-        freeDomain();
+        domain?.free();
       });
       const session = new DirectSession(native, handle, program, onTheSpot);
       if (profiles) profiled.add(session);

@@ -7,22 +7,46 @@ const readExecute = 1 | 4;
 const privateAnonymous = 0x02 | 0x20;
 const failed = 2n ** 64n - 1n;
 
-/**
- * Puts code into memory of its own, where it stays until the process ends. Throws EngineError where the system does not let a process make
- * code.
- */
-export function placeCode({ koffi }: OrtApi, code: Uint8Array): Pointer {
-  const libc = koffi.load("libc.so.6");
-  const map = libc.func("uintptr_t mmap(void *at, size_t bytes, int access, int flags, int file, int64_t offset)");
-  const copy = libc.func("uintptr_t memcpy(uintptr_t to, const uint8_t *from, size_t bytes)");
-  const protect = libc.func("int mprotect(uintptr_t at, size_t bytes, int access)");
-  const at = BigInt(map(null, code.length, readWrite, privateAnonymous, -1, 0));
-  if (at === failed) throw refused("mmap");
-  copy(at, code, code.length);
-  if (protect(at, code.length, readExecute) !== 0) throw refused("mprotect");
-  return at;
+/** Code in memory of its own. */
+export interface PlacedCode {
+  readonly address: Pointer;
+  /** Gives the memory back; nobody may be in there. */
+  free(): void;
 }
 
-function refused(call: string): EngineError {
-  return new EngineError("node engine", `the system gives no memory for code (${call})`, "run without kernels");
+/** Takes and gives back memory for code, by the system's own calls. */
+export class CodeMemory {
+  readonly #map: (...args: unknown[]) => unknown;
+  readonly #copy: (...args: unknown[]) => unknown;
+  readonly #protect: (...args: unknown[]) => unknown;
+  readonly #unmap: (...args: unknown[]) => unknown;
+
+  /** Throws where there is no C library of Linux. */
+  constructor({ koffi }: Pick<OrtApi, "koffi">) {
+    const libc = koffi.load("libc.so.6");
+    this.#map = libc.func("uintptr_t mmap(void *at, size_t bytes, int access, int flags, int file, int64_t offset)");
+    this.#copy = libc.func("uintptr_t memcpy(uintptr_t to, const uint8_t *from, size_t bytes)");
+    this.#protect = libc.func("int mprotect(uintptr_t at, size_t bytes, int access)");
+    this.#unmap = libc.func("int munmap(uintptr_t at, size_t bytes)");
+  }
+
+  /** Puts code into memory. Throws EngineError where the system does not let a process make code. */
+  place(code: Uint8Array): PlacedCode {
+    const address = BigInt(this.#map(null, code.length, readWrite, privateAnonymous, -1, 0) as bigint | number);
+    if (address === failed) throw refused("mmap", code.length);
+    this.#copy(address, code, code.length);
+    if (this.#protect(address, code.length, readExecute) !== 0) {
+      this.#unmap(address, code.length);
+      throw refused("mprotect", code.length);
+    }
+    return { address, free: () => void this.#unmap(address, code.length) };
+  }
+}
+
+function refused(call: string, bytes: number): EngineError {
+  return new EngineError(
+    "node engine",
+    `${call} gives no ${bytes} bytes for compiled kernels`,
+    "set GLISSADE_KERNELS=off if this system forbids processes to make code",
+  );
 }

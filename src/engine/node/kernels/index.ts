@@ -1,17 +1,18 @@
-/** Kernels on this processor: compiled to machine code once for the process, and given to ONNX Runtime as custom ops. */
+/** Kernels on this processor: compiled to machine code, and given to ONNX Runtime as custom ops. */
 import { type Kernel, type KernelOp, kernelDomain } from "../../../graph/kernel.ts";
 import { paramsKey } from "../../../graph/text.ts";
 import type { OrtApi, Pointer } from "../ort-api.ts";
-import { Assembler, Label, r8, rax, rbx, rcx, rdi, rdx } from "./assembler.ts";
-import { placeCode } from "./code-memory.ts";
+import { Assembler, Label } from "./assembler.ts";
+import { CodeMemory } from "./code-memory.ts";
 import { type CustomOpStruct, customOp, writeFunctions } from "./custom-op.ts";
 import { unitsOf, writeKernel } from "./elementwise.ts";
+import { hasAvx2 } from "./processor.ts";
 
 /** A domain of custom ops, for the options of one session. */
 export interface KernelDomain {
   readonly pointer: Pointer;
-  /** What must live as long as the session. */
-  readonly memory: readonly unknown[];
+  /** Gives everything back, once the session is no more. */
+  free(): void;
 }
 
 /** So many elements, read or written, are worth another part: handing one over costs some microseconds. */
@@ -22,103 +23,76 @@ const elementsInLine = 16;
 
 export class Kernels {
   readonly #ort: OrtApi;
-  /** The functions of custom ops. */
+  readonly #memory: CodeMemory;
+  /** The functions that custom ops share, by their field; they stay until the process ends. */
   readonly #functions: ReadonlyMap<string, Pointer>;
-  /** The code of kernels by their text. */
-  readonly #code = new Map<string, Pointer>();
 
-  private constructor(ort: OrtApi) {
+  private constructor(ort: OrtApi, memory: CodeMemory) {
     this.#ort = ort;
+    this.#memory = memory;
     const code = new Assembler();
     const functions = Object.entries(writeFunctions(code));
-    const at = placeCode(ort, code.finish());
-    this.#functions = new Map(functions.map(([name, label]) => [name, at + BigInt(label.at!)]));
+    const { address } = memory.place(code.finish());
+    this.#functions = new Map(functions.map(([name, label]) => [name, address + BigInt(label.at!)]));
   }
 
   /** Nothing where this processor or system has not what it takes: x64 with AVX2, Linux, and leave to make code. */
   static for(ort: OrtApi): Kernels | undefined {
     if (process.platform !== "linux" || process.arch !== "x64") return undefined;
     try {
-      return hasAvx2(ort) ? new Kernels(ort) : undefined;
+      const memory = new CodeMemory(ort);
+      return hasAvx2(ort, memory) ? new Kernels(ort, memory) : undefined;
     } catch {
       return undefined;
     }
   }
 
-  /** A domain with a program's kernels. It is released with ReleaseCustomOpDomain, behind the session. */
+  /** A domain with a program's kernels, for sessions with so many threads. Throws EngineError where there is no memory for their code. */
   domain(ops: readonly KernelOp[], threads: number): KernelDomain {
-    this.#compile(ops.map(({ kernel }) => kernel));
-    const structs = ops.map((op) => this.#struct(op, threads));
-    const name = new TextEncoder().encode(`${kernelDomain}\0`);
+    const code = new Assembler();
+    const labels = new Map<string, Label>();
+    const labelOf = (kernel: Kernel): Label => {
+      const key = codeKey(kernel);
+      const label = labels.get(key) ?? new Label();
+      if (!labels.has(key)) {
+        labels.set(key, label);
+        code.align(64);
+        code.place(label);
+        writeKernel(code, kernel);
+      }
+      return label;
+    };
+    const written = ops.map((op) => [op, labelOf(op.kernel)] as const);
+    const placed = this.#memory.place(code.finish());
+    const structs = written.map(([op, label]) => this.#struct(op, placed.address + BigInt(label.at!), threads));
     const pointer = this.#ort.create("CreateCustomOpDomain", kernelDomain);
     for (const { address } of structs) this.#ort.call("CustomOpDomain_Add", pointer, address);
-    return { pointer, memory: [structs, name] };
+    return {
+      pointer,
+      free: () => {
+        this.#ort.release("ReleaseCustomOpDomain", pointer);
+        placed.free();
+        structs.length = 0; //  held until now: ONNX Runtime knows their addresses only
+      },
+    };
   }
 
-  #struct({ name, kernel, shapes }: KernelOp, threads: number): CustomOpStruct {
+  #struct({ name, kernel, shapes }: KernelOp, code: Pointer, threads: number): CustomOpStruct {
     const { inputs, outputs, size, width } = kernel;
     const streams = inputs.filter((layout) => layout === "full").length + outputs.length;
-    const units = unitsOf(kernel);
     return customOp(this.#ort, this.#functions, {
       name,
       inputs: inputs.length,
       shapes,
-      code: this.#code.get(paramsKey(kernel))!,
-      units,
+      code,
+      units: unitsOf(kernel),
       unitsInLine: size === width ? elementsInLine : 1,
       parts: Math.max(1, Math.min(threads, Math.floor((streams * size) / elementsInPart))),
     });
   }
-
-  /** Writes the code of those that are new, side by side. */
-  #compile(kernels: readonly Kernel[]): void {
-    const code = new Assembler();
-    const written = new Map<string, Label>();
-    for (const kernel of kernels) {
-      const text = paramsKey(kernel);
-      if (this.#code.has(text) || written.has(text)) continue;
-      const label = new Label();
-      code.align(64);
-      code.place(label);
-      written.set(text, label);
-      writeKernel(code, kernel);
-    }
-    if (written.size === 0) return;
-    const at = placeCode(this.#ort, code.finish());
-    for (const [text, label] of written) this.#code.set(text, at + BigInt(label.at!));
-  }
 }
 
-/** Asks the processor for AVX2, and whether the system keeps those registers. */
-function hasAvx2(ort: OrtApi): boolean {
-  const code = new Assembler();
-  // bits(leaf, subleaf): ebx << 32 | ecx of cpuid; or, for leaf −1, eax of xgetbv.
-  const system = new Label();
-  code.push(rbx);
-  code.load(rax, rdi);
-  code.load(rcx, 6);
-  code.arithmeticWith("cmp", rdi, -1);
-  code.jumpIf("zero", system);
-  code.cpuid();
-  code.load(r8, rbx);
-  code.shiftLeft(r8, 32);
-  code.load(rax, rcx);
-  code.arithmetic("or", rax, r8);
-  code.pop(rbx);
-  code.ret();
-  code.place(system);
-  code.number(rcx, 0);
-  code.xgetbv();
-  code.pop(rbx);
-  code.ret();
-  void rdx;
-  const { koffi } = ort;
-  const bits = koffi.proto("uint64_t", ["int64_t", "int64_t"]);
-  const at = placeCode(ort, code.finish());
-  const ask = (leaf: number, subleaf: number): bigint => BigInt(koffi.call(at, bits, leaf, subleaf));
-  const isSet = (value: bigint, bit: number): boolean => ((value >> BigInt(bit)) & 1n) === 1n;
-  const [osxsave, avx, avx2, xmmAndYmm] = [27, 28, 32 + 5, 0b110n];
-  const first = ask(1, 0);
-  if (!isSet(first, osxsave) || !isSet(first, avx)) return false;
-  return (ask(-1, 0) & xmmAndYmm) === xmmAndYmm && isSet(ask(7, 0), avx2);
+/** Equal for kernels with the same code: a single row may have any length. */
+function codeKey({ inputs, steps, outputs, size, width }: Kernel): string {
+  return paramsKey([inputs, steps, outputs, size === width ? "one row" : width]);
 }
