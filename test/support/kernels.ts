@@ -1,0 +1,112 @@
+/** Random kernels, and what they compute in float32. */
+import fc from "fast-check";
+import type { Kernel, Layout, Operation, Step } from "../../src/graph/kernel.ts";
+
+const operands: Readonly<Record<Operation, number>> = {
+  add: 2,
+  sub: 2,
+  mul: 2,
+  div: 2,
+  min: 2,
+  max: 2,
+  sqrt: 1,
+  neg: 1,
+  abs: 1,
+  fma: 3,
+  round: 1,
+  scale: 2,
+  equal: 2,
+  less: 2,
+  lessEqual: 2,
+  unordered: 2,
+  select: 3,
+};
+
+/** Those whose result is rounded once, so that its bits are known. */
+const exact = (Object.keys(operands) as Operation[]).filter((name) => name !== "fma" && name !== "scale");
+const masks: readonly Operation[] = ["equal", "less", "lessEqual", "unordered"];
+
+/** How many rows, of which length, and what happens at each element. */
+export const kernels: fc.Arbitrary<Kernel> = fc
+  .record({
+    rows: fc.constantFrom(1, 2, 3, 17),
+    width: fc.constantFrom(1, 2, 7, 8, 9, 16, 31, 64, 100),
+    layouts: fc.array(fc.constantFrom<Layout>("full", "row", "column", "scalar"), { minLength: 1, maxLength: 6 }),
+    steps: fc.array(
+      fc.record({
+        operation: fc.constantFrom<Operation | "constant">(...exact, "constant"),
+        of: fc.array(fc.nat(), { minLength: 3, maxLength: 3 }),
+        constant: fc.constantFrom(0, -0, 1, -0.5, 3e38, Number.POSITIVE_INFINITY, Number.NaN, 1e-20),
+      }),
+      { minLength: 1, maxLength: 40 },
+    ),
+    outputs: fc.array(fc.nat(), { minLength: 1, maxLength: 4 }),
+  })
+  .map(({ rows, width, layouts, steps: drawn, outputs }) => {
+    const values = layouts.map((_, i) => i);
+    const found: number[] = [];
+    const steps: Step[] = [];
+    const make = (step: Step, to: number[]): void => void to.push(layouts.length + steps.push(step) - 1);
+    for (const { operation, of, constant } of drawn) {
+      const pick = (n: number): number => values[of[n]! % values.length]!;
+      if (operation === "constant") make({ constant }, values);
+      else if (operation === "select" && found.length > 0)
+        make({ operation, of: [found[of[0]! % found.length]!, pick(1), pick(2)] }, values);
+      else if (operation !== "select") {
+        const inputs = Array.from({ length: operands[operation] }, (_, n) => pick(n));
+        make({ operation, of: inputs }, masks.includes(operation) ? found : values);
+      }
+    }
+    const computed = values.filter((value) => value >= layouts.length);
+    if (computed.length === 0) make({ operation: "add", of: [0, 0] }, computed);
+    const chosen = [...new Set(outputs.map((n) => computed[n % computed.length]!))];
+    return { inputs: layouts, steps, outputs: chosen, size: rows * width, width };
+  });
+
+/** Elements of an input. */
+export function elementsUnder(layout: Layout, { size, width }: Kernel): number {
+  return { full: size, row: width, column: size / width, scalar: 1 }[layout];
+}
+
+const { fround } = Math;
+
+/** Each step in float32, as the processor does it. */
+const inFloat32: Readonly<Record<Operation, (...values: number[]) => number>> = {
+  add: (a, b) => fround(a! + b!),
+  sub: (a, b) => fround(a! - b!),
+  mul: (a, b) => fround(a! * b!),
+  div: (a, b) => fround(a! / b!),
+  min: (a, b) => (a! < b! ? a! : b!),
+  max: (a, b) => (a! > b! ? a! : b!),
+  sqrt: (a) => fround(Math.sqrt(a!)),
+  neg: (a) => -a!,
+  abs: (a) => Math.abs(a!),
+  fma: (a, b, c) => fround(a! * b! + c!),
+  round: (a) => (Math.abs(a! % 1) === 0.5 ? 2 * Math.round(a! / 2) : Math.round(a!)),
+  scale: (a, b) => fround(a! * 2 ** b!),
+  equal: (a, b) => Number(a === b),
+  less: (a, b) => Number(a! < b!),
+  lessEqual: (a, b) => Number(a! <= b!),
+  unordered: (a, b) => Number(Number.isNaN(a) || Number.isNaN(b)),
+  select: (mask, b, c) => (mask ? b! : c!),
+};
+
+/** The outputs, with float32 between the steps too. */
+export function inSingles(kernel: Kernel, inputs: readonly Float32Array[]): Float32Array[] {
+  const { size, width, steps } = kernel;
+  const outputs = kernel.outputs.map(() => new Float32Array(size));
+  for (let i = 0; i < size; i++) {
+    const places = { full: i, row: i % width, column: Math.floor(i / width), scalar: 0 };
+    const values = kernel.inputs.map((layout, n) => inputs[n]![places[layout]]!);
+    for (const step of steps)
+      values.push(
+        "constant" in step
+          ? fround(step.constant)
+          : inFloat32[step.operation](...step.of.map((value) => values[value]!)),
+      );
+    kernel.outputs.forEach((value, n) => {
+      outputs[n]![i] = values[value]!;
+    });
+  }
+  return outputs;
+}
