@@ -53,7 +53,8 @@ function print(trace: readonly TraceEvent[]): void {
   const nodes = new Map<string, { readonly type: string; readonly times: number[] }>();
   for (const { cat, name, dur, args } of trace) {
     if (cat !== "Node" || !name.endsWith("_kernel_time") || !args?.op_name) continue;
-    const node = nodes.get(name) ?? { type: args.op_name, times: [] };
+    const isKernel = /^kernel\d+$/.test(args.op_name);
+    const node = nodes.get(name) ?? { type: isKernel ? "compiled kernels" : args.op_name, times: [] };
     node.times.push(dur / 1000);
     nodes.set(name, node);
   }

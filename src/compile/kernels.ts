@@ -157,11 +157,12 @@ function elementwiseFirst(nodes: readonly Node[], users: ReadonlyMap<Node, reado
 
 function isCandidate({ op, inputs, outputs, params, source }: Node): boolean {
   const [output] = outputs;
-  if (source !== undefined || op.kernel === undefined || outputs.length !== 1) return false;
+  if (source !== undefined || op.kernel === undefined || outputs.length !== 1 || inputs.length === 0) return false;
   if (sizeOf(output!.shape) < fewestElements || (output!.dtype !== "float32" && output!.dtype !== "bool")) return false;
   // A truth value is never in memory for a kernel: it is made inside.
   const types = inputs.map(({ node, index }) => node.outputs[index]!.dtype);
-  if (!types.every((dtype, i) => dtype === "float32" || (dtype === "bool" && inputs[i]!.node.op.kernel))) return false;
+  const isMade = ({ node }: Value): boolean => node.op.kernel !== undefined && node.inputs.length > 0;
+  if (!types.every((dtype, i) => dtype === "float32" || (dtype === "bool" && isMade(inputs[i]!)))) return false;
   const write = new KernelWriter();
   const x = write.input("full");
   const mask = (): number => write.apply("equal", x, x);
@@ -202,6 +203,7 @@ function layoutUnder(from: Shape, to: Shape): { readonly layout: Layout; readonl
 function widthWith(node: Node, group: Group): number | undefined | "conflict" {
   let { width } = group;
   for (const { node: from, index } of node.inputs) {
+    if (isConstant(from)) continue;
     const { shape } = from.outputs[index]!;
     const under = layoutUnder(shape, layoutShape(node));
     if (!under) return "conflict";
@@ -219,11 +221,16 @@ function layoutShape({ outputs }: Node): Shape {
 
 const key = ({ node, index }: Value): string => `${node.id}.${index}`;
 
+/** A constant is written into the kernel. */
+function isConstant({ op, inputs, source }: Node): boolean {
+  return source === undefined && op.kernel !== undefined && inputs.length === 0;
+}
+
 function externalInputs({ members }: Group): { readonly full: number; readonly repeated: number } {
   const seen = new Map<string, boolean>();
   for (const node of members)
     for (const input of node.inputs) {
-      if (members.has(input.node)) continue;
+      if (members.has(input.node) || isConstant(input.node)) continue;
       const layout = layoutUnder(input.node.outputs[input.index]!.shape, layoutShape(node))!.layout;
       seen.set(`${key(input)} ${layout}`, layout === "full" || layout === "row");
     }
@@ -231,12 +238,13 @@ function externalInputs({ members }: Group): { readonly full: number; readonly r
   return { full, repeated: seen.size - full };
 }
 
-/** A kernel of one op is that op, and engines have their own code for it. */
+/** A kernel of one op is that op, and engines have their own code for it. One that lacks a truth value cannot be. */
 function isWorthwhile({ members }: Group): boolean {
-  const isWhole = [...members].every(({ inputs }) =>
-    inputs.every(({ node, index }) => node.outputs[index]!.dtype === "float32" || members.has(node)),
+  const given = [...members].flatMap(({ inputs }) =>
+    inputs.filter(({ node }) => !members.has(node) && !isConstant(node)),
   );
-  return isWhole && [...members].filter(({ op }) => !op.rearranges).length > 1;
+  const isWhole = given.every(({ node, index }) => node.outputs[index]!.dtype === "float32");
+  return isWhole && given.length > 0 && [...members].filter(({ op }) => !op.rearranges).length > 1;
 }
 
 /** The graph with each group as one node. */
@@ -260,7 +268,9 @@ function rebuilt(graph: Grouping, groups: readonly Group[]): Value[] {
       }
       const group = groupOf.get(node);
       const inputs = group
-        ? [...group.members].flatMap((member) => member.inputs.filter((input) => !group.members.has(input.node)))
+        ? [...group.members].flatMap((member) =>
+            member.inputs.filter((input) => !group.members.has(input.node) && !isConstant(input.node)),
+          )
         : node.inputs;
       const missing = inputs.filter((input) => !made.has(input.node));
       if (missing.length > 0) {
@@ -302,13 +312,17 @@ function makeKernel(
   for (const node of inOrder)
     for (const input of node.inputs) {
       const name = nameOf(node, input);
-      if (members.has(input.node) || given.has(name)) continue;
+      if (members.has(input.node) || isConstant(input.node) || given.has(name)) continue;
       given.set(name, write.input(name.split(" ")[1] as Layout));
       inputs.push(current(input));
     }
   const values = new Map<Node, number>();
   for (const node of inOrder) {
-    const of = node.inputs.map((input) => values.get(input.node) ?? given.get(nameOf(node, input))!);
+    const of = node.inputs.map((input) =>
+      isConstant(input.node)
+        ? input.node.op.kernel!(write, [], input.node.params)!
+        : (values.get(input.node) ?? given.get(nameOf(node, input))!),
+    );
     values.set(node, node.op.kernel!(write, of, node.params)!);
   }
   const outputs = graph.outputsOf(group).sort((a, b) => a.id - b.id);

@@ -77,7 +77,8 @@ export const sign: UnaryOp = elementwise({
   onnx: "Sign",
   kernel: (write, x) => {
     const [one, none] = [write.constant(1), write.constant(0)];
-    const notAbove = write.apply("select", write.apply("less", x, none), write.constant(-1), x);
+    const zero = write.apply("add", x, none); //  NaN too, and −0 is 0
+    const notAbove = write.apply("select", write.apply("less", x, none), write.constant(-1), zero);
     return write.apply("select", write.apply("less", none, x), one, notAbove);
   },
   f: Math.sign,

@@ -37,6 +37,7 @@ export const full: Op<FullParams> = defineOp<FullParams>({
     const scalar = graph.constant(dtype, [], [value]);
     return shape.length === 0 ? scalar : graph.node("Expand", [scalar, graph.integers(shape)]);
   },
+  kernel: (write, _, { value }) => write.constant(value),
   evaluate: (_, y, { value }) => y.values.fill(value),
   samples: () => [
     { inputs: [], params: { shape: [2, 3], value: 0.5, dtype: "float32" } },
@@ -153,6 +154,7 @@ export const expandTo: Op<ShapeParams> = defineOp<ShapeParams>({
     sizeOf(shape) === 0
       ? graph.constant(inputTypes[0]!.dtype, shape, [])
       : graph.node("Expand", [x, graph.integers(shape)]),
+  kernel: (_, [x]) => x,
   evaluate([x], y) {
     const at = broadcastPositions(x!.shape, y.shape);
     for (let i = 0; i < y.values.length; i++) y.values[i] = x!.values[at(i)]!;

@@ -322,15 +322,18 @@ describe("options", () => {
   test("environment variables are validated", () => {
     expect(readEnvironment({}).implementation).toBeUndefined();
     expect(readEnvironment({}).threads).toBeGreaterThan(0);
-    expect(readEnvironment({ GLISSADE_THREADS: "3", GLISSADE_ENGINE: "binding" })).toEqual({
-      threads: 3,
-      implementation: "binding",
-    });
+    expect(readEnvironment({}).kernels).toBe(true);
+    const given = { GLISSADE_THREADS: "3", GLISSADE_ENGINE: "binding", GLISSADE_KERNELS: "off" };
+    expect(readEnvironment(given)).toEqual({ threads: 3, implementation: "binding", kernels: false });
     for (const GLISSADE_THREADS of ["0", "-1", "1.5", "two", "", "1e9"])
       expect(() => readEnvironment({ GLISSADE_THREADS })).toThrow(ConfigError);
     expect(() => readEnvironment({ GLISSADE_ENGINE: "gpu" })).toThrowErrorMatchingInlineSnapshot(`
       [ConfigError: GLISSADE_ENGINE: there is no implementation "gpu"
         fix: use "direct" or "binding", or leave it out]
+    `);
+    expect(() => readEnvironment({ GLISSADE_KERNELS: "yes" })).toThrowErrorMatchingInlineSnapshot(`
+      [ConfigError: GLISSADE_KERNELS: "yes" is neither on nor off
+        fix: use "on" or "off", or leave it out]
     `);
   });
 

@@ -1,0 +1,257 @@
+/** What the compiler makes kernels of, and that nothing but the time changes. */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { Program } from "../../src/engine/engine.ts";
+import type { Kernel, KernelOp } from "../../src/graph/kernel.ts";
+import {
+  adam,
+  batchNorm,
+  compile,
+  crossEntropy,
+  type Engine,
+  fromValues,
+  gradients,
+  layerNorm,
+  linear,
+  nodeEngine,
+  read,
+  relu,
+  scan,
+  seed,
+  sequential,
+  sgd,
+  type Tensor,
+  tensor,
+  useEngine,
+  where,
+} from "../../src/node.ts";
+
+type Floats = Tensor<readonly number[], "float32">;
+
+const wave = (...shape: number[]): Floats =>
+  fromValues(
+    Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => Math.sin(i * 1.7) * 2),
+    shape,
+  );
+
+/** An engine that notes the programs which it loads. */
+function watched(threads: number = 1): Engine & { readonly programs: Program[] } {
+  const engine = nodeEngine({ threads });
+  const programs: Program[] = [];
+  const load: Engine["load"] = (program) => {
+    programs.push(program);
+    return engine.load(program);
+  };
+  return { ...engine, target: engine.target, programs, load };
+}
+
+const hasKernels = nodeEngine().target.kernels === true;
+
+/** The kernels of what `make` makes; it is run too. */
+async function kernelsOf(make: () => Tensor | Tensor[] | Promise<unknown>): Promise<readonly KernelOp[]> {
+  const engine = watched();
+  useEngine(engine);
+  const made = await make();
+  if (made !== undefined) await read(made as Tensor | Tensor[]);
+  const program = engine.programs.at(-1)!;
+  program.onnx();
+  return program.kernels!;
+}
+
+const names = ({ steps }: Kernel): string[] => steps.flatMap((step) => ("operation" in step ? [step.operation] : []));
+
+describe.runIf(hasKernels)("what becomes a kernel", () => {
+  test("a chain, with all that it reads of the same size or repeated", async () => {
+    const [op, ...others] = await kernelsOf(() => {
+      const x = wave(4, 6);
+      return x.mul(wave(6)).add(wave(4, 1)).sub(3).mul(x);
+    });
+    expect(others).toEqual([]);
+    const { kernel, shapes } = op!;
+    expect(kernel.inputs).toEqual(["full", "row", "column"]);
+    expect(names(kernel)).toEqual(["mul", "add", "add", "mul"]);
+    expect(kernel).toMatchObject({ size: 24, width: 6 });
+    expect(shapes).toEqual([[4, 6]]);
+  });
+
+  test("only neighbours whose rows are as long", async () => {
+    // One adds rows of 6, the other rows of 24.
+    const kernels = await kernelsOf(() => wave(4, 4, 6).mul(wave(6)).sub(wave(6)).div(wave(4, 6)).sqrt());
+    expect(kernels.map(({ kernel }) => [names(kernel).length, kernel.width])).toEqual([
+      [2, 6],
+      [2, 24],
+    ]);
+  });
+
+  test("no op alone, and nothing of one element", async () => {
+    expect(await kernelsOf(() => wave(8).abs())).toEqual([]);
+    expect(await kernelsOf(() => wave(1).abs().add(1).sqrt())).toEqual([]);
+  });
+
+  test("what others need is written, along the way too", async () => {
+    const [op] = await kernelsOf(() => {
+      const square = wave(9).square();
+      const root = square.add(1).sqrt();
+      return [square, root, root.neg()];
+    });
+    expect(op!.kernel.outputs).toHaveLength(3);
+  });
+
+  test("comparisons stay inside; across reshapes", async () => {
+    const [op] = await kernelsOf(() => {
+      const x = wave(4, 6);
+      return x.greater(0).cast("float32").reshape([24]).mul(wave(24)).reshape([2, 12]).add(1);
+    });
+    expect(names(op!.kernel)).toEqual(["less", "select", "mul", "add"]);
+    expect(op!.shapes).toEqual([[2, 12]]);
+  });
+
+  test("nothing that would have to run before and after another op", async () => {
+    // The sum needs y and is needed by what follows: two kernels, or the graph would have a circle.
+    const kernels = await kernelsOf(() => {
+      const y = wave(8, 8).abs().add(1);
+      return y.div(y.sum().expandTo([8, 8])).sub(1);
+    });
+    expect(kernels.map(({ kernel }) => names(kernel))).toEqual([
+      ["abs", "add"],
+      ["div", "add"],
+    ]);
+  });
+
+  test("an optimizer's whole update of a parameter", async () => {
+    const kernels = await kernelsOf(async () => {
+      const model = linear(64, 64);
+      const optimizer = adam(model);
+      const step = compile((x: Tensor<[8, 64], "float32">) => {
+        const loss = model(x).square().mean();
+        optimizer.minimize(loss);
+        return loss;
+      });
+      await step(wave(8, 64) as Tensor<[8, 64], "float32">).item();
+    });
+    const update = kernels.find(({ kernel }) => kernel.size === 64 * 64)!;
+    expect(update.kernel.outputs).toHaveLength(3);
+    expect(update.kernel.inputs.filter((layout) => layout === "full")).toHaveLength(4);
+  });
+
+  test("inside a loop", async () => {
+    const [op] = await kernelsOf(() => {
+      const cell = (h: Tensor, x: Tensor) => [h.mul(x).add(x).relu(), h] as const;
+      return scan(cell, { init: wave(5) as Tensor, xs: wave(4, 5) as Tensor }).state;
+    });
+    expect(names(op!.kernel)).toEqual(["mul", "add", "max"]);
+  });
+
+  test("float64 and int32 stay what they were", async () => {
+    expect(await kernelsOf(() => tensor([1, 2, 3], "int32").add(1).mul(2))).toEqual([]);
+    expect(await kernelsOf(() => wave(6).cast("float64").add(1).sqrt().mul(2))).toEqual([]);
+  });
+});
+
+describe.runIf(hasKernels)("with kernels and without", () => {
+  const engines = [1, 2].flatMap((threads) => [nodeEngine({ threads }), nodeEngine({ threads, kernels: false })]);
+
+  /** Functions of one or two elements whose results are rounded once, in kernels and in ONNX Runtime. */
+  const unary: Readonly<Record<string, (x: Floats) => Floats>> = {
+    neg: (x) => x.neg(),
+    abs: (x) => x.abs(),
+    sqrt: (x) => x.abs().sqrt(),
+    relu: (x) => x.relu(),
+    sign: (x) => x.sign(),
+    step: (x) => x.greater(0.25).cast("float32"),
+    clip: (x) => x.clip(-0.5, 0.75),
+    leaky: (x) => x.leakyRelu(),
+    round: (x) => x.round(),
+    scaled: (x) => x.mul(1.7).add(0.3),
+    reciprocal: (x) => x.abs().add(1).reciprocal(),
+    flat: (x) => x.reshape([-1]).reshape(x.shape),
+    sums: (x) => x.sub(x.mean(1, { keepAxes: true })),
+    columns: (x) => x.sub(x.mean(0)),
+  };
+  const binary: Readonly<Record<string, (x: Floats, y: Floats) => Floats>> = {
+    add: (x, y) => x.add(y),
+    sub: (x, y) => x.sub(y),
+    mul: (x, y) => x.mul(y),
+    div: (x, y) => x.div(y.abs().add(0.5)),
+    maximum: (x, y) => x.maximum(y),
+    minimum: (x, y) => x.minimum(y),
+    chosen: (x, y) => where(x.less(y), x, y) as Floats,
+    row: (x, y) => x.mul(y.sum(0)),
+    column: (x, y) => x.add(y.sum(1, { keepAxes: true })),
+    one: (x, y) => x.mul(y.mean()),
+  };
+
+  /** Which zero the maximum of 0 and −0 is, or their product's sum, is nobody's business. */
+  const withoutSigns = (values: unknown): unknown =>
+    typeof values === "number" ? values + 0 : (values as unknown[]).map(withoutSigns);
+
+  /** A graph over values made so far, by numbers; its results, some of what is between, and gradients. */
+  const graphs = fc.record({
+    rows: fc.constantFrom(1, 3, 16, 130),
+    columns: fc.constantFrom(1, 2, 8, 11, 64),
+    steps: fc.array(
+      fc.record({
+        f: fc.constantFrom(...Object.keys(unary), ...Object.keys(binary)),
+        a: fc.nat(),
+        b: fc.nat(),
+        isResult: fc.boolean(),
+      }),
+      { minLength: 2, maxLength: 14 },
+    ),
+    differentiates: fc.boolean(),
+    engines: fc.constantFrom(0, 2),
+  });
+
+  test("random graphs: the same bits", async () => {
+    await fc.assert(
+      fc.asyncProperty(graphs, async ({ rows, columns, steps, differentiates, engines: first }) => {
+        const make = async (engine: Engine): Promise<unknown> => {
+          useEngine(engine);
+          const run = compile((x: Floats, y: Floats) => {
+            const values = [x, y];
+            const results: Tensor[] = [];
+            for (const { f, a, b, isResult } of steps) {
+              const [left, right] = [values[a % values.length]!, values[b % values.length]!];
+              values.push(unary[f]?.(left) ?? binary[f]!(left, right));
+              if (isResult) results.push(values.at(-1)!);
+            }
+            const last = values.at(-1)!;
+            const loss = last.mean().add(x.mean()).add(y.mean());
+            return [...results, ...(differentiates ? gradients(loss, [x, y]) : [last])];
+          });
+          const found = await read(await run(wave(rows, columns), wave(columns, rows).transpose()));
+          return withoutSigns(found);
+        };
+        expect(await make(engines[first]!)).toEqual(await make(engines[first + 1]!));
+      }),
+      { numRuns: 150, seed: 11 },
+    );
+  }, 60_000);
+
+  test("a network takes the same steps, bit for bit", async () => {
+    const train = async (engine: Engine): Promise<number[]> => {
+      useEngine(engine);
+      seed(3);
+      const model = sequential(linear(20, 32), layerNorm(32), relu, linear(32, 32), batchNorm(32), relu, linear(32, 4));
+      const optimizer = sgd(model, { learningRate: 0.1, momentum: 0.9, weightDecay: 0.01 });
+      const step = compile((x: Tensor<[16, 20], "float32">, y: Tensor<[16], "int32">) => {
+        const loss = crossEntropy(model(x) as Tensor<[16, 4], "float32">, y);
+        optimizer.minimize(loss, { clipNorm: 1 });
+        return loss;
+      });
+      const y = tensor(
+        Array.from({ length: 16 }, (_, i) => i % 4),
+        "int32",
+      ) as Tensor<[16], "int32">;
+      const losses: number[] = [];
+      for (let i = 0; i < 20; i++) losses.push(await step(wave(16, 20) as Tensor<[16, 20], "float32">, y).item());
+      return losses;
+    };
+    const all: number[][] = [];
+    for (const engine of engines) all.push(await train(engine));
+    const [one, oneWithout, two, twoWithout] = all as [number[], number[], number[], number[]];
+    expect(one).toEqual(oneWithout);
+    expect(two).toEqual(twoWithout);
+    expect(one.at(-1)).toBeLessThan(one[0]! / 2);
+  });
+});

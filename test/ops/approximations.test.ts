@@ -1,0 +1,67 @@
+/** The functions that kernels compute by themselves, against float64, in units in the last place of float32. */
+import { describe, expect, test } from "vitest";
+import { registry } from "../../src/graph/op.ts";
+import { fromValues, nodeEngine, type Tensor, useEngine } from "../../src/node.ts";
+import "../../src/ops/index.ts";
+
+type Name = "exp" | "erf" | "tanh" | "sigmoid" | "gelu";
+
+/** What an op's own evaluation says, in float64. */
+function exactly(name: Name, x: number): number {
+  const input = { dtype: "float64", shape: [], values: Float64Array.of(x) } as const;
+  const output = { dtype: "float64", shape: [], values: new Float64Array(1) } as const;
+  registry.get(name)!.evaluate([input], [output], undefined);
+  return output.values[0]!;
+}
+
+/** The function in a kernel, which takes two ops to be one. */
+async function inKernel(name: Name, values: Float32Array): Promise<Float32Array> {
+  useEngine(nodeEngine({ threads: 2 }));
+  const x = fromValues(values, [values.length]) as Tensor<[number], "float32">;
+  return Float32Array.from(await x[name]().neg().data(), (y) => -y);
+}
+
+const smallestNormal = 2 ** -126;
+
+/** The distance between neighbours among the float32 near a number. */
+const spacing = (value: number): number => 2 ** (Math.floor(Math.log2(Math.max(Math.abs(value), smallestNormal))) - 23);
+
+describe.runIf(nodeEngine().target.kernels === true)("in kernels", () => {
+  test.each([
+    ["exp", 1.2, [1, 10, 87]],
+    ["tanh", 1.6, [0.7, 2, 20]],
+    ["sigmoid", 2.5, [1, 10, 87]],
+    ["erf", 2.3, [0.5, 1.5, 5]],
+  ] as const)("%s is within %f units", async (name, units, ranges) => {
+    for (const range of ranges) {
+      const x = Float32Array.from({ length: 50_000 }, (_, i) => range * ((2 * i) / 50_000 - 1));
+      const y = await inKernel(name, x);
+      const errors = x.map((value, i) => {
+        const wanted = exactly(name, value);
+        return Math.abs(wanted) < smallestNormal ? 0 : Math.abs(y[i]! - wanted) / spacing(wanted);
+      });
+      expect(errors.reduce((a, b) => Math.max(a, b))).toBeLessThan(units);
+    }
+  });
+
+  test("gelu is within float32's error of its factors", async () => {
+    const x = Float32Array.from({ length: 50_000 }, (_, i) => i / 5000 - 5);
+    const y = await inKernel("gelu", x);
+    for (const [i, value] of x.entries())
+      expect(Math.abs(y[i]! - exactly("gelu", value))).toBeLessThan(2e-7 * Math.max(1, Math.abs(value)));
+  });
+
+  test("at the ends of the numbers", async () => {
+    const ends = Float32Array.of(Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0, -0, 3e38, -3e38);
+    const { NaN: nan, POSITIVE_INFINITY: infinity } = Number;
+    expect([...(await inKernel("exp", ends))]).toEqual([nan, infinity, 0, 1, 1, infinity, 0]);
+    expect([...(await inKernel("tanh", ends))]).toEqual([nan, 1, -1, 0, -0, 1, -1]);
+    expect([...(await inKernel("sigmoid", ends))]).toEqual([nan, 1, 0, 0.5, 0.5, 1, 0]);
+    expect([...(await inKernel("erf", ends))]).toEqual([nan, 1, -1, 0, -0, 1, -1]);
+    const overflow = Float32Array.of(88.722, 88.723, -87.336, -87.34, 1e-30, -1e-30);
+    const [below, above, smallest, gone, one, other] = await inKernel("exp", overflow);
+    expect(below).toBeGreaterThan(3.38e38);
+    expect([above, gone, one, other]).toEqual([infinity, 0, 1, 1]);
+    expect(smallest! / smallestNormal).toBeCloseTo(1, 2);
+  });
+});
