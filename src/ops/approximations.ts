@@ -29,10 +29,18 @@ const tanhNear = [
 /** ln 2 in two parts: products of the first with whole numbers below 2⁹ have no rounding. */
 const ln2 = [0.693359375, -2.1219444005469057e-4] as const;
 
-/** Σ cᵢ·xⁱ, by Horner's scheme. */
+/**
+ * Σ cᵢ·xⁱ, by Horner's scheme in x² over pairs cᵢ + cᵢ₊₁·x: half as long a chain of steps that wait for one another as the scheme in x.
+ */
 function polynomial(write: KernelWriter, x: KernelValue, coefficients: readonly number[]): KernelValue {
-  const [last, ...rest] = [...coefficients].reverse() as [number, ...number[]];
-  return rest.reduce((sum, c) => write.apply("fma", sum, x, write.constant(c)), write.constant(last));
+  const pairs: KernelValue[] = [];
+  for (let i = 0; i < coefficients.length; i += 2) {
+    const [c, next] = coefficients.slice(i, i + 2).map((value) => write.constant(value)) as [number, number?];
+    pairs.push(next === undefined ? c : write.apply("fma", x, next, c));
+  }
+  const square = write.apply("mul", x, x);
+  const [last, ...rest] = pairs.reverse() as [KernelValue, ...KernelValue[]];
+  return rest.reduce((sum, pair) => write.apply("fma", square, sum, pair), last);
 }
 
 /** eˣ = 2ⁿ·eʳ, with n whole and |r| ≤ ½·ln 2. */

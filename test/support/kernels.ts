@@ -76,7 +76,10 @@ const inFloat32: Readonly<Record<Operation, (...values: number[]) => number>> = 
   sub: (a, b) => fround(a! - b!),
   mul: (a, b) => fround(a! * b!),
   div: (a, b) => fround(a! / b!),
+  // The second of two equal ones: of 0 and −0 it matters which.
+  // biome-ignore lint/complexity/useMathMinMax: Math.min has another idea of −0 and of NaN.
   min: (a, b) => (a! < b! ? a! : b!),
+  // biome-ignore lint/complexity/useMathMinMax: likewise.
   max: (a, b) => (a! > b! ? a! : b!),
   sqrt: (a) => fround(Math.sqrt(a!)),
   neg: (a) => -a!,

@@ -118,7 +118,7 @@ export function writeFunctions(code: Assembler): Functions {
   constant(0, "KernelDestroy", "GetExecutionProviderType", "GetInputCharacteristic", "GetOutputCharacteristic");
   constant(0, "GetInputMemoryType", "GetVariadicInputMinArity", "GetVariadicInputHomogeneity");
   constant(0, "GetVariadicOutputMinArity", "GetVariadicOutputHomogeneity");
-  constant(0, "GetMayInplace", "ReleaseMayInplace", "GetAliasMap", "ReleaseAliasMap");
+  constant(0, "ReleaseMayInplace", "GetAliasMap", "ReleaseAliasMap"); //  what GetMayInplace gives is nobody's to release
   constant(float, "GetInputType", "GetOutputType");
   constant(1, "GetStartVersion");
   constant(1, "GetEndVersion");
@@ -128,6 +128,26 @@ export function writeFunctions(code: Assembler): Functions {
   begin("KernelComputeV2");
   writeCompute(code);
   return functions;
+}
+
+/**
+ * size_t mayInplace(int **inputs, int **outputs): which output may have which input's memory, if nobody needs the input any more. It is not
+ * given the struct, so that each op has its own.
+ */
+export function writeMayInplace(code: Assembler, pairs: readonly (readonly [input: number, output: number])[]): void {
+  const [inputs, outputs] = [new Label(), new Label()];
+  code.address(rax, { label: inputs });
+  code.store({ base: rdi }, rax);
+  code.address(rax, { label: outputs });
+  code.store({ base: rsi }, rax);
+  code.number(rax, pairs.length);
+  code.ret();
+  const integers = (values: readonly number[]): Uint8Array => new Uint8Array(Int32Array.from(values).buffer);
+  code.align(4);
+  code.place(inputs);
+  code.data(integers(pairs.map(([input]) => input)));
+  code.place(outputs);
+  code.data(integers(pairs.map(([, output]) => output)));
 }
 
 /** OrtStatus *compute(struct, context): collects the addresses of inputs and outputs, then calls the kernel, in parts if so wanted. */
@@ -240,6 +260,8 @@ export interface CustomOp {
   readonly shapes: readonly Shape[];
   /** The address of its function, and the units of work that it can be given. */
   readonly code: Pointer;
+  /** The address of what `writeMayInplace` wrote. */
+  readonly mayInplace: Pointer;
   readonly units: number;
   /** A part is a multiple of so many. */
   readonly unitsInLine: number;
@@ -257,7 +279,7 @@ export interface CustomOpStruct {
 export function customOp(
   ort: OrtApi,
   functions: ReadonlyMap<string, Pointer>,
-  { name, inputs, shapes, code, units, unitsInLine, parts }: CustomOp,
+  { name, inputs, shapes, code, mayInplace, units, unitsInLine, parts }: CustomOp,
 ): CustomOpStruct {
   const { koffi } = ort;
   if (inputs + shapes.length > mostTensors) throw new Error(`a custom op with ${inputs} + ${shapes.length} tensors`);
@@ -273,6 +295,7 @@ export function customOp(
   set("version", structVersion);
   for (const [name, address] of functions) set(name as Field, address);
   const unitsInPart = Math.ceil(units / parts / unitsInLine) * unitsInLine;
+  set("GetMayInplace", mayInplace);
   set("name", koffi.address(text));
   set("inputs", inputs);
   set("outputs", shapes.length);

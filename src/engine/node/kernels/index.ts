@@ -4,7 +4,7 @@ import { paramsKey } from "../../../graph/text.ts";
 import type { OrtApi, Pointer } from "../ort-api.ts";
 import { Assembler, Label } from "./assembler.ts";
 import { CodeMemory } from "./code-memory.ts";
-import { type CustomOpStruct, customOp, writeFunctions } from "./custom-op.ts";
+import { type CustomOpStruct, customOp, writeFunctions, writeMayInplace } from "./custom-op.ts";
 import { unitsOf, writeKernel } from "./elementwise.ts";
 import { hasAvx2 } from "./processor.ts";
 
@@ -51,20 +51,30 @@ export class Kernels {
   domain(ops: readonly KernelOp[], threads: number): KernelDomain {
     const code = new Assembler();
     const labels = new Map<string, Label>();
-    const labelOf = (kernel: Kernel): Label => {
-      const key = codeKey(kernel);
-      const label = labels.get(key) ?? new Label();
-      if (!labels.has(key)) {
-        labels.set(key, label);
-        code.align(64);
-        code.place(label);
-        writeKernel(code, kernel);
-      }
+    const begin = (): Label => {
+      const label = new Label();
+      code.align(64);
+      code.place(label);
       return label;
     };
-    const written = ops.map((op) => [op, labelOf(op.kernel)] as const);
+    const written = ops.map((op) => {
+      const { kernel } = op;
+      const key = codeKey(kernel);
+      const known = labels.get(key);
+      const main = known ?? begin();
+      if (!known) writeKernel(code, kernel);
+      labels.set(key, main);
+      const mayInplace = begin();
+      const full = kernel.inputs.flatMap((layout, i) => (layout === "full" ? [i] : []));
+      writeMayInplace(
+        code,
+        kernel.outputs.flatMap((_, output) => full.map((input) => [input, output] as const)),
+      );
+      return { op, main, mayInplace };
+    });
     const placed = this.#memory.place(code.finish());
-    const structs = written.map(([op, label]) => this.#struct(op, placed.address + BigInt(label.at!), threads));
+    const at = (label: Label): Pointer => placed.address + BigInt(label.at!);
+    const structs = written.map(({ op, main, mayInplace }) => this.#struct(op, at(main), at(mayInplace), threads));
     const pointer = this.#ort.create("CreateCustomOpDomain", kernelDomain);
     for (const { address } of structs) this.#ort.call("CustomOpDomain_Add", pointer, address);
     return {
@@ -77,7 +87,7 @@ export class Kernels {
     };
   }
 
-  #struct({ name, kernel, shapes }: KernelOp, code: Pointer, threads: number): CustomOpStruct {
+  #struct({ name, kernel, shapes }: KernelOp, code: Pointer, mayInplace: Pointer, threads: number): CustomOpStruct {
     const { inputs, outputs, size, width } = kernel;
     const streams = inputs.filter((layout) => layout === "full").length + outputs.length;
     return customOp(this.#ort, this.#functions, {
@@ -85,6 +95,7 @@ export class Kernels {
       inputs: inputs.length,
       shapes,
       code,
+      mayInplace,
       units: unitsOf(kernel),
       unitsInLine: size === width ? elementsInLine : 1,
       parts: Math.max(1, Math.min(threads, Math.floor((streams * size) / elementsInPart))),
