@@ -4,7 +4,7 @@
  */
 import { applyAll, tensorOf } from "../graph/apply.ts";
 import { Body } from "../graph/body.ts";
-import { type Kernel, KernelWriter, type Layout } from "../graph/kernel.ts";
+import { type Kernel, type KernelValue, KernelWriter, type Layout } from "../graph/kernel.ts";
 import { collect, makeNode, type Node, type Value } from "../graph/node.ts";
 import { newScope, withScope } from "../graph/scope.ts";
 import { type Shape, sizeOf } from "../graph/types.ts";
@@ -13,8 +13,8 @@ import type { Tensor } from "../tensor/tensor.ts";
 
 /** How many tensors a kernel reads or writes element by element: one register each. */
 const mostStreams = 10;
-/** The same with what is repeated. */
-const mostInputs = 24;
+/** Inputs, with those that are repeated. */
+const mostInputs = 20;
 /** Longer kernels gain nothing: what is between their steps no longer fits into registers. */
 const mostMembers = 64;
 /** Kernels for fewer elements save less than they cost. */
@@ -39,7 +39,7 @@ export function withKernels(roots: readonly Value[], trace: object | undefined):
 
 function grouped(roots: readonly Value[]): Value[] {
   const graph = new Grouping(roots);
-  return rebuilt(graph, graph.groups().filter(isWorthwhile));
+  return rebuilt(graph, graph.groups());
 }
 
 /** An op's parameters, with kernels in the graphs that it holds. */
@@ -50,53 +50,94 @@ function withInnerKernels({ op, params }: Node): unknown {
 class Grouping {
   readonly roots: readonly Value[];
   readonly nodes: readonly Node[];
-  readonly users: ReadonlyMap<Node, readonly Node[]>;
-  readonly isRoot: ReadonlySet<Node>;
+  readonly #users: ReadonlyMap<Node, readonly Node[]>;
+  readonly #isRoot: ReadonlySet<Node>;
+  readonly #candidates: ReadonlySet<Node>;
+  /** An order in which the nodes can run, with candidates as early as possible. */
   readonly #positions: ReadonlyMap<Node, number>;
   readonly #groupOf = new Map<Node, Group>();
 
   constructor(roots: readonly Value[]) {
     this.roots = roots;
     this.nodes = collect(roots);
-    this.users = usersAmong(this.nodes);
-    this.isRoot = new Set(roots.map(({ node }) => node));
-    this.#positions = new Map(elementwiseFirst(this.nodes, this.users).map((node, i) => [node, i]));
+    this.#users = usersAmong(this.nodes);
+    this.#isRoot = new Set(roots.map(({ node }) => node));
+    this.#candidates = new Set(this.nodes.filter((node) => this.#isCandidate(node)));
+    this.#positions = this.#ordered();
   }
 
   /** From the last op to the first, each goes to a group of its users if it can, or begins one. */
   groups(): Group[] {
     const all: Group[] = [];
-    const order = [...this.#positions.keys()].reverse();
-    for (const node of order) {
-      if (!isCandidate(node)) continue;
-      const users = this.users.get(node) ?? [];
-      const near = [...new Set(users.flatMap((user) => this.#groupOf.get(user) ?? []))];
-      const chosen = near.sort((a, b) => a.position - b.position).find((group) => this.#joins(node, group));
-      if (chosen) continue;
-      if (staysInside(node)) continue;
-      const group: Group = {
-        members: new Set(),
-        position: this.#positions.get(node)!,
-        size: elementsOf(node),
-        width: undefined,
-      };
+    for (const [node, position] of [...this.#positions].reverse()) {
+      if (!this.#candidates.has(node)) continue;
+      const near = new Set(this.#usersOf(node).flatMap((user) => this.#groupOf.get(user) ?? []));
+      const nearest = [...near].sort((a, b) => a.position - b.position);
+      if (nearest.some((group) => this.#joins(node, group)) || staysInside(node)) continue;
+      const group: Group = { members: new Set(), position, size: elementsOf(node), width: undefined };
       if (this.#joins(node, group)) all.push(group);
     }
-    return all;
+    return all.filter(isWorthwhile);
+  }
+
+  /** Members that others need. */
+  outputsOf({ members }: Group): Node[] {
+    return [...members].filter(
+      (node) => this.#isRoot.has(node) || this.#usersOf(node).some((user) => !members.has(user)),
+    );
+  }
+
+  #usersOf(node: Node): readonly Node[] {
+    return this.#users.get(node) ?? [];
+  }
+
+  #isCandidate(node: Node): boolean {
+    const { op, inputs, outputs, params, source } = node;
+    const [output] = outputs;
+    if (source !== undefined || op.kernel === undefined || outputs.length !== 1 || inputs.length === 0) return false;
+    if (elementsOf(node) < fewestElements || (output!.dtype !== "float32" && output!.dtype !== "bool")) return false;
+    // A kernel has no truth values in memory: whatever makes one has to be inside, and nobody else may need it.
+    const isMade = ({ node: from }: Value): boolean =>
+      from.op.kernel !== undefined && from.inputs.length > 0 && this.#usersOf(from).length === 1;
+    const types = inputs.map(({ node: from, index }) => from.outputs[index]!.dtype);
+    if (!types.every((dtype, i) => dtype === "float32" || (dtype === "bool" && isMade(inputs[i]!)))) return false;
+    const write = new KernelWriter();
+    const x = write.input("full");
+    const given = types.map((dtype) => (dtype === "bool" ? write.apply("equal", x, x) : x));
+    return op.kernel(write, given, params) !== undefined;
+  }
+
+  #ordered(): ReadonlyMap<Node, number> {
+    const missing = new Map(this.nodes.map((node) => [node, new Set(node.inputs.map((input) => input.node)).size]));
+    const order = new Map<Node, number>();
+    for (const first of this.nodes) {
+      const ready = [first];
+      for (let node = ready.pop(); node; node = ready.pop()) {
+        if (order.has(node)) continue;
+        order.set(node, order.size);
+        for (const user of new Set(this.#usersOf(node))) {
+          const left = missing.get(user)! - 1;
+          missing.set(user, left);
+          if (left === 0 && this.#candidates.has(user)) ready.push(user);
+        }
+      }
+    }
+    return order;
   }
 
   /** Takes a node into a group, if the group can then still run at its place. */
   #joins(node: Node, group: Group): boolean {
-    if (elementsOf(node) !== group.size || group.members.size >= mostMembers) return false;
-    const outside = (this.users.get(node) ?? []).filter((user) => !group.members.has(user));
-    if (staysInside(node) && (outside.length > 0 || this.isRoot.has(node))) return false;
-    // Kernels run in the order of their last members: whoever else needs this one has to come behind that.
-    if (outside.some((user) => this.#placeOf(user) <= group.position)) return false;
+    const { members, size, position } = group;
+    if (elementsOf(node) !== size || members.size >= mostMembers) return false;
+    const others = this.#usersOf(node).filter((user) => !members.has(user));
+    if (staysInside(node) && (others.length > 0 || this.#isRoot.has(node))) return false;
+    // Kernels run in the order of their last members: whoever else needs this node has to come behind that.
+    if (others.some((user) => this.#placeOf(user) <= position)) return false;
     const width = widthWith(node, group);
     if (width === "conflict") return false;
-    group.members.add(node);
+    members.add(node);
     if (!this.#fits(group)) {
-      group.members.delete(node);
+      members.delete(node);
       return false;
     }
     group.width = width;
@@ -110,16 +151,9 @@ class Grouping {
   }
 
   #fits(group: Group): boolean {
-    const { full, repeated } = externalInputs(group);
-    const streams = full + this.outputsOf(group).length;
-    return streams <= mostStreams && full + repeated <= mostInputs;
-  }
-
-  /** Members that others need. */
-  outputsOf({ members }: Group): Node[] {
-    return [...members].filter(
-      (node) => this.isRoot.has(node) || this.users.get(node)!.some((user) => !members.has(user)),
-    );
+    const reads = [...readsOf(group).values()];
+    const streams = reads.filter(({ layout }) => layout === "full" || layout === "row").length;
+    return reads.length <= mostInputs && streams + this.outputsOf(group).length <= mostStreams;
   }
 }
 
@@ -134,47 +168,6 @@ function usersAmong(nodes: readonly Node[]): ReadonlyMap<Node, readonly Node[]> 
   return users;
 }
 
-/** The nodes in an order in which they can run, with what is elementwise as early as possible. */
-function elementwiseFirst(nodes: readonly Node[], users: ReadonlyMap<Node, readonly Node[]>): Node[] {
-  const missing = new Map(nodes.map((node) => [node, new Set(node.inputs.map((input) => input.node)).size]));
-  const order: Node[] = [];
-  const seen = new Set<Node>();
-  for (const first of nodes) {
-    const ready = [first];
-    for (let node = ready.pop(); node; node = ready.pop()) {
-      if (seen.has(node)) continue;
-      seen.add(node);
-      order.push(node);
-      for (const user of new Set(users.get(node))) {
-        const left = missing.get(user)! - 1;
-        missing.set(user, left);
-        if (left === 0 && isCandidate(user)) ready.push(user);
-      }
-    }
-  }
-  return order;
-}
-
-function isCandidate({ op, inputs, outputs, params, source }: Node): boolean {
-  const [output] = outputs;
-  if (source !== undefined || op.kernel === undefined || outputs.length !== 1 || inputs.length === 0) return false;
-  if (sizeOf(output!.shape) < fewestElements || (output!.dtype !== "float32" && output!.dtype !== "bool")) return false;
-  // A truth value is never in memory for a kernel: it is made inside.
-  const types = inputs.map(({ node, index }) => node.outputs[index]!.dtype);
-  const isMade = ({ node }: Value): boolean => node.op.kernel !== undefined && node.inputs.length > 0;
-  if (!types.every((dtype, i) => dtype === "float32" || (dtype === "bool" && isMade(inputs[i]!)))) return false;
-  const write = new KernelWriter();
-  const x = write.input("full");
-  const mask = (): number => write.apply("equal", x, x);
-  return (
-    op.kernel(
-      write,
-      types.map((dtype) => (dtype === "bool" ? mask() : x)),
-      params,
-    ) !== undefined
-  );
-}
-
 /** What is no float32, or no value of its own, is not written. */
 function staysInside({ op, outputs }: Node): boolean {
   return outputs[0]!.dtype !== "float32" || op.rearranges === true;
@@ -182,6 +175,11 @@ function staysInside({ op, outputs }: Node): boolean {
 
 function elementsOf({ outputs }: Node): number {
   return sizeOf(outputs[0]!.shape);
+}
+
+/** A constant is written into the kernel. */
+function isConstant({ op, inputs, source }: Node): boolean {
+  return source === undefined && op.kernel !== undefined && inputs.length === 0;
 }
 
 /** How a tensor lies under another that it is widened to, and the length of a row where that matters. Nothing if it repeats in another way. */
@@ -192,20 +190,24 @@ function layoutUnder(from: Shape, to: Shape): { readonly layout: Layout; readonl
   const axes = [...Array<number>(to.length - from.length).fill(1), ...from];
   const begin = axes.findIndex((axis) => axis !== 1);
   const end = axes.findLastIndex((axis) => axis !== 1) + 1;
-  const isWhole = (i: number, j: number): boolean => axes.slice(i, j).every((axis, k) => axis === to[i + k]);
-  const ones = (i: number, j: number): boolean => to.slice(i, j).every((axis) => axis === 1);
-  if (!isWhole(begin, end)) return undefined;
-  if (ones(end, to.length)) return { layout: "row", width: size };
-  if (ones(0, begin)) return { layout: "column", width: all / size };
+  const isWhole = axes.slice(begin, end).every((axis, i) => axis === to[begin + i]);
+  if (!isWhole) return undefined;
+  if (to.slice(end).every((axis) => axis === 1)) return { layout: "row", width: size };
+  if (to.slice(0, begin).every((axis) => axis === 1)) return { layout: "column", width: all / size };
   return undefined;
 }
 
+/** How a node's input lies under the node. */
+function layoutOf({ node: from, index }: Value, { outputs }: Node): ReturnType<typeof layoutUnder> {
+  return layoutUnder(from.outputs[index]!.shape, outputs[0]!.shape);
+}
+
+/** The length of a group's rows once a node is in it. */
 function widthWith(node: Node, group: Group): number | undefined | "conflict" {
   let { width } = group;
-  for (const { node: from, index } of node.inputs) {
-    if (isConstant(from)) continue;
-    const { shape } = from.outputs[index]!;
-    const under = layoutUnder(shape, layoutShape(node));
+  for (const input of node.inputs) {
+    if (isConstant(input.node)) continue;
+    const under = layoutOf(input, node);
     if (!under) return "conflict";
     if (under.width === undefined) continue;
     if (width !== undefined && width !== under.width) return "conflict";
@@ -214,70 +216,52 @@ function widthWith(node: Node, group: Group): number | undefined | "conflict" {
   return width;
 }
 
-/** The shape that a node's inputs are widened to. */
-function layoutShape({ outputs }: Node): Shape {
-  return outputs[0]!.shape;
+/** A value that a group reads, and how. */
+interface Read {
+  readonly value: Value;
+  readonly layout: Layout;
 }
 
-const key = ({ node, index }: Value): string => `${node.id}.${index}`;
-
-/** A constant is written into the kernel. */
-function isConstant({ op, inputs, source }: Node): boolean {
-  return source === undefined && op.kernel !== undefined && inputs.length === 0;
+/** What a read is called, for a member and one of its inputs. */
+function nameOf(input: Value, member: Node): string {
+  return `${input.node.id}.${input.index} ${layoutOf(input, member)!.layout}`;
 }
 
-function externalInputs({ members }: Group): { readonly full: number; readonly repeated: number } {
-  const seen = new Map<string, boolean>();
-  for (const node of members)
-    for (const input of node.inputs) {
-      if (members.has(input.node) || isConstant(input.node)) continue;
-      const layout = layoutUnder(input.node.outputs[input.index]!.shape, layoutShape(node))!.layout;
-      seen.set(`${key(input)} ${layout}`, layout === "full" || layout === "row");
-    }
-  const full = [...seen.values()].filter(Boolean).length;
-  return { full, repeated: seen.size - full };
+/** By name: what comes into a group from outside. */
+function readsOf({ members }: Group): ReadonlyMap<string, Read> {
+  const reads = new Map<string, Read>();
+  for (const member of members)
+    for (const value of member.inputs)
+      if (!members.has(value.node) && !isConstant(value.node))
+        reads.set(nameOf(value, member), { value, layout: layoutOf(value, member)!.layout });
+  return reads;
 }
 
 /** A kernel of one op is that op, and engines have their own code for it. One that lacks a truth value cannot be. */
-function isWorthwhile({ members }: Group): boolean {
-  const given = [...members].flatMap(({ inputs }) =>
-    inputs.filter(({ node }) => !members.has(node) && !isConstant(node)),
-  );
-  const isWhole = given.every(({ node, index }) => node.outputs[index]!.dtype === "float32");
-  return isWhole && given.length > 0 && [...members].filter(({ op }) => !op.rearranges).length > 1;
+function isWorthwhile(group: Group): boolean {
+  const reads = [...readsOf(group).values()];
+  const isWhole = reads.every(({ value }) => value.node.outputs[value.index]!.dtype === "float32");
+  return isWhole && reads.length > 0 && [...group.members].filter(({ op }) => !op.rearranges).length > 1;
 }
 
 /** The graph with each group as one node. */
 function rebuilt(graph: Grouping, groups: readonly Group[]): Value[] {
   const groupOf = new Map(groups.flatMap((group) => [...group.members].map((node) => [node, group] as const)));
-  const lastOf = new Map(groups.map((group) => [group, Math.max(...[...group.members].map(({ id }) => id))]));
-  const isLast = (node: Node): boolean => {
-    const group = groupOf.get(node);
-    return group === undefined || lastOf.get(group) === node.id;
-  };
+  const ends = new Set(groups.map(({ members }) => inOrder(members).at(-1)!));
   const made = new Map<Node, readonly Tensor[]>();
   const current = ({ node, index }: Value): Tensor => made.get(node)![index]!;
 
-  /** Makes a node's stand-in; whatever it depends on first. */
+  /** Makes what stands for a node, and whatever that depends on first. */
   const make = (wanted: Node): void => {
     const waiting = [wanted];
     for (let node = waiting.at(-1); node; node = waiting.at(-1)) {
-      if (made.has(node)) {
-        waiting.pop();
-        continue;
-      }
       const group = groupOf.get(node);
-      const inputs = group
-        ? [...group.members].flatMap((member) =>
-            member.inputs.filter((input) => !group.members.has(input.node) && !isConstant(input.node)),
-          )
-        : node.inputs;
-      const missing = inputs.filter((input) => !made.has(input.node));
-      if (missing.length > 0) {
-        waiting.push(...missing.map((input) => input.node));
-        continue;
-      }
+      const inputs = group ? [...readsOf(group).values()].map(({ value }) => value) : node.inputs;
+      const missing = made.has(node) ? [] : inputs.filter((input) => !made.has(input.node));
+      waiting.push(...missing.map((input) => input.node));
+      if (missing.length > 0) continue;
       waiting.pop();
+      if (made.has(node)) continue;
       if (group) makeKernel(graph, group, made, current);
       else {
         // Every node gets a copy, so that their order stays: ONNX Runtime goes by it.
@@ -290,10 +274,16 @@ function rebuilt(graph: Grouping, groups: readonly Group[]): Value[] {
       }
     }
   };
-  for (const node of graph.nodes) if (isLast(node)) make(node);
+  for (const node of graph.nodes) if (!groupOf.has(node) || ends.has(node)) make(node);
   return graph.roots.map(current);
 }
 
+/** Nodes as they were made. */
+function inOrder(nodes: Iterable<Node>): Node[] {
+  return [...nodes].sort((a, b) => a.id - b.id);
+}
+
+/** Makes a group's node; of its members those that others need stand for something afterwards. */
 function makeKernel(
   graph: Grouping,
   group: Group,
@@ -302,30 +292,18 @@ function makeKernel(
 ): void {
   const { members, size, width = size } = group;
   const write = new KernelWriter();
-  const inputs: Tensor[] = [];
-  const given = new Map<string, number>();
-  const inOrder = [...members].sort((a, b) => a.id - b.id);
-  const nameOf = (node: Node, input: Value): string => {
-    const { layout } = layoutUnder(input.node.outputs[input.index]!.shape, layoutShape(node))!;
-    return `${key(input)} ${layout}`;
-  };
-  for (const node of inOrder)
-    for (const input of node.inputs) {
-      const name = nameOf(node, input);
-      if (members.has(input.node) || isConstant(input.node) || given.has(name)) continue;
-      given.set(name, write.input(name.split(" ")[1] as Layout));
-      inputs.push(current(input));
-    }
-  const values = new Map<Node, number>();
-  for (const node of inOrder) {
-    const of = node.inputs.map((input) =>
-      isConstant(input.node)
-        ? input.node.op.kernel!(write, [], input.node.params)!
-        : (values.get(input.node) ?? given.get(nameOf(node, input))!),
-    );
-    values.set(node, node.op.kernel!(write, of, node.params)!);
+  const reads = readsOf(group);
+  const inputs = new Map([...reads].map(([name, { layout }]) => [name, write.input(layout)]));
+  const values = new Map<Node, KernelValue>();
+  for (const member of inOrder(members)) {
+    const of = member.inputs.map((input) => {
+      const { node } = input;
+      if (isConstant(node)) return node.op.kernel!(write, [], node.params)!;
+      return values.get(node) ?? inputs.get(nameOf(input, member))!;
+    });
+    values.set(member, member.op.kernel!(write, of, member.params)!);
   }
-  const outputs = graph.outputsOf(group).sort((a, b) => a.id - b.id);
+  const outputs = inOrder(graph.outputsOf(group));
   const kernel: Kernel = {
     inputs: write.inputs,
     steps: write.steps,
@@ -333,8 +311,11 @@ function makeKernel(
     size,
     width,
   };
-  const shapes = outputs.map((node) => node.outputs[0]!.shape);
-  const results = applyAll(fused, inputs, { kernel, shapes });
-  for (const node of members) made.set(node, []);
-  outputs.forEach((node, i) => made.set(node, [results[i]!]));
+  const results = applyAll(
+    fused,
+    [...reads.values()].map(({ value }) => current(value)),
+    { kernel, shapes: outputs.map((node) => node.outputs[0]!.shape) },
+  );
+  for (const member of members) made.set(member, []);
+  outputs.forEach((node, i) => void made.set(node, [results[i]!]));
 }

@@ -68,7 +68,7 @@ describe.runIf(hasKernels)("what becomes a kernel", () => {
     });
     expect(others).toEqual([]);
     const { kernel, shapes } = op!;
-    expect(kernel.inputs).toEqual(["full", "row", "column"]);
+    expect([...kernel.inputs].sort()).toEqual(["column", "full", "row"]);
     expect(names(kernel)).toEqual(["mul", "add", "add", "mul"]);
     expect(kernel).toMatchObject({ size: 24, width: 6 });
     expect(shapes).toEqual([[4, 6]]);
@@ -104,6 +104,22 @@ describe.runIf(hasKernels)("what becomes a kernel", () => {
     });
     expect(names(op!.kernel)).toEqual(["less", "select", "mul", "add"]);
     expect(op!.shapes).toEqual([[2, 12]]);
+  });
+
+  test("a truth value that is needed twice, or outside, keeps what it chooses out", async () => {
+    const kernels = await kernelsOf(() => {
+      const x = wave(16);
+      const isLarge = x.greater(0.5);
+      return [where(isLarge, x, x.neg()).mul(2), isLarge];
+    });
+    expect(kernels.map(({ kernel }) => names(kernel))).toEqual([]);
+  });
+
+  test("at most ten tensors that are read or written element by element", async () => {
+    const terms = Array.from({ length: 25 }, (_, i) => fromValues(new Float32Array(8).fill(i), [8]));
+    const kernels = await kernelsOf(() => terms.reduce<Tensor>((sum, x) => sum.mul(0.5).add(x), wave(8)));
+    expect(kernels.length).toBeGreaterThan(1);
+    for (const { kernel } of kernels) expect(kernel.inputs.length + kernel.outputs.length).toBeLessThanOrEqual(10);
   });
 
   test("nothing that would have to run before and after another op", async () => {
