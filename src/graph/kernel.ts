@@ -51,11 +51,19 @@ const operations: Readonly<Record<Operation, (...values: number[]) => number>> =
   select: (mask, b, c) => (mask ? b! : c!),
 };
 
-/** One step, on values that there are already, by number: the inputs come first, then the steps. */
-export type Step =
-  | { readonly operation: Operation; readonly of: readonly number[] }
-  /** A number that is the same everywhere. */
-  | { readonly constant: number };
+/** A value of a kernel by its number: the inputs come first, then the steps. */
+export type KernelValue = number;
+
+/** An operation on values that there are already. */
+export type Application = readonly [operation: Operation, ...of: KernelValue[]];
+
+/** An operation, or a number that is the same everywhere. */
+export type Step = Application | number;
+
+/** What an operation is done to. */
+export function argumentsOf([, ...values]: Application): readonly KernelValue[] {
+  return values;
+}
 
 /**
  * How an input lies under the elements, which are rows of `width`: one element for each ("full"), one for each place in a row
@@ -66,8 +74,8 @@ export type Layout = "full" | "row" | "column" | "scalar";
 export interface Kernel {
   readonly inputs: readonly Layout[];
   readonly steps: readonly Step[];
-  /** The values that are written, by number; each has `size` elements. */
-  readonly outputs: readonly number[];
+  /** The values that are written; each has `size` elements. */
+  readonly outputs: readonly KernelValue[];
   /** Number of elements. */
   readonly size: number;
   /** Elements in a row; the whole where nothing depends on rows. */
@@ -95,15 +103,12 @@ export function runKernel(kernel: Kernel, inputs: readonly Float64Array[], outpu
     values.length = 0;
     kernel.inputs.forEach((layout, n) => void values.push(inputs[n]![places[layout]]!));
     for (const step of steps) {
-      const isConstant = "constant" in step;
-      values.push(isConstant ? step.constant : operations[step.operation](...step.of.map((n) => values[n]!)));
+      if (typeof step === "number") values.push(step);
+      else values.push(operations[step[0]](...argumentsOf(step).map((n) => values[n]!)));
     }
     kernel.outputs.forEach((n, output) => (outputs[output]![i] = values[n]!));
   }
 }
-
-/** A value of a kernel that is being written, by number. */
-export type KernelValue = number;
 
 /** Writes the steps of a kernel; equal ones once. */
 export class KernelWriter {
@@ -119,17 +124,17 @@ export class KernelWriter {
   }
 
   constant(value: number): KernelValue {
-    return this.#step(`${Object.is(value, -0) ? "-0" : value}`, { constant: value });
+    return this.#step(`${Object.is(value, -0) ? "-0" : value}`, value);
   }
 
   apply(operation: Operation, ...of: readonly KernelValue[]): KernelValue {
-    return this.#step(`${operation} ${of}`, { operation, of });
+    return this.#step(`${operation} ${of}`, [operation, ...of]);
   }
 
   /** Whether a value is what a comparison gave. */
   isMask(value: KernelValue): boolean {
     const step = this.steps[value - this.inputs.length];
-    return step !== undefined && "operation" in step && masks.has(step.operation);
+    return typeof step === "object" && masks.has(step[0]);
   }
 
   #step(key: string, step: Step): KernelValue {

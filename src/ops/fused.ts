@@ -1,6 +1,6 @@
 /** Several elementwise ops as one: what the compiler makes of them where the engine has code for kernels. */
 
-import { type Kernel, KernelWriter, type Layout, type Operation, runKernel } from "../graph/kernel.ts";
+import { argumentsOf, type Kernel, KernelWriter, type Layout, type Operation, runKernel } from "../graph/kernel.ts";
 import {
   commonType,
   type Data,
@@ -90,10 +90,10 @@ function unfused(
   };
   const values = layouts.map((layout, i) => graph.node("Reshape", [inputs[i], graph.integers(under[layout])]));
   for (const step of steps) {
-    if ("constant" in step) values.push(graph.constant(dtype, [], [step.constant]));
+    if (typeof step === "number") values.push(graph.constant(dtype, [], [step]));
     else {
-      const of = step.of.map((value) => values[value]!);
-      const form = forms[step.operation];
+      const of = argumentsOf(step).map((value) => values[value]!);
+      const form = forms[step[0]];
       values.push(typeof form === "string" ? graph.node(form, of) : form(graph, of, dtype));
     }
   }

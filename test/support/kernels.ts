@@ -1,6 +1,6 @@
 /** Random kernels, and what they compute in float32. */
 import fc from "fast-check";
-import type { Kernel, Layout, Operation, Step } from "../../src/graph/kernel.ts";
+import { argumentsOf, type Kernel, type Layout, type Operation, type Step } from "../../src/graph/kernel.ts";
 
 const operands: Readonly<Record<Operation, number>> = {
   add: 2,
@@ -49,16 +49,16 @@ export const kernels: fc.Arbitrary<Kernel> = fc
     const make = (step: Step, to: number[]): void => void to.push(layouts.length + steps.push(step) - 1);
     for (const { operation, of, constant } of drawn) {
       const pick = (n: number): number => values[of[n]! % values.length]!;
-      if (operation === "constant") make({ constant }, values);
+      if (operation === "constant") make(constant, values);
       else if (operation === "select" && found.length > 0)
-        make({ operation, of: [found[of[0]! % found.length]!, pick(1), pick(2)] }, values);
+        make([operation, found[of[0]! % found.length]!, pick(1), pick(2)], values);
       else if (operation !== "select") {
         const inputs = Array.from({ length: operands[operation] }, (_, n) => pick(n));
-        make({ operation, of: inputs }, masks.includes(operation) ? found : values);
+        make([operation, ...inputs], masks.includes(operation) ? found : values);
       }
     }
     const computed = values.filter((value) => value >= layouts.length);
-    if (computed.length === 0) make({ operation: "add", of: [0, 0] }, computed);
+    if (computed.length === 0) make(["add", 0, 0], computed);
     const chosen = [...new Set(outputs.map((n) => computed[n % computed.length]!))];
     return { inputs: layouts, steps, outputs: chosen, size: rows * width, width };
   });
@@ -103,9 +103,9 @@ export function inSingles(kernel: Kernel, inputs: readonly Float32Array[]): Floa
     const values = kernel.inputs.map((layout, n) => inputs[n]![places[layout]]!);
     for (const step of steps)
       values.push(
-        "constant" in step
-          ? fround(step.constant)
-          : inFloat32[step.operation](...step.of.map((value) => values[value]!)),
+        typeof step === "number"
+          ? fround(step)
+          : inFloat32[step[0]](...argumentsOf(step).map((value) => values[value]!)),
       );
     kernel.outputs.forEach((value, n) => {
       outputs[n]![i] = values[value]!;

@@ -41,19 +41,19 @@ const random = (kernel: Kernel): Float32Array[] =>
 
 /** Denormal floats are zeros for ONNX Runtime's threads; so no product here comes near them. */
 const withoutTiny = (kernel: Kernel): boolean =>
-  !kernel.steps.some((step) => "constant" in step && Math.abs(step.constant) < 0.1 && step.constant !== 0);
+  !kernel.steps.some((step) => typeof step === "number" && Math.abs(step) < 0.1 && step !== 0);
 
 /** Some ten steps with every layout, on as many rows as one likes. */
 const long = (rows: number, width: number): Kernel => ({
   inputs: ["full", "row", "column", "scalar", "full"],
   steps: [
-    { operation: "sub", of: [0, 2] },
-    { operation: "mul", of: [5, 1] },
-    { operation: "add", of: [6, 3] },
-    { operation: "abs", of: [7] },
-    { operation: "sqrt", of: [8] },
-    { operation: "less", of: [0, 4] },
-    { operation: "select", of: [10, 9, 7] },
+    ["sub", 0, 2],
+    ["mul", 5, 1],
+    ["add", 6, 3],
+    ["abs", 7],
+    ["sqrt", 8],
+    ["less", 0, 4],
+    ["select", 10, 9, 7],
   ],
   outputs: [11, 6],
   size: rows * width,
@@ -85,7 +85,7 @@ describe.runIf(hasKernels)("kernels as ops", () => {
   });
 
   test("outputs have the shapes that were asked for, a scalar's too", async () => {
-    const one: Kernel = { inputs: ["full"], steps: [{ operation: "neg", of: [0] }], outputs: [1], size: 1, width: 1 };
+    const one: Kernel = { inputs: ["full"], steps: [["neg", 0]], outputs: [1], size: 1, width: 1 };
     expect(await run(1, programOf(one, [[]]), [Float32Array.of(3)])).toEqual([Float32Array.of(-3)]);
     const six = { ...one, size: 6, width: 6 };
     const inputs = [Float32Array.of(1, 2, 3, 4, 5, 6)];
@@ -95,7 +95,7 @@ describe.runIf(hasKernels)("kernels as ops", () => {
   test("a model that gives a kernel what it does not take is refused when it is loaded", async () => {
     const { inputs, onnx, ...rest } = programOf({
       inputs: ["full"],
-      steps: [{ operation: "neg", of: [0] }],
+      steps: [["neg", 0]],
       outputs: [1],
       size: 4,
       width: 4,

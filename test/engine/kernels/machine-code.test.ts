@@ -76,8 +76,8 @@ describe.runIf(canRun)("machine code", () => {
     const kernel: Kernel = {
       inputs: ["full", "full"],
       steps: [
-        { operation: "mul", of: [0, 1] },
-        { operation: "sub", of: [2, 0] },
+        ["mul", 0, 1],
+        ["sub", 2, 0],
       ],
       outputs: [2, 3],
       size: 100,
@@ -97,11 +97,11 @@ describe.runIf(canRun)("machine code", () => {
   test("more values at a time than there are registers", () => {
     const steps: Step[] = [];
     const many = 40;
-    for (let i = 0; i < many; i++) steps.push({ constant: i / 3 }, { operation: "mul", of: [0, 2 * i + 1] });
+    for (let i = 0; i < many; i++) steps.push(i / 3, ["mul", 0, 2 * i + 1]);
     const products = Array.from({ length: many }, (_, i) => 2 * i + 2);
     let last = products[0]!;
     // Twice, so that each is needed again long after it was made.
-    for (const value of [...products, ...products]) last = steps.push({ operation: "add", of: [last, value] });
+    for (const value of [...products, ...products]) last = steps.push(["add", last, value]);
     const kernel = kernelOf(21, steps, [last, products[3]!]);
     const inputs = [Float32Array.from({ length: 21 }, (_, i) => i - 7.5)];
     expect(run(kernel, inputs, 5)).toEqual(inSingles(kernel, inputs));
@@ -112,8 +112,8 @@ describe.runIf(canRun)("machine code", () => {
     const kernel = kernelOf(
       x.length,
       [
-        { constant: -(1 + 2 ** -11) },
-        { operation: "fma", of: [0, 0, 1] }, //     x² − (1 + 2⁻¹¹): what mul and add would lose
+        -(1 + 2 ** -11),
+        ["fma", 0, 0, 1], //     x² − (1 + 2⁻¹¹): what mul and add would lose
       ],
       [2],
     );
@@ -122,7 +122,7 @@ describe.runIf(canRun)("machine code", () => {
     expect(found![0]).toBe(2 ** -24);
 
     const powers = Float32Array.from([-140, -126, -3, 0, 1, 127, 128, 200]);
-    const scaled = kernelOf(powers.length, [{ constant: 0.75 }, { operation: "scale", of: [1, 0] }], [2]);
+    const scaled = kernelOf(powers.length, [0.75, ["scale", 1, 0]], [2]);
     const [values] = run(scaled, [powers], 0);
     expect([...values!]).toEqual([...powers].map((n) => Math.fround(0.75 * 2 ** n)));
   });
@@ -141,7 +141,7 @@ describe.runIf(canRun)("machine code", () => {
 });
 
 test("the meaning of a kernel in float64 is that of its steps", () => {
-  const kernel = kernelOf(3, [{ constant: 2 }, { operation: "mul", of: [0, 1] }, { operation: "sqrt", of: [2] }], [3]);
+  const kernel = kernelOf(3, [2, ["mul", 0, 1], ["sqrt", 2]], [3]);
   const output = new Float64Array(3);
   runKernel(kernel, [Float64Array.of(2, 8, 4.5)], [output]);
   expect([...output]).toEqual([2, 4, 3]);
@@ -149,7 +149,7 @@ test("the meaning of a kernel in float64 is that of its steps", () => {
 
 test("a kernel with too many streams, and one that computes nothing, are not written", () => {
   const inputs = Array.from({ length: mostStreams }, () => "full" as const);
-  const steps: Step[] = [{ operation: "add", of: [0, 1] }];
+  const steps: Step[] = [["add", 0, 1]];
   const tooMany: Kernel = { inputs, steps, outputs: [inputs.length], size: 8, width: 8 };
   expect(() => writeKernel(new Assembler(), tooMany)).toThrow(`more than ${mostStreams} streams`);
   expect(() => writeKernel(new Assembler(), kernelOf(8, steps, [0]))).toThrow("gives out an input");

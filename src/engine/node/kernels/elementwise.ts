@@ -1,5 +1,5 @@
 /** Machine code for kernels: eight elements at once, each read once and written once. */
-import type { Kernel, Layout, Step } from "../../../graph/kernel.ts";
+import { type Application, argumentsOf, type Kernel, type KernelValue, type Layout } from "../../../graph/kernel.ts";
 import {
   type Assembler,
   Label,
@@ -256,7 +256,7 @@ class Writer {
     const repeated = this.#repeated.get(value);
     if (repeated) return repeated;
     const step = this.#kernel.steps[value - this.#kernel.inputs.length];
-    return step && "constant" in step ? this.constant(float32Bits(step.constant)) : undefined;
+    return typeof step === "number" ? this.constant(float32Bits(step)) : undefined;
   }
 
   /** A vector with the same bits in every lane. */
@@ -293,7 +293,7 @@ class Body {
     const { inputs, steps, outputs } = this.#writer.kernel;
     for (const [i, step] of steps.entries()) {
       this.#at = i;
-      if (!("constant" in step)) this.#step(inputs.length + i, step);
+      if (typeof step !== "number") this.#step(inputs.length + i, step);
     }
     // Only now: an output may have an input's memory.
     this.#at = steps.length;
@@ -305,9 +305,11 @@ class Body {
     }
   }
 
-  #step(value: number, { operation, of }: Exclude<Step, { readonly constant: number }>): void {
+  #step(value: KernelValue, step: Application): void {
     const code = this.#code;
-    const [a, b, c] = of as [number, number, number];
+    const [operation] = step;
+    const of = argumentsOf(step);
+    const [a, b, c] = of as [KernelValue, KernelValue, KernelValue];
     switch (operation) {
       case "sqrt": {
         const from = this.#operand(a, of);
@@ -444,7 +446,8 @@ class Body {
 
 function usesOf({ inputs, steps, outputs }: Kernel): number[][] {
   const uses: number[][] = Array.from({ length: inputs.length + steps.length }, () => []);
-  for (const [i, step] of steps.entries()) if (!("constant" in step)) for (const value of step.of) uses[value]!.push(i);
+  for (const [i, step] of steps.entries())
+    if (typeof step !== "number") for (const value of argumentsOf(step)) uses[value]!.push(i);
   for (const value of outputs) {
     if (value < inputs.length) throw new Error("a kernel that gives out an input as it is");
     uses[value]!.push(steps.length);
