@@ -103,8 +103,9 @@ function namesOf(ort: OrtApi, ports: readonly Port[]): Names {
 
 /** What a process has one of: the library and the thread that calls it. */
 interface Native {
-  readonly kernels: Kernels | undefined;
   readonly ort: OrtApi;
+  /** Where they are possible. */
+  readonly kernels: Kernels | undefined;
   readonly thread: NativeThread;
   readonly flushed: Flushed;
   /** Once it is known. */
@@ -401,7 +402,13 @@ export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: D
     async load(program) {
       const bytes = program.onnx();
       const { kernels: used = [] } = program;
-      const domain = used.length > 0 ? kernels!.domain(used, threads) : undefined;
+      if (used.length > 0 && !kernels)
+        throw new EngineError(
+          "node engine",
+          "a program with kernels came to an engine without",
+          "compile it for this one",
+        );
+      const domain = used.length > 0 ? kernels?.domain(used, threads) : undefined;
       const pointer = await makeSessionInAnyPool({ bytes, domain }).catch((error: unknown) => {
         domain?.free();
         throw error;

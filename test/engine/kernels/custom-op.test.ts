@@ -107,6 +107,8 @@ describe.runIf(hasKernels)("kernels as ops", () => {
     const engine = nodeEngine({ threads: 1 });
     await expect(engine.load({ ...rest, inputs: [x], onnx: () => bytes })).rejects.toThrow(/kernel0/);
     await expect(engine.load({ ...rest, inputs, onnx, kernels: [] })).rejects.toThrow(/glissade/);
+    const without = nodeEngine({ threads: 1, kernels: false });
+    await expect(without.load({ ...rest, inputs, onnx })).rejects.toThrow("to an engine without");
   });
 
   test("hundreds of sessions, dropped and released: others keep their kernels", async () => {

@@ -39,7 +39,7 @@ export function hasAvx2({ koffi }: Pick<OrtApi, "koffi">, memory: CodeMemory): b
   try {
     const [fma, osxsave, avx, avx2] = [12, 27, 28, 32 + 5];
     const [xmm, ymm] = [1, 2];
-    return has(ask(0) && ask(1), fma, osxsave, avx) && has(ask(7), avx2) && has(ask(systemLeaf), xmm, ymm);
+    return has(ask(1), fma, osxsave, avx) && has(ask(7), avx2) && has(ask(systemLeaf), xmm, ymm);
   } finally {
     placed.free();
   }
