@@ -17,6 +17,8 @@ const mostStreams = 10;
 const mostInputs = 20;
 /** Longer kernels gain nothing: what is between their steps no longer fits into registers. */
 const mostMembers = 64;
+/** Elements of a row: its bytes are a number inside instructions, which have 31 bits for it. */
+const longestRow = 2 ** 29 - 1;
 /** Kernels for fewer elements save less than they cost. */
 const fewestElements = 2;
 
@@ -52,7 +54,7 @@ class Grouping {
   readonly nodes: readonly Node[];
   readonly #users: ReadonlyMap<Node, readonly Node[]>;
   readonly #isRoot: ReadonlySet<Node>;
-  readonly #candidates: ReadonlySet<Node>;
+  readonly #candidates: Set<Node>;
   /** An order in which the nodes can run, with candidates as early as possible. */
   readonly #positions: ReadonlyMap<Node, number>;
   readonly #groupOf = new Map<Node, Group>();
@@ -62,12 +64,26 @@ class Grouping {
     this.nodes = collect(roots);
     this.#users = usersAmong(this.nodes);
     this.#isRoot = new Set(roots.map(({ node }) => node));
-    this.#candidates = new Set(this.nodes.filter((node) => this.#isCandidate(node)));
+    this.#candidates = new Set(this.nodes.filter(isCandidate));
     this.#positions = this.#ordered();
   }
 
-  /** From the last op to the first, each goes to a group of its users if it can, or begins one. */
+  /**
+   * Groups in which every truth value is made where it is used. One that turns out to be outside, since others need it too or no kernel
+   * makes it, keeps its users out.
+   */
   groups(): Group[] {
+    for (;;) {
+      this.#groupOf.clear();
+      const all = this.#groupsOfCandidates();
+      const lacking = all.flatMap(({ members }) => [...members].filter((node) => lacksTruth(node, members)));
+      if (lacking.length === 0) return all.filter(isWorthwhile);
+      for (const node of lacking) this.#candidates.delete(node);
+    }
+  }
+
+  /** From the last op to the first, each goes to a group of its users if it can, or begins one. */
+  #groupsOfCandidates(): Group[] {
     const all: Group[] = [];
     for (const [node, position] of [...this.#positions].reverse()) {
       if (!this.#candidates.has(node)) continue;
@@ -77,7 +93,7 @@ class Grouping {
       const group: Group = { members: new Set(), position, size: elementsOf(node), width: undefined };
       if (this.#joins(node, group)) all.push(group);
     }
-    return all.filter(isWorthwhile);
+    return all;
   }
 
   /** Members that others need. */
@@ -89,22 +105,6 @@ class Grouping {
 
   #usersOf(node: Node): readonly Node[] {
     return this.#users.get(node) ?? [];
-  }
-
-  #isCandidate(node: Node): boolean {
-    const { op, inputs, outputs, params, source } = node;
-    const [output] = outputs;
-    if (source !== undefined || op.kernel === undefined || outputs.length !== 1 || inputs.length === 0) return false;
-    if (elementsOf(node) < fewestElements || (output!.dtype !== "float32" && output!.dtype !== "bool")) return false;
-    // A kernel has no truth values in memory: whatever makes one has to be inside, and nobody else may need it.
-    const isMade = ({ node: from }: Value): boolean =>
-      from.op.kernel !== undefined && from.inputs.length > 0 && this.#usersOf(from).length === 1;
-    const types = inputs.map(({ node: from, index }) => from.outputs[index]!.dtype);
-    if (!types.every((dtype, i) => dtype === "float32" || (dtype === "bool" && isMade(inputs[i]!)))) return false;
-    const write = new KernelWriter();
-    const x = write.input("full");
-    const given = types.map((dtype) => (dtype === "bool" ? write.apply("equal", x, x) : x));
-    return op.kernel(write, given, params) !== undefined;
   }
 
   #ordered(): ReadonlyMap<Node, number> {
@@ -168,6 +168,20 @@ function usersAmong(nodes: readonly Node[]): ReadonlyMap<Node, readonly Node[]> 
   return users;
 }
 
+/** Whether a node could be in a kernel. */
+function isCandidate(node: Node): boolean {
+  const { op, inputs, outputs, params, source } = node;
+  const [output] = outputs;
+  if (source !== undefined || op.kernel === undefined || outputs.length !== 1 || inputs.length === 0) return false;
+  if (elementsOf(node) < fewestElements || (output!.dtype !== "float32" && output!.dtype !== "bool")) return false;
+  const types = inputs.map(({ node: from, index }) => from.outputs[index]!.dtype);
+  if (!types.every((dtype) => dtype === "float32" || dtype === "bool")) return false;
+  const write = new KernelWriter();
+  const x = write.input("full");
+  const given = types.map((dtype) => (dtype === "bool" ? write.apply("equal", x, x) : x));
+  return op.kernel(write, given, params) !== undefined;
+}
+
 /** What is no float32, or no value of its own, is not written. */
 function staysInside({ op, outputs }: Node): boolean {
   return outputs[0]!.dtype !== "float32" || op.rearranges === true;
@@ -210,7 +224,7 @@ function widthWith(node: Node, group: Group): number | undefined | "conflict" {
     const under = layoutOf(input, node);
     if (!under) return "conflict";
     if (under.width === undefined) continue;
-    if (width !== undefined && width !== under.width) return "conflict";
+    if ((width !== undefined && width !== under.width) || under.width > longestRow) return "conflict";
     width = under.width;
   }
   return width;
@@ -237,11 +251,14 @@ function readsOf({ members }: Group): ReadonlyMap<string, Read> {
   return reads;
 }
 
-/** A kernel of one op is that op, and engines have their own code for it. One that lacks a truth value cannot be. */
+/** Whether a member needs a truth value from outside, which a kernel cannot read. */
+function lacksTruth({ inputs }: Node, members: ReadonlySet<Node>): boolean {
+  return inputs.some(({ node, index }) => node.outputs[index]!.dtype === "bool" && !members.has(node));
+}
+
+/** A kernel of one op is that op, and engines have their own code for it. */
 function isWorthwhile(group: Group): boolean {
-  const reads = [...readsOf(group).values()];
-  const isWhole = reads.every(({ value }) => value.node.outputs[value.index]!.dtype === "float32");
-  return isWhole && reads.length > 0 && [...group.members].filter(({ op }) => !op.rearranges).length > 1;
+  return readsOf(group).size > 0 && [...group.members].filter(({ op }) => !op.rearranges).length > 1;
 }
 
 /** The graph with each group as one node. */

@@ -4,7 +4,7 @@
  */
 import type { Shape } from "./types.ts";
 
-/** What a step does to the float32 at one place. Comparisons give a mask, which only `select` takes. */
+/** What a step does to the float32 at one place. Comparisons give a mask, which only `select` takes, also as what it chooses from. */
 export type Operation =
   | "add"
   | "sub"
@@ -131,10 +131,12 @@ export class KernelWriter {
     return this.#step(`${operation} ${of}`, [operation, ...of]);
   }
 
-  /** Whether a value is what a comparison gave. */
+  /** Whether a value is what a comparison gave, or chosen among such. */
   isMask(value: KernelValue): boolean {
     const step = this.steps[value - this.inputs.length];
-    return typeof step === "object" && masks.has(step[0]);
+    if (typeof step !== "object") return false;
+    const [operation, , chosen] = step;
+    return masks.has(operation) || (operation === "select" && this.isMask(chosen!));
   }
 
   #step(key: string, step: Step): KernelValue {

@@ -261,7 +261,8 @@ export const minimum: PairOp = pair({
 export const equal: ComparisonOp = comparison({
   name: "equal",
   onnx: "Equal",
-  kernel: (write, [a, b]) => write.apply("equal", a!, b!),
+  // All bits set, as a mask has them for true, are no number: such a mask does not equal itself.
+  kernel: (write, [a, b]) => (write.isMask(a!) ? undefined : write.apply("equal", a!, b!)),
   f: (a, b) => Number(a === b),
   dtypes: anyType,
 });

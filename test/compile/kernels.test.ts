@@ -271,3 +271,63 @@ describe.runIf(hasKernels)("with kernels and without", () => {
     expect(one.at(-1)).toBeLessThan(one[0]! / 2);
   });
 });
+
+describe.runIf(hasKernels)("truth values", () => {
+  /** Results with kernels and without are the same; gives how many kernels there were. */
+  async function kernelsIn(fn: (...args: Tensor[]) => Tensor, ...args: readonly Tensor[]): Promise<number> {
+    const engine = watched();
+    const results: unknown[] = [];
+    for (const each of [engine, nodeEngine({ threads: 1, kernels: false })]) {
+      useEngine(each);
+      const compiled = compile(fn as never) as unknown as (...given: readonly Tensor[]) => Tensor;
+      results.push(await compiled(...args).array());
+    }
+    expect(results[0]).toEqual(results[1]);
+    return Math.max(...engine.programs.map(({ kernels = [] }) => kernels.length));
+  }
+
+  const turned = fromValues(
+    Float32Array.from({ length: 50 }, (_, i) => 2 * Math.cos(i * 2.3)),
+    [50],
+  );
+
+  test("are compared", async () => {
+    const same = (a: Tensor, b: Tensor) => a.greater(0).equal(b.greater(0)).cast("float32").mul(a).add(1);
+    expect(await kernelsIn(same, wave(50), turned)).toBe(1);
+  });
+
+  test("are chosen among", async () => {
+    const [x, y] = [wave(50), turned];
+    const either = (a: Tensor, b: Tensor): Tensor => where(a.greater(0), b.greater(0), b.less(-1));
+    expect(await kernelsIn((a, b) => either(a, b).cast("float32").mul(a).add(1), x, y)).toBe(1);
+    expect(await kernelsIn((a, b) => where(either(a, b), a, b).mul(a).add(1), x, y)).toBe(1);
+    const compared = (a: Tensor, b: Tensor) => where(either(a, b).equal(a.less(b)), a, b).mul(a);
+    expect(await kernelsIn((a, b) => compared(a, b).add(1), x, y)).toBe(1);
+  });
+
+  test("that others need too, or that no kernel makes, keep only their own users out", async () => {
+    const labels = tensor([3, 1, 0, 2], "int32").reshape([4, 1]).expandTo([4, 5]) as Tensor;
+    const classes = tensor([0, 1, 2, 3, 4], "int32") as Tensor;
+    const hot = (x: Tensor, label: Tensor, all: Tensor) =>
+      x.abs().sub(label.equal(all).cast("float32")).mul(0.5).neg().add(x);
+    expect(await kernelsIn(hot, wave(4, 5), labels, classes)).toBe(1);
+    const twice = (x: Tensor, w: Tensor): Tensor => {
+      const isPositive = x.greater(0);
+      const y = where(isPositive, x, x.mul(0.1)).abs().mul(x).add(1);
+      const z = x.add(y.add(w).max(0)).neg();
+      return where(isPositive, z, x).abs().mul(z).add(1);
+    };
+    expect(await kernelsIn(twice, wave(5, 5), wave(5, 5))).toBe(3);
+  });
+});
+
+test.runIf(hasKernels)("more inputs than a kernel may have", async () => {
+  const kernels = await kernelsOf(() => {
+    const products = [wave(4, 3)];
+    for (let i = 1; i < 30; i++)
+      products.push(products.at(-1)!.mul(fromValues(Float32Array.of(i, 1 / i, 1, -i), [4, 1])) as Floats);
+    return products.filter((_, i) => i % 3 === 2);
+  });
+  expect(kernels.length).toBeGreaterThan(1);
+  for (const { kernel } of kernels) expect(kernel.inputs.length).toBeLessThanOrEqual(20);
+});

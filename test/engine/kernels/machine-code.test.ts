@@ -155,6 +155,18 @@ test("a kernel with too many streams, and one that computes nothing, are not wri
   expect(() => writeKernel(new Assembler(), kernelOf(8, steps, [0]))).toThrow("gives out an input");
 });
 
+test("a number that does not fit into an instruction is noticed", () => {
+  expect(() => new Assembler().number(rax, 2 ** 31)).toThrow("32 bits");
+  const rows: Kernel = {
+    inputs: ["full", "row"],
+    steps: [["add", 0, 1]],
+    outputs: [2],
+    size: 2 ** 30,
+    width: 2 ** 29,
+  };
+  expect(() => writeKernel(new Assembler(), rows)).toThrow("32 bits");
+});
+
 test("a label without a place is noticed", () => {
   const code = new Assembler();
   const label = new Label();

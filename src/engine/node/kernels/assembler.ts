@@ -161,6 +161,13 @@ export class Assembler {
     this.#int32(value);
   }
 
+  /** Makes room on the stack, for a number of bytes that is still to come. Gives what says it. */
+  reserveStack(): (bytes: number) => void {
+    this.arithmeticWith("sub", rsp, 0);
+    const position = this.size - 4;
+    return (bytes) => this.#write(position, bytes);
+  }
+
   /** to = to · operand */
   multiply(to: Register, operand: Operand): void {
     this.#wide([0x0f, 0xaf], to, operand);
@@ -364,12 +371,18 @@ export class Assembler {
   }
 
   #patch(position: number, target: number): void {
-    const view = new DataView(Uint8Array.from(this.#bytes.slice(position, position + 4)).buffer);
-    view.setInt32(0, view.getInt32(0, true) + target - position, true);
-    for (let i = 0; i < 4; i++) this.#bytes[position + i] = view.getUint8(i);
+    const bytes = Uint8Array.from(this.#bytes.slice(position, position + 4));
+    this.#write(position, new DataView(bytes.buffer).getInt32(0, true) + target - position);
   }
 
+  /** Puts a number of 32 bits in place of another. */
+  #write(position: number, value: number): void {
+    for (let i = 0; i < 4; i++) this.#bytes[position + i] = (value >> (8 * i)) & 0xff;
+  }
+
+  /** Throws RangeError for what 32 bits do not hold. */
   #int32(value: number): void {
+    if (value !== (value | 0)) throw new RangeError(`${value} in an instruction that has 32 bits for it`);
     for (let shift = 0; shift < 32; shift += 8) this.#bytes.push((value >> shift) & 0xff);
   }
 }

@@ -1,4 +1,5 @@
 /** Memory for machine code: written first, then made executable, never both at once. */
+import type { LibraryHandle } from "koffi";
 import { EngineError } from "../../../errors.ts";
 import type { OrtApi, Pointer } from "../ort-api.ts";
 
@@ -16,6 +17,8 @@ export interface PlacedCode {
 
 /** Takes and gives back memory for code, by the system's own calls. */
 export class CodeMemory {
+  /** Held: koffi unloads a library whose object nobody has. */
+  readonly #libc: LibraryHandle;
   readonly #map: (...args: unknown[]) => unknown;
   readonly #copy: (...args: unknown[]) => unknown;
   readonly #protect: (...args: unknown[]) => unknown;
@@ -24,6 +27,7 @@ export class CodeMemory {
   /** Throws where there is no C library of Linux. */
   constructor({ koffi }: Pick<OrtApi, "koffi">) {
     const libc = koffi.load("libc.so.6");
+    this.#libc = libc;
     this.#map = libc.func("uintptr_t mmap(void *at, size_t bytes, int access, int flags, int file, int64_t offset)");
     this.#copy = libc.func("uintptr_t memcpy(uintptr_t to, const uint8_t *from, size_t bytes)");
     this.#protect = libc.func("int mprotect(uintptr_t at, size_t bytes, int access)");
@@ -32,6 +36,7 @@ export class CodeMemory {
 
   /** Puts code into memory. Throws EngineError where the system does not let a process make code. */
   place(code: Uint8Array): PlacedCode {
+    void this.#libc;
     const address = BigInt(this.#map(null, code.length, readWrite, privateAnonymous, -1, 0) as bigint | number);
     if (address === failed) throw refused("mmap", code.length);
     this.#copy(address, code, code.length);

@@ -78,8 +78,10 @@ class Writer {
   /** Where the address of a column's next element is, by input. */
   readonly #columns = new Map<number, Memory>();
   readonly #rowsEnd: Memory;
-  readonly #spilled: (value: number) => Memory;
-  readonly #frameBytes: number;
+  /** Where vectors are on the stack, by value. */
+  readonly #slots = new Map<KernelValue, Memory>();
+  /** Bytes for addresses, which are at the top of the stack, below the vectors. */
+  readonly #wordBytes: number;
   /** Constants by their bits. */
   readonly #constants = new Map<number, Label>();
   readonly #maskTable = new Label();
@@ -89,7 +91,7 @@ class Writer {
   constructor(code: Assembler, kernel: Kernel) {
     this.#code = code;
     this.#kernel = kernel;
-    const { outputs, steps, size, width } = kernel;
+    const { outputs, size, width } = kernel;
     this.#hasRows = size !== width;
     const inputs = this.#hasRows ? kernel.inputs : kernel.inputs.map((layout) => inOneRow[layout]);
     this.#layouts = inputs;
@@ -101,18 +103,16 @@ class Writer {
       return register;
     };
 
-    // The frame, from the top of the stack: vectors, then addresses.
-    const values = inputs.length + steps.length;
-    const word = (n: number): Memory => ({ base: rsp, displacement: values * vectorBytes + n * 8 });
+    const word = (n: number): Memory => ({ base: rsp, displacement: n * 8 });
     this.#rowsEnd = word(0);
-    this.#spilled = (value) => ({ base: rsp, displacement: value * vectorBytes });
+    const columns = inputs.filter((layout) => layout === "column").length;
+    this.#wordBytes = roundUp((1 + columns) * 8, vectorBytes);
     for (const [i, layout] of inputs.entries()) {
       if (layout === "full" || layout === "row") this.#inputStreams.set(i, take());
-      else this.#repeated.set(i, this.#spilled(i));
+      else this.#repeated.set(i, this.slot(i));
       if (layout === "column") this.#columns.set(i, word(1 + this.#columns.size));
     }
     this.#outputStreams = outputs.map(take);
-    this.#frameBytes = values * vectorBytes + roundUp((1 + this.#columns.size) * 8, vectorBytes);
   }
 
   write(): void {
@@ -120,7 +120,7 @@ class Writer {
     code.push(rbp);
     code.load(rbp, rsp);
     for (const register of saved) code.push(register);
-    code.arithmeticWith("sub", rsp, this.#frameBytes);
+    const reserve = code.reserveStack();
     code.arithmeticWith("and", rsp, -vectorBytes);
     this.#loadAddresses();
     if (this.#hasRows) this.#rows();
@@ -135,6 +135,7 @@ class Writer {
     code.pop(rbp);
     code.ret();
     this.#data();
+    reserve(this.#wordBytes + this.#slots.size * vectorBytes);
   }
 
   #loadAddresses(): void {
@@ -266,8 +267,14 @@ class Writer {
     return { label };
   }
 
-  spilledAt(value: number): Memory {
-    return this.#spilled(value);
+  /** A vector on the stack, for a value. */
+  slot(value: KernelValue): Memory {
+    const slot = this.#slots.get(value) ?? {
+      base: rsp,
+      displacement: this.#wordBytes + this.#slots.size * vectorBytes,
+    };
+    this.#slots.set(value, slot);
+    return slot;
   }
 }
 
@@ -409,7 +416,7 @@ class Body {
     if (this.#registers.has(value)) return this.#registers.get(value)!;
     const repeated = this.#writer.repeatedAt(value);
     if (repeated) return repeated;
-    return this.#onStack.has(value) ? this.#writer.spilledAt(value) : this.#inRegister(value, pinned);
+    return this.#onStack.has(value) ? this.#writer.slot(value) : this.#inRegister(value, pinned);
   }
 
   #inRegister(value: number, pinned: readonly number[]): Vector {
@@ -418,7 +425,7 @@ class Body {
     const register = this.#take(pinned);
     const stream = this.#writer.streamOf(value);
     if (stream && this.#isPartial) this.#code.vectorLoadMasked(register, stream, maskRegister);
-    else this.#code.vectorLoad(register, stream ?? this.#writer.repeatedAt(value) ?? this.#writer.spilledAt(value));
+    else this.#code.vectorLoad(register, stream ?? this.#writer.repeatedAt(value) ?? this.#writer.slot(value));
     this.#registers.set(value, register);
     return register;
   }
@@ -437,7 +444,7 @@ class Body {
     this.#registers.delete(last!);
     const canBeRead = this.#writer.streamOf(last!) ?? this.#writer.repeatedAt(last!);
     if (!canBeRead && !this.#onStack.has(last!)) {
-      this.#code.vectorStore(this.#writer.spilledAt(last!), register);
+      this.#code.vectorStore(this.#writer.slot(last!), register);
       this.#onStack.add(last!);
     }
     return register;
