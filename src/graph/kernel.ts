@@ -19,6 +19,8 @@ export type Operation =
   | "fma"
   /** To the nearest whole number, halves to the even one. */
   | "round"
+  /** 2ᵃ for whole a from −126 to 127. */
+  | "power"
   /** a·2ᵇ for whole b from −252 to 254. */
   | "scale"
   | "neg"
@@ -41,6 +43,7 @@ const operations: Readonly<Record<Operation, (...values: number[]) => number>> =
   sqrt: (a) => Math.sqrt(a!),
   fma: (a, b, c) => a! * b! + c!,
   round: (a) => (Math.abs(a! % 1) === 0.5 ? 2 * Math.round(a! / 2) : Math.round(a!)),
+  power: (a) => 2 ** a!,
   scale: (a, b) => a! * 2 ** b!,
   neg: (a) => -a!,
   abs: (a) => Math.abs(a!),

@@ -15,15 +15,10 @@ const erfNear = [
   -0.000801019836217165, 7.853876013541594e-5,
 ];
 
-/** −ln(1 − erf x) for 1 ≤ x ≤ 3.95; erf within 1.1e-9. */
+/** ln(1 − erf x) for 1 ≤ x ≤ 3.95; erf within 1.1e-9. */
 const erfFar = [
-  0.0003415230312384665, 1.1270891427993774, 0.638144850730896, 0.10310675203800201, -0.02183806337416172,
-  0.0029476583003997803, -0.00018637919856701046,
-];
-
-/** tanh x / x in x², for |x| ≤ 0.625; within 4e-9. */
-const tanhNear = [
-  1, -0.3333325982093811, 0.13331127166748047, -0.053721070289611816, 0.020590998232364655, -0.005659998394548893,
+  -0.0003415230312384665, -1.1270891427993774, -0.638144850730896, -0.10310675203800201, 0.02183806337416172,
+  -0.0029476583003997803, 0.00018637919856701046,
 ];
 
 /** ln 2 in two parts: products of the first with whole numbers below 2⁹ have no rounding. */
@@ -43,30 +38,39 @@ function polynomial(write: KernelWriter, x: KernelValue, coefficients: readonly 
   return rest.reduce((sum, pair) => write.apply("fma", square, sum, pair), last);
 }
 
-/** eˣ = 2ⁿ·eʳ, with n whole and |r| ≤ ½·ln 2. */
-export function kernelExp(write: KernelWriter, x: KernelValue): KernelValue {
-  // Beyond these eˣ is 0 or infinite. The constant comes first, so that NaN stays.
-  const bounded = write.apply("min", write.constant(89), write.apply("max", write.constant(-104), x));
-  const n = write.apply("round", write.apply("mul", bounded, write.constant(Math.LOG2E)));
+/** n and eʳ − 1, where eˣ = 2ⁿ·eʳ with n whole and |r| ≤ ½·ln 2. */
+function exponential(write: KernelWriter, x: KernelValue): { readonly n: KernelValue; readonly rest: KernelValue } {
+  const n = write.apply("round", write.apply("mul", x, write.constant(Math.LOG2E)));
   const [high, low] = ln2.map((part) => write.constant(-part)) as [KernelValue, KernelValue];
-  const r = write.apply("fma", n, low, write.apply("fma", n, high, bounded));
-  const square = write.apply("mul", r, r);
-  const low2 = write.apply("fma", polynomial(write, r, expTail), square, r);
-  return write.apply("scale", write.apply("add", low2, write.constant(1)), n);
+  const r = write.apply("fma", n, low, write.apply("fma", n, high, x));
+  return { n, rest: write.apply("fma", polynomial(write, r, expTail), write.apply("mul", r, r), r) };
 }
 
-/** x's sign, y's magnitude; y is not negative. */
-function signed(write: KernelWriter, y: KernelValue, x: KernelValue): KernelValue {
-  return write.apply("select", write.apply("less", x, write.constant(0)), write.apply("neg", y), y);
+/** x kept between two numbers; they come first, so that NaN stays. */
+function bounded(write: KernelWriter, x: KernelValue, low: number, high: number): KernelValue {
+  return write.apply("min", write.constant(high), write.apply("max", write.constant(low), x));
+}
+
+export function kernelExp(write: KernelWriter, x: KernelValue): KernelValue {
+  const { n, rest } = exponential(write, bounded(write, x, -104, 89)); //  beyond, eˣ is 0 or infinite
+  return write.apply("scale", write.apply("add", rest, write.constant(1)), n);
+}
+
+/** eˣ for |x| ≤ 87. */
+function nearExp(write: KernelWriter, x: KernelValue): KernelValue {
+  const { n, rest } = exponential(write, x);
+  return write.apply("mul", write.apply("add", rest, write.constant(1)), write.apply("power", n));
 }
 
 export function kernelErf(write: KernelWriter, x: KernelValue): KernelValue {
+  const one = write.constant(1);
   const size = write.apply("abs", x);
   const near = write.apply("fma", x, polynomial(write, write.apply("mul", x, x), erfNear), x);
-  // 1 − e^(−q); from 3.95 on that is 1.
+  // 1 − e^q with the sign of x; from 3.95 on that is ±1.
   const q = polynomial(write, write.apply("min", write.constant(4), size), erfFar);
-  const far = write.apply("sub", write.constant(1), kernelExp(write, write.apply("neg", q)));
-  return write.apply("select", write.apply("less", size, write.constant(1)), near, signed(write, far, x));
+  const far = write.apply("sub", one, nearExp(write, q));
+  const signed = write.apply("select", write.apply("less", x, write.constant(0)), write.apply("neg", far), far);
+  return write.apply("select", write.apply("less", size, one), near, signed);
 }
 
 /** ½·(1 + erf x) */
@@ -80,12 +84,11 @@ export function kernelSigmoid(write: KernelWriter, x: KernelValue): KernelValue 
   return write.apply("div", one, write.apply("add", kernelExp(write, write.apply("neg", x)), one));
 }
 
-/** Near 0 a polynomial; beyond, 1 − 2 / (e²ˣ + 1). */
+/** (e²ˣ − 1) / (e²ˣ + 1), from e²ˣ − 1 = 2ⁿ·(eʳ − 1) + (2ⁿ − 1), which loses nothing near 0. */
 export function kernelTanh(write: KernelWriter, x: KernelValue): KernelValue {
-  const one = write.constant(1);
-  const size = write.apply("abs", x);
-  const near = write.apply("mul", x, polynomial(write, write.apply("mul", x, x), tanhNear));
-  const grown = write.apply("add", kernelExp(write, write.apply("add", size, size)), one);
-  const far = write.apply("sub", one, write.apply("div", write.constant(2), grown));
-  return write.apply("select", write.apply("less", size, write.constant(0.625)), near, signed(write, far, x));
+  const near = bounded(write, x, -10, 10); //  beyond, tanh is ±1
+  const { n, rest } = exponential(write, write.apply("add", near, near));
+  const power = write.apply("power", n);
+  const grown = write.apply("fma", power, rest, write.apply("sub", power, write.constant(1)));
+  return write.apply("div", grown, write.apply("add", grown, write.constant(2)));
 }

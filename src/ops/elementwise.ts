@@ -155,8 +155,9 @@ export const step: UnaryOp = elementwise({
       ? graph.node("HardSigmoid", [x], { alpha: { float: 3e38 }, beta: { float: 0 } })
       : graph.node("Relu", [graph.node("Sign", [x])]),
   kernel(write, x) {
-    const steep = write.apply("mul", x, write.constant(3e38));
-    return write.apply("min", write.constant(1), write.apply("max", write.constant(0), steep));
+    const none = write.constant(0);
+    const steep = write.apply("fma", x, write.constant(3e38), none); //  the sum makes −0 to 0
+    return write.apply("min", write.constant(1), write.apply("max", none, steep));
   },
   f: (x) => (Number.isNaN(x) ? x : Number(x > 0)),
   gradient: () => undefined, //                                     constant almost everywhere

@@ -54,6 +54,7 @@ const forms: Readonly<Record<Operation, Form>> = {
   sqrt: "Sqrt",
   fma: (graph, [a, b, c]) => graph.node("Add", [graph.node("Mul", [a, b]), c]),
   round: "Round",
+  power: (graph, [a], dtype) => graph.node("Pow", [graph.constant(dtype, [], [2]), a]),
   scale(graph, [a, b], dtype) {
     // In two factors: 2¹²⁸ is no float32.
     const half = graph.node("Floor", [graph.node("Mul", [b, graph.constant(dtype, [], [0.5])])]);
@@ -113,7 +114,8 @@ function sample(random: Sampler, rows: number, width: number): Sample<FusedParam
   const other = write.apply("select", write.apply("lessEqual", chosen, scaled), column, root);
   const whole = write.apply("round", write.apply("fma", x, y, scalar));
   const third = write.apply("select", write.apply("equal", x, y), x, write.apply("scale", other, whole));
-  const last = write.apply("select", write.apply("unordered", third, x), y, third);
+  const fourth = write.apply("mul", third, write.apply("power", whole));
+  const last = write.apply("select", write.apply("unordered", fourth, x), y, fourth);
   const shapes: Shape[] = [[rows, width], [rows * width]];
   const kernel: Kernel = {
     inputs: write.inputs,

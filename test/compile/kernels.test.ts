@@ -272,6 +272,29 @@ describe.runIf(hasKernels)("with kernels and without", () => {
   });
 });
 
+test.runIf(hasKernels)("NaN, infinities and signed zeros", async () => {
+  const x = fromValues(Float32Array.of(Number.NaN, 1, -2, 0, -0, Infinity, -Infinity, 0.5, 3e38), [9]) as Floats;
+  const functions: ((x: Floats) => Tensor)[] = [
+    (x) => x.sign(),
+    (x) => x.step(),
+    (x) => x.relu(),
+    (x) => x.clip(-1, 2),
+    (x) => x.leakyRelu(),
+    (x) => x.round().add(0), //  ONNX Runtime drops the sign of −0
+    (x) => x.abs().sqrt(),
+    (x) => x.reciprocal(),
+    (x) => where(x.less(0.25), x, x.mul(2)),
+  ];
+  for (const f of functions) {
+    const results: unknown[] = [];
+    for (const kernels of [true, false]) {
+      useEngine(nodeEngine({ threads: 1, kernels }));
+      results.push(await f(x).mul(2).array());
+    }
+    expect(results[0]).toEqual(results[1]);
+  }
+});
+
 describe.runIf(hasKernels)("truth values", () => {
   /** Results with kernels and without are the same; gives how many kernels there were. */
   async function kernelsIn(fn: (...args: Tensor[]) => Tensor, ...args: readonly Tensor[]): Promise<number> {

@@ -14,6 +14,7 @@ const operands: Readonly<Record<Operation, number>> = {
   abs: 1,
   fma: 3,
   round: 1,
+  power: 1,
   scale: 2,
   equal: 2,
   less: 2,
@@ -23,7 +24,9 @@ const operands: Readonly<Record<Operation, number>> = {
 };
 
 /** Those whose result is rounded once, so that its bits are known. */
-const exact = (Object.keys(operands) as Operation[]).filter((name) => name !== "fma" && name !== "scale");
+const exact = (Object.keys(operands) as Operation[]).filter(
+  (name) => name !== "fma" && name !== "power" && name !== "scale",
+);
 const masks: readonly Operation[] = ["equal", "less", "lessEqual", "unordered"];
 
 /** How many rows, of which length, and what happens at each element. */
@@ -86,6 +89,7 @@ const inFloat32: Readonly<Record<Operation, (...values: number[]) => number>> = 
   abs: (a) => Math.abs(a!),
   fma: (a, b, c) => fround(a! * b! + c!),
   round: (a) => (Math.abs(a! % 1) === 0.5 ? 2 * Math.round(a! / 2) : Math.round(a!)),
+  power: (a) => 2 ** a!,
   scale: (a, b) => fround(a! * 2 ** b!),
   equal: (a, b) => Number(a === b),
   less: (a, b) => Number(a! < b!),

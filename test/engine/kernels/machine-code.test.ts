@@ -125,6 +125,10 @@ describe.runIf(canRun)("machine code", () => {
     const scaled = kernelOf(powers.length, [0.75, ["scale", 1, 0]], [2]);
     const [values] = run(scaled, [powers], 0);
     expect([...values!]).toEqual([...powers].map((n) => Math.fround(0.75 * 2 ** n)));
+
+    const normal = Float32Array.from([-126, -1, 0, 1, 10, 127]);
+    const [exponentials] = run(kernelOf(normal.length, [["power", 0]], [1]), [normal], 0);
+    expect([...exponentials!]).toEqual([...normal].map((n) => 2 ** n));
   });
 
   test("memory for code is executable and not writable, and is given back", () => {

@@ -345,6 +345,13 @@ class Body {
         this.#keep(value, to, of);
         break;
       }
+      case "power": {
+        const exponent = this.#operand(a, of);
+        const to = this.#result(value, of);
+        code.vectorToIntegers(to, exponent);
+        this.#toPower(to);
+        break;
+      }
       case "scale": {
         // 2ᵇ as two factors, whose exponents are halves of b: one would not reach.
         const left = this.#inRegister(a, of);
@@ -353,10 +360,7 @@ class Body {
         code.vectorToIntegers(to, exponent);
         code.vectorShift("right", other, to, 1);
         code.vectorIntegers("sub", to, to, other);
-        for (const factor of [to, other]) {
-          code.vectorIntegers("add", factor, factor, this.#writer.constant(exponentBias));
-          code.vectorShift("left", factor, factor, mantissaBits);
-        }
+        for (const factor of [to, other]) this.#toPower(factor);
         code.vector("mul", to, left, to);
         code.vector("mul", to, to, other);
         this.#free.push(other);
@@ -385,6 +389,12 @@ class Body {
         code.vector(operation, this.#result(value, of), left, right);
       }
     }
+  }
+
+  /** Makes 2ⁿ of whole numbers n: their place in a float32 is that of the exponent. */
+  #toPower(register: Vector): void {
+    this.#code.vectorIntegers("add", register, register, this.#writer.constant(exponentBias));
+    this.#code.vectorShift("left", register, register, mantissaBits);
   }
 
   /** A register for a step's value; it may be that of one whose last use this is. */
