@@ -280,10 +280,10 @@ test.runIf(hasKernels)("NaN, infinities and signed zeros", async () => {
     (x) => x.relu(),
     (x) => x.clip(-1, 2),
     (x) => x.leakyRelu(),
-    (x) => x.round().abs(), //  ONNX Runtime drops the sign of −0
+    (x) => x.round(),
     (x) => x.abs().sqrt(),
     (x) => x.reciprocal(),
-    (x) => where(x.less(0.25), x, x.mul(2)),
+    (x) => where(x.less(0.25), x, x.mul(2)).abs(), //  ONNX Runtime adds 0 to what it chooses
   ];
   for (const f of functions) {
     const results: unknown[] = [];
