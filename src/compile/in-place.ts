@@ -8,7 +8,7 @@
 import type { InPlace } from "../engine/engine.ts";
 import { apply, tensorOf } from "../graph/apply.ts";
 import type { Body } from "../graph/body.ts";
-import { collect, makeNode, type Node, type Value } from "../graph/node.ts";
+import { collect, makeNode, type Node, usersAmong, type Value } from "../graph/node.ts";
 import { newScope, withScope } from "../graph/scope.ts";
 import { isFloat, sizeOf } from "../graph/types.ts";
 import { allFinite } from "../ops/guard.ts";
@@ -63,17 +63,6 @@ export function guarded(
   });
   if (inPlace.length === 0) return none;
   return { roots: withGuard(roots, watched, order, places, trace), inPlace: new Map(inPlace) };
-}
-
-function usersAmong(nodes: readonly Node[]): ReadonlyMap<Node, readonly Node[]> {
-  const users = new Map<Node, Node[]>();
-  for (const node of nodes)
-    for (const { node: used } of node.inputs) {
-      const known = users.get(used);
-      if (known) known.push(node);
-      else users.set(used, [node]);
-    }
-  return users;
 }
 
 /** A node that writes each element from what it reads at the same place. */

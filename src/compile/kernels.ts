@@ -5,7 +5,7 @@
 import { applyAll, tensorOf } from "../graph/apply.ts";
 import { Body } from "../graph/body.ts";
 import { type Kernel, type KernelValue, KernelWriter, type Layout } from "../graph/kernel.ts";
-import { collect, makeNode, type Node, type Value } from "../graph/node.ts";
+import { collect, makeNode, type Node, usersAmong, type Value } from "../graph/node.ts";
 import { newScope, withScope } from "../graph/scope.ts";
 import { type Shape, sizeOf } from "../graph/types.ts";
 import { fused } from "../ops/fused.ts";
@@ -155,17 +155,6 @@ class Grouping {
     const streams = reads.filter(({ layout }) => layout === "full" || layout === "row").length;
     return reads.length <= mostInputs && streams + this.outputsOf(group).length <= mostStreams;
   }
-}
-
-function usersAmong(nodes: readonly Node[]): ReadonlyMap<Node, readonly Node[]> {
-  const users = new Map<Node, Node[]>();
-  for (const node of nodes)
-    for (const { node: used } of node.inputs) {
-      const known = users.get(used);
-      if (known) known.push(node);
-      else users.set(used, [node]);
-    }
-  return users;
 }
 
 /** Whether a node could be in a kernel. */

@@ -2,7 +2,7 @@
 import type { Target } from "../engine/engine.ts";
 import { applyAll, tensorOf } from "../graph/apply.ts";
 import { Body } from "../graph/body.ts";
-import { collect, type Node, type Value } from "../graph/node.ts";
+import { collect, type Node, usersAmong, type Value } from "../graph/node.ts";
 import type { Op } from "../graph/op.ts";
 import { newScope, withScope } from "../graph/scope.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -83,15 +83,9 @@ const mostRewrites = 20;
 function rewriteOnce(roots: readonly Value[], pass: Pass, target: Target): Value[] {
   const nodes = collect(roots);
   const oldUses = new Map<string, number>();
-  const oldUsers = new Map<Node, Node[]>();
+  const oldUsers = usersAmong(nodes);
   const count = (value: Value): void => void oldUses.set(key(value), (oldUses.get(key(value)) ?? 0) + 1);
-  for (const node of nodes)
-    for (const value of node.inputs) {
-      count(value);
-      const users = oldUsers.get(value.node);
-      if (users) users.push(node);
-      else oldUsers.set(value.node, [node]);
-    }
+  for (const node of nodes) node.inputs.forEach(count);
   roots.forEach(count);
 
   const uses = new Map<string, number>();

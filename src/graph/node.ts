@@ -70,3 +70,15 @@ export function collect(roots: readonly Value[], stop: (node: Node) => boolean =
   }
   return [...seen].sort((a, b) => a.id - b.id);
 }
+
+/** Who uses each of some nodes, among them; a user that has two of its inputs from one node is there twice. */
+export function usersAmong(nodes: readonly Node[]): ReadonlyMap<Node, readonly Node[]> {
+  const users = new Map<Node, Node[]>();
+  for (const node of nodes)
+    for (const { node: used } of node.inputs) {
+      const known = users.get(used);
+      if (known) known.push(node);
+      else users.set(used, [node]);
+    }
+  return users;
+}

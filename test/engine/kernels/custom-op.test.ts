@@ -1,4 +1,7 @@
 /** Kernels as ONNX Runtime runs them: as ops of a model, on one thread and in parts on several. */
+import { execFile } from "node:child_process";
+import path from "node:path";
+import { promisify } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { encodeModel, OnnxBuilder } from "../../../src/compile/onnx.ts";
@@ -129,4 +132,13 @@ describe.runIf(hasKernels)("kernels as ops", () => {
 test("kernels can be switched off, and the binding has none", () => {
   expect(nodeEngine({ kernels: false }).target.kernels).toBe(false);
   expect(nodeEngine({ implementation: "binding" }).target.kernels).toBeUndefined();
+});
+
+test.runIf(hasKernels)("where the system lets no process make code, networks run without kernels", async () => {
+  // V8 would fail at the same hurdle: so it interprets.
+  const child = path.join(import.meta.dirname, "no-code-child.mjs");
+  const { stdout } = await promisify(execFile)(process.execPath, ["--jitless", child]);
+  const { isDenied, kernels, values } = JSON.parse(stdout) as Record<string, unknown>;
+  expect(kernels).toBe(!isDenied);
+  expect(values).toEqual([2, 4, 6]);
 });
