@@ -4,16 +4,14 @@
  */
 import { applyAll, tensorOf } from "../graph/apply.ts";
 import { Body } from "../graph/body.ts";
-import { type Kernel, type KernelValue, KernelWriter, type Layout } from "../graph/kernel.ts";
+import { type Kernel, type KernelValue, KernelWriter, type Layout, mostStreams } from "../graph/kernel.ts";
 import { collect, makeNode, type Node, usersAmong, type Value } from "../graph/node.ts";
 import { newScope, withScope } from "../graph/scope.ts";
 import { type Shape, sizeOf } from "../graph/types.ts";
 import { fused } from "../ops/fused.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
-/** How many tensors a kernel reads or writes element by element: one register each. */
-const mostStreams = 10;
-/** Inputs, with those that are repeated. */
+/** Inputs in any layout: with the outputs fewer than a custom op may have, which is 32. */
 const mostInputs = 20;
 /** Longer kernels gain nothing: what is between their steps no longer fits into registers. */
 const mostMembers = 64;
@@ -24,9 +22,8 @@ const fewestElements = 2;
 
 /** Ops that go into one kernel. */
 interface Group {
-  /** In reverse order. */
   readonly members: Set<Node>;
-  /** Where the last of them stands: the kernel runs there. */
+  /** The last of its members' positions. Whoever needs the group has a later one, so that no group waits for itself. */
   readonly position: number;
   /** Elements of every member. */
   readonly size: number;
@@ -69,8 +66,8 @@ class Grouping {
   }
 
   /**
-   * Groups in which every truth value is made where it is used. One that turns out to be outside, since others need it too or no kernel
-   * makes it, keeps its users out.
+   * Groups in which every truth value is made where it is used. One that turns out to be outside, since others need it too or no
+   * kernel makes it, keeps its users out.
    */
   groups(): Group[] {
     for (;;) {
@@ -131,7 +128,7 @@ class Grouping {
     if (elementsOf(node) !== size || members.size >= mostMembers) return false;
     const others = this.#usersOf(node).filter((user) => !members.has(user));
     if (staysInside(node) && (others.length > 0 || this.#isRoot.has(node))) return false;
-    // Kernels run in the order of their last members: whoever else needs this node has to come behind that.
+    // Whoever else needs this node has to come behind the last member.
     if (others.some((user) => this.#placeOf(user) <= position)) return false;
     const width = widthWith(node, group);
     if (width === "conflict") return false;
@@ -157,7 +154,7 @@ class Grouping {
   }
 }
 
-/** Whether a node could be in a kernel. */
+/** Whether a node could be in a kernel: its types fit, and its op writes steps for stand-ins. */
 function isCandidate(node: Node): boolean {
   const { op, inputs, outputs, params, source } = node;
   const [output] = outputs;
@@ -185,7 +182,7 @@ function isConstant({ op, inputs, source }: Node): boolean {
   return source === undefined && op.kernel !== undefined && inputs.length === 0;
 }
 
-/** How a tensor lies under another that it is widened to, and the length of a row where that matters. Nothing if it repeats in another way. */
+/** How a tensor lies under another that it is widened to, and the length of a row where that matters; nothing if it repeats otherwise. */
 function layoutUnder(from: Shape, to: Shape): { readonly layout: Layout; readonly width?: number } | undefined {
   const [size, all] = [sizeOf(from), sizeOf(to)];
   if (size === all) return { layout: "full" };

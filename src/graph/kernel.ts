@@ -10,9 +10,9 @@ export type Operation =
   | "sub"
   | "mul"
   | "div"
-  /** b where either is NaN, as the processor has it. */
+  /** b where either is NaN or both are 0, as the processor has it. */
   | "min"
-  /** b where either is NaN. */
+  /** b where either is NaN or both are 0. */
   | "max"
   | "sqrt"
   /** a·b + c, rounded once. */
@@ -74,6 +74,10 @@ export function argumentsOf([, ...values]: Application): readonly KernelValue[] 
  */
 export type Layout = "full" | "row" | "column" | "scalar";
 
+/** Most inputs in full or along rows, and outputs, of a kernel: engines keep an address in a register for each. */
+export const mostStreams = 10;
+
+/** Steps at every element of tensors of float32; `Layout` says how inputs lie. */
 export interface Kernel {
   readonly inputs: readonly Layout[];
   readonly steps: readonly Step[];
@@ -94,7 +98,7 @@ export interface KernelOp {
   readonly shapes: readonly Shape[];
 }
 
-/** Where the ops of kernels are in a model. */
+/** The ONNX domain of kernels in a model. */
 export const kernelDomain = "glissade";
 
 /** Computes a kernel the slow way. */
@@ -150,4 +154,5 @@ export class KernelWriter {
   }
 }
 
-const masks: ReadonlySet<Operation> = new Set<Operation>(["equal", "less", "lessEqual", "unordered"]);
+/** Operations whose result is a mask. */
+export const masks: ReadonlySet<Operation> = new Set<Operation>(["equal", "less", "lessEqual", "unordered"]);

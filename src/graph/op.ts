@@ -155,8 +155,8 @@ export interface Op<P = unknown> {
   /** Set where an element of the output depends on the inputs' elements at the same place alone, the inputs widened to the first. */
   readonly elementwise?: true;
   /**
-   * One float32 of the output of an elementwise op, from its inputs at the same place, as steps of a kernel; nothing where these
-   * parameters have none. A truth value is a mask.
+   * One float32 of the output, as steps of a kernel, from the inputs' elements at the same place, once they are widened to the output
+   * or reshaped; a constant where there are no inputs. Nothing where these parameters have no such steps. A truth value is a mask.
    */
   kernel?(write: KernelWriter, inputs: readonly KernelValue[], params: P): KernelValue | undefined;
   /** Set where the output holds the elements of the one input and no others: in another order or shape, or repeated. */

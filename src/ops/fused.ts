@@ -74,7 +74,10 @@ const forms: Readonly<Record<Operation, Form>> = {
   select: "Where",
 };
 
-/** The steps one by one, over rows. */
+/**
+ * The steps one by one, over rows. No compiled program comes here: it is the form that the conformance test compares kernels with. NaN on the
+ * left of `min` and `max` stays here.
+ */
 function unfused(
   graph: OnnxGraph,
   { inputs: layouts, steps, outputs, size, width }: Kernel,

@@ -323,6 +323,7 @@ describe("options", () => {
     expect(readEnvironment({}).implementation).toBeUndefined();
     expect(readEnvironment({}).threads).toBeGreaterThan(0);
     expect(readEnvironment({}).kernels).toBe(true);
+    expect(readEnvironment({ GLISSADE_KERNELS: "0" }).kernels).toBe(false);
     const given = { GLISSADE_THREADS: "3", GLISSADE_ENGINE: "binding", GLISSADE_KERNELS: "off" };
     expect(readEnvironment(given)).toEqual({ threads: 3, implementation: "binding", kernels: false });
     for (const GLISSADE_THREADS of ["0", "-1", "1.5", "two", "", "1e9"])

@@ -1,33 +1,36 @@
 /** Random kernels, and what they compute in float32. */
 import fc from "fast-check";
-import { argumentsOf, type Kernel, type Layout, type Operation, type Step } from "../../src/graph/kernel.ts";
+import { argumentsOf, type Kernel, type Layout, masks, type Operation, type Step } from "../../src/graph/kernel.ts";
 
-const operands: Readonly<Record<Operation, number>> = {
-  add: 2,
-  sub: 2,
-  mul: 2,
-  div: 2,
-  min: 2,
-  max: 2,
-  sqrt: 1,
-  neg: 1,
-  abs: 1,
-  fma: 3,
-  round: 1,
-  power: 1,
-  scale: 2,
-  equal: 2,
-  less: 2,
-  lessEqual: 2,
-  unordered: 2,
-  select: 3,
+const { fround } = Math;
+
+/** Each step in float32, as the processor does it. */
+const inFloat32: Readonly<Record<Operation, (...values: number[]) => number>> = {
+  add: (a, b) => fround(a! + b!),
+  sub: (a, b) => fround(a! - b!),
+  mul: (a, b) => fround(a! * b!),
+  div: (a, b) => fround(a! / b!),
+  // The second of two equal ones: of 0 and −0 it matters which.
+  // biome-ignore lint/complexity/useMathMinMax: Math.min has another idea of −0 and of NaN.
+  min: (a, b) => (a! < b! ? a! : b!),
+  // biome-ignore lint/complexity/useMathMinMax: likewise.
+  max: (a, b) => (a! > b! ? a! : b!),
+  sqrt: (a) => fround(Math.sqrt(a!)),
+  neg: (a) => -a!,
+  abs: (a) => Math.abs(a!),
+  fma: (a, b, c) => fround(a! * b! + c!),
+  round: (a) => (Math.abs(a! % 1) === 0.5 ? 2 * Math.round(a! / 2) : Math.round(a!)),
+  power: (a) => 2 ** a!,
+  scale: (a, b) => fround(a! * 2 ** b!),
+  equal: (a, b) => Number(a === b),
+  less: (a, b) => Number(a! < b!),
+  lessEqual: (a, b) => Number(a! <= b!),
+  unordered: (a, b) => Number(Number.isNaN(a) || Number.isNaN(b)),
+  select: (mask, b, c) => (mask ? b! : c!),
 };
 
 /** Those whose result is rounded once, so that its bits are known. */
-const exact = (Object.keys(operands) as Operation[]).filter(
-  (name) => name !== "fma" && name !== "power" && name !== "scale",
-);
-const masks: readonly Operation[] = ["equal", "less", "lessEqual", "unordered"];
+const exact = (Object.keys(inFloat32) as Operation[]).filter((name) => !["fma", "power", "scale"].includes(name));
 
 /** How many rows, of which length, and what happens at each element. */
 export const kernels: fc.Arbitrary<Kernel> = fc
@@ -56,8 +59,8 @@ export const kernels: fc.Arbitrary<Kernel> = fc
       else if (operation === "select" && found.length > 0)
         make([operation, found[of[0]! % found.length]!, pick(1), pick(2)], values);
       else if (operation !== "select") {
-        const inputs = Array.from({ length: operands[operation] }, (_, n) => pick(n));
-        make([operation, ...inputs], masks.includes(operation) ? found : values);
+        const inputs = Array.from({ length: inFloat32[operation].length }, (_, n) => pick(n));
+        make([operation, ...inputs], masks.has(operation) ? found : values);
       }
     }
     const computed = values.filter((value) => value >= layouts.length);
@@ -70,33 +73,6 @@ export const kernels: fc.Arbitrary<Kernel> = fc
 export function elementsUnder(layout: Layout, { size, width }: Kernel): number {
   return { full: size, row: width, column: size / width, scalar: 1 }[layout];
 }
-
-const { fround } = Math;
-
-/** Each step in float32, as the processor does it. */
-const inFloat32: Readonly<Record<Operation, (...values: number[]) => number>> = {
-  add: (a, b) => fround(a! + b!),
-  sub: (a, b) => fround(a! - b!),
-  mul: (a, b) => fround(a! * b!),
-  div: (a, b) => fround(a! / b!),
-  // The second of two equal ones: of 0 and −0 it matters which.
-  // biome-ignore lint/complexity/useMathMinMax: Math.min has another idea of −0 and of NaN.
-  min: (a, b) => (a! < b! ? a! : b!),
-  // biome-ignore lint/complexity/useMathMinMax: likewise.
-  max: (a, b) => (a! > b! ? a! : b!),
-  sqrt: (a) => fround(Math.sqrt(a!)),
-  neg: (a) => -a!,
-  abs: (a) => Math.abs(a!),
-  fma: (a, b, c) => fround(a! * b! + c!),
-  round: (a) => (Math.abs(a! % 1) === 0.5 ? 2 * Math.round(a! / 2) : Math.round(a!)),
-  power: (a) => 2 ** a!,
-  scale: (a, b) => fround(a! * 2 ** b!),
-  equal: (a, b) => Number(a === b),
-  less: (a, b) => Number(a! < b!),
-  lessEqual: (a, b) => Number(a! <= b!),
-  unordered: (a, b) => Number(Number.isNaN(a) || Number.isNaN(b)),
-  select: (mask, b, c) => (mask ? b! : c!),
-};
 
 /** The outputs, with float32 between the steps too. */
 export function inSingles(kernel: Kernel, inputs: readonly Float32Array[]): Float32Array[] {

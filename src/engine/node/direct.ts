@@ -406,7 +406,7 @@ export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: D
         throw new EngineError(
           "node engine",
           "a program with kernels came to an engine without",
-          "compile it for this one",
+          "compile it for this engine, or make the engine without kernels: false and GLISSADE_KERNELS=off",
         );
       const domain = used.length > 0 ? kernels?.domain(used, threads) : undefined;
       const pointer = await makeSessionInAnyPool({ bytes, domain }).catch((error: unknown) => {

@@ -10,7 +10,7 @@ export interface NodeEnvironment {
   readonly threads: number;
   /** GLISSADE_ENGINE: how ONNX Runtime is reached. Default: direct, and the binding where that does not load. */
   readonly implementation: Implementation | undefined;
-  /** GLISSADE_KERNELS: "on" or "off", whether kernels are compiled. Default: on. */
+  /** GLISSADE_KERNELS: "on", or "off" or "0": whether kernels are compiled. Default: on. */
   readonly kernels: boolean;
 }
 
@@ -41,8 +41,9 @@ export function expectImplementation(subject: string, value: string | undefined)
   throw new ConfigError(subject, `there is no implementation "${value}"`, 'use "direct" or "binding", or leave it out');
 }
 
-/** Whether something is on, which it is unless told. Throws ConfigError for what is neither "on" nor "off". */
+/** Whether something is on, which it is unless told. Throws ConfigError for what is neither "on" nor "off" nor "0". */
 function expectSwitch(subject: string, value: string | undefined): boolean {
-  if (value === undefined || value === "on" || value === "off") return value !== "off";
+  if (value === undefined || value === "on") return true;
+  if (value === "off" || value === "0") return false;
   throw new ConfigError(subject, `"${value}" is neither on nor off`, 'use "on" or "off", or leave it out');
 }

@@ -21,8 +21,8 @@ export interface NodeEngineOptions {
    */
   readonly onTheSpot?: number;
   /**
-   * Whether runs of elementwise ops become one pass over memory each, in machine code made for them: on Linux on x64 with AVX2; elsewhere, and
-   * through the binding, ops are run one by one in any case. Default: GLISSADE_KERNELS, or true.
+   * Whether runs of elementwise ops become one pass over memory each, in machine code made for them: on Linux on x64 with AVX2;
+   * elsewhere, and through the binding, ops are run one by one in any case. Default: GLISSADE_KERNELS, or true.
    */
   readonly kernels?: boolean;
 }

@@ -27,7 +27,7 @@ export const r15: Register = 15;
 
 /** A place in the code, known or still to come. */
 export class Label {
-  /** Internal. */
+  /** Where it is in the code, in bytes; nothing until it is placed. */
   at: number | undefined;
   /** Internal: where the distance to it belongs. */
   readonly waiting: number[] = [];
@@ -70,8 +70,6 @@ const conditions = {
 /** Opcodes of vector instructions with three operands, in the map 0F without a prefix. */
 const vectors = {
   and: 0x54,
-  andNot: 0x55,
-  or: 0x56,
   xor: 0x57,
   add: 0x58,
   mul: 0x59,
@@ -124,7 +122,7 @@ export class Assembler {
 
   /** Fills up to a multiple of so many bytes. */
   align(bytes: number): void {
-    while (this.size % bytes !== 0) this.#bytes.push(0xcc);
+    while (this.size % bytes !== 0) this.#bytes.push(0xcc); //  int3: who strays here stops
   }
 
   // ——— 64-bit registers ———

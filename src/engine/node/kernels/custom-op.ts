@@ -1,6 +1,6 @@
 /**
- * Kernels as custom ops of ONNX Runtime: its struct OrtCustomOp (onnxruntime_c_api.h), filled with functions that are machine code too,
- * because they are called from any thread.
+ * Kernels as custom ops of ONNX Runtime: its struct OrtCustomOp (onnxruntime_c_api.h), filled with functions that are machine code
+ * too, because they are called from any thread.
  */
 import type { Shape } from "../../../graph/types.ts";
 import type { OrtApi, Pointer } from "../ort-api.ts";
@@ -22,7 +22,7 @@ import {
   rsp,
 } from "./assembler.ts";
 
-/** The fields of OrtCustomOp that are used here, and behind them what the functions below read, as numbers of 64-bit words. */
+/** The fields of OrtCustomOp, also those that stay 0, and behind them what the functions below read: numbers of 64-bit words. */
 const fields = {
   version: 0,
   CreateKernel: 1,
@@ -108,9 +108,6 @@ export function writeFunctions(code: Assembler): Functions {
     code.ret();
   };
   // The kernel is the struct itself; nothing is made, nothing destroyed.
-  begin("CreateKernel");
-  code.load(rax, rdi);
-  code.ret();
   begin("CreateKernelV2"); //  (struct, api, info, void **kernel)
   code.store({ base: rcx }, rdi);
   code.number(rax, 0);
@@ -131,8 +128,8 @@ export function writeFunctions(code: Assembler): Functions {
 }
 
 /**
- * size_t mayInplace(int **inputs, int **outputs): which output may have which input's memory, if nobody needs the input any more. It is not
- * given the struct, so that each op has its own.
+ * size_t mayInplace(int **inputs, int **outputs): which output may have which input's memory, if nobody needs the input any more.
+ * It is not given the struct, so that each op has its own.
  */
 export function writeMayInplace(code: Assembler, pairs: readonly (readonly [input: number, output: number])[]): void {
   const [inputs, outputs] = [new Label(), new Label()];
@@ -258,10 +255,11 @@ export interface CustomOp {
   readonly inputs: number;
   /** By output. */
   readonly shapes: readonly Shape[];
-  /** The address of its function, and the units of work that it can be given. */
+  /** The address of its function. */
   readonly code: Pointer;
   /** The address of what `writeMayInplace` wrote. */
   readonly mayInplace: Pointer;
+  /** Rows, or elements of a single row: what a call is given some of. */
   readonly units: number;
   /** A part is a multiple of so many. */
   readonly unitsInLine: number;

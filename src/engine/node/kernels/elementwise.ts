@@ -1,4 +1,4 @@
-/** Machine code for kernels: eight elements at once, each read once and written once. */
+/** Machine code for kernels: eight elements at once. Inputs are read before anything is written, and again only where registers run out. */
 import { type Application, argumentsOf, type Kernel, type KernelValue, type Layout } from "../../../graph/kernel.ts";
 import {
   type Assembler,
@@ -31,11 +31,8 @@ const elementBytes = 4;
 
 /** Registers for the addresses of what is read and written at every element. */
 const pointers: readonly Register[] = [rcx, r8, r9, r10, r11, rbx, r12, r13, r14, r15];
-/** Those among them, and beside them, that a function has to leave as they were. */
+/** Those among them that a function has to leave as they were. */
 const saved: readonly Register[] = [rbx, r12, r13, r14, r15];
-
-/** How many inputs and outputs that are not scalars a kernel may have. */
-export const mostStreams: number = pointers.length;
 
 /** In a single row, what has an element for each place is there in full, and what has one for the row is a scalar. */
 const inOneRow: Readonly<Record<Layout, Layout>> = { full: "full", row: "full", column: "scalar", scalar: "scalar" };
@@ -99,7 +96,7 @@ class Writer {
     const free = [...pointers];
     const take = (): Register => {
       const register = free.shift();
-      if (register === undefined) throw new Error(`a kernel with more than ${mostStreams} streams`);
+      if (register === undefined) throw new Error(`a kernel with more than ${pointers.length} streams`);
       return register;
     };
 

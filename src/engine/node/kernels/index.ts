@@ -1,4 +1,5 @@
 /** Kernels on this processor: compiled to machine code, and given to ONNX Runtime as custom ops. */
+import { EngineError } from "../../../errors.ts";
 import { type Kernel, type KernelOp, kernelDomain } from "../../../graph/kernel.ts";
 import { paramsKey } from "../../../graph/text.ts";
 import type { OrtApi, Pointer } from "../ort-api.ts";
@@ -21,6 +22,7 @@ const elementsInPart = 2 ** 16;
 /** Elements of a flat kernel are given out in whole cache lines, so that no two threads write to the same. */
 const elementsInLine = 16;
 
+/** Compiles kernels for one ONNX Runtime; a process has one. */
 export class Kernels {
   readonly #ort: OrtApi;
   readonly #memory: CodeMemory;
@@ -39,15 +41,24 @@ export class Kernels {
   /** Nothing where this processor or system has not what it takes: x64 with AVX2, Linux, and leave to make code. */
   static for(ort: OrtApi): Kernels | undefined {
     if (process.platform !== "linux" || process.arch !== "x64") return undefined;
+    let memory: CodeMemory;
     try {
-      const memory = new CodeMemory(ort);
-      return hasAvx2(ort, memory) ? new Kernels(ort, memory) : undefined;
+      memory = new CodeMemory(ort);
     } catch {
-      return undefined;
+      return undefined; //  no glibc
+    }
+    try {
+      return hasAvx2(ort, memory) ? new Kernels(ort, memory) : undefined;
+    } catch (error) {
+      if (error instanceof EngineError) return undefined; //  no leave to make code
+      throw error;
     }
   }
 
-  /** A domain with a program's kernels, for sessions with so many threads. Throws EngineError where there is no memory for their code. */
+  /**
+   * A domain with a program's kernels, for sessions with so many threads. Throws EngineError where there is no memory for their
+   * code.
+   */
   domain(ops: readonly KernelOp[], threads: number): KernelDomain {
     const code = new Assembler();
     const labels = new Map<string, Label>();
