@@ -331,6 +331,17 @@ describe.runIf(hasKernels)("truth values", () => {
   });
 });
 
+test.runIf(hasKernels)("a kernel for whose result there is no memory says so, and others go on", async () => {
+  useEngine(nodeEngine({ threads: 2 }));
+  const column = wave(2 ** 20, 1);
+  const petabyte = column
+    .expandTo([2 ** 20, 2 ** 28])
+    .mul(2)
+    .add(1); //  more than a process can address
+  await expect(petabyte.max().item()).rejects.toThrow(/kernel0.*\n {2}fix: there is not enough memory/s);
+  expect(await column.mul(2).add(1).max().item()).toBeCloseTo(5, 4);
+});
+
 test.runIf(hasKernels)("more inputs than a kernel may have", async () => {
   const kernels = await kernelsOf(() => {
     const products = [wave(4, 3)];
