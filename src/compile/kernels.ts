@@ -4,15 +4,13 @@
  */
 import { applyAll, tensorOf } from "../graph/apply.ts";
 import { Body } from "../graph/body.ts";
-import { type Kernel, type KernelValue, KernelWriter, type Layout, mostStreams } from "../graph/kernel.ts";
+import { type Kernel, type KernelValue, KernelWriter, type Layout, mostInputs, mostStreams } from "../graph/kernel.ts";
 import { collect, makeNode, type Node, usersAmong, type Value } from "../graph/node.ts";
 import { newScope, withScope } from "../graph/scope.ts";
-import { type Shape, sizeOf } from "../graph/types.ts";
+import { type Shape, sizeOf, type TensorType } from "../graph/types.ts";
 import { fused } from "../ops/fused.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
-/** Inputs in any layout: with the outputs fewer than a custom op may have, which is 32. */
-const mostInputs = 20;
 /** Longer kernels gain nothing: what is between their steps no longer fits into registers. */
 const mostMembers = 64;
 /** Elements of a row: its bytes are a number inside instructions, which have 31 bits for it. */
@@ -160,12 +158,16 @@ function isCandidate(node: Node): boolean {
   const [output] = outputs;
   if (source !== undefined || op.kernel === undefined || outputs.length !== 1 || inputs.length === 0) return false;
   if (elementsOf(node) < fewestElements || (output!.dtype !== "float32" && output!.dtype !== "bool")) return false;
-  const types = inputs.map(({ node: from, index }) => from.outputs[index]!.dtype);
-  if (!types.every((dtype) => dtype === "float32" || dtype === "bool")) return false;
+  const types = inputTypesOf(node);
+  if (!types.every(({ dtype }) => dtype === "float32" || dtype === "bool")) return false;
   const write = new KernelWriter();
-  const x = write.input("full");
-  const given = types.map((dtype) => (dtype === "bool" ? write.apply("equal", x, x) : x));
-  return op.kernel(write, given, params) !== undefined;
+  const standIn = write.input("full");
+  const given = inputs.map(() => standIn);
+  return op.kernel(write, given, params, types) !== undefined;
+}
+
+function inputTypesOf({ inputs }: Node): TensorType[] {
+  return inputs.map(({ node, index }) => node.outputs[index]!);
 }
 
 /** What is no float32, or no value of its own, is not written. */
@@ -222,18 +224,24 @@ interface Read {
   readonly layout: Layout;
 }
 
-/** What a read is called, for a member and one of its inputs. */
-function nameOf(input: Value, member: Node): string {
-  return `${input.node.id}.${input.index} ${layoutOf(input, member)!.layout}`;
+function nameOf({ value: { node, index }, layout }: Read): string {
+  return `${node.id}.${index} ${layout}`;
+}
+
+/** What a member of a group reads at one of its inputs. */
+function readAt(value: Value, member: Node): Read {
+  return { value, layout: layoutOf(value, member)!.layout };
 }
 
 /** By name: what comes into a group from outside. */
 function readsOf({ members }: Group): ReadonlyMap<string, Read> {
   const reads = new Map<string, Read>();
   for (const member of members)
-    for (const value of member.inputs)
-      if (!members.has(value.node) && !isConstant(value.node))
-        reads.set(nameOf(value, member), { value, layout: layoutOf(value, member)!.layout });
+    for (const value of member.inputs) {
+      if (members.has(value.node) || isConstant(value.node)) continue;
+      const read = readAt(value, member);
+      reads.set(nameOf(read), read);
+    }
   return reads;
 }
 
@@ -301,10 +309,10 @@ function makeKernel(
   for (const member of inOrder(members)) {
     const of = member.inputs.map((input) => {
       const { node } = input;
-      if (isConstant(node)) return node.op.kernel!(write, [], node.params)!;
-      return values.get(node) ?? inputs.get(nameOf(input, member))!;
+      if (isConstant(node)) return node.op.kernel!(write, [], node.params, [])!;
+      return values.get(node) ?? inputs.get(nameOf(readAt(input, member)))!;
     });
-    values.set(member, member.op.kernel!(write, of, member.params)!);
+    values.set(member, member.op.kernel!(write, of, member.params, inputTypesOf(member))!);
   }
   const outputs = inOrder(graph.outputsOf(group));
   const kernel: Kernel = {

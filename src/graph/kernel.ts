@@ -76,6 +76,8 @@ export type Layout = "full" | "row" | "column" | "scalar";
 
 /** Most inputs in full or along rows, and outputs, of a kernel: engines keep an address in a register for each. */
 export const mostStreams = 10;
+/** Most inputs in any layout. */
+export const mostInputs = 20;
 
 /** Steps at every element of tensors of float32; `Layout` says how inputs lie. */
 export interface Kernel {
@@ -138,14 +140,6 @@ export class KernelWriter {
     return this.#step(`${operation} ${of}`, [operation, ...of]);
   }
 
-  /** Whether a value is what a comparison gave, or chosen among such. */
-  isMask(value: KernelValue): boolean {
-    const step = this.steps[value - this.inputs.length];
-    if (typeof step !== "object") return false;
-    const [operation, , chosen] = step;
-    return masks.has(operation) || (operation === "select" && this.isMask(chosen!));
-  }
-
   #step(key: string, step: Step): KernelValue {
     this.#inputsAreGiven = true;
     const value = this.#known.get(key) ?? this.inputs.length + this.steps.push(step) - 1;
@@ -153,6 +147,3 @@ export class KernelWriter {
     return value;
   }
 }
-
-/** Operations whose result is a mask. */
-export const masks: ReadonlySet<Operation> = new Set<Operation>(["equal", "less", "lessEqual", "unordered"]);

@@ -156,9 +156,14 @@ export interface Op<P = unknown> {
   readonly elementwise?: true;
   /**
    * One float32 of the output, as steps of a kernel, from the inputs' elements at the same place, once they are widened to the output
-   * or reshaped; a constant where there are no inputs. Nothing where these parameters have no such steps. A truth value is a mask.
+   * or reshaped; a constant where there are no inputs. Nothing where these parameters and types have no such steps. A truth value is a mask.
    */
-  kernel?(write: KernelWriter, inputs: readonly KernelValue[], params: P): KernelValue | undefined;
+  kernel?(
+    write: KernelWriter,
+    inputs: readonly KernelValue[],
+    params: P,
+    inputTypes: readonly TensorType[],
+  ): KernelValue | undefined;
   /** Set where the output holds the elements of the one input and no others: in another order or shape, or repeated. */
   readonly rearranges?: true;
   /** Set where gradients end on purpose, although the derivative is not zero. */

@@ -262,7 +262,7 @@ export const equal: ComparisonOp = comparison({
   name: "equal",
   onnx: "Equal",
   // All bits set, as a mask has them for true, are no number: such a mask does not equal itself.
-  kernel: (write, [a, b]) => (write.isMask(a!) ? undefined : write.apply("equal", a!, b!)),
+  kernel: (write, inputs, _, [type]) => (type!.dtype === "bool" ? undefined : write.apply("equal", ...inputs)),
   f: (a, b) => Number(a === b),
   dtypes: anyType,
 });

@@ -429,8 +429,8 @@ export const cast: Op<{ readonly dtype: DType }> = defineOp<{ readonly dtype: DT
     isReal(x!.dtype) && isReal(y.dtype) ? dy.cast(x!.dtype) : undefined,
   ],
   onnx: (graph, [x], { params }) => graph.cast(x!, params.dtype),
-  kernel(write, [x], { dtype }) {
-    if (dtype !== "float32" || !write.isMask(x!)) return undefined;
+  kernel(write, [x], { dtype }, [from]) {
+    if (dtype !== "float32" || from!.dtype !== "bool") return undefined;
     return write.apply("select", x!, write.constant(1), write.constant(0));
   },
   evaluate([x], y, { dtype }) {

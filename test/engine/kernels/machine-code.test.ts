@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { nodeEngine } from "../../../src/engine/node/index.ts";
 import { Assembler, Label, rax, rcx } from "../../../src/engine/node/kernels/assembler.ts";
 import { CodeMemory } from "../../../src/engine/node/kernels/code-memory.ts";
-import { unitsOf, writeKernel } from "../../../src/engine/node/kernels/elementwise.ts";
+import { unitsOf, writeKernel } from "../../../src/engine/node/kernels/function.ts";
 import { hasAvx2 } from "../../../src/engine/node/kernels/processor.ts";
 import { loadOrt } from "../../../src/engine/node/ort-api.ts";
 import { EngineError } from "../../../src/errors.ts";

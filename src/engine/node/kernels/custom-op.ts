@@ -2,6 +2,7 @@
  * Kernels as custom ops of ONNX Runtime: its struct OrtCustomOp (onnxruntime_c_api.h), filled with functions that are machine code
  * too, because they are called from any thread.
  */
+import { mostInputs, mostStreams } from "../../../graph/kernel.ts";
 import type { Shape } from "../../../graph/types.ts";
 import type { OrtApi, Pointer } from "../ort-api.ts";
 import {
@@ -77,8 +78,8 @@ const structVersion = 18;
 /** ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT */
 const float = 1;
 
-/** Inputs and outputs of one kernel: a limit of the function that collects their addresses. */
-const mostTensors = 32;
+/** Inputs and outputs of one kernel: for so many the function that collects their addresses has room. */
+const mostTensors = mostInputs + mostStreams;
 
 /** A field of the struct at a register. */
 function field(name: Field, base: number = rdi): Memory {
@@ -153,16 +154,10 @@ function writeCompute(code: Assembler): void {
   // The frame: the struct, the addresses, and a word that the C API writes to. It is what each part is given.
   const addresses = 1;
   const made = addresses + mostTensors;
-  const frameBytes = (made + 1) * wordBytes;
+  const frameBytes = Math.ceil(((made + 1) * wordBytes) / 16) * 16;
   const saved = [rbx, rbp, r12, r13, r14]; //  with the return address they keep the stack aligned
-  const [inputs, outputs, run, parallel, exit, part] = Array.from({ length: 6 }, () => new Label()) as [
-    Label,
-    Label,
-    Label,
-    Label,
-    Label,
-    Label,
-  ];
+  const [inputs, outputs, run] = [new Label(), new Label(), new Label()];
+  const [parallel, exit, part] = [new Label(), new Label(), new Label()];
   const failIfStatus = (): void => {
     code.arithmeticWith("cmp", rax, 0);
     code.jumpIf("notZero", exit);

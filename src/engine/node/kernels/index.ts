@@ -6,7 +6,7 @@ import type { OrtApi, Pointer } from "../ort-api.ts";
 import { Assembler, Label } from "./assembler.ts";
 import { CodeMemory } from "./code-memory.ts";
 import { type CustomOpStruct, customOp, writeFunctions, writeMayInplace } from "./custom-op.ts";
-import { unitsOf, writeKernel } from "./elementwise.ts";
+import { unitsOf, writeKernel } from "./function.ts";
 import { hasAvx2 } from "./processor.ts";
 
 /** A domain of custom ops, for the options of one session. */
