@@ -51,6 +51,8 @@ interface Options {
   /** Default: one and two, one after the other. */
   readonly threads?: number;
   readonly rounds: number;
+  /** Whether ours also competes with itself, run op by op. */
+  readonly withoutKernels: boolean;
   readonly json: boolean;
 }
 
@@ -61,20 +63,20 @@ export async function main(root: string, bundles: string): Promise<number> {
     .argument("[workload...]", "which; default: all")
     .option("--threads <n>", "on how many threads; default: 1, then 2", positiveInteger)
     .option("--rounds <n>", "how often each side has its turn", positiveInteger, 7)
+    .option("--without-kernels", "compare with ours as well, its ops run one by one", false)
     .option("--json", "one JSON line for each workload and peer; use `npm run --silent bench`", false)
     .showHelpAfterError();
   program.parse();
   const options = program.opts<Options>();
 
-  const ours: Side = {
-    name: "glissade",
-    workloads: Object.keys(ourWorkloads),
-    serve: (workload, threads) =>
-      start(process.execPath, [path.join(bundles, "ours-server.mjs"), workload], root, {
-        GLISSADE_THREADS: String(threads),
-      }),
+  const ours = glissade(root, bundles, "on");
+  const unfused: Peer = {
+    ...glissade(root, bundles, "off"),
+    remark: "without kernels",
+    installation: "",
+    isInstalled: async () => true,
   };
-  const allPeers = [...torch(root), tensorflow(root, bundles)];
+  const allPeers = [...torch(root), tensorflow(root, bundles), ...(options.withoutKernels ? [unfused] : [])];
   const known = [...new Set([ours, ...allPeers].flatMap((side) => side.workloads))];
   const wanted = program.args.length > 0 ? program.args : known;
   const unknown = wanted.filter((workload) => !known.includes(workload));
@@ -116,6 +118,18 @@ export async function main(root: string, bundles: string): Promise<number> {
     }
   for (const note of notes) say(note);
   return failures > 0 ? 1 : 0;
+}
+
+function glissade(root: string, bundles: string, kernels: "on" | "off"): Side {
+  return {
+    name: "glissade",
+    workloads: Object.keys(ourWorkloads),
+    serve: (workload, threads) =>
+      start(process.execPath, [path.join(bundles, "ours-server.mjs"), workload], root, {
+        GLISSADE_THREADS: String(threads),
+        GLISSADE_KERNELS: kernels,
+      }),
+  };
 }
 
 /** What makes OpenBLAS use other kernels than the best for this processor. */
