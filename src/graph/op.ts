@@ -148,6 +148,8 @@ export interface Op<P = unknown> {
   samples(random: Sampler): readonly Sample<P>[];
   /** An input that holds indices and the number that each must stay below: checked when the values come from JavaScript. */
   indices?(inputs: readonly TensorType[], params: P): IndexBound;
+  /** An input of which no element may be 0. */
+  divisor?(inputs: readonly TensorType[], params: P): number | undefined;
   /** The parameters with each graph that they hold replaced: how the compiler's rules get into an op that is a loop. */
   mapBodies?(params: P, replace: (body: Body) => Body): P;
   /** Where the op stops answering to its input; activations that can die or saturate have it. */

@@ -64,6 +64,7 @@ interface Rule {
   readonly onnxTypes?: readonly DType[];
   readonly sample?: Draw;
   readonly kernel?: Op<undefined>["kernel"];
+  readonly divisor?: Op<undefined>["divisor"];
 }
 
 type Draw = (random: Sampler, ...shape: number[]) => Data;
@@ -96,12 +97,13 @@ const logic = (rule: Omit<Rule, "dtypes" | "gradient" | "sample">): LogicOp =>
   Object.assign(binary({ ...rule, dtypes: ["bool"], sample: booleans }), { pair: "logic" as const });
 
 function binary(rule: Rule): Op<undefined> {
-  const { name, onnx, f, gradient, dtypes = numeric, result, onnxTypes, sample = real, kernel } = rule;
+  const { name, onnx, f, gradient, dtypes = numeric, result, onnxTypes, sample = real, kernel, divisor } = rule;
   return defineOp<undefined>({
     name,
     elementwise: true,
     onnxTypes,
     ...(kernel && { kernel }),
+    ...(divisor && { divisor }),
     shape([a, b]) {
       expectWidens(name, a!, b!);
       return a!.shape;
@@ -193,10 +195,30 @@ export const mul: PairOp = pair({
       : [dc.mul(b), dc.mul(a)],
 });
 
-/** Quotient; for int32 truncated towards zero, the divisor not 0. */
+/** The input of a division by which int32 elements are divided: by 0 they cannot be. */
+const divisor = ([a]: readonly TensorType[]): number | undefined => (a!.dtype === "int32" ? 1 : undefined);
+
+/**
+ * An int32 divisor by which the processor can divide whatever there is: 1 in place of −1, since −2³¹ / −1 is a trap, and in place
+ * of 0, which stops the run on its own.
+ */
+function safeDivisor(graph: OnnxGraph, b: OnnxValue): OnnxValue {
+  const integer = (value: number): OnnxValue => graph.constant("int32", [], [value]);
+  const isUnsafe = graph.node("Equal", [b, graph.node("Clip", [b, integer(-1), integer(0)])]);
+  return graph.node("Where", [isUnsafe, integer(1), b]);
+}
+
+/** Quotient; for int32 truncated towards zero, −2³¹ / −1 wraps around to −2³¹, and a divisor of 0 stops the run. */
 export const div: PairOp = pair({
   name: "div",
-  onnx: "Div",
+  onnx(graph, a, b, dtype) {
+    if (dtype !== "int32") return graph.node("Div", [a, b]);
+    const zero = graph.constant("int32", [], [0]);
+    const quotient = graph.node("Div", [a, safeDivisor(graph, b)]);
+    const isNegated = graph.node("Equal", [b, graph.constant("int32", [], [-1])]);
+    return graph.node("Where", [isNegated, graph.node("Sub", [zero, a]), quotient]);
+  },
+  divisor,
   kernel: (write, inputs) => write.apply("div", ...inputs),
   f: (a, b, dtype) => (dtype === "int32" ? Math.trunc(a / b) | 0 : a / b),
   sample: positive,
@@ -295,11 +317,12 @@ export const greaterEqual: ComparisonOp = comparison({
   f: (a, b) => Number(a >= b),
 });
 
-/** What is left of a division rounded down: the sign of the divisor, as in Python. An int32 divisor is not 0. */
+/** What is left of a division rounded down: the sign of the divisor, as in Python. An int32 divisor of 0 stops the run. */
 export const remainder: PairOp = pair({
   name: "remainder",
+  divisor,
   onnx(graph, a, b, dtype) {
-    if (dtype === "int32") return graph.node("Mod", [a, b]);
+    if (dtype === "int32") return graph.node("Mod", [a, safeDivisor(graph, b)]);
     const zero = graph.constant(dtype, [], [0]);
     const rest = graph.node("Mod", [a, b], { fmod: 1 });
     const isOther = graph.node("Less", [
@@ -308,18 +331,19 @@ export const remainder: PairOp = pair({
     ]);
     return graph.node("Where", [isOther, graph.node("Add", [rest, b]), rest]);
   },
-  f(a, b) {
+  f(a, b, dtype) {
     const rest = a % b;
-    return rest * Math.sign(b) < 0 ? rest + b : rest;
+    return wrap(rest * Math.sign(b) < 0 ? rest + b : rest, dtype);
   },
   gradient: (a, b, c, dc) => [dc, dc.mul(a.sub(c).div(b)).neg()], //  c = a − b·⌊a/b⌋  ⇒  da = dc,  db = −dc·⌊a/b⌋
 });
 
-/** What is left of a division rounded towards zero: the sign of the dividend, as in C. An int32 divisor is not 0. */
+/** What is left of a division rounded towards zero: the sign of the dividend, as in C. An int32 divisor of 0 stops the run. */
 export const fmod: PairOp = pair({
   name: "fmod",
-  onnx: (graph, a, b) => graph.node("Mod", [a, b], { fmod: 1 }),
-  f: (a, b) => a % b,
+  divisor,
+  onnx: (graph, a, b, dtype) => graph.node("Mod", [a, dtype === "int32" ? safeDivisor(graph, b) : b], { fmod: 1 }),
+  f: (a, b, dtype) => wrap(a % b, dtype),
   gradient: (a, b, c, dc) => [dc, dc.mul(a.sub(c).div(b)).neg()],
 });
 
@@ -374,7 +398,7 @@ export const bitXor: PairOp = pair({
   sample: bits,
 });
 
-/** Bits moved to the left by 0 to 31 places; int32. */
+/** Bits moved to the left by the last five bits of the right side, 0 to 31 places; int32. */
 export const shiftLeft: PairOp = pair({
   name: "shiftLeft",
   onnx: (graph, a, b) => shifted(graph, a, b, "LEFT"),
@@ -383,7 +407,7 @@ export const shiftLeft: PairOp = pair({
   sample: bits,
 });
 
-/** Bits moved to the right by 0 to 31 places, the sign kept; int32. */
+/** Bits moved to the right by the last five bits of the right side, 0 to 31 places, the sign kept; int32. */
 export const shiftRight: PairOp = pair({
   name: "shiftRight",
   onnx(graph, a, b) {
@@ -398,7 +422,8 @@ export const shiftRight: PairOp = pair({
 });
 
 function shifted(graph: OnnxGraph, a: OnnxValue, b: OnnxValue, direction: "LEFT" | "RIGHT"): OnnxValue {
-  const moved = graph.node("BitShift", [graph.cast(a, "uint32"), graph.cast(b, "uint32")], { direction });
+  const count = graph.node("BitwiseAnd", [b, graph.constant("int32", [], [31])]);
+  const moved = graph.node("BitShift", [graph.cast(a, "uint32"), graph.cast(count, "uint32")], { direction });
   return graph.cast(moved, "int32");
 }
 

@@ -47,7 +47,10 @@ function elementwise(rule: Rule): UnaryOp {
     gradient: ([x], y, dy) => [gradient(x!, y, dy)],
     onnx: (graph, [x], { inputTypes }) =>
       typeof onnx === "string" ? graph.node(onnx, [x]) : onnx(graph, x!, inputTypes[0]!.dtype),
-    evaluate: ([x], y) => x!.values.forEach((value, i) => (y.values[i] = f(value))),
+    evaluate([x], y) {
+      const rounded = y.dtype === "int32" ? (value: number) => f(value) | 0 : f; //  −(−2³¹) wraps around
+      for (let i = 0; i < y.values.length; i++) y.values[i] = rounded(x!.values[i]!);
+    },
     samples: (random) =>
       [sample(random, 2, 3), sample(random), sample(random, 0, 3)].map((x) => ({ inputs: [x], params: undefined })),
   });

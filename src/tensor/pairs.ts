@@ -8,8 +8,9 @@ import type { Tensor } from "./tensor.ts";
 
 /** The quotient rounded down. */
 export const floorDivide = (a: Tensor, b: Tensor): Tensor => {
-  const whole = a.sub(a.remainder(b)).div(b);
-  return a.dtype === "int32" ? whole : whole.round();
+  if (a.dtype !== "int32") return a.sub(a.remainder(b)).div(b).round();
+  // The two remainders differ where rounding towards zero was rounding up.
+  return a.div(b).sub(a.remainder(b).notEqual(a.fmod(b)).cast("int32"));
 };
 
 /** √(a² + b²) */
