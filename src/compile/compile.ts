@@ -100,8 +100,9 @@ function throwUnobserved(running: Running | undefined): void {
 
 function signature(arg: unknown): string {
   if (arg instanceof Tensor) return showType(arg);
-  if (arg === undefined || ["number", "string", "boolean"].includes(typeof arg))
-    return JSON.stringify(arg) ?? "undefined";
+  if (Object.is(arg, -0)) return "-0";
+  if (typeof arg === "string") return JSON.stringify(arg); //  in quotes: "1" is not 1
+  if (arg === undefined || typeof arg === "number" || typeof arg === "boolean") return String(arg);
   throw new ConfigError(
     "compile",
     `an argument is ${Array.isArray(arg) ? "an array" : typeof arg}`,

@@ -175,7 +175,7 @@ export class OnnxBuilder implements OnnxGraph {
     attributes: Readonly<Record<string, OnnxAttribute>>,
     domain: string,
   ): OnnxValue[] {
-    const key = `${domain}.${type}(${inputs.join()})${outputs}${JSON.stringify(attributes)}`;
+    const key = `${domain}.${type}(${inputs.join()})${outputs}${paramsKey(attributes)}`;
     const known = this.#made.get(key);
     if (known) return known;
     const names = Array.from(

@@ -36,9 +36,9 @@ function operand({ node, index }: Value, numbers: ReadonlyMap<Node, number>): st
 /** Params as text, equal exactly when they mean the same: JSON, but with −0, NaN and the infinities told apart. */
 export function paramsKey(params: unknown): string {
   if (params === undefined) return "";
-  return JSON.stringify(params, (_, value: unknown) =>
-    typeof value === "number" && (!Number.isFinite(value) || Object.is(value, -0))
-      ? `#${Object.is(value, -0) ? "-0" : value}`
-      : value,
-  );
+  return JSON.stringify(params, (_, value: unknown) => {
+    if (typeof value === "string" && value.startsWith("#")) return `#${value}`; //  so that no text reads like a number below
+    if (typeof value !== "number" || (Number.isFinite(value) && !Object.is(value, -0))) return value;
+    return `#${Object.is(value, -0) ? "-0" : value}`;
+  });
 }

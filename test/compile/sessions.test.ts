@@ -8,6 +8,7 @@ import {
   crossEntropy,
   linear,
   plainEngine,
+  read,
   relu,
   State,
   seed,
@@ -81,6 +82,33 @@ describe.each(engines)("on the %s engine", (_, engine) => {
         values.map((value) => 2 * value),
       );
     expect(made.sessions).toBe(2);
+  });
+
+  test("arguments that are no tensors are told apart as Object.is does", async () => {
+    useEngine(engine());
+    const seen: unknown[] = [];
+    const f = compile((x: Tensor<[2], "float32">, other: number | string | boolean | undefined) => {
+      seen.push(other);
+      return typeof other === "number" ? x.mul(0).add(1).div(x.sub(x).add(other)) : x;
+    });
+    const others = [0, -0, Infinity, -Infinity, NaN, 1, "1", "0", "-0", "NaN", "Infinity", "#NaN", "null", "undefined"];
+    const all = [...others, "", true, false, "true", undefined];
+    for (const _ of [1, 2]) for (const other of all) await f(tensor([1, 2]), other).data();
+    expect(seen).toHaveLength(all.length);
+    expect(seen.every((other, i) => Object.is(other, all[i]))).toBe(true);
+    const limit = compile((x: Tensor<[2], "float32">, most: number) => x.minimum(most));
+    expect(await limit(tensor([1, 2]), -Infinity).array()).toEqual([-Infinity, -Infinity]);
+    expect(await limit(tensor([1, 2]), Infinity).array()).toEqual([1, 2]);
+  });
+
+  test("an activation's parameters are told apart too, down to the model", async () => {
+    useEngine(engine());
+    const x = tensor([-1, 2]);
+    const slopes = [0, -0, 1, Infinity, -Infinity, NaN];
+    const found = await read(slopes.map((slope) => x.leakyRelu(slope)));
+    const first = found.map((values) => values[0]);
+    expect(first.map((value) => Object.is(value, -0))).toEqual([true, false, false, false, false, false]);
+    expect(first.map((value) => value! + 0)).toEqual([0, 0, -1, -Infinity, Infinity, NaN]);
   });
 
   test("two compiled functions that share a variable see each other's values in the order of the calls", async () => {
