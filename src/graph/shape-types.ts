@@ -55,8 +55,9 @@ export type Agree<A extends number, B extends number, Message extends string> = 
       : ShapeMismatch<Message>;
 
 /**
- * One-sided broadcasting: R is widened to S, never the reverse. The first line is the generic-code path ("R is a
- * suffix of S"); it says `unknown[]`, not `Shape`, because the compiler tests it with unconstrained parameters.
+ * `unknown` when R can be repeated to S, the message when not: for `expandTo`, `sumTo` and the leading axes of `matmul`. The first
+ * line is for generic code ("R is a suffix of S"); it says `unknown[]`, not `Shape`, because the compiler tests it with
+ * unconstrained parameters.
  */
 export type BroadcastsInto<R extends Shape, S extends Shape, Message extends string> = [S] extends [
   readonly [...unknown[], ...R],
@@ -101,46 +102,59 @@ type CouldBe<R extends Shape, S extends Shape> = number extends R["length"] | S[
       ? true
       : false;
 
-/** NumPy broadcasting, both sides widened; `never` when the shapes clash. Only for an explicit `broadcast(a, b)`. */
-export type Broadcast<A extends Shape, B extends Shape> = A extends readonly [
-  ...infer ALead extends Shape,
-  infer a extends number,
-]
-  ? B extends readonly [...infer BLead extends Shape, infer b extends number]
-    ? Wider<a, b> extends infer W extends number
-      ? [W] extends [never]
-        ? never
-        : Broadcast<ALead, BLead> extends infer Lead extends Shape
-          ? [Lead] extends [never]
-            ? never
-            : [...Lead, W]
-          : never
-      : never
-    : A
-  : B;
-
-type Wider<A extends number, B extends number> = number extends A
-  ? B extends 1
-    ? number
-    : B
-  : number extends B
-    ? A extends 1
-      ? number
+/**
+ * The shape of a result of two operands, as NumPy widens them: axes are compared from the last, 1 becomes the other side's size.
+ * Of a literal and a `number` the literal is the size. Two literals that differ are refused elsewhere, by `Together`.
+ */
+export type Broadcast<A extends Shape, B extends Shape> = number extends A["length"] | B["length"]
+  ? Shape
+  : A extends readonly [...infer ALead extends Shape, infer a extends number]
+    ? B extends readonly [...infer BLead extends Shape, infer b extends number]
+      ? [...Broadcast<ALead, BLead>, Wider<a, b>]
       : A
-    : A extends B
-      ? A
-      : A extends 1
-        ? B
-        : B extends 1
-          ? A
-          : never;
+    : B;
 
-/** The message names both shapes, then the fix when there is an obvious one. */
-export type BroadcastMessage<
+type Wider<A extends number, B extends number> = [A] extends [1] ? B : [B] extends [1] ? A : number extends A ? B : A;
+
+/** `unknown` unless the compiler knows two axes, compared from the last, that differ and of which none is 1; else the message. */
+export type Together<Op extends string, A extends Shape, B extends Shape> = Clash<A, B, A, B, Op>;
+
+type Clash<
+  A extends Shape,
+  B extends Shape,
+  WholeA extends Shape,
+  WholeB extends Shape,
   Op extends string,
-  R extends Shape,
-  S extends Shape,
-> = `${Op}: ${Show<R>} does not broadcast into ${Show<S>}${Widens<S, R> extends true ? " — swap the operands" : ""}`;
+> = number extends A["length"] | B["length"]
+  ? unknown
+  : A extends readonly [...infer ALead extends Shape, infer a extends number]
+    ? B extends readonly [...infer BLead extends Shape, infer b extends number]
+      ? [a] extends [1]
+        ? Clash<ALead, BLead, WholeA, WholeB, Op>
+        : [b] extends [1]
+          ? Clash<ALead, BLead, WholeA, WholeB, Op>
+          : number extends a | b
+            ? Clash<ALead, BLead, WholeA, WholeB, Op>
+            : [a] extends [b]
+              ? Clash<ALead, BLead, WholeA, WholeB, Op>
+              : ShapeMismatch<`${Op}: ${Show<WholeA>} and ${Show<WholeB>} do not broadcast — axes ${a} and ${b} differ`>
+      : unknown
+    : unknown;
+
+/**
+ * `unknown` when R has S's axes, or 1 in their places; `never` when not. No `infer` and nothing to work out: the compiler sees it
+ * hold in generic code, for S itself and for [B, 1] under [B, H].
+ */
+export type Under<R extends Shape, S extends Shape> = [R] extends [{ readonly [K in keyof S]: S[K] | 1 }]
+  ? unknown
+  : never;
+
+/** `unknown` when R is S, to the compiler's knowledge; `never` when not, also where one of the two is known better. */
+export type Is<R extends Shape, S extends Shape> = [R] extends [S]
+  ? [S] extends [Readonly<R>]
+    ? unknown
+    : never
+  : never;
 
 export type MatmulMessage<
   A extends Shape,
@@ -243,11 +257,6 @@ export type MatchesBut<R extends Shape, S extends Shape, A extends number, Messa
   : A extends -1
     ? Matches<Lead<R>, Lead<S>, Message>
     : Agree<R["length"], S["length"], Message>;
-
-/** `unknown` unless the compiler knows that the shapes of `broadcast(a, b)` clash. */
-export type Broadcasts<A extends Shape, B extends Shape> = [Broadcast<A, B>] extends [never]
-  ? ShapeMismatch<`broadcast: ${Show<A>} and ${Show<B>} clash`>
-  : unknown;
 
 /** The shape after a reduction: over all axes, over the last (−1) or the first (0); others, and lists, are not followed. */
 export type Reduced<

@@ -1,4 +1,7 @@
-/** Functions of two elements. The right side is widened to the left, never both ways, so no outer result by accident. */
+/**
+ * Functions of two elements. The right side of an op is widened to the left; the methods of Tensor repeat a left side that is
+ * narrower first, so that users broadcast both ways.
+ */
 import { DTypeError, ShapeError } from "../errors.ts";
 import type { KernelValue, KernelWriter } from "../graph/kernel.ts";
 import {
@@ -30,9 +33,7 @@ export function expectWidens(op: string, a: TensorType, b: TensorType): void {
     throw new ShapeError(
       op,
       `${showShape(b.shape)} does not broadcast into ${showShape(a.shape)}`,
-      widens(a.shape, b.shape)
-        ? "swap the operands, or widen both with broadcast(a, b)"
-        : "reshape one side so that each axis, counted from the last, is equal or 1 on the right",
+      "reshape one side so that each axis, counted from the last, is equal or 1 on the right",
     );
 }
 
@@ -65,6 +66,8 @@ interface Rule {
   readonly sample?: Draw;
   readonly kernel?: Op<undefined>["kernel"];
   readonly divisor?: Op<undefined>["divisor"];
+  /** Whether the two sides may change places. Default false. */
+  readonly commutes?: boolean;
 }
 
 type Draw = (random: Sampler, ...shape: number[]) => Data;
@@ -76,25 +79,35 @@ const bits: Draw = (random, ...shape) => random.integers(31, ...shape);
 /** An op of two elements whose result has their dtype; a method of Tensor under its own name. */
 export interface PairOp extends Op<undefined> {
   readonly pair: "same";
+  readonly commutes: boolean;
 }
 
 /** An op that compares two elements; a method of Tensor under its own name. */
 export interface ComparisonOp extends Op<undefined> {
   readonly pair: "comparison";
+  readonly commutes: boolean;
 }
 
 /** An op of two truth values; a method of Tensor under its own name. */
 export interface LogicOp extends Op<undefined> {
   readonly pair: "logic";
+  readonly commutes: boolean;
 }
 
-const pair = (rule: Rule): PairOp => Object.assign(binary(rule), { pair: "same" as const });
+const pair = (rule: Rule): PairOp =>
+  Object.assign(binary(rule), { pair: "same" as const, commutes: rule.commutes ?? false });
 
 const comparison = (rule: Omit<Rule, "result" | "gradient">): ComparisonOp =>
-  Object.assign(binary({ ...rule, result: "bool" }), { pair: "comparison" as const });
+  Object.assign(binary({ ...rule, result: "bool" }), {
+    pair: "comparison" as const,
+    commutes: rule.commutes ?? false,
+  });
 
 const logic = (rule: Omit<Rule, "dtypes" | "gradient" | "sample">): LogicOp =>
-  Object.assign(binary({ ...rule, dtypes: ["bool"], sample: booleans }), { pair: "logic" as const });
+  Object.assign(binary({ ...rule, dtypes: ["bool"], sample: booleans }), {
+    pair: "logic" as const,
+    commutes: true,
+  });
 
 function binary(rule: Rule): Op<undefined> {
   const { name, onnx, f, gradient, dtypes = numeric, result, onnxTypes, sample = real, kernel, divisor } = rule;
@@ -170,6 +183,7 @@ const wrap = (value: number, dtype: DType): number => (dtype === "int32" ? value
 
 export const add: PairOp = pair({
   name: "add",
+  commutes: true,
   onnx: "Add",
   kernel: (write, inputs) => write.apply("add", ...inputs),
   f: (a, b, dtype) => wrap(a + b, dtype),
@@ -186,6 +200,7 @@ export const sub: PairOp = pair({
 
 export const mul: PairOp = pair({
   name: "mul",
+  commutes: true,
   onnx: "Mul",
   kernel: (write, inputs) => write.apply("mul", ...inputs),
   f: (a, b, dtype) => (dtype === "int32" ? Math.imul(a, b) : a * b),
@@ -258,6 +273,7 @@ function extreme(write: KernelWriter, operation: "min" | "max", a: KernelValue, 
 
 export const maximum: PairOp = pair({
   name: "maximum",
+  commutes: true,
   onnx: "Max",
   kernel: (write, [a, b]) => extreme(write, "max", a!, b!),
   f: (a, b) => Math.max(a, b),
@@ -270,6 +286,7 @@ export const maximum: PairOp = pair({
 
 export const minimum: PairOp = pair({
   name: "minimum",
+  commutes: true,
   onnx: "Min",
   kernel: (write, [a, b]) => extreme(write, "min", a!, b!),
   f: (a, b) => Math.min(a, b),
@@ -282,6 +299,7 @@ export const minimum: PairOp = pair({
 
 export const equal: ComparisonOp = comparison({
   name: "equal",
+  commutes: true,
   onnx: "Equal",
   // All bits set, as a mask has them for true, are no number: such a mask does not equal itself.
   kernel: (write, inputs, _, [type]) => (type!.dtype === "bool" ? undefined : write.apply("equal", ...inputs)),
@@ -374,6 +392,7 @@ export const atan2: PairOp = pair({
 /** Bit by bit; int32. */
 export const bitAnd: PairOp = pair({
   name: "bitAnd",
+  commutes: true,
   onnx: "BitwiseAnd",
   f: (a, b) => a & b,
   dtypes: ["int32"],
@@ -383,6 +402,7 @@ export const bitAnd: PairOp = pair({
 /** Bit by bit; int32. */
 export const bitOr: PairOp = pair({
   name: "bitOr",
+  commutes: true,
   onnx: "BitwiseOr",
   f: (a, b) => a | b,
   dtypes: ["int32"],
@@ -392,6 +412,7 @@ export const bitOr: PairOp = pair({
 /** Bit by bit; int32. */
 export const bitXor: PairOp = pair({
   name: "bitXor",
+  commutes: true,
   onnx: "BitwiseXor",
   f: (a, b) => a ^ b,
   dtypes: ["int32"],

@@ -6,9 +6,6 @@ import { makeNode } from "../graph/node.ts";
 import { expectElement } from "../graph/op.ts";
 import type {
   Broadcast,
-  BroadcastMessage,
-  Broadcasts,
-  BroadcastsInto,
   DTypeOf,
   Inserted,
   Matches,
@@ -17,6 +14,8 @@ import type {
   Replaced,
   ShapeOf,
   Show,
+  Together,
+  Under,
 } from "../graph/shape-types.ts";
 import {
   arrayTypes,
@@ -32,6 +31,7 @@ import {
 import * as arithmetic from "../ops/arithmetic.ts";
 import * as indexing from "../ops/indexing.ts";
 import * as movement from "../ops/movement.ts";
+import { commonShape, expanded } from "./broadcasting.ts";
 import { Storage } from "./storage.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -198,17 +198,35 @@ function spaced<D extends DType>(count: number, start: number, step: number, dty
     .add(start) as Tensor<[number], D>;
 }
 
-/** condition ? a : b, element by element; the condition and b are widened to a. */
-export function where<C extends Shape, S extends Shape, R extends Shape, D extends DType>(
-  condition: Tensor<C, "bool"> & BroadcastsInto<C, NoInfer<S>, BroadcastMessage<"where", C, S>>,
-  a: Tensor<S, D>,
-  b: (Tensor<R, NoInfer<D>> & BroadcastsInto<R, NoInfer<S>, BroadcastMessage<"where", R, S>>) | number,
-): Tensor<S, D> {
-  const x = a as Tensor;
-  if (typeof b === "number") expectElement("where", b, x.dtype);
-  const other = typeof b === "number" ? x.scalar(b) : (b as Tensor);
-  return apply(arithmetic.where, [condition as Tensor, x, other], undefined) as Tensor<S, D>;
+/** The signature of `where`; the first form is for operands under a's own shape and for generic code. */
+interface Where {
+  <C extends Shape, S extends Shape, R extends Shape, D extends DType>(
+    condition: Tensor<C, "bool"> & Under<C, NoInfer<S>>,
+    a: Tensor<S, D>,
+    b: (Tensor<R, NoInfer<D>> & Under<R, NoInfer<S>>) | number,
+  ): Tensor<S, D>;
+  <C extends Shape, S extends Shape, D extends DType>(
+    condition: Tensor<C, "bool"> & Together<"where", C, NoInfer<S>>,
+    a: Tensor<S, D>,
+    b: number,
+  ): Tensor<Broadcast<C, S>, D>;
+  <C extends Shape, S extends Shape, R extends Shape, D extends DType>(
+    condition: Tensor<C, "bool"> & Together<"where", C, NoInfer<S>>,
+    a: Tensor<S, D>,
+    b: Tensor<R, NoInfer<D>> & Together<"where", Broadcast<C, NoInfer<S>>, R>,
+  ): Tensor<Broadcast<Broadcast<C, S>, R>, D>;
 }
+
+/**
+ * condition ? a : b, element by element; all three are widened to their common shape. A number for b has a's dtype. Throws ShapeError
+ * when the shapes do not broadcast, DTypeError when a and b differ in dtype or the condition is not bool.
+ */
+export const where: Where = ((condition: Tensor, a: Tensor, b: Tensor | number): Tensor => {
+  if (typeof b === "number") expectElement("where", b, a.dtype);
+  const other = typeof b === "number" ? a.scalar(b) : b;
+  const shape = commonShape("where", commonShape("where", condition.shape, a.shape), other.shape);
+  return apply(arithmetic.where, [condition, expanded(a, shape), other], undefined);
+}) as Where;
 
 /** Tensors one after the other along an axis, default the first; all other axes are equal. */
 export function concat<const T extends readonly Tensor[], const A extends number = 0>(
@@ -264,23 +282,12 @@ export function embed<S extends Shape, V extends number, W extends number, D ext
   return apply(indexing.gather, [table, ids], { axis: 0 }) as Tensor<[...S, W], D>;
 }
 
-/** Both sides widened to their common shape, as NumPy does on its own. Throws ShapeError when they clash. */
+/** Both sides widened to their common shape. Throws ShapeError when there is none. */
 export function broadcast<A extends Shape, B extends Shape, D extends DType, E extends DType>(
   a: Tensor<A, D>,
-  b: Tensor<B, E> & Broadcasts<A, B>,
+  b: Tensor<B, E> & Together<"broadcast", A, B>,
 ): [Tensor<Broadcast<A, B>, D>, Tensor<Broadcast<A, B>, E>] {
   const [x, y] = [a as Tensor, b as Tensor];
-  const rank = Math.max(x.shape.length, y.shape.length);
-  const shape = Array.from({ length: rank }, (_, i) => {
-    const sizeA = x.shape[i - rank + x.shape.length] ?? 1;
-    const sizeB = y.shape[i - rank + y.shape.length] ?? 1;
-    if (sizeA !== sizeB && sizeA !== 1 && sizeB !== 1)
-      throw new ShapeError(
-        "broadcast",
-        `${showShape(x.shape)} and ${showShape(y.shape)} clash`,
-        "each axis, counted from the last, must be equal or 1 on one side",
-      );
-    return sizeA === 1 ? sizeB : sizeA;
-  });
+  const shape = commonShape("broadcast", x.shape, y.shape);
   return [x.expandTo(shape), y.expandTo(shape)] as unknown as [Tensor<Broadcast<A, B>, D>, Tensor<Broadcast<A, B>, E>];
 }

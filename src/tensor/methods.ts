@@ -1,5 +1,5 @@
 /** The types of the methods that are functions of their own in another file; tensor.ts puts them on the prototype. */
-import type { BroadcastMessage, BroadcastsInto, Reduced } from "../graph/shape-types.ts";
+import type { Broadcast, Is, Reduced, Together, Under } from "../graph/shape-types.ts";
 import type { DType, Shape } from "../graph/types.ts";
 import type * as arithmetic from "../ops/arithmetic.ts";
 import type * as elementwise from "../ops/elementwise.ts";
@@ -10,10 +10,29 @@ import type * as reductions from "./reductions.ts";
 import type { ReducedAxes } from "./reductions.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** What a number may stand for on the right side of an arithmetic op: a scalar of the left side's dtype. */
-export type Operand<Op extends string, S extends Shape, R extends Shape, D extends DType> =
-  | (Tensor<R, D> & BroadcastsInto<R, S, BroadcastMessage<Op, R, S>>)
-  | number;
+/**
+ * The signature of a method of two operands, which are widened to their common shape. The first three forms are for what most code
+ * writes, and for generic code, in which the compiler cannot work out a common shape: an operand of the same shape or with 1 in
+ * places, a vector under the last axis, a matrix under the last two. The fourth says what other shapes give, or what is wrong.
+ */
+export interface PairMethod<Op extends string, In extends DType, Out extends DType | "same", Scalar = number> {
+  <S extends Shape, R extends Shape, D extends In>(
+    this: Tensor<S, D>,
+    other: (Tensor<R, NoInfer<D>> & Under<R, S>) | Scalar,
+  ): Tensor<S, Out extends DType ? Out : D>;
+  <L extends Shape, N extends number, R extends Shape, D extends In>(
+    this: Tensor<[...L, N], D>,
+    other: Tensor<R, NoInfer<D>> & Is<R, readonly [N]>,
+  ): Tensor<[...L, N], Out extends DType ? Out : D>;
+  <L extends Shape, M extends number, N extends number, R extends Shape, D extends In>(
+    this: Tensor<[...L, M, N], D>,
+    other: Tensor<R, NoInfer<D>> & Is<R, readonly [M, N]>,
+  ): Tensor<[...L, M, N], Out extends DType ? Out : D>;
+  <S extends Shape, R extends Shape, D extends In>(
+    this: Tensor<S, D>,
+    other: Tensor<R, NoInfer<D>> & Together<Op, S, R>,
+  ): Tensor<Broadcast<S, R>, Out extends DType ? Out : D>;
+}
 
 /** One method for each op of ops/elementwise.ts: `x.exp()`, `x.tanh()` and so on. */
 type ElementwiseMethods = {
@@ -41,37 +60,31 @@ type PredicateMethods = {
 
 /** One method for each op of two elements in ops/arithmetic.ts: `x.add(y)`, `x.remainder(2)`. */
 type PairMethods = {
-  [K in keyof typeof arithmetic as (typeof arithmetic)[K] extends { readonly pair: "same" } ? K : never]: Pair<K>;
+  [K in keyof typeof arithmetic as (typeof arithmetic)[K] extends { readonly pair: "same" } ? K : never]: PairMethod<
+    K,
+    DType,
+    "same"
+  >;
 };
-type Pair<K extends string> = <S extends Shape, R extends Shape, D extends DType>(
-  this: Tensor<S, D>,
-  other: Operand<K, S, R, NoInfer<D>>,
-) => Tensor<S, D>;
 
 /** One method for each function of pairs.ts: `x.hypot(y)`. */
-type WrittenPairMethods = { [K in keyof typeof pairs]: Pair<K> };
+type WrittenPairMethods = { [K in keyof typeof pairs]: PairMethod<K, DType, "same"> };
 
 /** One method for each comparison: `x.less(y)`. */
 type ComparisonMethods = {
-  [K in keyof typeof arithmetic as (typeof arithmetic)[K] extends { readonly pair: "comparison" } ? K : never]: <
-    S extends Shape,
-    R extends Shape,
-    D extends DType,
-  >(
-    this: Tensor<S, D>,
-    other: Operand<K, S, R, NoInfer<D>>,
-  ) => Tensor<S, "bool">;
+  [K in keyof typeof arithmetic as (typeof arithmetic)[K] extends { readonly pair: "comparison" }
+    ? K
+    : never]: PairMethod<K, DType, "bool">;
 };
 
 /** One method for each connective: `x.and(y)`. */
 type LogicMethods = {
-  [K in keyof typeof arithmetic as (typeof arithmetic)[K] extends { readonly pair: "logic" } ? K : never]: <
-    S extends Shape,
-    R extends Shape,
-  >(
-    this: Tensor<S, "bool">,
-    other: Tensor<R, "bool"> & BroadcastsInto<R, S, BroadcastMessage<K, R, S>>,
-  ) => Tensor<S, "bool">;
+  [K in keyof typeof arithmetic as (typeof arithmetic)[K] extends { readonly pair: "logic" } ? K : never]: PairMethod<
+    K,
+    "bool",
+    "bool",
+    never
+  >;
 };
 
 /** One method for each function of reductions.ts: `x.mean(-1)`, `x.variance([0, 2], { keepAxes: true })`. */
@@ -89,6 +102,39 @@ type ReductionMethods = {
 };
 type OptionsOf<F> = F extends (x: Tensor, axis?: ReducedAxes, options?: infer O) => Tensor ? O : never;
 
+/** The signature of `lerp`; its forms are like those of `PairMethod`. */
+interface LerpMethod {
+  <S extends Shape, R extends Shape, W extends Shape, D extends DType>(
+    this: Tensor<S, D>,
+    end: Tensor<R, NoInfer<D>> & Under<R, S>,
+    weight: (Tensor<W, NoInfer<D>> & Under<W, S>) | number,
+  ): Tensor<S, D>;
+  <S extends Shape, R extends Shape, D extends DType>(
+    this: Tensor<S, D>,
+    end: Tensor<R, NoInfer<D>> & Together<"lerp", S, R>,
+    weight: number,
+  ): Tensor<Broadcast<S, R>, D>;
+  <S extends Shape, R extends Shape, W extends Shape, D extends DType>(
+    this: Tensor<S, D>,
+    end: Tensor<R, NoInfer<D>> & Together<"lerp", S, R>,
+    weight: Tensor<W, NoInfer<D>> & Together<"lerp", Broadcast<S, R>, W>,
+  ): Tensor<Broadcast<Broadcast<S, R>, W>, D>;
+}
+
+/** The signature of `maskedFill`; its forms are like those of `PairMethod`. */
+interface MaskedFillMethod {
+  <S extends Shape, R extends Shape, D extends DType>(
+    this: Tensor<S, D>,
+    mask: Tensor<R, "bool"> & Under<R, S>,
+    value: number,
+  ): Tensor<S, D>;
+  <S extends Shape, R extends Shape, D extends DType>(
+    this: Tensor<S, D>,
+    mask: Tensor<R, "bool"> & Together<"maskedFill", S, R>,
+    value: number,
+  ): Tensor<Broadcast<S, R>, D>;
+}
+
 /** All of them. */
 export interface Methods
   extends ElementwiseMethods,
@@ -98,4 +144,11 @@ export interface Methods
     WrittenPairMethods,
     ComparisonMethods,
     LogicMethods,
-    ReductionMethods {}
+    ReductionMethods {
+  /** Whether two elements differ. */
+  readonly notEqual: PairMethod<"notEqual", DType, "bool">;
+  /** this + weight·(end − this) */
+  readonly lerp: LerpMethod;
+  /** A number wherever the mask is true. */
+  readonly maskedFill: MaskedFillMethod;
+}

@@ -7,12 +7,11 @@ import { ShapeError } from "../errors.ts";
 import { apply, applyAll, setTensorMaker } from "../graph/apply.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { expectElement, type Op } from "../graph/op.ts";
-import { forbidInTrace } from "../graph/scope.ts";
+import { currentPath, forbidInTrace } from "../graph/scope.ts";
 import type {
   Agree,
   AnySizes,
   Axis,
-  BroadcastMessage,
   BroadcastsInto,
   Diagonal,
   Element,
@@ -51,8 +50,9 @@ import * as movement from "../ops/movement.ts";
 import * as normalize from "../ops/normalize.ts";
 import * as reduce from "../ops/reduce.ts";
 import { axisList, halves } from "./axes.ts";
+import { madeWide } from "./broadcasting.ts";
 import { diagonal } from "./matrices.ts";
-import type { Methods, Operand } from "./methods.ts";
+import type { Methods } from "./methods.ts";
 import { type PadOptions, pad } from "./padding.ts";
 import * as pairs from "./pairs.ts";
 import * as pointwise from "./pointwise.ts";
@@ -100,7 +100,8 @@ export interface Tensor<S extends Shape = Shape, D extends DType = DType> extend
 /**
  * A tensor of shape S and dtype D. `Tensor` without parameters accepts any.
  *
- * Arithmetic widens the right side into the left, never both ways; use `broadcast(a, b)` when an outer result is meant.
+ * Operands of different shapes are widened to their common shape, as NumPy does: axes are compared from the last, and an axis of
+ * size 1, or one that is not there, is repeated.
  */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the methods that the interface declares are put on the prototype below.
 export class Tensor<S extends Shape = Shape, D extends DType = DType> implements Value {
@@ -187,15 +188,6 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
 
   // ── Logic ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Whether two elements differ. */
-  notEqual<S extends Shape, R extends Shape, D extends DType>(
-    this: Tensor<S, D>,
-    other: Operand<"notEqual", S, R, NoInfer<D>>,
-  ): Tensor<S, "bool"> {
-    const [a, b] = [this as Tensor, operand("notEqual", this as Tensor, other as Tensor | number)];
-    return a.equal(b).not() as Tensor<Shape, "bool"> as Tensor<S, "bool">;
-  }
-
   /** Logical not; for bool. */
   not<S extends Shape>(this: Tensor<S, "bool">): Tensor<S, "bool"> {
     return apply(arithmetic.not, [this], undefined) as Tensor<S, "bool">;
@@ -254,7 +246,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   /** Adds up whatever broadcasting to this shape's tensor repeated: the transpose of `expandTo`. */
   sumTo<S extends Shape, const T extends Shape, D extends DType>(
     this: Tensor<S, D>,
-    shape: readonly [...T] & BroadcastsInto<T, S, BroadcastMessage<"sumTo", T, S>>,
+    shape: readonly [...T] & BroadcastsInto<T, S, `sumTo: ${Show<T>} does not broadcast into ${Show<S>}`>,
   ): Tensor<T, D> {
     return sumTo(this as Tensor, shape as Shape) as Tensor<T, D>;
   }
@@ -558,28 +550,6 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
 
   // ── Other ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** this + weight·(end − this) */
-  lerp<S extends Shape, R extends Shape, W extends Shape, D extends DType>(
-    this: Tensor<S, D>,
-    end: Tensor<R, NoInfer<D>> & BroadcastsInto<R, S, BroadcastMessage<"lerp", R, S>>,
-    weight: Operand<"lerp", S, W, NoInfer<D>>,
-  ): Tensor<S, D> {
-    const x = this as Tensor;
-    const [to, share] = [operand("lerp", x, end as Tensor), operand("lerp", x, weight as Tensor | number)];
-    return x.add(to.expandTo(x.shape).sub(x).mul(share)) as Tensor<S, D>;
-  }
-
-  /** A number wherever the mask is true; the mask is widened into x. */
-  maskedFill<S extends Shape, R extends Shape, D extends DType>(
-    this: Tensor<S, D>,
-    mask: Tensor<R, "bool"> & BroadcastsInto<R, S, BroadcastMessage<"maskedFill", R, S>>,
-    value: number,
-  ): Tensor<S, D> {
-    const [x, isFilled] = [this as Tensor, mask as Tensor<Shape, "bool">];
-    const others = (operand("maskedFill", x, isFilled) as typeof isFilled).not();
-    return apply(arithmetic.where, [others, x, operand("maskedFill", x, value)], undefined) as Tensor<S, D>;
-  }
-
   /** The first half of the last axis (or another) times the sigmoid of the second: the gated linear unit (Dauphin et al. 2016). */
   glu<S extends Shape, D extends DType>(this: Tensor<S, D>, axis: number = -1): Tensor<AnySizes<S>, D> {
     const [value, gate] = halves("glu", this as Tensor, axis);
@@ -622,28 +592,49 @@ for (const functions of [pointwise, predicates, reductions])
       return f(this, ...args);
     });
 
-/** The right side of an op of two as a tensor that can be widened to the left. Throws ShapeError or DTypeError in the op's name. */
-function operand(op: string, left: Tensor, right: Tensor | number): Tensor {
-  if (typeof right === "number") expectElement(op, right, left.dtype);
-  const other = typeof right === "number" ? left.scalar(right) : right;
-  arithmetic.expectWidens(op, left, other);
-  return other;
+/**
+ * The operands of a function of two: a number as a scalar of the left side's dtype, and the left side repeated to the common shape,
+ * so that the right side can be widened into it. Throws ShapeError or DTypeError in the function's name.
+ */
+function operands(subject: string, left: Tensor, right: Tensor | number): readonly [left: Tensor, right: Tensor] {
+  if (typeof right !== "number") return [madeWide(subject, left, right), right];
+  expectElement(subject, right, left.dtype);
+  return [left, left.scalar(right)];
 }
 
 for (const [name, op] of Object.entries(arithmetic) as [string, unknown][])
   if (isPair(op))
     install(name, function (this: Tensor, other: Tensor | number) {
-      return apply(op, [this, operand(name, this, other)], undefined);
+      // Where the order does not matter, the wider side comes first: nothing needs to be repeated.
+      if (op.commutes && typeof other !== "number" && arithmetic.widens(this.shape, other.shape))
+        return apply(op, [other, this], undefined);
+      return apply(op, operands(name, this, other), undefined);
     });
 
-function isPair(op: unknown): op is Op<undefined> {
+function isPair(op: unknown): op is Op<undefined> & { readonly commutes: boolean } {
   return typeof op === "object" && op !== null && "pair" in op;
 }
 
 for (const [name, f] of Object.entries(pairs))
   install(name, function (this: Tensor, other: Tensor | number) {
-    return f(this, operand(name, this, other));
+    return f(...operands(name, this, other));
   });
+
+install("notEqual", function (this: Tensor, other: Tensor | number) {
+  return apply(arithmetic.not, [apply(arithmetic.equal, operands("notEqual", this, other), undefined)], undefined);
+});
+
+install("lerp", function (this: Tensor, end: Tensor, weight: Tensor | number) {
+  const [both, to] = operands("lerp", this, end);
+  const [x, share] = operands("lerp", both, weight);
+  return x.add(to.expandTo(x.shape).sub(x).mul(share));
+});
+
+install("maskedFill", function (this: Tensor, mask: Tensor<Shape, "bool">, value: number) {
+  expectElement("maskedFill", value, this.dtype);
+  const x = madeWide("maskedFill", this, mask);
+  return apply(arithmetic.where, [mask.not(), x, x.scalar(value)], undefined);
+});
 
 /** A look at a tensor's values. Not `async`: in a trace, where nobody can await it, the error is thrown at once. */
 function valuesOf(subject: string, tensor: Tensor): Promise<Values> {
@@ -652,7 +643,13 @@ function valuesOf(subject: string, tensor: Tensor): Promise<Values> {
 }
 
 function sumTo(x: Tensor, shape: Shape): Tensor {
-  arithmetic.expectWidens("sumTo", x, { shape, dtype: x.dtype });
+  if (!arithmetic.widens(shape, x.shape))
+    throw new ShapeError(
+      "sumTo",
+      `${showShape(shape)} does not broadcast into ${showShape(x.shape)}`,
+      "give a shape whose axes, counted from the last, are the tensor's own or 1",
+      currentPath(),
+    );
   const lead = x.shape.length - shape.length;
   const axes = [...x.shape.keys()].filter((axis) => axis < lead || (shape[axis - lead] === 1 && x.shape[axis] !== 1));
   const summed = axes.length === 0 ? x : apply(reduce.sum, [x], { axes, keepAxes: true });
