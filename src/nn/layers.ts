@@ -78,7 +78,7 @@ export function dropout(rate: number, options: { readonly generator?: Generator 
 }
 
 /** A layer as `sequential` takes it: a module, or a function of a tensor such as `(x) => x.relu()`. */
-export type Step = (x: never) => Tensor;
+export type Step = (x: Tensor) => Tensor;
 
 /** Layers that map the last axis, I to O, one after the other. */
 export interface Sequential<I extends number, O extends number> extends Module {
@@ -117,31 +117,32 @@ type Ends<Steps, In extends number | undefined = undefined, Out extends number =
     ? readonly [In, Out]
     : false;
 
-type LastOf<Steps> = Steps extends readonly [...unknown[], infer Last extends Step] ? Last : Step;
+/** The last step; in a list of unknown length any of them. */
+type LastOf<Steps extends readonly Step[]> = Steps extends readonly [...unknown[], infer Last extends Step]
+  ? Last
+  : Steps[number];
 
-type Chained<Steps extends readonly [Step, ...Step[]]> =
+type Chained<Steps extends readonly Step[]> =
   Ends<Steps> extends readonly [infer I extends number, infer O extends number]
     ? Sequential<I, O>
     : SequentialSteps<Steps[0], LastOf<Steps>>;
 
 /**
  * Layers one after the other. Modules are named by their place, as in PyTorch: `0.weight`, and functions count, so that
- * `sequential(linear(2, 3), relu, linear(3, 1))` has `0.weight` and `2.weight`.
+ * `sequential(linear(2, 3), relu, linear(3, 1))` has `0.weight` and `2.weight`. A list of layers is spread: `sequential(...blocks)`;
+ * without any, the result is what is given.
  */
-export function sequential<const Steps extends readonly [Step, ...Step[]]>(
+export function sequential<const Steps extends readonly Step[]>(
   ...steps: Ends<Steps> extends infer Message extends string ? { [K in keyof Steps]: ShapeMismatch<Message> } : Steps
 ): Chained<Steps> {
   const all = steps as readonly Step[];
   const children: Record<string, Module> = {};
   for (const [i, step] of all.entries()) if (isLayer(step)) children[i] = step;
-  return module("Sequential", children, (x: never) =>
-    all.reduce<Tensor>(
-      (y, step, i) => (isLayer(step) ? step(y as never) : withName(String(i), () => step(y as never))),
-      x as Tensor,
-    ),
+  return module("Sequential", children, (x: Tensor) =>
+    all.reduce((y, step, i) => (isLayer(step) ? step(y) : withName(String(i), () => step(y))), x),
   ) as never;
 }
 
-function isLayer(step: unknown): step is Module {
+function isLayer(step: Step): step is Step & Module {
   return typeof step === "function" && "children" in step;
 }

@@ -5,7 +5,7 @@ import { type Shape, sameShape, showType } from "../graph/types.ts";
 import { loop } from "../ops/control.ts";
 import { range } from "./create.ts";
 import type { Tensor } from "./tensor.ts";
-import { flatten, type Tree } from "./tree.ts";
+import { flatten, type IsTree } from "./tree.ts";
 
 /** One slice of each sequence: the types without their first axis. */
 export type SliceOf<X> =
@@ -39,9 +39,9 @@ export interface ScanOptions<T, X> {
  * Throws ShapeError when the sequences differ in length or the cell changes the type of a state, GraphError when the cell assigns
  * to a variable.
  */
-export function scan<T extends Tree, Y extends Tree, X extends Tree = undefined>(
-  cell: (state: T, x: SliceOf<X>) => readonly [state: NoInfer<T>, output: Y],
-  { init, xs, length, reverse = false }: ScanOptions<T, X>,
+export function scan<T, Y, X = undefined>(
+  cell: (state: T, x: SliceOf<X>) => readonly [state: NoInfer<T>, output: Y & IsTree<NoInfer<Y>>],
+  { init, xs, length, reverse = false }: ScanOptions<T & IsTree<T>, X & IsTree<X>>,
 ): { readonly state: T; readonly outputs: StackOf<Y> } {
   const states: Tensor[] = [];
   const given: Tensor[] = [];

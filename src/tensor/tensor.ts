@@ -437,7 +437,23 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(movement.slice, [this], params) as Tensor<Sliced<S, R>, D>;
   }
 
-  /** Consecutive parts of the given sizes along an axis. */
+  /** Consecutive parts of the given sizes along an axis. The first form is for parts of one size, also in generic code. */
+  split<
+    S extends Shape,
+    D extends DType,
+    const H extends number,
+    const R extends readonly NoInfer<H>[],
+    const A extends number = -1,
+  >(
+    this: Tensor<S, D>,
+    sizes: readonly [H, ...R],
+    axis?: A,
+  ): [Tensor<Replaced<S, A, [H]>, D>, ...{ -readonly [K in keyof R]: Tensor<Replaced<S, A, [H]>, D> }];
+  split<S extends Shape, D extends DType, const N extends readonly number[], const A extends number = -1>(
+    this: Tensor<S, D>,
+    sizes: readonly [...N],
+    axis?: A,
+  ): Split<S, D, N, A>;
   split<S extends Shape, D extends DType, const N extends readonly number[], const A extends number = -1>(
     this: Tensor<S, D>,
     sizes: readonly [...N],

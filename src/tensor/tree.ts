@@ -6,6 +6,18 @@ import { Tensor } from "./tensor.ts";
 // biome-ignore lint/suspicious/noConfusingVoidType: a function without a return statement returns void.
 export type Tree = Tensor | undefined | void | readonly Tree[] | { readonly [name: string]: Tree };
 
+/**
+ * `unknown` for what is a tree, also by an `interface`, which the compiler does not take for a record: `interface State { h: Tensor;
+ * c: Tensor }`. Anything else in it becomes `never`.
+ */
+export type IsTree<T> = [T] extends [Tree]
+  ? unknown
+  : T extends (...args: never[]) => unknown
+    ? never
+    : T extends object
+      ? { readonly [K in keyof T]: IsTree<T[K]> }
+      : never;
+
 /** Puts the tensors of a tree into `values`; the function returned builds a tree of the same form with something else in their places. */
 export function flatten(
   subject: string,

@@ -357,6 +357,7 @@ export interface Generic {
     x: Tensor<[N, 1], "float32">,
     y: Tensor<[M], "float32">,
   ): Tensor<[N, M], "float32">;
+  gates<B extends number, H extends number>(x: Tensor<[B, number], "float32">, width: H): Tensor<[B, H], "float32">;
   isLess<S extends Shape>(x: Tensor<S, "float32">, y: Tensor<S, "float32">): Tensor<S, "bool">;
 }
 
@@ -368,8 +369,38 @@ export const generic: Generic = {
   choice: (x, y, m) => where(m, x, y),
   attentionMask: (scores, m) => scores.maskedFill(m, -1e9),
   differences: (x, y) => x.sub(y),
+  gates: (x, width) => {
+    const [input, forget, cell, output] = x.split([width, width, width, width]);
+    return input.sigmoid().mul(cell.tanh()).add(forget.sigmoid()).mul(output);
+  },
   isLess: (x, y) => x.less(y),
 };
+
+interface LstmState {
+  readonly h: Tensor<[3, 4], "float32">;
+  readonly c: Tensor<[3, 4], "float32">;
+}
+interface Masked {
+  readonly x: Tensor<[number, 3], "float32">;
+  readonly mask: Tensor<[number], "float32">;
+}
+
+/** States, sequences and outputs of a loop may be interfaces. */
+export function interfaces(x: Tensor<[number, 3, 4], "float32">, init: LstmState, given: Masked): LstmState {
+  const { state, outputs } = scan((s, x) => [{ h: s.h.add(x), c: s.c }, { y: s.h }], { init, xs: x });
+  type<typeof outputs.y>().is<Tensor<[number, 3, 4], "float32">>();
+  const { outputs: masked } = scan((s, { x, mask }) => [s, x.mul(mask)], { init: zeros([3]), xs: given });
+  type<typeof masked>().is<Tensor<[number, 3], "float32">>();
+  return state;
+}
+
+export function listsOfLayers(): void {
+  const activated = sequential(linear(2, 2), (x) => x.relu(), linear(2, 3))(zeros([5, 2]));
+  type<typeof activated>().is<Tensor<[...number[], 3], "float32">>();
+  const blocks = [linear(2, 2), linear(2, 2)];
+  const deep = sequential(...blocks)(zeros([5, 2]));
+  type<typeof deep>().is<Tensor<[...number[], 2], "float32">>();
+}
 
 export function names(hidden: Tensor<[Named<"batch">, Named<"time">, 512]>): void {
   const encode = (x: Tensor<[Named<"batch">, Named<"time">, 512]>): Tensor => x.relu();
@@ -418,6 +449,10 @@ export function rejected(timeFirst: Tensor<[Named<"time">, Named<"batch">, 512]>
   batchNorm(4)(a);
   // @ts-expect-error predictions and targets
   meanSquaredError(a, zeros([3, 2]));
+  // @ts-expect-error a number is no state
+  scan((s, x) => [s, x], { init: { h: 1 }, xs: a });
+  // @ts-expect-error a function is no output
+  scan((s, x) => [s, () => x], { init: zeros([1]), xs: a });
   // @ts-expect-error the state changes its shape
   scan((h: Tensor<[3], "float32">) => [h.sum(), h], { init: zeros([3]), xs: a });
   // @ts-expect-error another rank
