@@ -156,22 +156,17 @@ export function batchNormalizeInTraining<
       currentPath(),
     );
   const axes = [...input.shape.keys()].filter((axis) => axis !== 1);
-  const mean = input.mean(axes);
-  // Deviations have the sum 0, so that the mean's share in the variance's gradient is 0 and need not be computed; its share in y's
-  // goes through `moved`, a vector whose value is 0.
-  const centered = input.sub(perChannel(mean.detach(), input));
-  const moved = mean.sub(mean.detach());
-  const variance = centered.square().mean(axes);
+  const mean = input.mean(axes, { keepAxes: true });
+  const variance = input.variance(axes, { keepAxes: true });
   const rate = variance.add(epsilon).rsqrt();
-  const factor = scale ? rate.mul(scale as Tensor) : rate;
-  const offset = moved.mul(factor).neg();
-  const y = centered
-    .mul(perChannel(factor, input))
-    .add(perChannel(shift ? offset.add(shift as Tensor) : offset, input));
+  const factor = scale ? rate.mul(perChannel(scale as Tensor, input)) : rate;
+  const normal = input.sub(mean).mul(factor);
+  const y = shift ? normal.add(perChannel(shift as Tensor, input)) : normal;
+  const statistic = (x: Tensor): Tensor<[C], D> => x.reshape([x.size]) as Tensor<Shape, D> as Tensor<[C], D>;
   return {
     y: y as Tensor<[N, C, ...S], D>,
-    mean: mean as Tensor<Shape, D> as Tensor<[C], D>,
-    variance: variance as Tensor<Shape, D> as Tensor<[C], D>,
+    mean: statistic(mean),
+    variance: statistic(variance),
   };
 }
 

@@ -195,7 +195,7 @@ export const sub: PairOp = pair({
   onnx: "Sub",
   kernel: (write, inputs) => write.apply("sub", ...inputs),
   f: (a, b, dtype) => wrap(a - b, dtype),
-  gradient: (_a, _b, _c, dc) => [dc, dc.neg()],
+  gradient: (_a, b, _c, dc) => [dc, dc.sumTo(b.shape).neg()], // summed first: the sign of fewer elements is turned
 });
 
 export const mul: PairOp = pair({

@@ -75,6 +75,37 @@ export const sumOfSquares: Op<undefined> = defineOp<undefined>({
     [random.real(2, 3), random.real(), random.real(0, 3)].map((x) => ({ inputs: [x], params: undefined })),
 });
 
+/**
+ * Σ (x − x̄)² over axes, with the mean x̄ over the same axes. An op of its own for the sake of its gradient, 2·(x − x̄)·dy: the share of
+ * the mean in it is Σ (x − x̄), which is 0 for every x and so in every further derivative, and is not computed. The compiler writes the op out.
+ */
+export const squaredDeviations: Op<ReduceParams> = defineOp<ReduceParams>({
+  name: "squaredDeviations",
+  dtypes: floats,
+  shape: ([x], params) => reducedShape(x!, params),
+  gradient([x], _y, dy, params) {
+    const kept = dy.reshape(reducedShape(x!, { ...params, keepAxes: true }));
+    return [deviations(x!, params).mul(kept.mul(2))];
+  },
+  onnx(graph, [x], { params }) {
+    const centered = graph.node("Sub", [x, reduceNode(graph, "ReduceMean", x!, { ...params, keepAxes: true })]);
+    return reduceNode(graph, "ReduceSum", graph.node("Mul", [centered, centered]), params);
+  },
+  evaluate([x], y, { axes }) {
+    const at = reducedPosition(x!.shape, axes);
+    const means = new Float64Array(y.values.length);
+    const share = y.values.length / x!.values.length;
+    x!.values.forEach((value, i) => (means[at(i)]! += value * share));
+    x!.values.forEach((value, i) => (y.values[at(i)]! += (value - means[at(i)]!) ** 2));
+  },
+  samples: (random) => [...samples(random), { inputs: [random.real(0, 3)], params: { axes: [0], keepAxes: false } }],
+});
+
+/** x − x̄ */
+export function deviations(x: Tensor, { axes }: ReduceParams): Tensor {
+  return x.sub(x.mean(axes, { keepAxes: true }));
+}
+
 /** The largest or smallest element; equals share the gradient. */
 function extremum(
   name: string,

@@ -68,8 +68,9 @@ export interface VarianceOptions extends ReductionOptions {
 /** Σ(x − x̄)² / (n − correction) */
 export function variance(x: Tensor, axis?: ReducedAxes, options: VarianceOptions = {}): Tensor {
   const { correction = 0, ...rest } = options;
-  const centered = x.sub(mean(x, axis, { keepAxes: true }));
-  return sum(centered.mul(centered), axis, rest).mul(1 / Math.max(0, countOf("variance", x, axis) - correction));
+  return reduced(reduce.squaredDeviations, x, axis, rest).mul(
+    1 / Math.max(0, countOf("variance", x, axis) - correction),
+  );
 }
 
 /** The square root of the variance. */

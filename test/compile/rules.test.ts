@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import {
   adam,
+  batchNormalizeInTraining,
   compile,
   crossEntropy,
   embedding,
@@ -96,6 +97,24 @@ describe("passes over memory are saved", () => {
     expect(await bothWays((x, y) => x.mul(y).sum(), normal(3), normal(3))).toEqual({ mul: 1, sum: 1 });
     const both = (x: Tensor): Tensor[] => [x.mul(x), x.mul(x).sum()];
     expect(await bothWays(both, normal(2, 3))).toEqual({ mul: 1, sum: 1 });
+  });
+  test("what is the same along a sum's axes is a factor of the sum", async () => {
+    const [x, v] = [normal(2, 4, 3), normal(1, 3)];
+    const total = (y: Tensor): Tensor => y.sum(1, { keepAxes: true });
+    expect(await bothWays((x) => total(x.mul(v)), x)).toEqual({ sum: 1, mul: 1 });
+    expect(await bothWays((x) => [total(x), x.mul(v), total(x.mul(v))], x)).toEqual({ sum: 1, mul: 2 });
+  });
+  test("but not when that is one pass more, or it is not the same there", async () => {
+    const [x, v] = [normal(2, 4, 3), normal(2, 1, 3)];
+    expect(await bothWays((x) => [x.mul(v), x.mul(v).sum(1)], x)).toEqual({ mul: 1, sum: 1 });
+    expect(await bothWays((x) => x.mul(v).sum([1, 2]).tanh(), x)).toEqual({ mul: 1, sum: 1, tanh: 1 });
+  });
+  test("the gradient of batch normalisation goes over the batch four times, two of them for the statistics", async () => {
+    const slopes = (x: Tensor, scale: Tensor, shift: Tensor): Tensor[] => {
+      const { y } = batchNormalizeInTraining(x as never, scale as never, shift as never);
+      return gradients((y as Tensor).mul(x.tanh().detach()).sum(), [x, scale, shift]);
+    };
+    expect(await bothWays(slopes, normal(6, 3), normal(3), normal(3))).toMatchObject({ product: 4 });
   });
   test("cross-entropy's gradient touches the labels' places alone", async () => {
     const labels = tensor([2, 0], "int32");

@@ -10,6 +10,7 @@ import { arrayTypes, type DType, isFloat, sizeOf, type Values } from "../../src/
 import { gradients, type Tensor, useEngine } from "../../src/index.ts";
 import { PhiloxStream } from "../../src/random/philox.ts";
 import { adopt } from "../../src/tensor/create.ts";
+import { stateOf } from "../../src/tensor/state.ts";
 
 const stream = new PhiloxStream(7);
 const draw = (shape: readonly number[], dtype: DType, next: () => number): Data => ({
@@ -44,7 +45,8 @@ export function plain(
 }
 
 function hostValues(node: Node): Values {
-  if (node.source?.kind !== "host") throw new Error("a sample's leaves are host values");
+  if (node.source?.kind === "state") return stateOf(node).state.storage.values!;
+  if (node.source?.kind !== "host") throw new Error("a sample's leaves are host values and variables");
   return node.source.storage.values!;
 }
 

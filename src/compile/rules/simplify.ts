@@ -7,7 +7,7 @@ import * as arithmetic from "../../ops/arithmetic.ts";
 import { neg } from "../../ops/elementwise.ts";
 import { unpick } from "../../ops/indexing.ts";
 import * as movement from "../../ops/movement.ts";
-import { sum } from "../../ops/reduce.ts";
+import { deviations, squaredDeviations, sum } from "../../ops/reduce.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { paramsOf, type Rule, ruleFor } from "../rewrite.ts";
 
@@ -142,6 +142,27 @@ const scaling: readonly Rule[] = [
   }),
 ];
 
+const isSame = (a: Tensor, b: Tensor): boolean => a.node === b.node && a.index === b.index;
+
+/**
+ * Σ x·v with v the same along the axes is v·Σx: where nobody else needs the product, or somebody else needs Σx, as the gradient of batch
+ * normalisation's shift.
+ */
+const factorOfSum: Rule = ruleFor("Σ x·v with v outside", sum, ([product], params, { node, uses, all }) => {
+  const [x, v] = paramsOf(product!, arithmetic.mul)?.inputs ?? [];
+  const { axes } = params;
+  if (!x || !v || !isFloat(x.dtype) || constantOf(v) !== undefined || x.size === 0) return undefined;
+  const lead = x.shape.length - v.shape.length;
+  if (axes.length === 0 || axes.some((axis) => axis >= lead && v.shape[axis - lead] !== 1)) return undefined;
+  const isSummed = (other: Tensor): boolean => {
+    const known = paramsOf(other, sum)!;
+    return isSame(known.inputs[0]!, x) && `${known.params.axes}` === `${axes}`;
+  };
+  if (uses(product!) > 1 && !all(sum).some(isSummed)) return undefined;
+  const kept = apply(sum, [x], { axes, keepAxes: true }).mul(v);
+  return kept.reshape(node.outputs[0]!.shape);
+});
+
 /** A constant factor passes through moves, towards a product that can take it. */
 function scaleLater<P>(op: Op<P>): Rule {
   return ruleFor(`scale after ${op.name}`, op, ([x], params, { uses }) => {
@@ -172,6 +193,10 @@ const moves: readonly Rule[] = [
   scaleLater(movement.reshape),
   scaleLater(movement.transpose),
   ruleFor("detach", movement.detach, ([x]) => x),
+  ruleFor("squared deviations written out", squaredDeviations, ([x], params) => {
+    const centered = deviations(x!, params);
+    return apply(sum, [centered.mul(centered)], params);
+  }),
   ruleFor("sum over axes of size 1", sum, ([x], { axes, keepAxes }, { node }) =>
     axes.every((axis) => x!.shape[axis] === 1) ? x!.reshape(keepAxes ? x!.shape : node.outputs[0]!.shape) : undefined,
   ),
@@ -191,5 +216,6 @@ export const simplify: readonly Rule[] = [
   ...neutral,
   ...negation,
   ...scaling,
+  factorOfSum,
   ...moves,
 ];
