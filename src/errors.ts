@@ -3,6 +3,37 @@
  * fix; the fix is a required argument so that nobody forgets it.
  */
 
+/** Characters of a name that a message shows. */
+const mostOfName = 200;
+/** Characters of a whole problem, which may list names. */
+const mostOfProblem = 2000;
+
+/**
+ * Text from outside (a path, a name in a file, another library's message) as one line that shows what it holds: control
+ * characters, line ends, invisible characters and those that turn the direction of writing become escapes such as `\u001b`. Of a
+ * long text the middle is left out. Every error does this with its parts; what is printed otherwise goes through here.
+ */
+export function printable(text: string, most: number = mostOfName): string {
+  const half = most / 2;
+  const isLong = text.length > most;
+  const line = (isLong ? `${text.slice(0, half)}…${text.slice(-half)}` : text).replace(hidden, escapeOf);
+  return line.length > 2 * most ? `${line.slice(0, half)}…${line.slice(-half)}` : line;
+}
+
+/** A name from outside in quotation marks, its end left out when it is long. */
+export function quoted(name: string): string {
+  return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name).replace(hidden, escapeOf);
+}
+
+/** Controls, characters that format or turn text, halves of surrogate pairs, private use, separators of lines and paragraphs. */
+const hidden = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu;
+
+function escapeOf(character: string): string {
+  const code = character.codePointAt(0)!.toString(16);
+  const short = { a: "\\n", d: "\\r", "9": "\\t" }[code];
+  return short ?? (code.length > 4 ? `\\u{${code}}` : `\\u${code.padStart(4, "0")}`);
+}
+
 /** Base of every error that Glissade throws on purpose. */
 export class GlissadeError extends Error {
   override name = "GlissadeError";
@@ -16,11 +47,17 @@ export class GlissadeError extends Error {
   readonly path: string;
 
   constructor(subject: string, problem: string, fix: string, path: string = "", options?: ErrorOptions) {
-    super(`${subject}: ${problem}${path ? `\n  in:  ${path}` : ""}\n  fix: ${fix}`, options);
-    this.subject = subject;
-    this.problem = problem;
-    this.fix = fix;
-    this.path = path;
+    const parts = {
+      subject: printable(subject),
+      problem: printable(problem, mostOfProblem),
+      fix: printable(fix, mostOfProblem),
+      path: printable(path),
+    };
+    super(`${parts.subject}: ${parts.problem}${path ? `\n  in:  ${parts.path}` : ""}\n  fix: ${parts.fix}`, options);
+    this.subject = parts.subject;
+    this.problem = parts.problem;
+    this.fix = parts.fix;
+    this.path = parts.path;
   }
 }
 

@@ -5,8 +5,26 @@
  * A file from outside is hostile until proven otherwise: the whole header is checked before memory is taken for a
  * value, and what decoding then takes is at most four times the file (U8 and I8 grow to int32).
  */
-import { FormatError } from "../errors.ts";
-import { arrayTypes, type DType, type Shape, showType, type TensorType, type Values } from "../graph/types.ts";
+import { FormatError, quoted } from "../errors.ts";
+import {
+  arrayTypes,
+  type DType,
+  type Shape,
+  showShape,
+  showType,
+  type TensorType,
+  type Values,
+} from "../graph/types.ts";
+import {
+  expectMetadata,
+  expectName,
+  type Fail,
+  failAbout,
+  Header,
+  type HeaderEntry,
+  metadataKey,
+  Places,
+} from "./safetensors-header.ts";
 
 /** A tensor's shape and dtype with its values, row-major. */
 export interface NamedValues extends TensorType {
@@ -23,7 +41,6 @@ export interface SafetensorsContent {
 
 /** The reference implementation's limit. */
 const longestHeader = 100_000_000;
-const metadataKey = "__metadata__";
 
 /** How the dtypes we write are called in a file, in the order they are written: the reference implementation's. */
 const written: readonly { readonly dtype: DType; readonly code: string }[] = [
@@ -38,25 +55,63 @@ interface StoredDType {
   /** Bytes per element. */
   readonly bytes: number;
   readonly dtype: DType;
-  /** Turns a tensor's bytes, in a buffer of their own, into values. `fail` throws a FormatError about the tensor. */
-  decode(buffer: ArrayBuffer, fail: Fail): Values;
+  /** A tensor's values, in an array of their own. `fail` throws a FormatError about the tensor. */
+  decode(place: Place, fail: Fail): Values;
 }
 
-type Fail = (problem: string, fix: string) => never;
+/** A tensor's bytes in the data of a file. */
+interface Place {
+  readonly data: Data;
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** The data of a file, as elements of any type. */
+class Data {
+  readonly bytes: Uint8Array;
+  readonly #whole = new Map<unknown, unknown>();
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+
+  /** All data as one array; nothing where they do not lie at a multiple of an element's size. */
+  as<T>(type: ElementArray<T>): T | undefined {
+    const { buffer, byteOffset, length } = this.bytes;
+    const size = type.BYTES_PER_ELEMENT;
+    if (byteOffset % size > 0) return undefined;
+    const whole = (this.#whole.get(type) as T | undefined) ?? new type(buffer, byteOffset, Math.floor(length / size));
+    this.#whole.set(type, whole);
+    return whole;
+  }
+}
+
+interface ElementArray<T> {
+  readonly BYTES_PER_ELEMENT: number;
+  new (buffer: ArrayBufferLike, byteOffset?: number, length?: number): T;
+}
+
+/** A copy of a tensor's elements. `slice` of an array over all data makes one object, which matters for a million tensors. */
+function copyOf<T extends { slice(begin: number, end: number): T }>(type: ElementArray<T>, place: Place): T {
+  const { data, begin, end } = place;
+  const size = type.BYTES_PER_ELEMENT;
+  const whole = begin % size === 0 ? data.as(type) : undefined;
+  return whole?.slice(begin / size, end / size) ?? new type(new Uint8Array(data.bytes.subarray(begin, end)).buffer);
+}
 
 // The file is little-endian, and so is every machine that ONNX Runtime is built for: typed arrays read it as it is.
 const stored: ReadonlyMap<string, StoredDType> = new Map<string, StoredDType>([
-  ["F64", { bytes: 8, dtype: "float64", decode: (buffer) => new Float64Array(buffer) }],
-  ["F32", { bytes: 4, dtype: "float32", decode: (buffer) => new Float32Array(buffer) }],
-  ["F16", { bytes: 2, dtype: "float32", decode: (buffer) => fromFloat16(new Uint16Array(buffer)) }],
-  ["BF16", { bytes: 2, dtype: "float32", decode: (buffer) => fromBfloat16(new Uint16Array(buffer)) }],
-  ["I64", { bytes: 8, dtype: "int32", decode: (buffer, fail) => fromInt64(new Int32Array(buffer), fail) }],
-  ["I32", { bytes: 4, dtype: "int32", decode: (buffer) => new Int32Array(buffer) }],
-  ["I16", { bytes: 2, dtype: "int32", decode: (buffer) => Int32Array.from(new Int16Array(buffer)) }],
-  ["U16", { bytes: 2, dtype: "int32", decode: (buffer) => Int32Array.from(new Uint16Array(buffer)) }],
-  ["I8", { bytes: 1, dtype: "int32", decode: (buffer) => Int32Array.from(new Int8Array(buffer)) }],
-  ["U8", { bytes: 1, dtype: "int32", decode: (buffer) => Int32Array.from(new Uint8Array(buffer)) }],
-  ["BOOL", { bytes: 1, dtype: "bool", decode: (buffer, fail) => expectBooleans(new Uint8Array(buffer), fail) }],
+  ["F64", { bytes: 8, dtype: "float64", decode: (place) => copyOf(Float64Array, place) }],
+  ["F32", { bytes: 4, dtype: "float32", decode: (place) => copyOf(Float32Array, place) }],
+  ["F16", { bytes: 2, dtype: "float32", decode: (place) => fromFloat16(copyOf(Uint16Array, place)) }],
+  ["BF16", { bytes: 2, dtype: "float32", decode: (place) => fromBfloat16(copyOf(Uint16Array, place)) }],
+  ["I64", { bytes: 8, dtype: "int32", decode: (place, fail) => fromInt64(copyOf(Int32Array, place), fail) }],
+  ["I32", { bytes: 4, dtype: "int32", decode: (place) => copyOf(Int32Array, place) }],
+  ["I16", { bytes: 2, dtype: "int32", decode: (place) => new Int32Array(copyOf(Int16Array, place)) }],
+  ["U16", { bytes: 2, dtype: "int32", decode: (place) => new Int32Array(copyOf(Uint16Array, place)) }],
+  ["I8", { bytes: 1, dtype: "int32", decode: (place) => new Int32Array(copyOf(Int8Array, place)) }],
+  ["U8", { bytes: 1, dtype: "int32", decode: (place) => new Int32Array(copyOf(Uint8Array, place)) }],
+  ["BOOL", { bytes: 1, dtype: "bool", decode: (place, fail) => expectBooleans(copyOf(Uint8Array, place), fail) }],
 ]);
 
 /** 1 sign, 5 exponent and 10 mantissa bits (IEEE 754 binary16). */
@@ -176,16 +231,6 @@ function expectFilled(subject: string, name: string, tensor: NamedValues): void 
 
 // Reading
 
-/** A tensor's entry in the header, checked. */
-interface Entry {
-  readonly name: string;
-  readonly shape: Shape;
-  readonly type: StoredDType;
-  /** Where the values begin and end, in bytes from the end of the header. */
-  readonly begin: number;
-  readonly end: number;
-}
-
 /**
  * The tensors of a safetensors file. F32, F64, I32 and BOOL keep their dtype; F16 and BF16 become float32; I64, I16,
  * I8, U16 and U8 become int32. Every array is a copy with a buffer of its own. `source` is what messages call the file:
@@ -194,15 +239,24 @@ interface Entry {
  */
 export function decodeSafetensors(bytes: Uint8Array, source: string = "safetensors"): SafetensorsContent {
   const headerEnd = 8 + headerLengthOf(bytes, source);
-  const data = bytes.subarray(headerEnd);
-  const { entries, metadata } = readHeader(bytes.subarray(8, headerEnd), data.length, source);
-  expectCovered(entries, data.length, source);
+  const header = new Header(bytes.subarray(8, headerEnd), source);
+  const data = new Data(bytes.subarray(headerEnd));
+  const dataLength = bytes.length - headerEnd;
+  // Twice: no tensor is made before the whole header has been found right.
+  const places = new Places(header, source);
+  const metadata = header.read((entry) => {
+    expectFits(entry, header, dataLength, source);
+    places.add(entry);
+  });
+  places.expectDistinct();
+  places.expectCovered(dataLength);
   const tensors = new Map<string, NamedValues>();
-  for (const { name, shape, type, begin, end } of entries) {
-    // A copy by the constructor: `slice` of a Node Buffer would be a view, and a view need not be aligned.
-    const { buffer } = new Uint8Array(data.subarray(begin, end));
-    tensors.set(name, { shape, dtype: type.dtype, values: type.decode(buffer, failAbout(source, name)) });
-  }
+  header.read((entry) => {
+    const { dtype, decode } = stored.get(entry.dtype)!;
+    const name = header.nameOf(entry);
+    const values = decode({ data, begin: entry.begin, end: entry.end }, failAbout(source, name));
+    tensors.set(name, { shape: entry.shape, dtype, values });
+  });
   return { tensors, metadata };
 }
 
@@ -230,57 +284,14 @@ function headerLengthOf(bytes: Uint8Array, source: string): number {
   return length;
 }
 
-function readHeader(
-  bytes: Uint8Array,
-  dataLength: number,
-  source: string,
-): { entries: Entry[]; metadata: Record<string, string> } {
-  const fix = "check that this is a safetensors file and was written by a tool that keeps to the format";
-  let text: string;
-  let header: unknown;
-  try {
-    // The byte order mark is kept, so that a header that starts with one is refused as not starting with `{`.
-    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch (cause) {
-    throw new FormatError(source, "its header is not UTF-8", fix, "", { cause });
-  }
-  try {
-    header = JSON.parse(text);
-  } catch (cause) {
-    throw new FormatError(source, `its header is not JSON: ${(cause as Error).message}`, fix, "", { cause });
-  }
-  if (!text.startsWith("{") || !isRecord(header))
-    throw new FormatError(source, `its header should be a JSON object, and got ${quote(text)}`, fix);
-  const twice = duplicateKey(text);
-  if (twice !== undefined) throw new FormatError(source, `its header has the key ${quote(twice)} twice`, fix);
-
-  let metadata: Record<string, string> = {};
-  const entries: Entry[] = [];
-  for (const [name, value] of Object.entries(header)) {
-    if (name === metadataKey) metadata = expectMetadata(source, value);
-    else entries.push(readEntry(name, value, dataLength, source));
-  }
-  return { entries, metadata };
-}
-
-function readEntry(name: string, value: unknown, dataLength: number, source: string): Entry {
-  expectName(source, name);
-  const fail = failAbout(source, name);
+/** Throws FormatError unless a tensor's dtype can be read and its sizes, its place and the file go together. */
+function expectFits(entry: HeaderEntry, header: Header, dataLength: number, source: string): void {
+  const { dtype, shape, begin, end } = entry;
+  const fail: Fail = (problem, fix) => failAbout(source, header.nameOf(entry))(problem, fix);
+  const type = stored.get(dtype);
+  const bytes = type?.bytes ?? failAboutType(dtype, fail);
+  const length = countOf(shape, fail) * bytes;
   const fix = "write the file anew with a tool that keeps to the format";
-  if (!isRecord(value))
-    return fail(`its entry should be an object with dtype, shape and data_offsets, and got ${show(value)}`, fix);
-  const { dtype, shape, data_offsets: offsets } = value;
-  const type = typeof dtype === "string" ? stored.get(dtype) : undefined;
-  if (!type)
-    return fail(
-      `the dtype is ${show(dtype)}, and one of ${[...stored.keys()].join(", ")} can be read`,
-      "convert it to one of these",
-    );
-  if (!isWholeNumbers(shape)) return fail(`its shape should be an array of whole numbers, and got ${show(shape)}`, fix);
-  const length = countOf(shape, fail) * type.bytes;
-  if (!isWholeNumbers(offsets) || offsets.length !== 2)
-    return fail(`data_offsets should be two whole numbers, begin and end, and got ${show(offsets)}`, fix);
-  const [begin, end] = offsets as [number, number];
   if (begin > end) fail(`its data begin at ${begin} and end before, at ${end}`, fix);
   if (end > dataLength)
     fail(
@@ -288,134 +299,29 @@ function readEntry(name: string, value: unknown, dataLength: number, source: str
       "check that the file was downloaded to its end",
     );
   if (end - begin !== length)
-    fail(`${dtype}${show(shape)} takes ${length} bytes, and data_offsets [${begin}, ${end}] give ${end - begin}`, fix);
-  return { name, shape, type, begin, end };
+    fail(
+      `${dtype}${showShape(shape)} takes ${length} bytes, and data_offsets [${begin}, ${end}] give ${end - begin}`,
+      fix,
+    );
 }
 
-/** Throws unless the entries fill the data from the first byte to the last, each byte once. */
-function expectCovered(entries: readonly Entry[], dataLength: number, source: string): void {
-  const fix = "write the file anew with a tool that keeps to the format";
-  let at = 0;
-  let before = "";
-  for (const { name, begin, end } of entries.toSorted((a, b) => a.begin - b.begin || a.end - b.end)) {
-    const fail = failAbout(source, name);
-    if (begin < at) fail(`its data begin at ${begin}, inside those of ${quote(before)}, which end at ${at}`, fix);
-    if (begin > at) fail(`its data begin at ${begin}, and bytes ${at} to ${begin} belong to no tensor`, fix);
-    at = end;
-    before = name;
-  }
-  if (at < dataLength)
-    throw new FormatError(source, `the tensors end at byte ${at} of the data, and the file has ${dataLength}`, fix);
+function failAboutType(dtype: string, fail: Fail): never {
+  return fail(
+    `the dtype is ${quoted(dtype)}, and one of ${[...stored.keys()].join(", ")} can be read`,
+    "convert it to one of these",
+  );
 }
-
-/**
- * The first key that stands twice in an object of a JSON text, which must be valid; JSON.parse keeps the last of them
- * and says nothing. A loop and not a regular expression, whose stack a long name would exhaust.
- */
-function duplicateKey(json: string): string | undefined {
-  const open: Set<string>[] = [];
-  for (let at = 0; at < json.length; at++) {
-    const character = json[at];
-    if (character === "{") open.push(new Set());
-    else if (character === "}") open.pop();
-    else if (character === '"') {
-      const begin = at;
-      for (at++; json[at] !== '"'; at++) if (json[at] === "\\") at++;
-      let next = at + 1;
-      while (/\s/.test(json.charAt(next))) next++;
-      if (json[next] !== ":") continue;
-      const key = JSON.parse(json.slice(begin, at + 1)) as string;
-      const seen = open.at(-1)!;
-      if (seen.has(key)) return key;
-      seen.add(key);
-    }
-  }
-  return undefined;
-}
-
-// Rules for both ways
 
 /** The number of elements. Throws when the shape is none, or its size is beyond what a number can count. */
 function countOf(shape: Shape, fail: Fail): number {
   let count = 1;
   for (const size of shape) {
-    if (!isWholeNumber(size))
-      fail(`a shape should be made of whole numbers, and got ${show(shape)}`, "give sizes from 0 on");
+    if (!Number.isSafeInteger(size) || size < 0)
+      fail(`a shape should be made of whole numbers, and got ${showShape(shape)}`, "give sizes from 0 on");
     count *= size;
     // Eight bytes an element must still be counted exactly.
     if (count > Number.MAX_SAFE_INTEGER / 8)
-      fail(`the shape ${show(shape)} has more elements than can be counted`, "check the shape");
+      fail(`the shape ${showShape(shape)} has more elements than can be counted`, "check the shape");
   }
   return count;
-}
-
-function expectName(subject: string, name: string): void {
-  if (name === metadataKey || name === "__proto__")
-    throw new FormatError(
-      subject,
-      `a tensor is called ${quote(name)}, which has another meaning`,
-      "give the tensor another name",
-    );
-  expectText(subject, name, "the name of a tensor");
-}
-
-function expectMetadata(subject: string, metadata: unknown): Record<string, string> {
-  const fix = "give metadata as an object of strings; numbers and lists go in as JSON text";
-  if (!isRecord(metadata))
-    throw new FormatError(subject, `its metadata should be an object of strings, and got ${show(metadata)}`, fix);
-  for (const [key, value] of Object.entries(metadata)) {
-    if (key === "__proto__")
-      throw new FormatError(subject, `its metadata have the key "__proto__"`, "give the key another name");
-    if (typeof value !== "string")
-      throw new FormatError(subject, `its metadata should be strings, and ${quote(key)} is ${show(value)}`, fix);
-    expectText(subject, key, "a key of its metadata");
-    expectText(subject, value, `the metadata under ${quote(key)}`);
-  }
-  return { ...(metadata as Record<string, string>) };
-}
-
-/** Throws for half a surrogate pair: it has no UTF-8 form, and readers in other languages refuse it. */
-function expectText(subject: string, text: string, what: string): void {
-  if (/\p{Surrogate}/u.test(text))
-    throw new FormatError(
-      subject,
-      `${what} is not Unicode text: ${quote(text)}`,
-      "remove the half of a surrogate pair in it",
-    );
-}
-
-function failAbout(subject: string, name: string): Fail {
-  return (problem, fix) => {
-    throw new FormatError(subject, `tensor ${quote(name)}: ${problem}`, fix);
-  };
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** −0 is none: no writer makes it, and other readers refuse it. */
-function isWholeNumber(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0 && !Object.is(value, -0);
-}
-
-function isWholeNumbers(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every(isWholeNumber);
-}
-
-/** A value from a header in a message. What a stranger wrote may be long or deep, so only its upper layer is shown. */
-function show(value: unknown): string {
-  if (!Array.isArray(value)) return showScalar(value);
-  return `[${value.slice(0, 8).map(showScalar).join(", ")}${value.length > 8 ? ", …" : ""}]`;
-}
-
-function showScalar(value: unknown): string {
-  if (value === undefined) return "nothing";
-  if (Array.isArray(value)) return "an array";
-  if (typeof value === "object" && value !== null) return "an object";
-  return typeof value === "string" ? quote(value) : Object.is(value, -0) ? "-0" : String(value);
-}
-
-function quote(name: string): string {
-  return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name);
 }

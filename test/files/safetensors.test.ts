@@ -254,22 +254,34 @@ describe("hostile files", () => {
   });
 
   test("a header that is not UTF-8", () => {
-    expect(refusal(Uint8Array.of(3, 0, 0, 0, 0, 0, 0, 0, 123, 0xff, 125))).toMatchInlineSnapshot(`
+    expect(refusal(Uint8Array.of(4, 0, 0, 0, 0, 0, 0, 0, 123, 34, 0xff, 34))).toMatchInlineSnapshot(`
       "model.safetensors: its header is not UTF-8
         fix: check that this is a safetensors file and was written by a tool that keeps to the format"
     `);
   });
 
-  test.each(["", '{"x":', "{'x':1}", "\ufeff{}", "[".repeat(200_000)])("a header that is not JSON (%#)", (header) => {
-    // What comes after the colon is the JavaScript engine's.
+  test.each([
+    '{"x":',
+    "{'x':1}",
+    '{"x":{"y":01}}',
+    '{"x":{"y":"\\x"}}',
+    '{"x":{"y":"a\nb"}}',
+    '{"x',
+    '{"x":{"y":[1}',
+    "{} {}",
+    "{,}",
+  ])("a header that is not JSON (%#)", (header) => {
     expect(refusal(file(header))).toMatch(
       /^model\.safetensors: its header is not JSON: .*\n {2}fix: check that this is a safetensors file and was written by a tool that keeps to the format$/,
     );
   });
 
-  test.each(["[]", "null", "3", '"x"', " {}"])("a header that is not an object: %s", (header) => {
-    expect(refusal(file(header))).toMatch(/^model\.safetensors: its header should be a JSON object, and got "/);
-  });
+  test.each(["", "\ufeff{}", "[".repeat(200_000), "[]", "null", "3", '"x"', " {}"])(
+    "a header that is not an object: %s",
+    (header) => {
+      expect(refusal(file(header))).toMatch(/^model\.safetensors: its header should be a JSON object, and got "/);
+    },
+  );
 
   test("a header that is a list", () => {
     expect(refusal(file("[1, 2]"))).toMatchInlineSnapshot(`
@@ -300,10 +312,10 @@ describe("hostile files", () => {
 
   test("an entry that is not an object", () => {
     expect(refusal(file({ x: [1, [2], { y: 3 }] }))).toMatchInlineSnapshot(`
-      "model.safetensors: tensor "x": its entry should be an object with dtype, shape and data_offsets, and got [1, an array, an object]
+      "model.safetensors: tensor "x": its entry should be an object with dtype, shape and data_offsets, and got [1, an array, …]
         fix: write the file anew with a tool that keeps to the format"
     `);
-    expect(refusal(file(`{"x":${"[".repeat(5000)}${"]".repeat(5000)}}`))).toMatch("and got [an array]");
+    expect(refusal(file(`{"x":${"[".repeat(5000)}${"]".repeat(5000)}}`))).toMatch("and got [an array, …]");
   });
 
   test("a dtype nobody knows, or none", () => {
@@ -479,9 +491,14 @@ describe("hostile files", () => {
     `);
   });
 
-  test("names of megabytes, and a message that stays short", () => {
-    const long = "n".repeat(5_000_000);
-    const message = refusal(file(`{"${long}": {"dtype":"F32","shape":[],"data_offsets":[0,4]}}`));
+  test("names of megabytes, and messages that stay short", () => {
+    const named = (name: string): string =>
+      refusal(file(`{"${name}": {"dtype":"F32","shape":[],"data_offsets":[0,4]}}`));
+    expect(named("n".repeat(5_000_000))).toMatchInlineSnapshot(`
+      "model.safetensors: the name at byte 1 of its header has 5000000 bytes, where at most 65536 are accepted
+        fix: give the tensor a shorter name"
+    `);
+    const message = named("n".repeat(60_000));
     expect(message.length).toBeLessThan(300);
     expect(message).toMatch(
       /^model\.safetensors: tensor "n{80}…": its data end at 4, and the file has 0 bytes of data/,
