@@ -4,7 +4,7 @@ import { nodeEngine } from "./engine/node/index.ts";
 
 export { loadMnist } from "./data/node/mnist.ts";
 export { type NodeEngineOptions, nodeEngine } from "./engine/node/index.ts";
-export { FileError, writeFileAtomically } from "./files/node/atomic.ts";
+export { FileError, type FileLocation, writeFileAtomically } from "./files/node/atomic.ts";
 export { loadWeights, saveWeights } from "./files/node/model.ts";
 export * from "./index.ts";
 

@@ -1,20 +1,23 @@
 /** Models in files. */
 import { decodeWeights, encodeWeights, type HasNamedStates } from "../weights.ts";
-import { readFileChecked, writeFileAtomically } from "./atomic.ts";
+import { type FileLocation, readFileChecked, writeFileAtomically } from "./atomic.ts";
 
-/** Writes a model's values to a safetensors file: all of it or nothing. Throws FileError when that cannot be done. */
+/**
+ * Writes a model's values to a safetensors file, by its path or `file:` URL: all of it or nothing, and a model that cannot be saved
+ * leaves an older file as it is. Throws FileError when that cannot be done.
+ */
 export async function saveWeights(
   model: HasNamedStates,
-  path: string,
+  location: FileLocation,
   metadata?: Readonly<Record<string, string>>,
 ): Promise<void> {
-  await writeFileAtomically(path, await encodeWeights(model, metadata));
+  await writeFileAtomically(location, await encodeWeights(model, metadata));
 }
 
 /**
  * Gives a model the values of a safetensors file, such as a PyTorch `state_dict` saved as one. Throws FileError when the file
  * cannot be read, FormatError when it is damaged or of another architecture; the model then keeps its values.
  */
-export async function loadWeights(model: HasNamedStates, path: string): Promise<void> {
-  decodeWeights(model, await readFileChecked(path), path);
+export async function loadWeights(model: HasNamedStates, location: FileLocation): Promise<void> {
+  decodeWeights(model, await readFileChecked(location), location instanceof URL ? location.pathname : location);
 }
