@@ -24,7 +24,16 @@ export { defineOp, type Op } from "./graph/op.ts";
 export type { Named } from "./graph/shape-types.ts";
 export type { DType, Shape } from "./graph/types.ts";
 export * from "./nn/activations.ts";
-export { conv1d, conv2d } from "./nn/convolution.ts";
+export {
+  avgPool1d,
+  avgPool2d,
+  conv1d,
+  conv2d,
+  convTranspose1d,
+  convTranspose2d,
+  maxPool1d,
+  maxPool2d,
+} from "./nn/convolution.ts";
 export {
   affine,
   batchNormalize,

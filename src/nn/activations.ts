@@ -9,10 +9,10 @@ import { concat, linspace, ones } from "../tensor/create.ts";
 import type { Parameter } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { affine } from "./functional.ts";
-import { constant, type Initializer, uniform } from "./initializers.ts";
+import { constant, uniform } from "./initializers.ts";
 import type { LinearOptions } from "./layers.ts";
 import { type Module, module } from "./module.ts";
-import { expectSizes, parameter } from "./parameters.ts";
+import { type BiasOf, expectSizes, type HasBias, parameter, weightAndBias } from "./parameters.ts";
 
 type Float<S extends Shape> = Tensor<S, "float32">;
 
@@ -76,11 +76,12 @@ export function prelu<const N extends number = 1>(
   }) as Prelu<N>;
 }
 
-export interface Maxout<I extends number, O extends number> extends Module {
+export interface Maxout<I extends number, O extends number, Bias extends boolean = true> extends Module {
   <L extends Shape>(x: Tensor<[...L, I], "float32">): Tensor<[...L, O], "float32">;
   /** [pieces · outputs, inputs]: the pieces one after the other. */
   readonly weight: Parameter<[number, I], "float32">;
-  readonly bias: Parameter<[number], "float32">;
+  /** Undefined with `bias: false`. */
+  readonly bias: BiasOf<Bias, number>;
 }
 
 export interface MaxoutOptions extends LinearOptions {
@@ -89,17 +90,17 @@ export interface MaxoutOptions extends LinearOptions {
 }
 
 /** max(w₁·x + b₁, w₂·x + b₂, …) over the last axis (Goodfellow et al. 2013): does not saturate, and has parameters for each piece. */
-export function maxout<const I extends number, const O extends number>(
+export function maxout<const I extends number, const O extends number, const P extends MaxoutOptions = object>(
   inputs: I,
   outputs: O,
-  options: MaxoutOptions = {},
-): Maxout<I, O> {
-  const { pieces = 2, generator } = options;
+  options?: P & MaxoutOptions,
+): Maxout<I, O, HasBias<P>> {
+  const { pieces = 2, ...rest } = options ?? ({} as MaxoutOptions);
   expectSizes("maxout", [inputs, outputs, pieces]);
-  const usual: Initializer = uniform(1 / Math.sqrt(inputs));
-  const weight = parameter([pieces * outputs, inputs], options.weight ?? usual, generator);
-  const bias = parameter([pieces * outputs], options.bias ?? usual, generator);
-  return module("Maxout", { weight, bias }, (x: Tensor) => {
+  const units = pieces * outputs;
+  const children = weightAndBias([units, inputs], units, uniform(1 / Math.sqrt(inputs)), rest);
+  const { weight, bias } = children;
+  return module("Maxout", children, (x: Tensor) => {
     const all = affine(x as Tensor<number[], "float32">, weight, bias) as Tensor;
     return all.reshape([...x.shape.slice(0, -1), pieces, outputs]).max(-2);
   }) as never;

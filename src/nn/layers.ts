@@ -10,35 +10,35 @@ import { defaultGenerator, type Generator } from "./generator.ts";
 import { type Initializer, normal, uniform } from "./initializers.ts";
 import { type Module, module } from "./module.ts";
 import type { OverChannels } from "./normalization.ts";
-import { expectSizes, parameter } from "./parameters.ts";
+import { type BiasOf, type BiasOption, expectSizes, type HasBias, parameter, weightAndBias } from "./parameters.ts";
 
-export interface Linear<I extends number, O extends number> extends Module {
+export interface Linear<I extends number, O extends number, Bias extends boolean = true> extends Module {
   <L extends Shape>(x: Tensor<[...L, I], "float32">): Tensor<[...L, O], "float32">;
   readonly weight: Parameter<[O, I], "float32">;
-  readonly bias: Parameter<[O], "float32">;
+  /** Undefined with `bias: false`. */
+  readonly bias: BiasOf<Bias, O>;
 }
 
 export interface LinearOptions {
   /** Default: uniform in ±1/√inputs, as PyTorch's. */
   readonly weight?: Initializer;
-  /** Default: uniform in ±1/√inputs, as PyTorch's. */
-  readonly bias?: Initializer;
+  /** How the bias begins, or `false` for a layer without one. Default: uniform in ±1/√inputs, as PyTorch's. */
+  readonly bias?: BiasOption;
   readonly generator?: Generator;
 }
 
-/** y = x·Wᵀ + b over the last axis, W [outputs, inputs]. */
-export function linear<const I extends number, const O extends number>(
+/** y = x·Wᵀ + b over the last axis, W [outputs, inputs]; without b where `bias` is false. */
+export function linear<const I extends number, const O extends number, const P extends LinearOptions = object>(
   inputs: I,
   outputs: O,
-  options: LinearOptions = {},
-): Linear<I, O> {
+  options?: P & LinearOptions,
+): Linear<I, O, HasBias<P>> {
   expectSizes("linear", [inputs, outputs]);
-  const usual = uniform(1 / Math.sqrt(inputs));
-  const weight = parameter([outputs, inputs], options.weight ?? usual, options.generator);
-  const bias = parameter([outputs], options.bias ?? usual, options.generator);
-  return module("Linear", { weight, bias }, <L extends Shape>(x: Tensor<[...L, I], "float32">) =>
+  const children = weightAndBias([outputs, inputs], outputs, uniform(1 / Math.sqrt(inputs)), options ?? {});
+  const { weight, bias } = children;
+  return module("Linear", children, <L extends Shape>(x: Tensor<[...L, I], "float32">) =>
     affine(x, weight, bias),
-  );
+  ) as unknown as Linear<I, O, HasBias<P>>;
 }
 
 export interface Embedding<V extends number, W extends number> extends Module {
@@ -77,6 +77,13 @@ export function dropout(rate: number, options: { readonly generator?: Generator 
   return self;
 }
 
+/** All axes behind the first as one: [batch, …] becomes [batch, features]. A step of `sequential` between images and `linear`. */
+export function flatten<N extends number, R extends Shape>(
+  x: Tensor<[N, ...R], "float32">,
+): Tensor<[N, number], "float32"> {
+  return (x as Tensor).flatten(1) as Tensor<[N, number], "float32">;
+}
+
 /** A layer as `sequential` takes it: a module, or a function of a tensor such as `(x) => x.relu()`. */
 export type Step = (x: Tensor) => Tensor;
 
@@ -104,7 +111,7 @@ type Ends<Steps, In extends number | undefined = undefined, Out extends number =
   infer First,
   ...infer Rest,
 ]
-  ? First extends Linear<infer I, infer O>
+  ? First extends Linear<infer I, infer O, boolean>
     ? In extends number
       ? Agree<Out, I, "no"> extends ShapeMismatch<string>
         ? `sequential: a layer takes ${I}, and the one before it gives ${Out}`

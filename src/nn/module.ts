@@ -4,8 +4,8 @@ import { currentObserver, currentPath, currentScope, withPath } from "../graph/s
 import { showShape } from "../graph/types.ts";
 import { Parameter, State } from "../tensor/state.ts";
 
-/** What a module is made of: variables, modules, and lists of modules. */
-export type Child = State | Module | readonly Module[];
+/** What a module is made of: variables and modules, also in lists and records, inside each other as needed. */
+export type Child = State | Module | readonly Child[] | { readonly [name: string]: Child };
 export type Children = Readonly<Record<string, Child>>;
 
 /** What every module has, whatever it computes. Made by `module`. */
@@ -69,7 +69,7 @@ const methods = Object.create(Function.prototype, {
       const found = new Map<string, State>();
       const seen = new Set<State>();
       for (const [path, module] of walk(this))
-        for (const [name, child] of Object.entries(module.children)) {
+        for (const [name, child] of parts(module.children)) {
           if (!(child instanceof State) || seen.has(child)) continue;
           seen.add(child);
           found.set(join(path, name), child);
@@ -107,8 +107,9 @@ export function isModule(value: unknown): value is Module {
  *       return module("FeedForward", { up, down }, (x: Tensor) => down(up(x).relu()));
  *     };
  *
- * Errors inside the function name the path of the module. Throws GraphError when a child is called like a method of modules
- * or is nothing that a module can hold.
+ * Lists and records of modules and variables are children too: `{ blocks: [first, second], heads: { word, label } }` has
+ * `blocks.0` and `heads.word`. Errors inside the function name the path of the module. Throws GraphError when a child is called like
+ * a method of modules or is nothing that a module can hold.
  */
 export function module<F extends (...args: never[]) => unknown, const C extends Children>(
   kind: string,
@@ -132,22 +133,42 @@ export function module<F extends (...args: never[]) => unknown, const C extends 
         `a child is called "${name}"`,
         "choose a name without dots that is no method of modules",
       );
-    if (!(child instanceof State) && !isModule(child) && !(Array.isArray(child) && child.every(isModule)))
-      throw new GraphError(
-        kind,
-        `the child "${name}" is no variable, module or list of modules`,
-        "keep other values outside",
-      );
+    expectChild(kind, name, child);
     Object.defineProperty(self, name, { value: child, enumerable: true });
-    if (child instanceof State && child.label === "state") child.label = name;
   }
   Object.defineProperty(self, "kind", { value: kind });
   Object.defineProperty(self, "children", { value: children });
   settings.set(self, { training: true });
   for (const [path, inner] of walk(self))
-    for (const [name, child] of Object.entries(inner.children))
-      if (child instanceof State) child.label = join(path, name);
+    for (const [name, child] of parts(inner.children)) if (child instanceof State) child.label = join(path, name);
   return self;
+}
+
+/** Throws GraphError unless a child is a variable, a module, or a list or record of such. */
+function expectChild(kind: string, name: string, child: unknown): void {
+  if (child instanceof State || isModule(child)) return;
+  const isPlain =
+    typeof child === "object" && child !== null && [Object.prototype, null].includes(Object.getPrototypeOf(child));
+  if (!Array.isArray(child) && !isPlain)
+    throw new GraphError(
+      kind,
+      `the child "${name}" is not a variable, a module, or a list or record of such`,
+      "keep other values outside of the children",
+    );
+  for (const [key, inner] of Object.entries(child as Children)) {
+    if (key.includes("."))
+      throw new GraphError(kind, `a child is called "${name}.${key}"`, "choose names without dots");
+    expectChild(kind, `${name}.${key}`, inner);
+  }
+}
+
+/** The variables and modules among children, also in lists and records, by path. */
+function* parts(children: Children | readonly Child[], path: string = ""): Generator<[string, State | Module]> {
+  for (const [name, child] of Object.entries(children) as [string, Child][]) {
+    const at = join(path, name);
+    if (child instanceof State || isModule(child)) yield [at, child];
+    else yield* parts(child, at);
+  }
 }
 
 /** The path of a module that is being called: its place inside the module that calls it. */
@@ -168,13 +189,8 @@ export function* walk(module: Module, path: string = "", above: readonly Module[
       path,
     );
   yield [path, module];
-  for (const [name, child] of Object.entries(module.children)) {
-    if (child instanceof State) continue;
+  for (const [name, child] of parts(module.children))
     if (isModule(child)) yield* walk(child, join(path, name), [...above, module]);
-    else
-      for (const [i, part] of (child as readonly Module[]).entries())
-        yield* walk(part, join(path, `${name}.${i}`), [...above, module]);
-  }
 }
 
 function summarize(root: Module): string {
@@ -184,7 +200,7 @@ function summarize(root: Module): string {
   const seen = new Set<State>();
   for (const [path, module] of walk(root)) {
     rows.push([path || "(whole)", module.kind, "", ""]);
-    for (const [name, child] of Object.entries(module.children)) {
+    for (const [name, child] of parts(module.children)) {
       if (!(child instanceof State)) continue;
       const shared = seen.has(child);
       seen.add(child);

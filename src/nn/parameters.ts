@@ -20,3 +20,23 @@ export function parameter<const S extends Shape>(
   expectSizes("parameter", shape);
   return new Parameter({ shape, dtype: "float32" }, initializer(shape, generator.host));
 }
+
+/** How a bias begins, or `false` for none. */
+export type BiasOption = Initializer | false;
+
+/** Whether a layer made with these options has a bias. */
+export type HasBias<Options> = Options extends { readonly bias: false } ? false : true;
+
+/** The bias of a layer: undefined where the layer has none. */
+export type BiasOf<Bias extends boolean, O extends number> = Bias extends true ? Parameter<[O], "float32"> : undefined;
+
+/** The weight and the bias of a layer as children, in that order; no bias where it is `false`. */
+export function weightAndBias<const S extends Shape>(
+  shape: readonly [...S],
+  outputs: number,
+  usual: Initializer,
+  { weight, bias, generator }: { weight?: Initializer; bias?: BiasOption; generator?: Generator },
+): { readonly weight: Parameter<S, "float32">; readonly bias?: Parameter<[number], "float32"> } {
+  const w = parameter(shape, weight ?? usual, generator);
+  return bias === false ? { weight: w } : { weight: w, bias: parameter([outputs], bias ?? usual, generator) };
+}

@@ -10,8 +10,11 @@ import type { Tensor } from "./tensor.ts";
 /** One number for all axes of space, or one for each. */
 export type PerAxis = number | readonly number[];
 
-/** Zeros added on both sides of each axis: one number, one for each axis, or [before, after] for each axis. */
-export type Padding = number | readonly (number | readonly [before: number, after: number])[];
+/**
+ * Zeros added on both sides of each axis: one number, one for each axis, or [before, after] for each axis. "same" adds as many as
+ * make ⌈n / stride⌉ places out of n, one more behind than before where their number is odd, as Keras and PyTorch do.
+ */
+export type Padding = "same" | number | readonly (number | readonly [before: number, after: number])[];
 
 export interface WindowOptions {
   /** From one window to the next. Default 1 for convolutions, the size of the window for pooling. */
@@ -43,11 +46,22 @@ function perAxis(subject: string, name: string, value: PerAxis, axes: number, le
 function windows(
   subject: string,
   { shape }: Tensor,
+  kernel: Shape,
   { stride = 1, padding = 0, dilation = 1 }: WindowOptions,
+  addedForSame: AddedForSame = added,
 ): ops.WindowParams {
   const axes = shape.length - 2;
   if (axes < 1)
     throw new ShapeError(subject, `x [${shape.join(", ")}] has no axis of space`, "x is [batch, channels, …]");
+  if (padding === "same") {
+    const steps = perAxis(subject, "stride", stride, axes, 1);
+    const gaps = perAxis(subject, "dilation", dilation, axes, 1);
+    const sides = steps.map((step, i) => {
+      const all = Math.max(0, addedForSame(shape[i + 2]!, gaps[i]! * (kernel[i]! - 1) + 1, step));
+      return [Math.floor(all / 2), Math.ceil(all / 2)] as const;
+    });
+    return { stride: steps, dilation: gaps, padding: sides };
+  }
   const sides = typeof padding === "number" ? Array<number>(axes).fill(padding) : padding;
   const pairs = sides.map((side) => (typeof side === "number" ? ([side, side] as const) : side));
   perAxis(subject, "padding", pairs.flat(), 2 * axes, 0);
@@ -57,6 +71,15 @@ function windows(
     padding: pairs,
   };
 }
+
+/** How many zeros "same" adds in all to n elements, for windows that reach over so many and come after each other by the stride. */
+type AddedForSame = (n: number, reach: number, stride: number) => number;
+
+/** ⌈n / stride⌉ windows have room. */
+const added: AddedForSame = (n, reach, stride) => (Math.ceil(n / stride) - 1) * stride + reach - n;
+
+/** What is taken from a transposed convolution's result, so that stride · n elements are left. */
+const takenAway: AddedForSame = (_n, reach, stride) => reach - stride;
 
 function expectGroups(subject: string, groups: number): void {
   if (!Number.isInteger(groups) || groups < 1)
@@ -104,7 +127,7 @@ export function convolve<
   const [input, kernel] = [x as Tensor, weight as Tensor];
   expectGroups("convolve", groups);
   expectChannels("convolve", input, kernel, groups * kernel.shape[1]!);
-  const params = { ...windows("convolve", input, rest), groups };
+  const params = { ...windows("convolve", input, kernel.shape.slice(2), rest), groups };
   return apply(ops.convolution, bias ? [input, kernel, bias] : [input, kernel], params) as ReturnType<
     typeof convolve<N, C, S, O, I, K, D, G>
   >;
@@ -143,8 +166,8 @@ export function convolveTransposed<
   const [input, matrix] = [x as Tensor, weight as Tensor];
   expectGroups("convolveTransposed", groups);
   expectChannels("convolveTransposed", input, matrix, matrix.shape[0]);
-  const params = windows("convolveTransposed", input, rest);
   const kernel = matrix.shape.slice(2);
+  const params = windows("convolveTransposed", input, kernel, rest, takenAway);
   const more = perAxis("convolveTransposed", "outputPadding", outputPadding, kernel.length, 0);
   const space = input.shape.slice(2).map((size, i) => {
     const [before, after] = params.padding[i]!;
@@ -164,7 +187,7 @@ export interface PoolOptions extends WindowOptions {
 
 function poolParams(subject: string, x: Tensor, options: PoolOptions): pooling.PoolParams {
   const kernel = perAxis(subject, "kernel", options.kernel, x.shape.length - 2, 1);
-  return { kernel, ...windows(subject, x, { ...options, stride: options.stride ?? kernel }) };
+  return { kernel, ...windows(subject, x, kernel, { ...options, stride: options.stride ?? kernel }) };
 }
 
 /** The same batch and channels, other sizes. */
