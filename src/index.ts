@@ -16,7 +16,16 @@ export { type LensReport, type Observation, observe } from "./doctor/lens.ts";
 export { spectralEstimate } from "./doctor/spectral.ts";
 export type { Engine, EngineBuffer, Session } from "./engine/engine.ts";
 export { plainEngine } from "./engine/plain.ts";
-export * from "./errors.ts";
+export {
+  ConfigError,
+  DataError,
+  DTypeError,
+  EngineError,
+  FormatError,
+  GlissadeError,
+  GraphError,
+  ShapeError,
+} from "./errors.ts";
 export { exportOnnx } from "./files/export.ts";
 export { decodeSafetensors, encodeSafetensors } from "./files/safetensors.ts";
 export { decodeWeights, encodeWeights } from "./files/weights.ts";
