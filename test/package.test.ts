@@ -68,6 +68,7 @@ function isBuiltin(name: string): boolean {
 /** From the ground up: a room imports only from rooms before it in this list. */
 const rooms = [
   "errors",
+  "task",
   "random",
   "graph",
   "ops",

@@ -3,9 +3,11 @@ import { ConfigError, DataError } from "../errors.ts";
 import { tensorOf } from "../graph/apply.ts";
 import { input } from "../graph/leaf.ts";
 import { makeNode, type Value } from "../graph/node.ts";
-import { forbidInTrace, type Guard, newScope, type Scope, withScope } from "../graph/scope.ts";
-import { isFloat, showType, type TensorType, type Values } from "../graph/types.ts";
+import { forbidInTrace, type Guard, hasPending, newScope, type Scope, withScope } from "../graph/scope.ts";
+import { isFloat, showType, type TensorType } from "../graph/types.ts";
+import type { Steps } from "../task.ts";
 import { fromStorage } from "../tensor/create.ts";
+import { type Run, tellFailures } from "../tensor/run.ts";
 import { State } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
 import { Tensor } from "../tensor/tensor.ts";
@@ -13,14 +15,14 @@ import { flatten, type Tree } from "../tensor/tree.ts";
 import { bind, knownStorage } from "./bind.ts";
 import { type Bound, boundsOf, expectInBounds, expectIndicesInBounds } from "./bounds.ts";
 import { launch, settleCaptured } from "./evaluate.ts";
-import { type Executable, executableFor, type Running, submit } from "./executable.ts";
+import { type Executable, executableFor, submit } from "./executable.ts";
 import { currentEngine } from "./runtime.ts";
 
 /** A function given to `compile`, compiled. */
 export interface Compiled<A extends readonly unknown[], R> {
   /** Queues a run and returns at once; the tensors that come back hold their values when the run is done. */
   (...args: A): R;
-  /** Waits until every run that was started has finished. Throws the error of a run whose result nobody has read. */
+  /** Waits until every run that was started has finished. Throws the first error of a run, of any function, that nobody has been told of. */
   finished(): Promise<void>;
 }
 
@@ -56,13 +58,12 @@ export function compileOver<A extends readonly unknown[], R extends Tree>(
   standIn: (state: State) => State,
 ): Compiled<A, R> {
   const traces = new Map<string, Trace>();
-  let last: Running | undefined;
+  let last: Run | undefined;
 
   const call = (...args: A): R => {
     forbidInTrace(fn.name || "compiled function", "");
-    throwUnobserved(last);
+    tellFailures(undefined, call);
     const tensors = args.filter((arg): arg is A[number] & Tensor => arg instanceof Tensor);
-    const values = tensors.map((tensor) => tensor.current());
     const engine = currentEngine();
     const key = `${engine.name}|${args.map((arg) => signature(arg)).join("|")}`;
     let trace = traces.get(key);
@@ -70,32 +71,34 @@ export function compileOver<A extends readonly unknown[], R extends Tree>(
       trace = traceFunction(fn, args, standIn);
       traces.set(key, trace);
     }
-    const storages = values.map((value, i) => knownStorage(value) ?? launch([tensors[i]!]).storages[0]!);
+    const storages = given(tensors);
     for (const bound of trace.bounds) expectInBounds(storages[bound.position]!, bound, `argument ${bound.position}`);
-    const running = submit({
+    const { run, results } = submit({
       executable: trace.executable,
       inputs: trace.sources.map((source) => (typeof source === "number" ? storages[source]! : source)),
       outputs: trace.outputs,
       types: trace.types,
       guards: trace.guards,
       explain: () => explainNonFinite(fn.name || "compiled function", storages),
+      owner: call,
     });
-    last = running;
-    const results = running.results.slice(0, trace.results);
-    return trace.rebuild(results.map(fromStorage)) as R;
+    last = run;
+    return trace.rebuild(results.slice(0, trace.results).map(fromStorage)) as R;
   };
   const finished = async (): Promise<void> => {
-    await last?.done.catch(() => {});
-    throwUnobserved(last);
+    if (!last) return;
+    const { done, place } = last;
+    await done!.then(undefined, () => {});
+    tellFailures(place);
   };
   return Object.assign(call, { finished });
 }
 
-/** A failure that no reading of a result has brought to light is thrown at the next opportunity. */
-function throwUnobserved(running: Running | undefined): void {
-  if (running?.error === undefined || running.observed) return;
-  running.observed = true;
-  throw running.error;
+/** The storages of arguments. What waits at the top comes before the call in the queue, and so do arguments still to be computed. */
+function given(tensors: readonly Tensor[]): readonly Storage[] {
+  const storages = tensors.map((tensor) => knownStorage(tensor.current()));
+  const isComplete = storages.every((storage) => storage !== undefined);
+  return isComplete && !hasPending() ? storages : launch(tensors).storages;
 }
 
 function signature(arg: unknown): string {
@@ -173,10 +176,10 @@ function traceFunction<A extends readonly unknown[]>(
 }
 
 /** Names the argument that brought a NaN or an infinity, if one did. */
-async function explainNonFinite(subject: string, storages: readonly Storage[]): Promise<void> {
+function* explainNonFinite(subject: string, storages: readonly Storage[]): Steps<void> {
   for (const [position, storage] of storages.entries()) {
     if (!isFloat(storage.type.dtype)) continue;
-    const values: Values = await storage.read();
+    const values = yield* storage.take();
     const bad = values.findIndex((value) => !Number.isFinite(value));
     if (bad < 0) continue;
     throw new DataError(

@@ -4,6 +4,7 @@ import type { Engine, Session } from "../engine/engine.ts";
 import { ConfigError } from "../errors.ts";
 import { tensorOf } from "../graph/apply.ts";
 import type { Value } from "../graph/node.ts";
+import type { Waiting } from "../task.ts";
 import type { GraphProgram } from "./program.ts";
 import { printGraph } from "./text.ts";
 
@@ -15,7 +16,7 @@ interface Compilation {
   readonly before: number;
   /** Milliseconds. */
   readonly rewriting: number;
-  readonly session: Promise<Session>;
+  readonly session: Waiting<Session>;
 }
 
 function readLevel(): number {

@@ -4,13 +4,18 @@ import { tensorOf } from "../graph/apply.ts";
 import { collect, type Node, type Value } from "../graph/node.ts";
 import { forbidInTrace, type Guard, takePending } from "../graph/scope.ts";
 import type { NestedArray } from "../graph/shape-types.ts";
-import { State } from "../tensor/state.ts";
-import type { Storage } from "../tensor/storage.ts";
+import type { Values } from "../graph/types.ts";
+import type { Steps } from "../task.ts";
+import { nest } from "../tensor/print.ts";
+import { Run, tellFailures } from "../tensor/run.ts";
+import { State, stateOf, type Version } from "../tensor/state.ts";
+import { Storage } from "../tensor/storage.ts";
 import { type Scalar, setEvaluator, Tensor } from "../tensor/tensor.ts";
 import { flatten, type Tree } from "../tensor/tree.ts";
 import { bind, expectFresh, knownStorage, remember } from "./bind.ts";
 import { boundsOf, expectIndicesInBounds } from "./bounds.ts";
-import { executableFor, type Running, submit } from "./executable.ts";
+import { executableFor, submit } from "./executable.ts";
+import { enqueue } from "./queue.ts";
 import { currentEngine } from "./runtime.ts";
 
 /** Whatever holds state variables: a module, an optimizer. */
@@ -25,7 +30,10 @@ export interface HasStates {
  */
 export async function evaluate(...things: readonly (Tensor | HasStates)[]): Promise<void> {
   forbidInTrace("evaluate", "");
-  await launch(things.filter((thing): thing is Tensor => thing instanceof Tensor && !(thing instanceof State))).done;
+  const launched = launch(
+    things.filter((thing): thing is Tensor => thing instanceof Tensor && !(thing instanceof State)),
+  );
+  await arrived(launched.runs.length > 0 ? launched : look([])); //  in any case it waits for what comes before it
 }
 
 /** A tree with arrays of numbers in place of its tensors; a number in place of a scalar. */
@@ -45,40 +53,95 @@ export function read<T>(tree: T & Tree): Promise<ReadOf<T>> {
   forbidInTrace("read", ""); //  at once: in a trace nobody can await an error
   const tensors: Tensor[] = [];
   const rebuild = flatten("read", tree, tensors, "among the tensors there is a");
-  return evaluate(...tensors)
-    .then(() => Promise.all(tensors.map((tensor) => tensor.array())))
-    .then((arrays) => rebuild(arrays) as ReadOf<T>);
+  return valuesOf(tensors).then(
+    (all) => rebuild(all.map((values, i) => nest(tensors[i]!.shape, tensors[i]!.dtype, values))) as ReadOf<T>,
+  );
 }
 
-/** Queues what is needed for the values of some tensors; the storages fill when the run is done. */
-export function launch(tensors: readonly Tensor[]): { storages: Storage[]; done: Promise<void> } {
+/**
+ * The values of tensors at one place of the queue: variables as they are there, everything else computed in one run. Who hands the
+ * arrays on must copy.
+ */
+export async function valuesOf(tensors: readonly Tensor[]): Promise<Values[]> {
+  const launched = launch(tensors);
+  await arrived(launched);
+  const all: Values[] = [];
+  for (const storage of launched.storages) all.push(storage.values ?? (await storage.read()));
+  return all;
+}
+
+/** What has been asked for. */
+interface Launched {
+  readonly storages: readonly Storage[];
+  /** What was put into the queue for it. */
+  readonly runs: readonly Run[];
+}
+
+/**
+ * Queues what is needed for the values of some tensors, and what waits at the top; the storages fill when it is done. Whatever is queued
+ * here has one place in the queue: nothing comes in between.
+ */
+export function launch(tensors: readonly Tensor[]): Launched {
   // Before the assignments are taken: a variable that has been assigned to stands for its new value.
   const values = tensors.map((tensor) => tensor.current());
   const { assigned, guards } = takePending() as { assigned: Map<State, Tensor>; guards: Guard<Tensor>[] };
-  const results = values.filter((value) => knownStorage(value) === undefined);
-  let running: Running | undefined;
+  const variables = values.filter(({ node }) => node.source?.kind === "state");
+  expectFresh(variables.map(({ node }) => node));
+  // Before the run, which may write the variables where they are.
+  const seen = variables.length > 0 ? look(variables.map(({ node }) => node)) : undefined;
+  const results = values.filter((value) => value.node.source === undefined && knownStorage(value) === undefined);
+  let run: Run | undefined;
   if (results.length || assigned.size || guards.length) {
     const bound = bind({ results, guards, assigned });
     expectFresh(bound.leaves);
     expectIndicesInBounds(boundsOf(bound.roots));
-    running = submit({
+    const submitted = submit({
       executable: executableFor(currentEngine(), bound),
       inputs: bound.sources as (Storage | State)[],
       outputs: bound.outputs,
       types: bound.roots.map(({ node, index }) => node.outputs[index]!),
       guards: bound.guards,
     });
-    results.forEach((value, i) => remember(value, running!.results[i]!));
+    run = submitted.run;
+    results.forEach((value, i) => remember(value, submitted.results[i]!));
   }
-  const storages = values.map((value) => knownStorage(value)!);
-  return { storages, done: running?.done ?? Promise.resolve() };
+  let next = 0;
+  const storages = values.map((value) =>
+    value.node.source?.kind === "state" ? seen!.storages[next++]! : knownStorage(value)!,
+  );
+  return { storages, runs: [...(seen?.runs ?? []), ...(run ? [run] : [])] };
 }
 
-setEvaluator(async (tensors) => {
-  const { storages, done } = launch(tensors);
-  await done;
-  return storages;
-});
+/** Takes the values of variables, given by their leaves, at this place of the queue; without any it waits for what comes before. */
+function look(leaves: readonly Node[]): Launched {
+  const run = new Run();
+  const storages = leaves.map(({ outputs: [type] }) => Storage.ofRun(type!, run));
+  const versions = leaves.map((leaf) => stateOf(leaf).version);
+  run.done = enqueue(run, copy(versions, storages));
+  return { storages, runs: [run] };
+}
+
+function* copy(versions: readonly Version[], copies: readonly Storage[]): Steps<void> {
+  for (const [i, { storage }] of versions.entries()) {
+    copies[i]!.settle(yield* storage.take());
+    if (storage.values) storage.isShared = true; //  the reader has the array itself
+  }
+}
+
+/** Waits for what has been asked for. Throws what a run of it throws, or else what failed before it if nobody was told. */
+async function arrived({ storages, runs }: Launched): Promise<void> {
+  const all = new Set(runs);
+  for (const { run } of storages) if (run) all.add(run);
+  for (const run of all) run.observe(); //  at once: who asks will be told
+  let place = 0;
+  for (const run of all) {
+    await run.done;
+    place = Math.max(place, run.place);
+  }
+  tellFailures(place);
+}
+
+setEvaluator(valuesOf);
 
 /**
  * Computes what a trace has captured from outside: expressions that were built at the top and look at variables. They stand

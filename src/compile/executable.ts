@@ -7,21 +7,23 @@ import type { Guard } from "../graph/scope.ts";
 import { canonicalText } from "../graph/text.ts";
 import { sizeOf } from "../graph/types.ts";
 import { stopOf } from "../ops/guard.ts";
-import type { State } from "../tensor/state.ts";
-import { type Pending, Storage } from "../tensor/storage.ts";
+import { type Steps, type Waiting, wait } from "../task.ts";
+import { Run } from "../tensor/run.ts";
+import type { Change, State, Version } from "../tensor/state.ts";
+import { Storage } from "../tensor/storage.ts";
 import type { Bound } from "./bind.ts";
 import { debug } from "./debug.ts";
 import { guarded } from "./in-place.ts";
 import { withKernels } from "./kernels.ts";
 import { GraphProgram } from "./program.ts";
+import { enqueue } from "./queue.ts";
 import { rewrite } from "./rewrite.ts";
 import { passes } from "./rules/index.ts";
-import { enqueue } from "./runtime.ts";
 
 /** A session for one graph on one engine. */
 export interface Executable {
   readonly engine: Engine;
-  readonly session: Promise<Session>;
+  readonly session: Waiting<Session>;
   readonly inPlace: InPlace;
   /** Takes the output behind the graph's own that is 1 once the guard is passed; only where states are written in place. */
   readonly passed: EngineBuffer | undefined;
@@ -56,7 +58,7 @@ export function executableFor(
   const program = new GraphProgram(leaves, final, engine.target, { inPlace });
   const rewritten = performance.now();
   const session = engine.load(program);
-  session.catch(() => cache.delete(text));
+  session.then(undefined, () => cache.delete(text));
   debug.compiled({ engine, program, roots, before: collect(roots).length, rewriting: rewritten - started, session });
   const passed = inPlace.size > 0 ? engine.buffer({ shape: [], dtype: "float32" }) : undefined;
   const executable: Executable = { engine, session, inPlace, passed, spares: [] };
@@ -75,84 +77,86 @@ export interface Job {
   /** Outputs that must be finite, or the run's assignments are dropped. */
   readonly guards: readonly (Guard & { readonly output: number })[];
   /** Looks for the cause when a guard fails: called with the guard, throws a better error than the general one. */
-  explain?(guard: Guard): Promise<void>;
+  explain?(guard: Guard): Steps<void>;
+  /** The compiled function whose call it is, if it is one. */
+  readonly owner?: object;
 }
 
-/** A run under way, with one storage for each output that no state takes. */
-export interface Running extends Pending {
-  readonly results: readonly Storage[];
+/** Queues a run; the storages of its results fill when it is done. States get their new values then, all of them or none. */
+export function submit(job: Job): { readonly run: Run; readonly results: readonly Storage[] } {
+  const run = new Run(job.owner);
+  // What is read and what is written is settled now: later writes and runs come behind.
+  const sources = job.inputs.map((input) => (input instanceof Storage ? input : input.version));
+  const changes = job.outputs.map((state) => state?.change());
+  const results = job.outputs.map((state, i) => (state ? undefined : Storage.ofRun(job.types[i]!, run)));
+  const given: Storage[] = [];
+  for (const source of sources) {
+    if (source instanceof Storage) given.push(source);
+    else if (source.known?.values) given.push(source.known);
+  }
+  run.done = enqueue(run, execute(job, sources, changes, results), given);
+  return { run, results: results.filter((result) => result !== undefined) };
 }
-
-/** Queues a run. States get their new values, all of them or none, when it is done. */
-export function submit(job: Job): Running {
-  const { engine, spares } = job.executable;
-  const fresh = job.outputs.map((state, i) => (state ? undefined : (spares[i]?.pop() ?? engine.buffer(job.types[i]!))));
-  const pending: Pending = { done: noRun, error: undefined, observed: false };
-  const results = fresh.flatMap((buffer) => (buffer ? [Storage.ofBuffer(engine, buffer, pending)] : []));
-  const running = Object.assign(pending, { results });
-  pending.done = enqueue(() => execute(job, fresh, results));
-  pending.done.catch((error: unknown) => {
-    pending.error = error;
-  });
-  return running;
-}
-
-const noRun = Promise.resolve();
 
 /** What `passed` holds until a run gets that far. */
 const notPassed = new Float32Array(1);
 
-async function execute(
+function* execute(
   job: Job,
-  fresh: readonly (EngineBuffer | undefined)[],
-  results: readonly Storage[],
-): Promise<void> {
+  sources: readonly (Storage | Version)[],
+  changes: readonly (Change | undefined)[],
+  results: readonly (Storage | undefined)[],
+): Steps<void> {
   const { engine, spares, inPlace, passed } = job.executable;
-  const session = await job.executable.session;
-  const sources = job.inputs.map((input) => (input instanceof Storage ? input : input.storage));
-  for (const source of sources) {
-    source.expectArrived();
-    if (source.isForeignTo(engine)) await source.moveToHost();
-  }
-  const inputs = sources.map((source) => source.bufferOn(engine));
-  const outputs = job.outputs.map((state, i) => state?.targetOn(engine, inPlace.has(i)) ?? fresh[i]!);
-  if (passed) {
-    passed.write(notPassed);
-    outputs.push(passed);
-  }
+  const outputs: EngineBuffer[] = [];
+  let hasBegun = false;
   try {
-    await session.run(inputs, outputs);
-    await expectFinite(job, outputs);
+    const session = yield* wait(job.executable.session);
+    const inputs: EngineBuffer[] = [];
+    for (const source of sources) {
+      const storage = source instanceof Storage ? source : source.storage;
+      storage.expectArrived();
+      if (storage.isForeignTo(engine)) yield* storage.moveToHost();
+      inputs.push(storage.bufferOn(engine));
+    }
+    for (const [i, state] of job.outputs.entries())
+      outputs.push(
+        state?.targetOn(engine, changes[i]!, inPlace.has(i)) ?? spares[i]?.pop() ?? engine.buffer(job.types[i]!),
+      );
+    passed?.write(notPassed);
+    hasBegun = true;
+    yield* wait(session.run(inputs, passed ? [...outputs, passed] : outputs));
+    yield* expectFinite(job, outputs);
   } catch (error) {
-    const [hasWritten] = (await passed?.read()) ?? [];
-    job.outputs.forEach((state, i) => state?.giveUp(engine, outputs[i]!, hasWritten ? error : undefined));
+    const [hasWritten] = passed && hasBegun ? yield* wait(passed.read()) : [];
+    for (const [i, state] of job.outputs.entries())
+      state?.giveUp(engine, changes[i]!, outputs[i], hasWritten ? error : undefined);
     const stop = passed && stopOf(error);
-    if (stop) await refuse(job, job.guards[stop.input]!, stop.value);
+    if (stop) yield* refuse(job, job.guards[stop.input]!, stop.value);
     throw error;
   }
-  job.outputs.forEach((state, i) => state?.commit(engine, outputs[i]!));
-  let result = 0;
-  for (const [i, buffer] of fresh.entries()) {
-    if (!buffer) continue;
-    const storage = results[result++]!;
+  for (const [i, state] of job.outputs.entries()) state?.commit(engine, changes[i]!, outputs[i]!);
+  for (const [i, storage] of results.entries()) {
+    if (!storage) continue;
+    storage.settleIn(engine, outputs[i]!);
     if (sizeOf(storage.type.shape) > smallResult) continue;
-    storage.settle(await buffer.read());
+    storage.settle(yield* wait(outputs[i]!.read()));
     spares[i] ??= [];
-    spares[i].push(buffer);
+    spares[i].push(outputs[i]!);
   }
 }
 
-async function expectFinite(job: Job, outputs: readonly EngineBuffer[]): Promise<void> {
+function* expectFinite(job: Job, outputs: readonly EngineBuffer[]): Steps<void> {
   for (const guard of job.guards) {
-    const [value] = await outputs[guard.output]!.read();
-    if (!Number.isFinite(value)) await refuse(job, guard, value!);
+    const [value] = yield* wait(outputs[guard.output]!.read());
+    if (!Number.isFinite(value)) yield* refuse(job, guard, value!);
   }
 }
 
 /** Throws the error of a guard that has seen a NaN or an infinity. */
-async function refuse(job: Job, guard: Guard, value: number): Promise<never> {
+function* refuse(job: Job, guard: Guard, value: number): Steps<never> {
   if (guard.failure) throw new DataError(guard.subject, guard.failure.problem, guard.failure.fix);
-  await job.explain?.(guard);
+  if (job.explain) yield* job.explain(guard);
   throw new DataError(
     guard.subject,
     `the loss is ${value}, so the update was not made; all parameters keep their values`,

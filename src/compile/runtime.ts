@@ -1,4 +1,4 @@
-/** Which engine runs things, and the queue of its runs. */
+/** Which engine runs things. */
 import type { Engine } from "../engine/engine.ts";
 import { EngineError } from "../errors.ts";
 
@@ -21,23 +21,4 @@ export function currentEngine(): Engine {
     throw new EngineError("engine", "none has been chosen", 'import from "glissade", or call useEngine');
   chosen ??= makeDefault!();
   return chosen;
-}
-
-let tail: Promise<unknown> | undefined;
-
-/**
- * Runs jobs one after the other, in the order they were given: a run sees the state that the run before it left. Starts at
- * once when nothing is under way.
- */
-export function enqueue<T>(job: () => Promise<T>): Promise<T> {
-  const started = tail ? tail.then(job) : job();
-  const settled = started.then(
-    () => undefined,
-    () => undefined,
-  );
-  tail = settled;
-  void settled.then(() => {
-    if (tail === settled) tail = undefined;
-  });
-  return started;
 }

@@ -3,7 +3,6 @@ import type { State } from "../tensor/state.ts";
 import type { Tree } from "../tensor/tree.ts";
 import { type Compiled, compileOver } from "./compile.ts";
 import { evaluate } from "./evaluate.ts";
-import { enqueue } from "./runtime.ts";
 
 /**
  * Compiles functions whose runs work on forks of all variables that they touch: parameters, running statistics,
@@ -21,7 +20,6 @@ export class Sandbox {
    */
   static async open(): Promise<Sandbox> {
     await evaluate();
-    await enqueue(async () => {});
     return new Sandbox();
   }
 

@@ -4,6 +4,7 @@
  */
 import type { KernelOp } from "../graph/kernel.ts";
 import type { TensorType, Values } from "../graph/types.ts";
+import type { Waiting } from "../task.ts";
 
 /** One input or output of a program. */
 export interface Port {
@@ -52,7 +53,7 @@ export interface EngineBuffer {
   /** Replaces the contents. */
   write(values: Values): void;
   /** A copy of the contents. */
-  read(): Promise<Values>;
+  read(): Waiting<Values>;
   /** Gives the memory back; the buffer must not be used afterwards. Idempotent. */
   release(): void;
 }
@@ -62,7 +63,7 @@ export interface Session {
    * Runs once: reads `inputs`, writes every one of `outputs` in place. The same buffer may be on both sides only as the program's
    * `inPlace` has it.
    */
-  run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Promise<void>;
+  run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Waiting<void>;
   release(): void;
 }
 
@@ -75,5 +76,5 @@ export interface Engine {
    */
   buffer(type: TensorType, values?: Values): EngineBuffer;
   /** Makes a program ready to run. */
-  load(program: Program): Promise<Session>;
+  load(program: Program): Waiting<Session>;
 }

@@ -1,6 +1,7 @@
 /** The plain engine: readable TypeScript in float64. Slow, obvious, right; the oracle of every other engine. */
 import { EngineError } from "../errors.ts";
 import { arrayTypes, sizeOf, type TensorType, type Values } from "../graph/types.ts";
+import { type Steps, Task } from "../task.ts";
 import type { Engine, EngineBuffer, Program, Session } from "./engine.ts";
 
 class PlainBuffer implements EngineBuffer {
@@ -23,13 +24,18 @@ class PlainBuffer implements EngineBuffer {
   }
 
   /** float32 is rounded here, on its way out: inside the engine everything is float64. */
-  async read(): Promise<Values> {
-    return arrayTypes[this.type.dtype].from(this.values);
+  read(): Task<Values> {
+    return Task.done(arrayTypes[this.type.dtype].from(this.values));
   }
 
   release(): void {
     this.#values = undefined;
   }
+}
+
+function* run(program: Program, inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Steps<void> {
+  const results = program.evaluate(inputs.map((buffer) => (buffer as PlainBuffer).values));
+  results.forEach((values, i) => (outputs[i] as PlainBuffer).values.set(values));
 }
 
 /** Interprets each node's own `evaluate`, in float64 whatever the dtype. */
@@ -38,14 +44,7 @@ export function plainEngine(): Engine {
     name: "plain",
     target: { contrib: false },
     buffer: (type, values) => new PlainBuffer(type, values),
-    async load(program: Program): Promise<Session> {
-      return {
-        async run(inputs, outputs) {
-          const results = program.evaluate(inputs.map((buffer) => (buffer as PlainBuffer).values));
-          results.forEach((values, i) => (outputs[i] as PlainBuffer).values.set(values));
-        },
-        release() {},
-      };
-    },
+    load: (program) =>
+      Task.done<Session>({ run: (inputs, outputs) => Task.started(run(program, inputs, outputs)), release() {} }),
   };
 }

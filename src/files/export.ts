@@ -2,6 +2,7 @@
 import type { ModelProto } from "onnx-buf";
 import { bind } from "../compile/bind.ts";
 import { traceRoots } from "../compile/compile.ts";
+import { valuesOf } from "../compile/evaluate.ts";
 import { encodeModel } from "../compile/onnx.ts";
 import { GraphProgram } from "../compile/program.ts";
 import { rewrite } from "../compile/rewrite.ts";
@@ -9,7 +10,7 @@ import { passes } from "../compile/rules/index.ts";
 import type { Port, Target } from "../engine/engine.ts";
 import { ConfigError, ShapeError } from "../errors.ts";
 import type { Values } from "../graph/types.ts";
-import { full } from "../tensor/create.ts";
+import { fromStorage, full } from "../tensor/create.ts";
 import { State } from "../tensor/state.ts";
 import { Storage } from "../tensor/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -32,7 +33,8 @@ const portable: Target = { contrib: false };
  * The ONNX model of a function of tensors, for inputs of the types of `examples`. Variables that the function reads become
  * initializers under their own names. Where all examples share their first axis and the function treats it as a batch, its
  * size is left open; all other sizes are those of the examples. A function that assigns to variables, such as a training
- * step, keeps all variables outside: inputs under their own names, and an output `NAME.next` for each that is assigned.
+ * step, keeps all variables outside: inputs under their own names, and an output `NAME.next` for each that is assigned. All weights are
+ * those of one place in the queue, also while training goes on.
  * Throws ConfigError when there are not as many names as inputs.
  */
 export async function exportOnnx<A extends readonly Tensor[]>(
@@ -47,27 +49,40 @@ export async function exportOnnx<A extends readonly Tensor[]>(
       "name each input",
     );
   const batch = examples[0]?.shape[0];
-  if (batch !== undefined && examples.every(({ shape }) => shape[0] === batch)) {
-    const [first, second] = probes.map(
-      (size) => examples.map((example) => withBatch(example, size)) as readonly Tensor[],
-    );
-    const open = await attemptBoth(fn, first as A, second as A, options);
-    if (open) return encodeModel(open);
-  }
-  return encodeModel(await modelOf(fn, examples, options));
+  const isBatched = batch !== undefined && examples.every(({ shape }) => shape[0] === batch);
+  const pair = isBatched ? attemptBoth(fn, examples, options) : undefined;
+  const exact = draftOf(fn, examples, options);
+  // Everything that will be inside, at one place of the queue.
+  const inside = [...new Set([exact, ...(pair ?? [])].flatMap((draft) => [...draft.inside.values()]))];
+  const all = await valuesOf(inside.map((source) => (source instanceof Storage ? fromStorage(source) : source)));
+  const values = new Map(inside.map((source, i) => [source, all[i]!]));
+  const open = pair && openBatch(modelOf(pair[0], values), modelOf(pair[1], values));
+  return encodeModel(open ?? modelOf(exact, values));
 }
 
-/** The model with an open batch, when the function can be traced at two sizes and they differ in the batch alone. */
-async function attemptBoth<A extends readonly Tensor[]>(
+/** A function's graph, and what is to be inside its model: values of variables and constants, by port. */
+interface Draft {
+  readonly program: GraphProgram;
+  readonly inside: ReadonlyMap<Port, State | Storage>;
+}
+
+function modelOf({ program, inside }: Draft, values: ReadonlyMap<State | Storage, Values>): ModelProto {
+  return program.model(new Map([...inside].map(([port, source]) => [port, values.get(source)!])));
+}
+
+/** The graphs for two batch sizes, of which `openBatch` makes one; nothing where the function is for one size alone. */
+function attemptBoth<A extends readonly Tensor[]>(
   fn: (...args: A) => Tensor | readonly Tensor[],
-  first: A,
-  second: A,
+  examples: A,
   options: ExportOptions,
-): Promise<ModelProto | undefined> {
+): readonly [Draft, Draft] | undefined {
   try {
-    return openBatch(await modelOf(fn, first, options), await modelOf(fn, second, options));
+    const [first, second] = probes.map((size) =>
+      draftOf(fn, examples.map((example) => withBatch(example, size)) as readonly Tensor[] as A, options),
+    );
+    return [first!, second!];
   } catch (error) {
-    // A function for one batch size alone; tracing it with the examples themselves tells what else may be wrong.
+    // Tracing it with the examples themselves tells what else may be wrong.
     if (error instanceof ShapeError) return undefined;
     throw error;
   }
@@ -78,11 +93,11 @@ function withBatch({ shape, dtype }: Tensor, batch: number): Tensor {
   return full([batch, ...shape.slice(1)], 0, dtype);
 }
 
-async function modelOf<A extends readonly Tensor[]>(
+function draftOf<A extends readonly Tensor[]>(
   fn: (...args: A) => Tensor | readonly Tensor[],
   examples: A,
   options: ExportOptions,
-): Promise<ModelProto> {
+): Draft {
   const { identity, results, assigned } = traceRoots(fn, examples);
   const bound = bind({ results, guards: [], assigned });
   const states = new Map([...(options.names?.namedStates() ?? [])].map(([name, state]) => [state, name]));
@@ -101,12 +116,11 @@ async function modelOf<A extends readonly Tensor[]>(
       ...[...assigned.keys()].map((state) => `${states.get(state) ?? state.label}.next`),
     ],
   });
-  const weights = new Map<Port, Values>();
-  for (const [i, source] of bound.sources.entries()) {
-    if (source instanceof State && assigned.size === 0) weights.set(program.inputs[i]!, await source.data());
-    else if (source instanceof Storage) weights.set(program.inputs[i]!, await source.read());
-  }
-  return program.model(weights);
+  const inside = new Map<Port, State | Storage>();
+  for (const [i, source] of bound.sources.entries())
+    if (source instanceof Storage || (source instanceof State && assigned.size === 0))
+      inside.set(program.inputs[i]!, source);
+  return { program, inside };
 }
 
 /** Two variables may call themselves the same; in a file they may not. */

@@ -1,37 +1,58 @@
 /** A model's variables as safetensors, in PyTorch's names and layouts. */
+import { valuesOf } from "../compile/evaluate.ts";
 import { FormatError } from "../errors.ts";
 import { showType, type TensorType } from "../graph/types.ts";
 import type { Module } from "../nn/module.ts";
 import type { State } from "../tensor/state.ts";
 import { decodeSafetensors, encodeSafetensors, type NamedValues } from "./safetensors.ts";
 
-/** Whatever has variables with names: a module, an optimizer. */
+/** Whatever has variables with names: a module, an optimizer, a generator. */
 export type HasNamedStates = Pick<Module, "namedStates">;
 
-function persistent(model: HasNamedStates): [string, State][] {
-  return [...model.namedStates()].filter(([, state]) => state.persistent);
+/** What is saved together: one thing with variables, or several by name, as in `{ model, optimizer, generator: defaultGenerator }`. */
+export type Saved = HasNamedStates | { readonly [name: string]: HasNamedStates };
+
+/** The variables that files hold. Several names of one variable, such as a weight that two layers share, are all there. */
+function persistent(saved: Saved): Map<string, State> {
+  const all = hasNamedStates(saved)
+    ? [...saved.namedStates({ removeDuplicates: false })]
+    : Object.entries(saved).flatMap(([name, part]) =>
+        [...part.namedStates({ removeDuplicates: false })].map(([path, state]) => [`${name}.${path}`, state] as const),
+      );
+  return new Map(all.filter(([, state]) => state.persistent));
 }
 
-/** The values of a model as the bytes of a safetensors file. `metadata` is kept in its header. */
-export async function encodeWeights(
-  model: HasNamedStates,
-  metadata?: Readonly<Record<string, string>>,
-): Promise<Uint8Array> {
+function hasNamedStates(saved: Saved): saved is HasNamedStates {
+  return typeof saved.namedStates === "function";
+}
+
+/**
+ * The values of a model as the bytes of a safetensors file: all of them as they are at this place in the queue, also while training goes
+ * on. What belongs together is given together: `encodeWeights({ model, optimizer, generator: defaultGenerator })` has the names of each
+ * behind its own, `model.layers.0.weight`. A weight with two names is written under both, as in a `state_dict`. `metadata` is kept in
+ * the file's header.
+ */
+export async function encodeWeights(saved: Saved, metadata?: Readonly<Record<string, string>>): Promise<Uint8Array> {
+  const states = persistent(saved);
+  const all = await valuesOf([...states.values()]);
   const tensors = new Map<string, NamedValues>();
-  for (const [name, state] of persistent(model))
-    tensors.set(name, { shape: state.shape, dtype: state.dtype, values: await state.data() });
+  for (const [i, [name, { shape, dtype }]] of [...states].entries())
+    tensors.set(name, { shape, dtype, values: all[i]! });
   return encodeSafetensors(tensors, metadata);
 }
 
 /**
- * Gives a model the values of a safetensors file: all of them, or none when something does not fit. Throws FormatError for a
- * damaged file, and for one of another architecture with the names and shapes that differ. `source` is what messages call
- * the file.
+ * Gives a model, or several things by name, the values of a safetensors file: all of them, or none when something does not fit. A weight
+ * with several names may be in the file under any or all of them. Throws FormatError for a damaged file, for one of another
+ * architecture with the names and shapes that differ, and for one that has different values under two names of one weight. `source` is
+ * what messages call the file.
  */
-export function decodeWeights(model: HasNamedStates, bytes: Uint8Array, source: string = "safetensors"): void {
+export function decodeWeights(saved: Saved, bytes: Uint8Array, source: string = "safetensors"): void {
   const { tensors } = decodeSafetensors(bytes, source);
-  const states = new Map(persistent(model));
-  const missing = [...states.keys()].filter((name) => !tensors.has(name));
+  const states = persistent(saved);
+  const names = new Map<State, string[]>();
+  for (const [name, state] of states) names.set(state, [...(names.get(state) ?? []), name]);
+  const missing = [...names.values()].filter((all) => !all.some((name) => tensors.has(name))).map(([name]) => name!);
   const unknown = [...tensors.keys()].filter((name) => !states.has(name));
   const different = [...states].flatMap(([name, state]) => {
     const found = tensors.get(name);
@@ -50,7 +71,23 @@ export function decodeWeights(model: HasNamedStates, bytes: Uint8Array, source: 
       `holds another architecture: ${problems.join("; ")}`,
       "build the model that the file was saved from",
     );
-  for (const [name, state] of states) state.write(tensors.get(name)!.values);
+  const given = [...names].map(([state, all]) => [state, all.filter((name) => tensors.has(name))] as const);
+  for (const [, [first, ...others]] of given) {
+    const other = others.find((name) => !sameBytes(tensors.get(name)!, tensors.get(first!)!));
+    if (other !== undefined)
+      throw new FormatError(
+        source,
+        `has different values for ${first} and ${other}, which are one weight in the model`,
+        "save a model that shares the weight too, or build one with two weights",
+      );
+  }
+  for (const [state, [name]] of given) state.write(tensors.get(name!)!.values);
+}
+
+/** Bits rather than numbers, so that NaN is equal to itself. */
+function sameBytes({ values: a }: NamedValues, { values: b }: NamedValues): boolean {
+  const [left, right] = [a, b].map((each) => new Uint8Array(each.buffer, each.byteOffset, each.byteLength));
+  return left!.length === right!.length && left!.every((byte, i) => byte === right![i]);
 }
 
 function fits(a: TensorType, b: TensorType): boolean {

@@ -59,6 +59,11 @@ export function takePending(): { assigned: Map<object, unknown>; guards: Guard[]
   return taken;
 }
 
+/** Whether anything is waiting at the top. */
+export function hasPending(): boolean {
+  return top.assigned.size > 0 || top.guards.length > 0;
+}
+
 /** Throws when called while a function is being traced: there are no values yet. */
 export function forbidInTrace(subject: string, path: string): void {
   if (current.trace)

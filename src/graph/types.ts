@@ -31,6 +31,11 @@ export function sizeOf(shape: Shape): number {
   return size;
 }
 
+/** Bytes of the values of a type. */
+export function sizeInBytes({ shape, dtype }: TensorType): number {
+  return sizeOf(shape) * arrayTypes[dtype].BYTES_PER_ELEMENT;
+}
+
 /** Row-major strides, in elements. */
 export function stridesOf(shape: Shape): number[] {
   const strides = new Array<number>(shape.length);

@@ -4,10 +4,10 @@ import { ConfigError, ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
 import { type Shape, showType, sizeOf } from "../graph/types.ts";
 import { randomBits } from "../ops/random.ts";
-import { expectSeed, hostStream, initialState } from "../random/generator.ts";
+import { expectSeed, fromHostWords, hostStream, hostWords, initialState } from "../random/generator.ts";
 import { type Key, keyOf, type PhiloxStream, splitKey } from "../random/philox.ts";
 import { concat, fromValues, where } from "../tensor/create.ts";
-import { State } from "../tensor/state.ts";
+import { State, type Version } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /**
@@ -20,7 +20,11 @@ export class Generator {
   readonly state: State<[4], "int32">;
   #host: PhiloxStream;
   #key: Key;
-  readonly #stream: number;
+  #stream: number;
+  /** Holds the JavaScript side for a file to be written, or has it from one that was read. */
+  readonly #hostState: State<[5], "int32">;
+  /** What the JavaScript side was last written to, or read from. */
+  #hostVersion: Version;
 
   /** `seed` is a whole number from 0 to 2⁵³ − 1, `stream` a small whole number; different streams are independent. */
   constructor(seed: number, stream: number = 0) {
@@ -29,9 +33,11 @@ export class Generator {
     this.#key = keyOf(seed);
     this.#host = hostStream(this.#key, stream);
     this.state = new State({ shape: [4], dtype: "int32" }, initialState(this.#key, stream), {
-      name: "generator",
-      persistent: false,
+      name: "generator.state",
     });
+    const words = hostWords(this.#key, stream, this.#host);
+    this.#hostState = new State({ shape: [5], dtype: "int32" }, words, { name: "generator.host" });
+    this.#hostVersion = this.#hostState.version;
   }
 
   /** Starts again from a seed. */
@@ -45,12 +51,14 @@ export class Generator {
    * often, does not change its numbers. Splitting draws nothing.
    */
   split(name: string): Generator {
+    this.#catchUp();
     const part = new Generator(0, this.#stream);
     part.#restart(splitKey(this.#key, name));
     return part;
   }
 
   #restart(key: Key): void {
+    this.#catchUp();
     this.#key = key;
     this.#host = hostStream(key, this.#stream);
     this.state.write(initialState(key, this.#stream));
@@ -58,7 +66,38 @@ export class Generator {
 
   /** Numbers on the JavaScript side. */
   get host(): PhiloxStream {
+    this.#catchUp();
     return this.#host;
+  }
+
+  /**
+   * Where the generator stands, inside graphs and on the JavaScript side, as variables: `encodeWeights` and `saveWeights` take a
+   * generator like a model, and training with dropout that goes on from a file gives the same numbers, bit for bit, if the generator is
+   * in it: `saveWeights({ model, optimizer, generator: defaultGenerator }, path)`.
+   */
+  namedStates(): Map<string, State> {
+    this.#catchUp();
+    this.#hostState.write(hostWords(this.#key, this.#stream, this.#host));
+    this.#hostVersion = this.#hostState.version;
+    return new Map<string, State>([
+      ["state", this.state],
+      ["host", this.#hostState],
+    ]);
+  }
+
+  states(): State[] {
+    return [...this.namedStates().values()];
+  }
+
+  /** Takes over what a file has brought. */
+  #catchUp(): void {
+    const { version } = this.#hostState;
+    if (version === this.#hostVersion) return;
+    this.#hostVersion = version;
+    const { key, stream, host } = fromHostWords(version.known!.values!);
+    this.#key = key;
+    this.#stream = stream;
+    this.#host = host;
   }
 
   /** float32 uniform in [low, high), from 0 to 1 unless given; `high` itself comes only where rounding gives it. */

@@ -8,6 +8,11 @@ import { Parameter, State } from "../tensor/state.ts";
 export type Child = State | Module | readonly Child[] | { readonly [name: string]: Child };
 export type Children = Readonly<Record<string, Child>>;
 
+export interface NamedStatesOptions {
+  /** Default true. */
+  readonly removeDuplicates?: boolean;
+}
+
 /** What every module has, whatever it computes. Made by `module`. */
 export interface Module {
   /** What it is called in summaries: `Linear`. */
@@ -23,8 +28,11 @@ export interface Module {
   freeze(): this;
   /** The reverse of `freeze`. */
   unfreeze(): this;
-  /** Variables by path, in the order of the fields: `layers.0.weight`. A variable used twice appears once. */
-  namedStates(): Map<string, State>;
+  /**
+   * Variables by path, in the order of the fields: `layers.0.weight`. A variable used twice appears once, under its first path, or
+   * under each of its paths without `removeDuplicates`.
+   */
+  namedStates(options?: NamedStatesOptions): Map<string, State>;
   /** All variables: parameters, running statistics. */
   states(): State[];
   /** The variables that optimizers update, frozen ones included. */
@@ -65,12 +73,12 @@ const methods = Object.create(Function.prototype, {
       for (const parameter of this.parameters()) parameter.trainable = true;
       return this;
     },
-    namedStates(this: Module): Map<string, State> {
+    namedStates(this: Module, { removeDuplicates = true }: NamedStatesOptions = {}): Map<string, State> {
       const found = new Map<string, State>();
       const seen = new Set<State>();
       for (const [path, module] of walk(this))
         for (const [name, child] of parts(module.children)) {
-          if (!(child instanceof State) || seen.has(child)) continue;
+          if (!(child instanceof State) || (removeDuplicates && seen.has(child))) continue;
           seen.add(child);
           found.set(join(path, name), child);
         }

@@ -3,7 +3,7 @@ import { gradients } from "../autodiff/gradients.ts";
 import { ConfigError, DTypeError, GraphError, ShapeError } from "../errors.ts";
 import { currentScope } from "../graph/scope.ts";
 import { arrayTypes, isFloat, type Shape, sameShape, showType, sizeOf } from "../graph/types.ts";
-import { Parameter, State } from "../tensor/state.ts";
+import { Parameter, State, type Version } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { clipByGlobalNorm, clipByNorm, clipByValue, globalNorm } from "./clipping.ts";
 
@@ -118,7 +118,7 @@ class Setting {
   /** Returns a value that may be, throws for another. */
   readonly #expect: (value: number) => number;
   #given = 0;
-  #version = -1;
+  #version: Version | undefined;
 
   constructor(value: number, dtype: FloatType, name: string, expect: (value: number) => number) {
     this.#expect = expect;
@@ -128,7 +128,7 @@ class Setting {
 
   /** What was given last, in full; or what a file has brought since, in the state's precision. */
   get value(): number {
-    const written = this.state.version === this.#version ? undefined : this.state.storage.values?.[0];
+    const written = this.state.version === this.#version ? undefined : this.state.version.known?.values?.[0];
     return written ?? this.#given;
   }
 

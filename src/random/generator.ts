@@ -16,6 +16,25 @@ export function hostStream(seed: number | Key, stream: number): PhiloxStream {
   return new PhiloxStream(seed, 2 * stream);
 }
 
+/** What a file holds of the JavaScript side of a generator: two words of key, the stream, two words of position. */
+export function hostWords([low, high]: Key, stream: number, { position }: PhiloxStream): Int32Array {
+  return Int32Array.of(low, high, stream, position >>> 0, Math.floor(position / 2 ** 32));
+}
+
+/** The same, read from a file. */
+export function fromHostWords(words: ArrayLike<number>): { key: Key; stream: number; host: PhiloxStream } {
+  const [low, high, stream, least, most] = Array.from(words, (word) => word >>> 0) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  const host = hostStream([low, high], stream);
+  host.position = most * 2 ** 32 + least;
+  return { key: [low, high], stream, host };
+}
+
 /** The state of a generator inside graphs before its first draw: two words of key, the stream, the number of the draw. */
 export function initialState([low, high]: Key, stream: number): Int32Array {
   return Int32Array.of(low, high, graphStream(stream), 0);

@@ -78,15 +78,26 @@ export class PhiloxStream {
     this.#stream = stream >>> 0;
   }
 
+  /** How many numbers have been drawn. Assigning goes on from there. */
+  get position(): number {
+    return this.#position;
+  }
+
+  set position(position: number) {
+    this.#position = position;
+    if (position % 4 !== 0) this.#fill(Math.floor(position / 4));
+  }
+
   /** The next uint32. */
   next(): number {
     const at = this.#position % 4;
-    if (at === 0) {
-      const block = this.#position / 4;
-      philox4x32([block >>> 0, Math.floor(block / 2 ** 32) >>> 0, this.#stream, 0], this.#key, this.#block);
-    }
+    if (at === 0) this.#fill(this.#position / 4);
     this.#position++;
     return this.#block[at]!;
+  }
+
+  #fill(block: number): void {
+    philox4x32([block >>> 0, Math.floor(block / 2 ** 32) >>> 0, this.#stream, 0], this.#key, this.#block);
   }
 
   /** Uniform in [0, 1), with 24 bits: every value is a float32. */

@@ -5,7 +5,16 @@ import { DTypeError, EngineError, GlissadeError, GraphError, ShapeError } from "
 import { input } from "../graph/leaf.ts";
 import { makeNode, type Node } from "../graph/node.ts";
 import { currentPath, currentScope } from "../graph/scope.ts";
-import { type DType, type Shape, sameShape, showType, type TensorType, type Values } from "../graph/types.ts";
+import {
+  arrayTypes,
+  type DType,
+  type Shape,
+  sameShape,
+  showType,
+  sizeOf,
+  type TensorType,
+  type Values,
+} from "../graph/types.ts";
 import { Storage } from "./storage.ts";
 import { Tensor } from "./tensor.ts";
 
@@ -18,6 +27,46 @@ export interface StateOptions {
 }
 
 /**
+ * What a variable holds at one place of the queue: runs that are asked for behind it read this value, whenever they are made. Known
+ * from the start where JavaScript wrote it; otherwise once the run that makes it has ended.
+ */
+export class Version {
+  #storage: Storage | undefined;
+  #isShared = false;
+
+  constructor(storage?: Storage) {
+    this.#storage = storage;
+  }
+
+  /** The value. Only for what comes behind it in the queue. */
+  get storage(): Storage {
+    return this.#storage!;
+  }
+
+  /** The value, if it is known already. */
+  get known(): Storage | undefined {
+    return this.#storage;
+  }
+
+  settle(storage: Storage): void {
+    this.#storage = storage;
+    if (this.#isShared) storage.isShared = true;
+  }
+
+  /** From now on nobody may write where this value is. */
+  share(): void {
+    this.#isShared = true;
+    if (this.#storage) this.#storage.isShared = true;
+  }
+}
+
+/** The values of a variable before and after a run. */
+export interface Change {
+  readonly before: Version;
+  readonly after: Version;
+}
+
+/**
  * A variable. In expressions it stands for its current value; `assign` says what the value will be once the graph that is
  * being built has run. A run writes the buffer that it reads where the graph allows it; otherwise two buffers take turns.
  */
@@ -25,25 +74,28 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
   /** What messages call it; modules set the path under which they hold it. */
   label: string;
   readonly persistent: boolean;
-  #storage: Storage;
+  readonly #type: TensorType;
+  #version: Version;
   #spare: { readonly engine: Engine; readonly buffer: EngineBuffer } | undefined;
-  #version = 0;
   /** Made when an expression needs it: a training step replaces values that no new expression looks at. */
   #leaf: Tensor | undefined;
 
-  /** A variable that starts with `values`, which it copies. */
+  /**
+   * A variable that starts with `values`, which it copies, or with what another one holds. Throws ShapeError or DTypeError for
+   * values that do not fit the type.
+   */
   constructor(
     type: { readonly shape: readonly [...S]; readonly dtype: D },
-    values: Values,
+    values: Values | Version,
     options: StateOptions = {},
   ) {
-    const plain: TensorType = { shape: [...type.shape], dtype: type.dtype };
-    const leaf = leafNode(plain);
+    const leaf = leafNode({ shape: [...type.shape], dtype: type.dtype });
     super(leaf);
     this.label = options.name ?? "state";
     this.persistent = options.persistent ?? true;
-    this.#storage = Storage.ofValues(plain, values.slice());
-    bindings.set(leaf, { state: this, version: 0 });
+    this.#type = leaf.outputs[0]!;
+    this.#version = values instanceof Version ? values : this.#versionOf("State", values);
+    bindings.set(leaf, { state: this, version: this.#version });
     this.#leaf = new Tensor(leaf);
   }
 
@@ -60,7 +112,7 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
     const { trace, leaves } = currentScope();
     const known = trace ? leaves.get(this) : this.#leaf;
     if (known) return known as Tensor<S, D>;
-    const node = leafNode(this.#storage.type, trace);
+    const node = leafNode(this.#type, trace);
     bindings.set(node, { state: this, version: this.#version });
     const leaf = new Tensor(node);
     if (trace) leaves.set(this, leaf);
@@ -68,8 +120,8 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
     return leaf as Tensor<S, D>;
   }
 
-  /** Increases with every run that assigned to it. */
-  get version(): number {
+  /** The value behind everything that has been asked for so far: the last write, or what the last run in the queue leaves. */
+  get version(): Version {
     return this.#version;
   }
 
@@ -94,78 +146,85 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
   }
 
   /**
-   * Replaces the value at once, from JavaScript; for loading files. Copies `values`. Runs that are still queued see it too:
-   * await them first. Throws GraphError inside a trace, ShapeError for another number of values.
+   * Replaces the value from JavaScript; for loading files. Takes its place in the queue: runs that were asked for before see the
+   * value before, later ones this one, and nothing has to be awaited. Copies `values`. Throws GraphError inside a trace, ShapeError
+   * for another number of values, DTypeError for an array of another kind.
    */
   write(values: Values): void {
     if (currentScope().trace)
       throw new GraphError("write", `${this.label} is written inside a traced function`, "use assign(tensor) there");
-    if (values.length !== this.size)
-      throw new ShapeError(
-        "write",
-        `${values.length} values for ${this.label}, ${showType(this)}`,
-        "give one for each element",
-      );
+    const version = this.#versionOf("write", values);
     currentScope().assigned.delete(this);
-    this.#replace(Storage.ofValues(this.#storage.type, values.slice()));
+    this.#become(version);
   }
 
-  /**
-   * A variable of its own that begins with this one's value; the value is shared, not copied, until either gets another. While a run is
-   * writing it in place, that is the value which the run leaves.
-   */
+  /** A variable of its own that begins with this one's value; the value is shared, not copied, until either gets another. */
   fork(): State<S, D> {
-    const fork = new State<S, D>(this.#storage.type as never, new Uint8Array(0), {
-      name: this.label,
-      persistent: this.persistent,
-    });
-    this.#storage.isShared = true;
-    fork.#replace(this.#storage);
-    return fork;
+    this.#version.share();
+    return new State<S, D>(this.#type as never, this.#version, { name: this.label, persistent: this.persistent });
   }
 
-  /** What holds the current value. */
-  get storage(): Storage {
-    return this.#storage;
+  /** A run in the queue will write the variable: what comes behind it sees what the run leaves. */
+  change(): Change {
+    const before = this.#version;
+    const after = new Version();
+    this.#become(after);
+    return { before, after };
   }
 
   /**
-   * The buffer that the next run on `engine` writes. It may be the one that the run reads only if `inPlace`, and is unless somebody
-   * else holds the value.
+   * The buffer that a run on `engine` writes. It may be the one that the run reads only if `inPlace`, and is unless somebody else holds
+   * the value.
    */
-  targetOn(engine: Engine, inPlace: boolean): EngineBuffer {
+  targetOn(engine: Engine, { before }: Change, inPlace: boolean): EngineBuffer {
     const spare = this.#spare;
     this.#spare = undefined;
-    const own = inPlace ? this.#storage.ownBufferOn(engine) : undefined;
+    const own = inPlace ? before.storage.ownBufferOn(engine) : undefined;
     if (!own && spare?.engine === engine) return spare.buffer;
     spare?.buffer.release();
-    return own ?? engine.buffer(this.#storage.type);
+    return own ?? engine.buffer(this.#type);
   }
 
   /**
    * After a run that failed. The value stays, unless the run was writing it in place and nobody knows how far it got: `error`, the
-   * reason, is then what readers are told. It is absent when the run stopped before it wrote.
+   * reason, is then what readers are told. It is absent when the run stopped before it wrote, the target where it had none yet.
    */
-  giveUp(engine: Engine, target: EngineBuffer, error?: unknown): void {
-    const isInPlace = this.#storage.isIn(target);
-    if (!isInPlace) this.#spare = { engine, buffer: target };
-    if (!isInPlace || error === undefined) return;
-    this.#storage.lose(lossOf(this.label, error));
-    this.#replace(this.#storage);
+  giveUp(engine: Engine, { before, after }: Change, target?: EngineBuffer, error?: unknown): void {
+    const { storage } = before;
+    const isInPlace = target !== undefined && storage.isIn(target);
+    if (target && !isInPlace) this.#spare = { engine, buffer: target };
+    if (isInPlace && error !== undefined) storage.lose(lossOf(this.label, error));
+    after.settle(storage);
   }
 
   /** After a run: `written` holds the new value. Where that is another buffer, the old one waits for the run after. */
-  commit(engine: Engine, written: EngineBuffer): void {
-    const old = this.#storage;
+  commit(engine: Engine, { before, after }: Change, written: EngineBuffer): void {
+    const old = before.storage;
     const isInPlace = old.isIn(written);
     const isFree = !isInPlace && !old.isShared && !old.isForeignTo(engine);
     this.#spare = isFree ? { engine, buffer: old.bufferOn(engine) } : undefined;
-    this.#replace(isInPlace ? old : Storage.ofBuffer(engine, written));
+    after.settle(isInPlace ? old : Storage.ofBuffer(engine, written));
   }
 
-  #replace(storage: Storage): void {
-    this.#storage = storage;
-    this.#version++;
+  #versionOf(subject: string, values: Values): Version {
+    const { shape, dtype } = this.#type;
+    if (values.length !== sizeOf(shape))
+      throw new ShapeError(
+        subject,
+        `${values.length} values for ${this.label}, ${showType(this.#type)}`,
+        "give one for each element",
+      );
+    if (!(values instanceof arrayTypes[dtype]))
+      throw new DTypeError(
+        subject,
+        `a ${(values as Values).constructor.name} for ${this.label}, ${showType(this.#type)}`,
+        `give a ${arrayTypes[dtype].name}`,
+      );
+    return new Version(Storage.ofValues(this.#type, values.slice()));
+  }
+
+  #become(version: Version): void {
+    this.#version = version;
     this.#leaf = undefined;
   }
 }
@@ -197,7 +256,7 @@ export class Parameter<S extends Shape = Shape, D extends DType = DType> extends
   }
 }
 
-const bindings = new WeakMap<Node, { readonly state: State; readonly version: number }>();
+const bindings = new WeakMap<Node, { readonly state: State; readonly version: Version }>();
 
 function leafNode(type: TensorType, trace?: object): Node {
   return makeNode({
@@ -212,6 +271,6 @@ function leafNode(type: TensorType, trace?: object): Node {
 }
 
 /** The state that a leaf reads, and the version of it that the leaf was made for. */
-export function stateOf(node: Node): { readonly state: State; readonly version: number } {
+export function stateOf(node: Node): { readonly state: State; readonly version: Version } {
   return bindings.get(node)!;
 }

@@ -1,27 +1,26 @@
 /** Values at rest: in JavaScript, in a buffer of an engine, or on their way from a run that has not finished. */
 import type { Engine, EngineBuffer } from "../engine/engine.ts";
 import { allocate, type TensorType, type Values } from "../graph/types.ts";
-
-/** A run that has been queued. */
-export interface Pending {
-  done: Promise<void>;
-  /** Set when the run failed. */
-  error: unknown;
-  /** Whether somebody has waited for a result, and so learnt of a failure. */
-  observed: boolean;
-}
+import { type Steps, wait } from "../task.ts";
+import type { Run } from "./run.ts";
 
 export class Storage {
   readonly type: TensorType;
+  /** The run that makes the values; none when they were given. */
+  readonly run: Run | undefined;
   #values: Values | undefined;
   #buffer: EngineBuffer | undefined;
   #engine: Engine | undefined;
-  #pending: Pending | undefined;
-  /** Whether several variables hold it: then its buffer is nobody's to write to. */
+  /** Why there are no values, and will be none. */
+  #loss: { readonly error: unknown } | undefined;
+  /** Whether several variables, or a reader, hold it: then its buffer is nobody's to write to. */
   isShared = false;
+  /** How many entries of the queue wait with it. */
+  uses = 0;
 
-  private constructor(type: TensorType) {
+  private constructor(type: TensorType, run?: Run) {
     this.type = type;
+    this.run = run;
   }
 
   /** Values that JavaScript has. The storage keeps the array: it must not be written to afterwards. */
@@ -31,13 +30,17 @@ export class Storage {
     return storage;
   }
 
-  /** Values in an engine's buffer, there at once or when a run is done. */
-  static ofBuffer(engine: Engine, buffer: EngineBuffer, pending?: Pending): Storage {
+  /** Values in an engine's buffer. */
+  static ofBuffer(engine: Engine, buffer: EngineBuffer): Storage {
     const storage = new Storage(buffer.type);
     storage.#engine = engine;
     storage.#buffer = buffer;
-    storage.#pending = pending;
     return storage;
+  }
+
+  /** Values that a run in the queue makes. */
+  static ofRun(type: TensorType, run: Run): Storage {
+    return new Storage(type, run);
   }
 
   /** The values, when JavaScript has them already. */
@@ -47,39 +50,52 @@ export class Storage {
 
   /** Waits for the run that makes the values and gives a look at them; who hands them on must copy. */
   async read(): Promise<Values> {
-    if (this.#values) return this.#values;
-    if (this.#pending) {
-      this.#pending.observed = true;
-      await this.#pending.done;
-    }
-    return this.#values ?? this.#buffer!.read();
+    this.run?.observe();
+    if (!this.#values) await this.run?.done;
+    return this.#values ?? this.#copy();
   }
 
-  /** Throws the error of the run that should have made the values, if it failed. For runs that come after it in the queue. */
+  /** The values once their run has been made, as part of what is done in the queue. Throws the error of a run that failed. */
+  *take(): Steps<Values> {
+    this.expectArrived();
+    return this.#values ?? (yield* wait(this.#copy()));
+  }
+
+  /** Throws the error of the run that should have made the values, if it failed. For what comes after it in the queue. */
   expectArrived(): void {
-    if (this.#pending?.error === undefined) return;
-    this.#pending.observed = true;
-    throw this.#pending.error;
+    if (this.#loss) throw this.#loss.error;
+    if (!this.run?.failure) return;
+    this.run.observe();
+    throw this.run.failure.error;
   }
 
-  /** The values have arrived in JavaScript; the engine's buffer is somebody else's from now on. */
+  #copy(): ReturnType<EngineBuffer["read"]> {
+    if (this.#loss) throw this.#loss.error;
+    return this.#buffer!.read();
+  }
+
+  /** The values have arrived in JavaScript; an engine's buffer that had them is somebody else's from now on. */
   settle(values: Values): void {
     this.#values = values;
     this.#buffer = undefined;
     this.#engine = undefined;
   }
 
+  /** The values have arrived in an engine's buffer, which the storage keeps. */
+  settleIn(engine: Engine, buffer: EngineBuffer): void {
+    this.#engine = engine;
+    this.#buffer = buffer;
+  }
+
   /** The values are gone; whoever wants them gets the error. */
   lose(error: unknown): void {
-    const done = Promise.reject(error);
-    done.catch(() => {}); //  told to readers, and to no one else
-    this.#pending = { done, error, observed: true };
+    this.#loss = { error };
     this.#buffer = undefined;
   }
 
   /** Brings the values into JavaScript for good and lets go of the engine's buffer. */
-  async moveToHost(): Promise<void> {
-    this.settle(await this.read());
+  *moveToHost(): Steps<void> {
+    this.settle(yield* this.take());
   }
 
   /** The buffer that a run on `engine` binds. Values in another engine's buffer must have been read first. */

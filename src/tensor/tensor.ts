@@ -61,7 +61,6 @@ import { formatValues, nest } from "./print.ts";
 import type { ReducedAxes } from "./reductions.ts";
 import * as reductions from "./reductions.ts";
 import * as repeats from "./repeats.ts";
-import type { Storage } from "./storage.ts";
 
 /** The sizes as the compiler compares them: axis by axis when the rank is known, no question asked when it is not. */
 // biome-ignore lint/suspicious/noExplicitAny: `any` is the one type that passes for every tuple and that every tuple passes for.
@@ -88,7 +87,7 @@ type Split<S extends Shape, D extends DType, N extends readonly number[], A exte
 export type Range = null | readonly [start: number, stop?: number | undefined, step?: number];
 
 /** How values are computed; the compiler installs itself here, so that a tensor need not know it. */
-export type Evaluator = (tensors: readonly Tensor[]) => Promise<Storage[]>;
+export type Evaluator = (tensors: readonly Tensor[]) => Promise<Values[]>;
 let evaluator: Evaluator;
 export function setEvaluator(evaluate: Evaluator): void {
   evaluator = evaluate;
@@ -655,7 +654,7 @@ install("maskedFill", function (this: Tensor, mask: Tensor<Shape, "bool">, value
 /** A look at a tensor's values. Not `async`: in a trace, where nobody can await it, the error is thrown at once. */
 function valuesOf(subject: string, tensor: Tensor): Promise<Values> {
   forbidInTrace(subject, tensor.node.path);
-  return evaluator([tensor]).then(([storage]) => storage!.read());
+  return evaluator([tensor]).then(([values]) => values!);
 }
 
 function sumTo(x: Tensor, shape: Shape): Tensor {

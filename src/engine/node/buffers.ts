@@ -1,6 +1,7 @@
 /** Buffers in JavaScript's own memory, shared by both ways to ONNX Runtime, and how they are bound to a program. */
 import { EngineError } from "../../errors.ts";
 import { allocate, arrayTypes, sameShape, showType, sizeOf, type TensorType, type Values } from "../../graph/types.ts";
+import { Task } from "../../task.ts";
 import type { EngineBuffer, Port, Program } from "../engine.ts";
 
 /** Numbers the runs of the process; 0 is none. */
@@ -43,8 +44,8 @@ export class NodeBuffer implements EngineBuffer {
     this.values.set(values);
   }
 
-  async read(): Promise<Values> {
-    return this.values.slice();
+  read(): Task<Values> {
+    return Task.done(this.values.slice());
   }
 
   /** Keeps the memory until `unhold`, whatever happens. */
