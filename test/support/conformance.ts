@@ -45,7 +45,7 @@ export function plain(
 }
 
 function hostValues(node: Node): Values {
-  if (node.source?.kind === "state") return stateOf(node).state.storage.values!;
+  if (node.source?.kind === "state") return stateOf(node).version.storage.values!;
   if (node.source?.kind !== "host") throw new Error("a sample's leaves are host values and variables");
   return node.source.storage.values!;
 }
