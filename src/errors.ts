@@ -5,20 +5,27 @@
 
 /** Characters of a name that a message shows. */
 const mostOfName = 200;
-/** Characters of a whole problem, which may list names. */
-const mostOfProblem = 2000;
+/** Characters of a whole problem or fix, which may list names. */
+const mostOfSentence = 1000;
 
 /**
  * Text from outside (a path, a name in a file, another library's message) as one line that shows what it holds: control
- * characters, line ends, invisible characters and those that turn the direction of writing become escapes such as `\u001b`. Of a
- * long text the middle is left out. Every error does this with its parts; what is printed otherwise goes through here.
+ * characters, line ends, invisible characters and those that turn the direction of writing become escapes such as `\u001b`. Of
+ * long texts and of long words the middle is left out. Every error does this with its parts; what is printed otherwise goes
+ * through here.
  */
 export function printable(text: string, most: number = mostOfName): string {
-  const half = most / 2;
-  const isLong = text.length > most;
-  const line = (isLong ? `${text.slice(0, half)}…${text.slice(-half)}` : text).replace(hidden, escapeOf);
-  return line.length > 2 * most ? `${line.slice(0, half)}…${line.slice(-half)}` : line;
+  return shortened(shortened(text, most).replace(hidden, escapeOf), 2 * most).replace(longWord, (word) =>
+    shortened(word, mostOfName),
+  );
 }
+
+/** A text without its middle where it is long. */
+function shortened(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most / 2)}…${text.slice(-most / 2)}` : text;
+}
+
+const longWord = new RegExp(`\\S{${mostOfName + 2},}`, "g");
 
 /** A name from outside in quotation marks, its end left out when it is long. */
 export function quoted(name: string): string {
@@ -49,8 +56,8 @@ export class GlissadeError extends Error {
   constructor(subject: string, problem: string, fix: string, path: string = "", options?: ErrorOptions) {
     const parts = {
       subject: printable(subject),
-      problem: printable(problem, mostOfProblem),
-      fix: printable(fix, mostOfProblem),
+      problem: printable(problem, mostOfSentence),
+      fix: printable(fix, mostOfSentence),
       path: printable(path),
     };
     super(`${parts.subject}: ${parts.problem}${path ? `\n  in:  ${parts.path}` : ""}\n  fix: ${parts.fix}`, options);

@@ -5,18 +5,20 @@ import * as doctor from "../doctor/checks.ts";
 import { explanationOf, marks } from "../doctor/explain.ts";
 import type { StepsOptions, Verdict } from "../doctor/report.ts";
 import { count, plural, show } from "../doctor/words.ts";
-import { ConfigError } from "../errors.ts";
+import { ConfigError, printable } from "../errors.ts";
 import { completeSetup, type TrainingSetup } from "../train/setup.ts";
 import { progressBar } from "./bar.ts";
 import { drawRates } from "./chart.ts";
 import { bold, colour, dim, isColoured } from "./pictures.ts";
-import { loadSetup, recipeNames, whatWasThrown } from "./setup.ts";
+import { loadSetup, recipeNames, type Thrown, whatWasThrown } from "./setup.ts";
 
 export interface CheckOptions {
   /** Of initial weights, chosen examples and their order. */
   readonly seed: number;
   /** One JSON object for each check on standard output and nothing else there. */
   readonly json: boolean;
+  /** Seconds that a module of the user's has until its setup is there. */
+  readonly timeout: number;
 }
 
 type Check = (setup: TrainingSetup, options: StepsOptions) => doctor.CheckReport | Promise<doctor.CheckReport>;
@@ -37,16 +39,16 @@ const checkNames = Object.keys(checks) as doctor.CheckName[];
 interface Failure {
   readonly check: doctor.CheckName;
   readonly verdict: "error";
-  readonly error: ReturnType<typeof whatWasThrown>;
+  readonly error: Pick<Thrown, "name" | "message" | "places">;
 }
 
 /**
  * Makes checks and prints what they found. `words` are names of checks (none: all) and at most one recipe or file
  * (none: mnist). Returns the process's exit code: 1 when a check failed or threw.
  */
-export async function checkCommand(words: readonly string[], { seed, json }: CheckOptions): Promise<number> {
+export async function checkCommand(words: readonly string[], { seed, json, timeout }: CheckOptions): Promise<number> {
   const { names, subject } = sorted(words);
-  const setup = await loadSetup(subject, seed);
+  const setup = await loadSetup(subject, seed, timeout);
   if (!json) sayWhat(subject, setup);
   const verdicts: (Verdict | "error")[] = [];
   for (const name of names) {
@@ -103,7 +105,8 @@ async function attempt(
       },
     });
   } catch (error) {
-    return { check, verdict: "error", error: whatWasThrown(error) };
+    const { name, message, places } = whatWasThrown(error);
+    return { check, verdict: "error", error: { name, message, places } };
   } finally {
     bar?.stop();
     process.off("SIGINT", interrupt);
@@ -122,7 +125,7 @@ function sayWhat(subject: string, setup: TrainingSetup): void {
     `batches of ${batchSize}`,
     `engine ${currentEngine().name}`,
   ];
-  console.log(`${bold(`Sanity checks of ${subject}`)}\n${dim(parts.join(" · "))}\n`);
+  console.log(`${bold(`Sanity checks of ${printable(subject)}`)}\n${dim(parts.join(" · "))}\n`);
 }
 
 const colours = { pass: "green", warn: "yellow", fail: "red", error: "red", skip: "cyan" } as const;

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 /** The command line. */
 import { Command, InvalidArgumentError } from "commander";
-import { GlissadeError } from "../errors.ts";
+import { printable } from "../errors.ts";
 import "../node.ts";
 import type { CheckOptions } from "./check.ts";
+import { isOurs, whatWasThrown } from "./setup.ts";
 import { type TrainOptions, trainMnistCommand } from "./train.ts";
 
 function wholeNumber(from: number): (text: string) => number {
@@ -21,7 +22,11 @@ function rate(text: string): number {
   return value;
 }
 
-const program = new Command("glissade").description("Deep learning for TypeScript.").showHelpAfterError();
+const program = new Command("glissade")
+  .description("Deep learning for TypeScript.")
+  .showHelpAfterError()
+  // The sentence quotes what was given.
+  .configureOutput({ outputError: (text, write) => write(`${printable(text.trimEnd(), 500)}\n`) });
 
 program
   .command("train")
@@ -45,6 +50,7 @@ program
   .argument("[words...]")
   .option("--seed <n>", "of initial weights and the choice of examples", wholeNumber(0), 0)
   .option("--json", "one JSON line for each check, nothing else", false)
+  .option("--timeout <seconds>", "that a module of yours has until its setup is there", wholeNumber(1), 60)
   .addHelpText(
     "after",
     `
@@ -75,10 +81,23 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
+/** Says what went wrong; what is no error of ours with the places in the user's files, or its stack where there are none. */
+function report(error: unknown): void {
+  const { name, message, places, stack } = whatWasThrown(error);
+  if (isOurs(error)) console.error(`${name}: ${message}`);
+  else for (const line of places.length > 0 ? [`${name}: ${message}`, ...places] : stack) console.error(line);
+}
+
+// A module of the user's may let a promise fail that nobody waits for, or throw from a timer.
+process.on("uncaughtException", (error) => {
+  report(error);
+  process.exit(1);
+});
+
 try {
   await program.parseAsync();
 } catch (error) {
-  if (!(error instanceof GlissadeError)) throw error;
-  console.error(`${error.name}: ${error.message}`);
-  process.exitCode = 1;
+  report(error);
+  // At once: what a module of the user's has left running would keep the process alive.
+  process.exit(1);
 }

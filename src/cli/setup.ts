@@ -2,7 +2,7 @@
 import { stat } from "node:fs/promises";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
-import { ConfigError, GlissadeError } from "../errors.ts";
+import { ConfigError, GlissadeError, printable } from "../errors.ts";
 import { seed } from "../nn/generator.ts";
 import { isModule } from "../nn/module.ts";
 import { completeSetup, type TrainingSetup } from "../train/setup.ts";
@@ -19,12 +19,47 @@ export const recipeNames: readonly string[] = Object.keys(recipes);
  * returns one or a promise of one. Initial weights follow from `seedValue`. Throws ConfigError when there is no such
  * module, when it cannot be imported or throws, and when it exports something else.
  */
-export async function loadSetup(subject: string, seedValue: number): Promise<TrainingSetup> {
+export async function loadSetup(subject: string, seedValue: number, seconds: number): Promise<TrainingSetup> {
   const recipe = Object.hasOwn(recipes, subject) ? recipes[subject] : undefined;
   seed(seedValue);
-  const offered = recipe ? await recipe(seedValue) : await offeredBy(subject);
-  completeSetup(subject, offered as TrainingSetup); //  for its errors
+  const offered = recipe ? await recipe(seedValue) : await settling(subject, seconds, () => offeredBy(subject));
+  await attempt(subject, "its setup throws when it is read", async () =>
+    completeSetup(subject, offered as TrainingSetup),
+  );
   return offered as TrainingSetup;
+}
+
+/** Waits for what a user's module does, and throws ConfigError when that never comes to an end. */
+async function settling<T>(file: string, seconds: number, run: () => Promise<T>): Promise<T> {
+  let giveUp: (error: ConfigError) => void = () => {};
+  const never = new Promise<never>((_, reject) => {
+    giveUp = reject;
+  });
+  const idle = (): void =>
+    giveUp(
+      new ConfigError(
+        file,
+        "it waits for something that never comes: nothing is left to do, and its setup is not there",
+        "look for a promise that nobody resolves",
+      ),
+    );
+  const late = (): void =>
+    giveUp(
+      new ConfigError(
+        file,
+        `its setup is not there after ${seconds} s`,
+        "look for what it waits for, or give it more time: --timeout 600",
+      ),
+    );
+  const timer = setTimeout(late, seconds * 1000);
+  timer.unref();
+  process.once("beforeExit", idle);
+  try {
+    return await Promise.race([run(), never]);
+  } finally {
+    clearTimeout(timer);
+    process.off("beforeExit", idle);
+  }
 }
 
 async function offeredBy(file: string): Promise<unknown> {
@@ -55,7 +90,7 @@ async function offeredBy(file: string): Promise<unknown> {
   const isMaker = typeof exported === "function" && !isModule(exported);
   return isMaker
     ? attempt(file, "its default export throws when it is called", async () => exported())
-    : await exported;
+    : attempt(file, "its default export cannot be awaited", async () => exported);
 }
 
 /** Awaits what the user's module does, and says so when it fails. Errors of ours pass as they are. */
@@ -63,9 +98,9 @@ async function attempt<T>(file: string, failure: string, run: () => Promise<T>):
   try {
     return await run();
   } catch (error) {
-    if (error instanceof GlissadeError) throw error;
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ERR_UNKNOWN_FILE_EXTENSION" && /\.[cm]?tsx?\b/.test(String(error)))
+    if (isOurs(error)) throw error;
+    const { name, message, places, code } = whatWasThrown(error);
+    if (code === "ERR_UNKNOWN_FILE_EXTENSION" && /\.[cm]?tsx?\b/.test(message))
       throw new ConfigError(
         file,
         `Node ${process.versions.node} does not import TypeScript by itself`,
@@ -73,10 +108,9 @@ async function attempt<T>(file: string, failure: string, run: () => Promise<T>):
         "",
         { cause: error },
       );
-    const { name, message, places } = whatWasThrown(error);
     throw new ConfigError(
       file,
-      `${failure}: ${[`${name}: ${message}`, ...places].join("\n  ")}`,
+      `${failure}: ${[`${name}: ${message}`, ...places].join(", ")}`,
       name === "SyntaxError"
         ? `node --check ${file} shows the place`
         : "correct the module, or install beside it what it imports",
@@ -89,18 +123,47 @@ async function attempt<T>(file: string, failure: string, run: () => Promise<T>):
 /** Where this package's own files are: places in them say nothing about the user's. */
 const ownFiles = new URL("..", import.meta.url).href;
 
-/** What was thrown, and where in the user's files. */
-export function whatWasThrown(error: unknown): {
+/** Whether an error is one of ours; what was thrown may be a proxy that throws when it is asked. */
+export function isOurs(error: unknown): error is GlissadeError {
+  try {
+    return error instanceof GlissadeError;
+  } catch {
+    return false;
+  }
+}
+
+/** What was thrown, which can be anything, and where in the user's files. */
+export interface Thrown {
   readonly name: string;
   readonly message: string;
   readonly places: readonly string[];
-} {
-  if (!(error instanceof Error)) return { name: "Error", message: String(error), places: [] };
-  const { name, message, stack = "" } = error;
-  if (error instanceof GlissadeError) return { name, message, places: [] };
-  const places = stack
-    .split("\n")
-    .filter((line) => /^\s+at /.test(line) && !/node:|\/node_modules\//.test(line) && !line.includes(ownFiles))
-    .slice(0, 3);
-  return { name, message, places: places.map((line) => line.trim()) };
+  /** All there is to see of where it came from, for what came from nowhere in the user's files. */
+  readonly stack: readonly string[];
+  /** Node's name of the error; empty when there is none. */
+  readonly code: string;
+}
+
+export function whatWasThrown(error: unknown): Thrown {
+  const plain = (name: string, message: string): Thrown => {
+    const line = printable(message, 500);
+    return { name: printable(name), message: line, places: [], stack: [`${name}: ${line}`], code: "" };
+  };
+  if (isOurs(error)) return { ...plain(error.name, ""), message: error.message };
+  try {
+    if (!(error instanceof Error)) return plain("thrown", String(error));
+    const { name, message } = error;
+    const { code } = error as NodeJS.ErrnoException;
+    const stack = String(error.stack).split("\n");
+    const places = stack.filter(
+      (line) => /^\s+at /.test(line) && !/node:|\/node_modules\//.test(line) && !line.includes(ownFiles),
+    );
+    return {
+      ...plain(String(name), String(message)),
+      places: places.slice(0, 3).map((line) => printable(line.trim())),
+      stack: stack.slice(0, 12).map((line) => printable(line)),
+      code: String(code ?? ""),
+    };
+  } catch {
+    return plain("thrown", "a value that cannot be shown as text");
+  }
 }

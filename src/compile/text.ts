@@ -1,4 +1,5 @@
 /** A graph as a person reads it, under GLISSADE_DEBUG too. */
+import { printable } from "../errors.ts";
 import { collect, type Node } from "../graph/node.ts";
 import { nodeLine, returnLine } from "../graph/text.ts";
 import { showType } from "../graph/types.ts";
@@ -17,7 +18,7 @@ export function printGraph(...tensors: readonly Tensor[]): string {
     const text = node.source
       ? `%${numbers.get(node)} = ${describeLeaf(node)} : ${showType(node.outputs[0]!)}`
       : shown(nodeLine(node, numbers));
-    return node.path ? `${text}  # ${node.path}` : text;
+    return node.path ? `${text}  # ${printable(node.path)}` : text;
   });
   return `${lines.join("\n")}\n${returnLine(roots, numbers)}`;
 }
@@ -26,7 +27,7 @@ export function printGraph(...tensors: readonly Tensor[]): string {
 function describeLeaf(node: Node): string {
   const { source } = node;
   if (source?.kind === "argument") return `argument ${source.position}`;
-  if (source?.kind === "state") return `state ${stateOf(node).state.label}`;
+  if (source?.kind === "state") return `state ${printable(stateOf(node).state.label)}`;
   return "values";
 }
 

@@ -1,6 +1,6 @@
 /** A model's variables as safetensors, in PyTorch's names and layouts. */
 import { valuesOf } from "../compile/evaluate.ts";
-import { FormatError } from "../errors.ts";
+import { FormatError, printable } from "../errors.ts";
 import { showType, type TensorType } from "../graph/types.ts";
 import type { Module } from "../nn/module.ts";
 import type { State } from "../tensor/state.ts";
@@ -57,13 +57,13 @@ export function decodeWeights(saved: Saved, bytes: Uint8Array, source: string = 
   const different = [...states].flatMap(([name, state]) => {
     const found = tensors.get(name);
     return found && !fits(found, state)
-      ? [`${name} is ${showType(found)} in the file and ${showType(state)} in the model`]
+      ? [`${printable(name)} is ${showType(found)} in the file and ${showType(state)} in the model`]
       : [];
   });
   const problems = [
-    ...(missing.length ? [`the file lacks ${list(missing)}`] : []),
-    ...(unknown.length ? [`the model lacks ${list(unknown)}`] : []),
-    ...(different.length ? [list(different)] : []),
+    ...(missing.length ? [`the file lacks ${listed(missing.map((name) => printable(name)))}`] : []),
+    ...(unknown.length ? [`the model lacks ${listed(unknown.map((name) => printable(name)))}`] : []),
+    ...(different.length ? [listed(different)] : []),
   ];
   if (problems.length)
     throw new FormatError(
@@ -94,7 +94,7 @@ function fits(a: TensorType, b: TensorType): boolean {
   return a.dtype === b.dtype && `${a.shape}` === `${b.shape}`;
 }
 
-function list(names: readonly string[]): string {
-  const shown = names.slice(0, 4).join(", ");
-  return names.length > 4 ? `${shown} and ${names.length - 4} more` : shown;
+function listed(things: readonly string[]): string {
+  const shown = things.slice(0, 4).join(", ");
+  return things.length > 4 ? `${shown} and ${things.length - 4} more` : shown;
 }

@@ -1,5 +1,5 @@
 /** A module is a function with its parameters attached: `const query = linear(d, d); query(x)` reads like the paper. */
-import { GraphError } from "../errors.ts";
+import { GraphError, printable } from "../errors.ts";
 import { currentObserver, currentPath, currentScope, withPath } from "../graph/scope.ts";
 import { showShape } from "../graph/types.ts";
 import { Parameter, State } from "../tensor/state.ts";
@@ -207,7 +207,7 @@ function summarize(root: Module): string {
   let frozen = 0;
   const seen = new Set<State>();
   for (const [path, module] of walk(root)) {
-    rows.push([path || "(whole)", module.kind, "", ""]);
+    rows.push([printable(path) || "(whole)", module.kind, "", ""]);
     for (const [name, child] of parts(module.children)) {
       if (!(child instanceof State)) continue;
       const shared = seen.has(child);
@@ -217,7 +217,7 @@ function summarize(root: Module): string {
       if (isParameter && !shared && !child.trainable) frozen += child.size;
       const note = shared ? "shared" : !isParameter ? "state" : child.trainable ? "" : " frozen";
       rows.push([
-        join(path, name),
+        printable(join(path, name)),
         "",
         showShape(child.shape),
         `${isParameter && !shared ? count(child.size) : ""}${note}`,

@@ -124,7 +124,7 @@ const isEllipsis = (axis: string): boolean => axis >= "0" && axis <= "9";
 function parse(equation: string, operands: readonly Tensor[]): { inputs: string[][]; output: string[] } {
   const [left = "", right, ...more] = equation.replaceAll(" ", "").split("->");
   const parts = left.split(",");
-  const isTerm = (text: string): boolean => /^[A-Za-z]*(\.\.\.)?[A-Za-z]*$/.test(text);
+  const isTerm = (text: string): boolean => /^[A-Za-z]*(\.\.\.[A-Za-z]*)?$/.test(text);
   if (more.length > 0 || ![...parts, right ?? ""].every(isTerm))
     throw new ConfigError("einsum", `the equation "${equation}"`, 'write letters, commas and one arrow: "ij,jk->ik"');
   if (parts.length !== operands.length)

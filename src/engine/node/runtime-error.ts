@@ -10,14 +10,19 @@ export function runtimeError(subject: string, message: string, cause?: unknown):
   return new EngineError("ONNX Runtime", `${subject} failed: ${readable(message)}`, fixFor(message), "", options);
 }
 
+/** Names in a message may be of any length, and the patterns below look at each word more than once. */
+const longestMessage = 4000;
+
 /** Leaves out the source file, the C++ signature and the status code that ONNX Runtime puts before what it has to say. */
 function readable(message: string): string {
   return message
+    .slice(0, longestMessage)
     .replace(
       /Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: /,
       (_, op, name) => (name ? `${op} node "${name}": ` : `${op} node: `),
     )
     .replace(/\S+\.(?:cc|h|cpp|hpp):\d+ (?:[^\n]*?\)(?: const)?(?: \[[^\]\n]*\])? )?/g, "")
+    .replace(/\s+/g, " ")
     .trim();
 }
 
