@@ -91,5 +91,6 @@ export { Parameter, State } from "./tensor/state.ts";
 export { Tensor } from "./tensor/tensor.ts";
 export { smoother } from "./train/history.ts";
 export type { TrainingSetup } from "./train/setup.ts";
+export type * from "./types.ts";
 
 setDefaultEngine(plainEngine);

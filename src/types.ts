@@ -1,0 +1,119 @@
+/** Types that public functions mention: for signatures of your own, and for the compiler where it writes declarations of your code. */
+export type { HasStates, ReadOf } from "./compile/evaluate.ts";
+export type { AnyCount, Column } from "./data/dataset.ts";
+export type { Loader, LoaderOptions, LoaderState } from "./data/loader.ts";
+export type { RandomBits } from "./data/shuffle.ts";
+export type { StandardizeOptions, StandardStatistics } from "./data/standardize.ts";
+export type { Batch } from "./data/tensors.ts";
+export type { BaselineOptions, BaselineReport, WithoutInputs } from "./doctor/baseline.ts";
+export type { ColumnStatistics } from "./doctor/column-statistics.ts";
+export type { ColumnReport, DataReport } from "./doctor/data.ts";
+export type { ClassCount, Finding } from "./doctor/findings.ts";
+export type { CheckedElement, GradientCheckOptions, GradientReport } from "./doctor/gradient-check.ts";
+export type { GradientsOptions, GradientsReport } from "./doctor/gradients.ts";
+export type { InitialLossOptions, InitialLossReport } from "./doctor/initial-loss.ts";
+export type { LearningRateOptions, LearningRateReport, RatePoint } from "./doctor/learning-rate.ts";
+export type { ObserveOptions, OutputReport, ParameterReport } from "./doctor/lens.ts";
+export type { Influences, MixingOptions, MixingReport, Pair } from "./doctor/mixing.ts";
+export type { OverfitOptions, OverfitReport } from "./doctor/overfit.ts";
+export type { OnStep, SeedOption, Skipped, Verdict } from "./doctor/report.ts";
+export type { RunsTest } from "./doctor/runs.ts";
+export type { SpectralEstimate } from "./doctor/spectral.ts";
+export type { InPlace, Port, Program, Target } from "./engine/engine.ts";
+export type { ExportOptions } from "./files/export.ts";
+export type { NamedValues, SafetensorsContent } from "./files/safetensors.ts";
+export type { HasNamedStates, Saved } from "./files/weights.ts";
+export type { Body } from "./graph/body.ts";
+export type { Kernel, KernelOp, KernelValue, KernelWriter, Layout, Operation } from "./graph/kernel.ts";
+export type { ArgumentSource, HostSource, Node, Source, StateSource, Value } from "./graph/node.ts";
+export type {
+  AnyOp,
+  Data,
+  Differentiation,
+  IndexBound,
+  Lowering,
+  OnnxAttribute,
+  OnnxGraph,
+  OnnxSubgraph,
+  OnnxType,
+  OnnxValue,
+  Plateaus,
+  PullBack,
+  Sample,
+  Sampler,
+  SingleOp,
+} from "./graph/op.ts";
+export type {
+  Agree,
+  AnySizes,
+  Broadcast,
+  BroadcastsInto,
+  Diagonal,
+  Element,
+  Flattened,
+  Inserted,
+  Is,
+  IsOne,
+  Lead,
+  Matches,
+  MatmulMessage,
+  NestedArray,
+  NestedValue,
+  Reduced,
+  Replaced,
+  Reshaped,
+  ShapeMismatch,
+  Sliced,
+  Squeezed,
+  Swapped,
+  Tail,
+  Together,
+  Transposed,
+  Under,
+} from "./graph/shape-types.ts";
+export type { TensorType, Values } from "./graph/types.ts";
+export type { Convolution, ConvolutionOptions, Pool, TransposedConvolutionOptions } from "./nn/convolution.ts";
+export type { NormalOptions, UniformOptions } from "./nn/generator.ts";
+export type { Child, Children, NamedStatesOptions } from "./nn/module.ts";
+export type { BatchNorm, BatchNormOptions, GroupNorm, LayerNorm, OverChannels, RmsNorm } from "./nn/normalization.ts";
+export type { BiasOf, BiasOption, HasBias } from "./nn/parameters.ts";
+export type { AdadeltaOptions, AdagradOptions, RmspropOptions } from "./optim/adagrad.ts";
+export type { AdamOptions, NadamOptions } from "./optim/adam.ts";
+export type { Lbfgs, LbfgsMemory, LbfgsOptions, LbfgsReport } from "./optim/lbfgs.ts";
+export type { LionOptions } from "./optim/lion.ts";
+export type {
+  ApplyOptions,
+  At,
+  Defaults,
+  Method,
+  MinimizeOptions,
+  OptimizerGroup,
+  OptimizerOptions,
+  Parameters,
+  SlotStart,
+  Slots,
+  Trainable,
+} from "./optim/optimizer.ts";
+export type { SgdOptions } from "./optim/sgd.ts";
+export type { Key, PhiloxStream } from "./random/philox.ts";
+export type { Steps, Waiting } from "./task.ts";
+export type {
+  AveragePoolOptions,
+  ConvolveOptions,
+  Padding,
+  PerAxis,
+  PoolOptions,
+  TransposedOptions,
+  WindowOptions,
+} from "./tensor/convolution.ts";
+export type { EinsumShape } from "./tensor/einsum.ts";
+export type { Methods, PairMethod } from "./tensor/methods.ts";
+export type { PadOptions } from "./tensor/padding.ts";
+export type { ReducedAxes } from "./tensor/reductions.ts";
+export type { Run } from "./tensor/run.ts";
+export type { ScanOptions, SliceOf, StackOf } from "./tensor/scan.ts";
+export type { Change, StateOptions, Version } from "./tensor/state.ts";
+export type { Storage } from "./tensor/storage.ts";
+export type { Range, Scalar } from "./tensor/tensor.ts";
+export type { IsTree, Tree } from "./tensor/tree.ts";
+export type { TrainingData } from "./train/setup.ts";
