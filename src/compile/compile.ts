@@ -1,5 +1,5 @@
 /** `compile`: a function of tensors, traced once for each signature of its arguments and run as one graph from then on. */
-import { ConfigError, DataError } from "../errors.ts";
+import { DataError } from "../errors.ts";
 import { tensorOf } from "../graph/apply.ts";
 import { input } from "../graph/leaf.ts";
 import { makeNode, type Value } from "../graph/node.ts";
@@ -10,8 +10,9 @@ import { fromStorage } from "../tensor/create.ts";
 import { type Run, tellFailures } from "../tensor/run.ts";
 import { State } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
-import { Tensor } from "../tensor/tensor.ts";
-import { flatten, type Tree } from "../tensor/tree.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { flatten, type IsTree } from "../tensor/tree.ts";
+import { given, nameAt, withStandIns } from "./arguments.ts";
 import { bind, knownStorage } from "./bind.ts";
 import { type Bound, boundsOf, expectInBounds, expectIndicesInBounds } from "./bounds.ts";
 import { launch, settleCaptured } from "./evaluate.ts";
@@ -45,15 +46,17 @@ interface Trace {
  * Compiles a function of tensors. The first call with a new signature (shapes, dtypes, other arguments) traces it: forward
  * pass, gradients and assignments become one graph. Later calls run that graph without calling the function again.
  *
- * Arguments are tensors; numbers, strings and booleans are part of the signature. The function must be synchronous and may
- * not read values. What it returns (a tensor, or arrays and records of tensors) comes back as tensors with values.
+ * Arguments are tensors, also in arrays and records: a batch, a state. Numbers, strings and booleans are part of the signature: each
+ * new one is a new trace, so give a number that often changes as `tensor(number)`. A JavaScript variable that the function sees from
+ * outside is read when it is traced, and never again. The function must be synchronous and may not read values. What it returns (a
+ * tensor, or arrays and records of tensors) comes back as tensors with values. Throws ConfigError for an argument of another kind.
  */
-export function compile<A extends readonly unknown[], R extends Tree>(fn: (...args: A) => R): Compiled<A, R> {
-  return compileOver(fn, (state) => state);
+export function compile<A extends readonly unknown[], R>(fn: (...args: A) => R & IsTree<NoInfer<R>>): Compiled<A, R> {
+  return compileOver(fn as (...args: A) => R, (state) => state);
 }
 
 /** `compile` whose runs read and write, in place of each variable, what `standIn` gives for it. */
-export function compileOver<A extends readonly unknown[], R extends Tree>(
+export function compileOver<A extends readonly unknown[], R>(
   fn: (...args: A) => R,
   standIn: (state: State) => State,
 ): Compiled<A, R> {
@@ -63,23 +66,23 @@ export function compileOver<A extends readonly unknown[], R extends Tree>(
   const call = (...args: A): R => {
     forbidInTrace(fn.name || "compiled function", "");
     tellFailures(undefined, call);
-    const tensors = args.filter((arg): arg is A[number] & Tensor => arg instanceof Tensor);
+    const { tensors, signature } = given(args);
     const engine = currentEngine();
-    const key = `${engine.name}|${args.map((arg) => signature(arg)).join("|")}`;
+    const key = `${engine.name}${signature}`;
     let trace = traces.get(key);
     if (!trace?.isCurrent() || trace.executable.engine !== engine) {
       trace = traceFunction(fn, args, standIn);
       traces.set(key, trace);
     }
-    const storages = given(tensors);
-    for (const bound of trace.bounds) expectInBounds(storages[bound.position]!, bound, `argument ${bound.position}`);
+    const storages = storagesOf(tensors);
+    for (const bound of trace.bounds) expectInBounds(storages[bound.position]!, bound, nameAt(args, bound.position));
     const { run, results } = submit({
       executable: trace.executable,
       inputs: trace.sources.map((source) => (typeof source === "number" ? storages[source]! : source)),
       outputs: trace.outputs,
       types: trace.types,
       guards: trace.guards,
-      explain: () => explainNonFinite(fn.name || "compiled function", storages),
+      explain: () => explainNonFinite(fn.name || "compiled function", args, storages),
       owner: call,
     });
     last = run;
@@ -95,22 +98,10 @@ export function compileOver<A extends readonly unknown[], R extends Tree>(
 }
 
 /** The storages of arguments. What waits at the top comes before the call in the queue, and so do arguments still to be computed. */
-function given(tensors: readonly Tensor[]): readonly Storage[] {
+function storagesOf(tensors: readonly Tensor[]): readonly Storage[] {
   const storages = tensors.map((tensor) => knownStorage(tensor.current()));
   const isComplete = storages.every((storage) => storage !== undefined);
   return isComplete && !hasPending() ? storages : launch(tensors).storages;
-}
-
-function signature(arg: unknown): string {
-  if (arg instanceof Tensor) return showType(arg);
-  if (Object.is(arg, -0)) return "-0";
-  if (typeof arg === "string") return JSON.stringify(arg); //  in quotes: "1" is not 1
-  if (arg === undefined || typeof arg === "number" || typeof arg === "boolean") return String(arg);
-  throw new ConfigError(
-    "compile",
-    `an argument is ${Array.isArray(arg) ? "an array" : typeof arg}`,
-    "pass tensors, numbers, strings or booleans; what else the function needs it can see from where it is written",
-  );
 }
 
 /** A function's graph: what it returns and what it assigns, for arguments of the types of `args`. */
@@ -126,33 +117,31 @@ export interface TracedRoots {
 }
 
 /** Calls a function with stand-ins for its tensors and gathers the graph. Throws GraphError for what cannot be traced. */
-export function traceRoots<A extends readonly unknown[]>(fn: (...args: A) => Tree, args: A): TracedRoots {
+export function traceRoots<A extends readonly unknown[]>(fn: (...args: A) => unknown, args: A): TracedRoots {
   const identity = {};
   const scope = newScope(identity, true) as Scope<Tensor>;
-  let position = 0;
-  const standIns = args.map((arg) => {
-    if (!(arg instanceof Tensor)) return arg;
-    return tensorOf(
+  const standIns = withStandIns(args, ({ shape, dtype }, position) =>
+    tensorOf(
       makeNode({
         op: input,
         inputs: [],
         params: undefined,
-        outputs: [{ shape: arg.shape, dtype: arg.dtype }],
+        outputs: [{ shape, dtype }],
         path: "",
         trace: identity,
-        source: { kind: "argument", position: position++ },
+        source: { kind: "argument", position },
       }),
-    );
-  });
+    ),
+  );
   const results: Tensor[] = [];
-  const rebuild = withScope(scope, () => flatten("compile", fn(...(standIns as unknown as A)), results));
+  const rebuild = withScope(scope, () => flatten("compile", fn(...standIns), results));
   const { guards, settings } = scope;
   settleCaptured([...results, ...guards.map(({ value }) => value), ...scope.assigned.values()]);
   return { identity, results, guards, assigned: scope.assigned as Map<State, Tensor>, settings, rebuild };
 }
 
 function traceFunction<A extends readonly unknown[]>(
-  fn: (...args: A) => Tree,
+  fn: (...args: A) => unknown,
   args: A,
   standIn: (state: State) => State,
 ): Trace {
@@ -176,7 +165,7 @@ function traceFunction<A extends readonly unknown[]>(
 }
 
 /** Names the argument that brought a NaN or an infinity, if one did. */
-function* explainNonFinite(subject: string, storages: readonly Storage[]): Steps<void> {
+function* explainNonFinite(subject: string, args: readonly unknown[], storages: readonly Storage[]): Steps<void> {
   for (const [position, storage] of storages.entries()) {
     if (!isFloat(storage.type.dtype)) continue;
     const values = yield* storage.take();
@@ -184,7 +173,7 @@ function* explainNonFinite(subject: string, storages: readonly Storage[]): Steps
     if (bad < 0) continue;
     throw new DataError(
       subject,
-      `argument ${position} (${showType(storage.type)}) holds ${values[bad]} at ${showPosition(storage.type, bad)}`,
+      `${nameAt(args, position)} (${showType(storage.type)}) holds ${values[bad]} at ${showPosition(storage.type, bad)}`,
       "clean the data before training; the update was not made and all parameters keep their values",
     );
   }

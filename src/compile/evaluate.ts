@@ -11,7 +11,7 @@ import { Run, tellFailures } from "../tensor/run.ts";
 import { State, stateOf, type Version } from "../tensor/state.ts";
 import { Storage } from "../tensor/storage.ts";
 import { type Scalar, setEvaluator, Tensor } from "../tensor/tensor.ts";
-import { flatten, type Tree } from "../tensor/tree.ts";
+import { flatten, type IsTree } from "../tensor/tree.ts";
 import { bind, expectFresh, knownStorage, remember } from "./bind.ts";
 import { boundsOf, expectIndicesInBounds } from "./bounds.ts";
 import { executableFor, submit } from "./executable.ts";
@@ -49,7 +49,7 @@ export type ReadOf<T> =
  * gives it. `const { loss, report } = await read(step(x, y))`. Throws what the run throws, GraphError inside a traced function and
  * for anything else in the tree.
  */
-export function read<T>(tree: T & Tree): Promise<ReadOf<T>> {
+export function read<T>(tree: T & IsTree<T>): Promise<ReadOf<T>> {
   forbidInTrace("read", ""); //  at once: in a trace nobody can await an error
   const tensors: Tensor[] = [];
   const rebuild = flatten("read", tree, tensors, "among the tensors there is a");

@@ -6,6 +6,7 @@ import {
   adam,
   compile,
   crossEntropy,
+  embed,
   linear,
   plainEngine,
   read,
@@ -16,6 +17,7 @@ import {
   type Tensor,
   tensor,
   useEngine,
+  zeros,
 } from "../../src/index.ts";
 
 let native: Engine;
@@ -99,6 +101,57 @@ describe.each(engines)("on the %s engine", (_, engine) => {
     const limit = compile((x: Tensor<[2], "float32">, most: number) => x.minimum(most));
     expect(await limit(tensor([1, 2]), -Infinity).array()).toEqual([-Infinity, -Infinity]);
     expect(await limit(tensor([1, 2]), Infinity).array()).toEqual([1, 2]);
+  });
+
+  test("arguments may be arrays and records of tensors: a batch with a mask, the states of a loop", async () => {
+    const made = counting(engine());
+    interface LoopState {
+      readonly h: Tensor<[2], "float32">;
+      readonly c: readonly Tensor<[2], "float32">[];
+    }
+    const step = compile(
+      (
+        { h, c }: LoopState,
+        { x, scale }: { readonly x: Tensor<[2], "float32">; readonly scale: number },
+      ): LoopState => ({
+        h: h.add(x.mul(scale)),
+        c: c.map((each) => each.add(h)),
+      }),
+    );
+    let state: LoopState = { h: tensor([0, 0]), c: [tensor([1, 1]), tensor([2, 2])] };
+    for (let i = 1; i <= 3; i++) state = step(state, { x: tensor([i, 2 * i]), scale: 2 });
+    // In another order it is the same record.
+    state = step({ c: state.c, h: state.h }, { scale: 2, x: tensor([1, 1]) });
+    expect(await read(state)).toEqual({
+      h: [14, 26],
+      c: [
+        [21, 41],
+        [22, 42],
+      ],
+    });
+    expect(made.sessions).toBe(1);
+    await step(state, { x: tensor([1, 1]), scale: 3 }).h.data();
+    await step({ ...state, c: [] }, { x: tensor([1, 1]), scale: 3 }).h.data();
+    expect(made.sessions).toBe(3);
+  });
+
+  test("an argument of a record is named in messages", async () => {
+    useEngine(engine());
+    const pick = compile(
+      ({ table, ids }: { table: Tensor<[number, 2], "float32">; ids: Tensor<[number], "int32">[] }) =>
+        embed(table, ids[1]!),
+    );
+    const ids = [tensor([0], "int32"), tensor([7], "int32")];
+    expect(() => pick({ table: zeros([3, 2]), ids })).toThrow(/index 7 at position 0 of argument 0\.ids\[1\]/);
+    const f = compile((...things: unknown[]) => (things.length > 9 ? zeros([1]) : zeros([2])));
+    for (const [thing, told] of [
+      [null, "argument 0 is null"],
+      [{ a: [new Date()] }, "argument 0.a[0] is a Date"],
+      [[() => 1], "argument 0[0] is a function"],
+      [new Map(), "argument 0 is a Map"],
+      [1n, "argument 0 is a bigint"],
+    ] as const)
+      expect(() => f(thing)).toThrow(told);
   });
 
   test("an activation's parameters are told apart too, down to the model", async () => {

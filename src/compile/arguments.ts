@@ -1,0 +1,85 @@
+/** What a compiled function is called with: tensors, in arrays and records too, and scalars, which are part of the signature. */
+import { ConfigError } from "../errors.ts";
+import { showType } from "../graph/types.ts";
+import { Tensor } from "../tensor/tensor.ts";
+
+/** The tensors among a call's arguments, in order, and a text that is the same for calls that one trace can serve. */
+export interface Given {
+  readonly tensors: readonly Tensor[];
+  readonly signature: string;
+}
+
+/** Throws ConfigError for an argument that is no tensor, number, string, boolean, undefined, or array or record of such. */
+export function given(args: readonly unknown[]): Given {
+  const tensors: Tensor[] = [];
+  let signature = "";
+  for (const [i, arg] of args.entries()) signature += `|${signatureOf(arg, `argument ${i}`, tensors)}`;
+  return { tensors, signature };
+}
+
+function signatureOf(arg: unknown, place: string, tensors: Tensor[]): string {
+  if (arg instanceof Tensor) {
+    tensors.push(arg);
+    return showType(arg);
+  }
+  if (Object.is(arg, -0)) return "-0";
+  if (typeof arg === "string") return JSON.stringify(arg); //  in quotes: "1" is not 1
+  if (arg === undefined || typeof arg === "number" || typeof arg === "boolean") return String(arg);
+  if (Array.isArray(arg)) return `[${arg.map((part, i) => signatureOf(part, `${place}[${i}]`, tensors)).join()}]`;
+  if (isRecord(arg))
+    return `{${namesOf(arg)
+      .map((name) => `${JSON.stringify(name)}:${signatureOf(arg[name], `${place}.${name}`, tensors)}`)
+      .join()}}`;
+  throw new ConfigError(
+    "compile",
+    `${place} is ${arg === null ? "null" : typeof arg === "object" ? `a ${arg.constructor?.name ?? "object"}` : `a ${typeof arg}`}`,
+    "pass tensors, numbers, strings or booleans, also in arrays and plain records; what else the function needs it can see from where it is written",
+  );
+}
+
+/** The arguments with something in place of each tensor, which is told its position among the tensors. */
+export function withStandIns<A extends readonly unknown[]>(
+  args: A,
+  standIn: (tensor: Tensor, position: number) => Tensor,
+): A {
+  let position = 0;
+  const replaced = (arg: unknown): unknown => {
+    if (arg instanceof Tensor) return standIn(arg, position++);
+    if (Array.isArray(arg)) return arg.map(replaced);
+    if (isRecord(arg)) return Object.fromEntries(namesOf(arg).map((name) => [name, replaced(arg[name])]));
+    return arg;
+  };
+  return args.map(replaced) as readonly unknown[] as A;
+}
+
+/** What messages call the tensor at a position: `argument 1.mask`. */
+export function nameAt(args: readonly unknown[], position: number): string {
+  let left = position;
+  const search = (arg: unknown, place: string): string | undefined => {
+    if (arg instanceof Tensor) return left-- === 0 ? place : undefined;
+    const inside: readonly (readonly [string, unknown])[] = Array.isArray(arg)
+      ? arg.map((part, i) => [`${place}[${i}]`, part])
+      : isRecord(arg)
+        ? namesOf(arg).map((name) => [`${place}.${name}`, arg[name]])
+        : [];
+    return firstOf(inside, ([where, part]) => search(part, where));
+  };
+  return firstOf([...args.entries()], ([i, arg]) => search(arg, `argument ${i}`)) ?? `argument ${position}`;
+}
+
+function firstOf<T, R>(items: readonly T[], find: (item: T) => R | undefined): R | undefined {
+  for (const item of items) {
+    const found = find(item);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** In one order, whatever the order in which a record was written. */
+function namesOf(record: Readonly<Record<string, unknown>>): string[] {
+  return Object.keys(record).sort();
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && [Object.prototype, null].includes(Object.getPrototypeOf(value));
+}
