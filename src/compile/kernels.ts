@@ -250,9 +250,10 @@ function lacksTruth({ inputs }: Node, members: ReadonlySet<Node>): boolean {
   return inputs.some(({ node, index }) => node.outputs[index]!.dtype === "bool" && !members.has(node));
 }
 
-/** A kernel of one op is that op, and engines have their own code for it. */
+/** A kernel of one op is that op, and engines have their own code for it, unless it is several ops in ONNX. */
 function isWorthwhile(group: Group): boolean {
-  return readsOf(group).size > 0 && [...group.members].filter(({ op }) => !op.rearranges).length > 1;
+  const computed = [...group.members].filter(({ op }) => !op.rearranges);
+  return readsOf(group).size > 0 && (computed.length > 1 || computed.some(({ op }) => op.severalPasses));
 }
 
 /** The graph with each group as one node. */

@@ -166,6 +166,8 @@ export interface Op<P = unknown> {
     params: P,
     inputTypes: readonly TensorType[],
   ): KernelValue | undefined;
+  /** Set where the op is several passes over memory in ONNX, so that a kernel of it alone is worth while. */
+  readonly severalPasses?: true;
   /** Set where the output holds the elements of the one input and no others: in another order or shape, or repeated. */
   readonly rearranges?: true;
   /** Set where gradients end on purpose, although the derivative is not zero. */

@@ -254,8 +254,10 @@ export const pow: PairOp = pair({
   sample: positive,
   gradient(a, b, c, dc) {
     // c = aᵇ  ⇒  da = dc·b·aᵇ⁻¹,  db = dc·c·ln a;  0·0⁻¹ and 0·ln 0 stand for 0.
-    const isZero = b.equal(0);
-    const da = dc.mul(b).mul(a.pow(chosen(isZero, b.scalar(1).expandTo(b.shape), b).sub(1)));
+    const isZero = a.equal(0).and(b.equal(0));
+    const da = dc
+      .mul(b)
+      .mul(a.pow(chosen(isZero, b.scalar(1).expandTo(isZero.shape), b.expandTo(isZero.shape)).sub(1)));
     const safe = chosen(a.equal(0).and(b.less(0).not()), a.scalar(1).expandTo(a.shape), a);
     return [da, dc.mul(c).mul(safe.log())];
   },
@@ -335,6 +337,9 @@ export const greaterEqual: ComparisonOp = comparison({
   f: (a, b) => Number(a >= b),
 });
 
+/** (a − c) / b for what is left, c, of a division: a whole number, whose derivative is 0. */
+const wholeQuotient = (a: Tensor, b: Tensor, c: Tensor): Tensor => a.sub(c).div(b).round();
+
 /** What is left of a division rounded down: the sign of the divisor, as in Python. An int32 divisor of 0 stops the run. */
 export const remainder: PairOp = pair({
   name: "remainder",
@@ -353,7 +358,7 @@ export const remainder: PairOp = pair({
     const rest = a % b;
     return wrap(rest * Math.sign(b) < 0 ? rest + b : rest, dtype);
   },
-  gradient: (a, b, c, dc) => [dc, dc.mul(a.sub(c).div(b)).neg()], //  c = a − b·⌊a/b⌋  ⇒  da = dc,  db = −dc·⌊a/b⌋
+  gradient: (a, b, c, dc) => [dc, dc.mul(wholeQuotient(a, b, c)).neg()], //  c = a − b·⌊a/b⌋  ⇒  da = dc,  db = −dc·⌊a/b⌋
 });
 
 /** What is left of a division rounded towards zero: the sign of the dividend, as in C. An int32 divisor of 0 stops the run. */
@@ -362,7 +367,7 @@ export const fmod: PairOp = pair({
   divisor,
   onnx: (graph, a, b, dtype) => graph.node("Mod", [a, dtype === "int32" ? safeDivisor(graph, b) : b], { fmod: 1 }),
   f: (a, b, dtype) => wrap(a % b, dtype),
-  gradient: (a, b, c, dc) => [dc, dc.mul(a.sub(c).div(b)).neg()],
+  gradient: (a, b, c, dc) => [dc, dc.mul(wholeQuotient(a, b, c)).neg()],
 });
 
 /** The angle of the point (b, a), from −π to π; 0 for the origin. A zero has no sign here. */
@@ -370,11 +375,13 @@ export const atan2: PairOp = pair({
   name: "atan2",
   onnx(graph, a, b, dtype) {
     const scalar = (value: number): OnnxValue => graph.constant(dtype, [], [value]);
-    const [zero, largest] = [scalar(0), 3.4028234663852886e38];
-    // Finite, so that two infinities have a quotient.
-    const finite = (x: OnnxValue): OnnxValue => graph.node("Clip", [x, scalar(-largest), scalar(largest)]);
+    const zero = scalar(0);
+    // Two infinities have no quotient: their signs have the same.
+    const size = graph.node("Min", [graph.node("Abs", [a]), graph.node("Abs", [b])]);
+    const isDiagonal = graph.node("Equal", [size, scalar(Number.POSITIVE_INFINITY)]);
+    const [upper, lower] = [a, b].map((x) => graph.node("Where", [isDiagonal, graph.node("Sign", [x]), x]));
     const isUpright = graph.node("Equal", [b, zero]);
-    const quotient = graph.node("Div", [finite(a), graph.node("Where", [isUpright, scalar(1), finite(b)])]);
+    const quotient = graph.node("Div", [upper, graph.node("Where", [isUpright, scalar(1), lower])]);
     const upright = graph.node("Mul", [graph.node("Sign", [a]), scalar(Math.PI / 2)]);
     const angle = graph.node("Where", [isUpright, upright, graph.node("Atan", [quotient])]);
     const half = graph.node("Where", [graph.node("Less", [a, zero]), scalar(-Math.PI), scalar(Math.PI)]);
@@ -384,8 +391,33 @@ export const atan2: PairOp = pair({
   dtypes: floats,
   onnxTypes: ["float32"],
   gradient(a, b, _c, dc) {
-    const scaled = dc.div(a.mul(a).add(b.mul(b))); //      c = tan⁻¹(a/b)  ⇒  da = dc·b/(a² + b²),  db = −dc·a/(a² + b²)
-    return [scaled.mul(b), scaled.mul(a).neg()];
+    const length = a.hypot(b); //                          c = tan⁻¹(a/b)  ⇒  da = dc·b/(a² + b²),  db = −dc·a/(a² + b²)
+    const scaled = dc.div(length); //                      in two steps: a² + b² may overflow or vanish
+    return [scaled.mul(b.div(length)), scaled.mul(a.div(length)).neg()];
+  },
+});
+
+/** √(a² + b²), which neither overflows nor vanishes in between. The gradient at the origin is 0. */
+export const hypot: PairOp = pair({
+  name: "hypot",
+  commutes: true,
+  onnx(graph, a, b, dtype) {
+    const scalar = (value: number): OnnxValue => graph.constant(dtype, [], [value]);
+    const [x, y] = [graph.node("Abs", [a]), graph.node("Abs", [b])];
+    const [longer, shorter] = [graph.node("Max", [x, y]), graph.node("Min", [x, y])];
+    const isOrigin = graph.node("Equal", [longer, scalar(0)]);
+    const ratio = graph.node("Div", [shorter, graph.node("Where", [isOrigin, scalar(1), longer])]);
+    const factor = graph.node("Sqrt", [graph.node("Add", [graph.node("Mul", [ratio, ratio]), scalar(1)])]);
+    const infinity = scalar(Number.POSITIVE_INFINITY);
+    const isEndless = graph.node("Or", [graph.node("Equal", [x, infinity]), graph.node("Equal", [y, infinity])]);
+    return graph.node("Where", [isEndless, infinity, graph.node("Mul", [longer, factor])]);
+  },
+  f: (a, b) => Math.hypot(a, b),
+  dtypes: floats,
+  gradient(a, b, c, dc) {
+    const isOrigin = c.equal(0);
+    const length = chosen(isOrigin, c.scalar(1).expandTo(c.shape), c);
+    return [dc.mul(a.div(length)), dc.mul(b.div(length))]; //  c = √(a² + b²)  ⇒  da = dc·a/c,  db = dc·b/c
   },
 });
 
@@ -518,6 +550,6 @@ export const where: Op<undefined> = defineOp<undefined>({
 });
 
 /** where(condition, a, b) for rules above; the condition and b are widened to a. */
-function chosen(condition: Tensor, a: Tensor, b: Tensor): Tensor {
+export function chosen(condition: Tensor, a: Tensor, b: Tensor): Tensor {
   return condition.apply(where, [a, b], undefined);
 }

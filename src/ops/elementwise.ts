@@ -9,6 +9,7 @@ import { defineOp, floats, type Op } from "../graph/op.ts";
 import type { DType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { kernelErf, kernelExp, kernelNormal, kernelSigmoid, kernelTanh } from "./approximations.ts";
+import { chosen } from "./arithmetic.ts";
 
 /** An op that maps each element by itself and needs no parameters. */
 export interface UnaryOp extends Op<undefined> {
@@ -28,10 +29,22 @@ interface Rule {
   readonly onnxTypes?: readonly DType[];
   readonly plateaus?: Plateaus;
   readonly kernel?: (write: KernelWriter, x: KernelValue) => KernelValue;
+  readonly severalPasses?: true;
 }
 
 function elementwise(rule: Rule): UnaryOp {
-  const { name, onnx, f, gradient, domain = "real", dtypes = floats, onnxTypes, plateaus, kernel } = rule;
+  const {
+    name,
+    onnx,
+    f,
+    gradient,
+    domain = "real",
+    dtypes = floats,
+    onnxTypes,
+    plateaus,
+    kernel,
+    severalPasses,
+  } = rule;
   const sample = (random: Sampler, ...shape: number[]): Data => {
     if (typeof domain === "string") return random[domain](...shape);
     const x = random.real(...shape);
@@ -42,6 +55,7 @@ function elementwise(rule: Rule): UnaryOp {
     dtypes,
     onnxTypes,
     ...(plateaus && { plateaus: () => plateaus }),
+    ...(severalPasses && { severalPasses }),
     ...(kernel && { kernel: (write: KernelWriter, [x]: readonly KernelValue[]) => kernel(write, x!) }),
     shape: ([x]) => x!.shape,
     gradient: ([x], y, dy) => [gradient(x!, y, dy)],
@@ -134,8 +148,13 @@ export const tanh: UnaryOp = elementwise({
 
 export const sigmoid: UnaryOp = elementwise({
   name: "sigmoid",
-  onnx: "Sigmoid",
+  // ONNX Runtime's own is 0 below −18, and is not near to a small result before.
+  onnx(graph, x, dtype) {
+    const grown = graph.node("Exp", [graph.node("Neg", [x])]);
+    return graph.node("Reciprocal", [graph.node("Add", [grown, graph.constant(dtype, [], [1])])]);
+  },
   kernel: kernelSigmoid,
+  severalPasses: true,
   f: (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x))),
   gradient: (_x, y, dy) => dy.mul(y.sub(y.mul(y))), //              y = σ(x)    ⇒  dx = dy·(y − y²)
   plateaus: { low: 0, high: 1, reached: false },
@@ -183,7 +202,7 @@ export const halfErf: UnaryOp = elementwise({
     graph.node("HardSigmoid", [graph.node("Erf", [x])], { alpha: { float: 0.5 }, beta: { float: 0.5 } }),
   kernel: kernelNormal,
   onnxTypes: ["float32"],
-  f: (x) => (1 + errorFunction(x)) / 2,
+  f: (x) => complementaryErrorFunction(-x) / 2,
   gradient: (x, _y, dy) => dy.mul(x.mul(x).neg().exp()).mul(1 / Math.sqrt(Math.PI)), //  dx = dy·e^(−x²)/√π
 });
 
@@ -193,10 +212,10 @@ export const gelu: UnaryOp = elementwise({
   onnx: "Gelu",
   kernel: (write, x) => write.apply("mul", x, kernelNormal(write, write.apply("mul", x, write.constant(Math.SQRT1_2)))),
   onnxTypes: ["float32"],
-  f: (x) => (x / 2) * (1 + errorFunction(x / Math.SQRT2)),
+  f: (x) => (x / 2) * complementaryErrorFunction(-x / Math.SQRT2),
   gradient(x, _y, dy) {
     const s = x.mul(Math.SQRT1_2); //                                s  = x/√2
-    const density = s.div(s.mul(s).exp()).mul(1 / Math.sqrt(Math.PI)); //  x·φ(x) = s / e^(s²) / √π, 0 where e^(s²) overflows
+    const density = s.mul(s.mul(s).neg().exp()).mul(1 / Math.sqrt(Math.PI)); //  x·φ(x) = s·e^(−s²) / √π
     return dy.mul(density.add(s.halfErf())); //                      dx = dy·(x·φ(x) + Φ(x))
   },
 });
@@ -239,7 +258,7 @@ export const expm1: UnaryOp = elementwise({
     return graph.node("Where", [isOne, x, graph.node("Where", [isLarge, low, scaled])]);
   },
   f: Math.expm1,
-  gradient: (_x, y, dy) => dy.mul(y.add(1)), //                     y = eˣ − 1     ⇒  dx = dy·(y + 1)
+  gradient: (x, _y, dy) => dy.mul(x.exp()), //                      y = eˣ − 1     ⇒  dx = dy·eˣ
 });
 
 /** ln(1 + x) without the loss of digits near 0 (Kahan's form: ln u · x / (u − 1) with u = 1 + x as rounded). */
@@ -289,18 +308,61 @@ export const tan: UnaryOp = elementwise({
 export const sinc: UnaryOp = elementwise({
   name: "sinc",
   onnx(graph, x, dtype) {
-    const one = graph.constant(dtype, [], [1]);
-    const isZero = graph.node("Equal", [x, graph.constant(dtype, [], [0])]);
-    const turn = graph.node("Mul", [x, graph.constant(dtype, [], [Math.PI])]);
-    const ratio = graph.node("Div", [graph.node("Sin", [turn]), graph.node("Where", [isZero, one, turn])]);
-    return graph.node("Where", [isZero, one, ratio]);
+    const scalar = (value: number): OnnxValue => graph.constant(dtype, [], [value]);
+    const isZero = graph.node("Equal", [x, scalar(0)]);
+    // sin(πx) = (−1)ⁿ·sin(π·(x − n)) with n the nearest whole number, which is exact at whole numbers.
+    const n = graph.node("Round", [x]);
+    const half = graph.node("Mul", [n, scalar(0.5)]);
+    const isOdd = graph.node("Abs", [graph.node("Sub", [half, graph.node("Round", [half])])]); //  0 or ½
+    const sine = graph.node("Sin", [graph.node("Mul", [graph.node("Sub", [x, n]), scalar(Math.PI)])]);
+    const signed = graph.node("Mul", [sine, graph.node("Sub", [scalar(1), graph.node("Mul", [isOdd, scalar(4)])])]);
+    const turn = graph.node("Mul", [x, scalar(Math.PI)]);
+    return graph.node("Where", [
+      isZero,
+      scalar(1),
+      graph.node("Div", [signed, graph.node("Where", [isZero, scalar(1), turn])]),
+    ]);
   },
-  f: (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x)),
+  f(x) {
+    if (x === 0) return 1;
+    const n = Math.round(x);
+    return ((n % 2 === 0 ? 1 : -1) * Math.sin(Math.PI * (x - n))) / (Math.PI * x);
+  },
   gradient(x, y, dy) {
-    const safe = x.add(x.equal(0).cast(x.dtype)); //                at 0 the numerator is 0, and any divisor will do
-    return dy.mul(x.mul(Math.PI).cos().sub(y).div(safe)); //        y = sin πx / πx  ⇒  dx = dy·(cos πx − y) / x
+    // y = sin πx / πx  ⇒  dx = dy·(cos πx − y) / x, and near 0, where that is a difference of equals, its Taylor series.
+    const isNear = x.abs().less(0.5);
+    const zero = x.scalar(0).expandTo(x.shape);
+    const near = chosen(isNear, x, zero);
+    const far = chosen(isNear, zero.add(1), x);
+    const square = near.mul(near);
+    const series = sincSeries.reduceRight<Tensor>((sum, c) => sum.mul(square).add(c), zero).mul(near);
+    // cos πx, exact at whole numbers as the sine is.
+    const n = far.round();
+    const isOdd = n.mul(0.5).sub(n.mul(0.5).round()).abs();
+    const cosine = far.sub(n).mul(Math.PI).cos().mul(isOdd.mul(-4).add(1));
+    const slope = cosine.sub(y).div(far);
+    return dy.mul(chosen(isNear, series, slope));
   },
 });
+
+/** The coefficients of x, x³, x⁵, … in sinc′ = Σ (−1)ᵏ·2k·π²ᵏ·x²ᵏ⁻¹ / (2k + 1)!, enough for |x| < ½. */
+const sincSeries: readonly number[] = Array.from({ length: 10 }, (_, i) => {
+  const k = i + 1;
+  let term = (-1) ** k * 2 * k;
+  for (let n = 1; n <= 2 * k; n++) term *= Math.PI / (n + 1);
+  return term;
+});
+
+/** 1 − x² without the loss of digits near ±1; nor near 0, where the derivative of the product would lose them. */
+const belowOne = (x: Tensor): Tensor => chosen(x.abs().less(0.5), x.mul(x).neg().add(1), x.neg().add(1).mul(x.add(1)));
+
+/** Two numbers of which 1 + x² = (1 + inner²) / scale²: x and 1, or 1/x twice for |x| above 1, whose square may overflow. */
+function aboutOne(x: Tensor): { readonly inner: Tensor; readonly scale: Tensor } {
+  const isLarge = x.abs().greater(1);
+  const one = x.scalar(1).expandTo(x.shape);
+  const inverse = chosen(isLarge, x, one).reciprocal();
+  return { inner: chosen(isLarge, inverse, x), scale: inverse };
+}
 
 export const asin: UnaryOp = elementwise({
   name: "asin",
@@ -308,7 +370,7 @@ export const asin: UnaryOp = elementwise({
   onnxTypes: ["float32"],
   f: Math.asin,
   domain: (x) => x * 0.45,
-  gradient: (x, _y, dy) => dy.div(x.mul(x).neg().add(1).sqrt()), // y = sin⁻¹ x    ⇒  dx = dy / √(1 − x²)
+  gradient: (x, _y, dy) => dy.div(belowOne(x).sqrt()), //           y = sin⁻¹ x    ⇒  dx = dy / √(1 − x²)
 });
 
 export const acos: UnaryOp = elementwise({
@@ -317,7 +379,7 @@ export const acos: UnaryOp = elementwise({
   onnxTypes: ["float32"],
   f: Math.acos,
   domain: (x) => x * 0.45,
-  gradient: (x, _y, dy) => dy.div(x.mul(x).neg().add(1).sqrt()).neg(), //  y = cos⁻¹ x  ⇒  dx = −dy / √(1 − x²)
+  gradient: (x, _y, dy) => dy.div(belowOne(x).sqrt()).neg(), //     y = cos⁻¹ x    ⇒  dx = −dy / √(1 − x²)
 });
 
 export const atan: UnaryOp = elementwise({
@@ -325,7 +387,10 @@ export const atan: UnaryOp = elementwise({
   onnx: "Atan",
   onnxTypes: ["float32"],
   f: Math.atan,
-  gradient: (x, _y, dy) => dy.div(x.mul(x).add(1)), //              y = tan⁻¹ x    ⇒  dx = dy / (1 + x²)
+  gradient(x, _y, dy) {
+    const { inner, scale } = aboutOne(x);
+    return dy.mul(scale).mul(scale).div(inner.mul(inner).add(1)); // y = tan⁻¹ x    ⇒  dx = dy / (1 + x²)
+  },
 });
 
 export const sinh: UnaryOp = elementwise({
@@ -349,7 +414,10 @@ export const asinh: UnaryOp = elementwise({
   onnx: "Asinh",
   onnxTypes: ["float32"],
   f: Math.asinh,
-  gradient: (x, _y, dy) => dy.div(x.mul(x).add(1).sqrt()), //       y = sinh⁻¹ x   ⇒  dx = dy / √(x² + 1)
+  gradient(x, _y, dy) {
+    const { inner, scale } = aboutOne(x);
+    return dy.mul(scale.abs()).div(inner.mul(inner).add(1).sqrt()); //  y = sinh⁻¹ x  ⇒  dx = dy / √(1 + x²)
+  },
 });
 
 export const acosh: UnaryOp = elementwise({
@@ -358,7 +426,7 @@ export const acosh: UnaryOp = elementwise({
   onnxTypes: ["float32"],
   f: Math.acosh,
   domain: (x) => 1.1 + Math.abs(x),
-  gradient: (x, _y, dy) => dy.div(x.sub(1).mul(x.add(1)).sqrt()), //  y = cosh⁻¹ x ⇒  dx = dy / √(x² − 1)
+  gradient: (x, _y, dy) => dy.div(x.sub(1).sqrt()).div(x.add(1).sqrt()), //  y = cosh⁻¹ x  ⇒  dx = dy / √(x² − 1)
 });
 
 export const atanh: UnaryOp = elementwise({
@@ -367,7 +435,7 @@ export const atanh: UnaryOp = elementwise({
   onnxTypes: ["float32"],
   f: Math.atanh,
   domain: (x) => x * 0.45,
-  gradient: (x, _y, dy) => dy.div(x.mul(x).neg().add(1)), //        y = tanh⁻¹ x   ⇒  dx = dy / (1 − x²)
+  gradient: (x, _y, dy) => dy.div(belowOne(x)), //                  y = tanh⁻¹ x   ⇒  dx = dy / (1 − x²)
 });
 
 /** ln(1 + eˣ), a smooth relu; neither overflows nor vanishes. */
@@ -383,21 +451,62 @@ export const softplus: UnaryOp = elementwise({
   gradient: (x, _y, dy) => dy.mul(x.sigmoid()), //                  y = ln(1 + eˣ) ⇒  dx = dy·σ(x)
 });
 
-/** erf to double precision: its Taylor series near zero, the continued fraction of erfc beyond (Abramowitz and Stegun 7.1.6, 7.1.14). */
+/** x / (1 + |x|) */
+export const softsign: UnaryOp = elementwise({
+  name: "softsign",
+  onnx: (graph, x, dtype) =>
+    graph.node("Div", [x, graph.node("Add", [graph.node("Abs", [x]), graph.constant(dtype, [], [1])])]),
+  kernel: (write, x) => write.apply("div", x, write.apply("add", write.apply("abs", x), write.constant(1))),
+  severalPasses: true,
+  f: (x) => x / (1 + Math.abs(x)),
+  gradient(x, _y, dy) {
+    const rate = x.abs().add(1).reciprocal();
+    return dy.mul(rate).mul(rate); //                                y = x / (1 + |x|)  ⇒  dx = dy / (1 + |x|)²
+  },
+});
+
+/** The cube root, negative for negative x. The gradient at 0 is infinite. */
+export const cbrt: UnaryOp = elementwise({
+  name: "cbrt",
+  onnx(graph, x, dtype) {
+    const scalar = (value: number): OnnxValue => graph.constant(dtype, [], [value]);
+    const size = graph.node("Abs", [x]);
+    const rough = graph.node("Mul", [graph.node("Sign", [x]), graph.node("Pow", [size, scalar(1 / 3)])]);
+    // 1/3 is no floating-point number: one step of Newton's method, y + (x / y² − y) / 3, gives the digits that the power lost.
+    const square = graph.node("Mul", [rough, rough]);
+    const rest = graph.node("Sub", [graph.node("Div", [x, square]), rough]);
+    const better = graph.node("Add", [rough, graph.node("Mul", [rest, scalar(1 / 3)])]);
+    // 0 / 0 and ∞ / ∞ must not be asked for; NaN takes the other way.
+    const isPlain = graph.node("And", [
+      graph.node("Greater", [size, scalar(0)]),
+      graph.node("Less", [size, scalar(Number.POSITIVE_INFINITY)]),
+    ]);
+    return graph.node("Where", [isPlain, better, rough]);
+  },
+  f: Math.cbrt,
+  gradient: (_x, y, dy) => dy.div(y.mul(y).mul(3)), //              y = ∛x         ⇒  dx = dy / 3y²
+});
+
+/** erf to double precision: its Taylor series near zero, one minus the complement beyond (Abramowitz and Stegun 7.1.6). */
 function errorFunction(x: number): number {
-  const z = Math.abs(x);
-  if (Number.isNaN(x)) return x;
-  if (z > 6) return Math.sign(x);
-  if (z < 2.5) {
-    let term = x;
-    let sum = x;
-    for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum); n++) {
-      term *= (2 * x * x) / (2 * n + 1);
-      sum += term;
-    }
-    return ((2 / Math.sqrt(Math.PI)) * sum) / Math.exp(x * x);
+  if (!(Math.abs(x) < 1)) return Number.isNaN(x) ? x : Math.sign(x) * (1 - complementaryErrorFunction(Math.abs(x)));
+  let term = x;
+  let sum = x;
+  for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum); n++) {
+    term *= (2 * x * x) / (2 * n + 1);
+    sum += term;
   }
-  let fraction = z;
-  for (let n = 60; n > 0; n--) fraction = z + n / 2 / fraction;
-  return Math.sign(x) * (1 - Math.exp(-x * x) / (fraction * Math.sqrt(Math.PI)));
+  return ((2 / Math.sqrt(Math.PI)) * sum) / Math.exp(x * x);
+}
+
+/** 1 − erf x without the loss of digits for large x: by its continued fraction there (Abramowitz and Stegun 7.1.14). */
+function complementaryErrorFunction(x: number): number {
+  if (x < 0) return 2 - complementaryErrorFunction(-x);
+  if (!(x >= 1)) return 1 - errorFunction(x);
+  if (x > 30) return 0;
+  let fraction = x;
+  for (let n = 400; n > 0; n--) fraction = x + n / 2 / fraction;
+  // x² in two parts, of which the first is exact: e to a large power has its relative error.
+  const high = Math.round(x * 2 ** 20) / 2 ** 20;
+  return (Math.exp(-high * high) * Math.exp((high - x) * (high + x))) / (fraction * Math.sqrt(Math.PI));
 }

@@ -2,19 +2,17 @@
  * Functions of two elements written with other ops. Every function exported here is also a method of Tensor, under its own
  * name, whose argument may be a number; the right side is widened into the left.
  */
-import { unobserved } from "../graph/scope.ts";
+import { isFloat } from "../graph/types.ts";
 import { where } from "./create.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** The quotient rounded down. */
+/** The quotient rounded down; of floats divided by 0, the quotient itself. */
 export const floorDivide = (a: Tensor, b: Tensor): Tensor => {
-  if (a.dtype !== "int32") return a.sub(a.remainder(b)).div(b).round();
+  const towardsZero = a.dtype === "int32" ? a.div(b) : a.sub(a.fmod(b)).div(b).round();
   // The two remainders differ where rounding towards zero was rounding up.
-  return a.div(b).sub(a.remainder(b).notEqual(a.fmod(b)).cast("int32"));
+  const down = towardsZero.sub(a.remainder(b).notEqual(a.fmod(b)).cast(a.dtype));
+  return a.dtype === "int32" ? down : where(b.equal(0), a.div(b).round(), down);
 };
-
-/** √(a² + b²) */
-export const hypot = (a: Tensor, b: Tensor): Tensor => a.mul(a).add(b.mul(b)).sqrt();
 
 /** ln(eᵃ + eᵇ) */
 export const logAddExp = (a: Tensor, b: Tensor): Tensor => {
@@ -41,7 +39,7 @@ export const copySign = (a: Tensor, b: Tensor): Tensor => a.abs().mul(b.signBit(
 
 /** 0 where a < 0, 1 where a > 0, b where a is 0. */
 export const heaviside = (a: Tensor, b: Tensor): Tensor =>
-  a.greater(0).cast(a.dtype).add(a.equal(0).cast(a.dtype).mul(b));
+  where(a.equal(0), b, isFloat(a.dtype) ? a.step() : a.greater(0).cast(a.dtype));
 
 /** leakyRelu with a learned slope, widened into a (He et al. 2015). */
-export const prelu = (a: Tensor, slope: Tensor): Tensor => unobserved(() => a.relu()).add(a.minimum(0).mul(slope));
+export const prelu = (a: Tensor, slope: Tensor): Tensor => where(a.greater(0), a, a.mul(slope));

@@ -20,18 +20,15 @@ export const square = (x: Tensor): Tensor => x.mul(x);
 /** 1 / √x */
 export const rsqrt = (x: Tensor): Tensor => x.sqrt().reciprocal();
 
-/** The cube root, negative for negative x. The gradient at 0 is infinite. */
-export const cbrt = (x: Tensor): Tensor => x.sign().mul(x.abs().pow(1 / 3));
-
 /** 2ˣ */
-export const exp2 = (x: Tensor): Tensor => x.mul(Math.LN2).exp();
+export const exp2 = (x: Tensor): Tensor => x.scalar(2).expandTo(x.shape).pow(x);
 
 export const log2 = (x: Tensor): Tensor => x.log().mul(Math.LOG2E);
 
 export const log10 = (x: Tensor): Tensor => x.log().mul(Math.LOG10E);
 
 /** ln(x / (1 − x)), the inverse of the sigmoid. */
-export const logit = (x: Tensor): Tensor => x.div(x.neg().add(1)).log();
+export const logit = (x: Tensor): Tensor => x.log().sub(x.neg().log1p());
 
 /** 1 − erf x */
 export const erfc = (x: Tensor): Tensor => x.erf().neg().add(1);
@@ -73,9 +70,6 @@ export const bitNot = (x: Tensor): Tensor => x.neg().sub(1);
 
 // ── Activations ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** x / (1 + |x|) */
-export const softsign = (x: Tensor): Tensor => x.div(x.abs().add(1));
-
 /** x·σ(x), also called swish (Elfwing, Uchibe and Doya 2017; Ramachandran, Zoph and Le 2017). */
 export const silu = (x: Tensor): Tensor => x.mul(unobserved(() => x.sigmoid()));
 
@@ -87,7 +81,8 @@ export const logSigmoid = (x: Tensor): Tensor => x.neg().softplus().neg();
 
 /** x·Φ(x) with tanh in place of erf: ½x·(1 + tanh(√(2/π)·(x + 0.044715·x³))) (Hendrycks and Gimpel 2016). */
 export function geluTanh(x: Tensor): Tensor {
-  const inner = x.mul(x.mul(x).mul(0.044715).add(1)).mul(Math.sqrt(2 / Math.PI));
+  const near = x.clip(-20, 20); //  beyond, the tanh is ±1 and the cube may overflow
+  const inner = near.mul(near.mul(near).mul(0.044715).add(1)).mul(Math.sqrt(2 / Math.PI));
   return x.mul(0.5).mul(unobserved(() => inner.tanh()).add(1));
 }
 
@@ -125,14 +120,14 @@ export const selu = (x: Tensor): Tensor => elu(x, 1.6732632423543772).mul(1.0507
 export const leakyRelu = (x: Tensor, slope: number = 0.01): Tensor =>
   apply(activations.leakyRelu, [x], { alpha: slope });
 
-/** x where |x| > λ, else 0. */
-export const hardShrink = (x: Tensor, lambda: number = 0.5): Tensor => where(x.abs().greater(lambda), x, 0);
+/** x where |x| > λ, else 0; NaN stays NaN. */
+export const hardShrink = (x: Tensor, lambda: number = 0.5): Tensor => where(x.abs().lessEqual(lambda).not(), x, 0);
 
 /** x pulled towards 0 by λ, and 0 where it would cross it. */
 export const softShrink = (x: Tensor, lambda: number = 0.5): Tensor => x.sub(clip(x, -lambda, lambda));
 
-/** x where x > at, else a value. */
-export const threshold = (x: Tensor, at: number, value: number): Tensor => where(x.greater(at), x, value);
+/** x where x > at, else a value; NaN stays NaN. */
+export const threshold = (x: Tensor, at: number, value: number): Tensor => where(x.lessEqual(at).not(), x, value);
 
 /** exp(−x) / Σ exp(−x) along an axis, default the last. */
 export const softmin = (x: Tensor, axis: number = -1): Tensor => x.neg().softmax(axis);

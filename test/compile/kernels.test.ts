@@ -75,6 +75,11 @@ describe.runIf(hasKernels)("what becomes a kernel", () => {
     expect(await kernelsOf(() => wave(1).abs().add(1).sqrt())).toEqual([]);
   });
 
+  test("an op alone that is several passes in ONNX", async () => {
+    const [op] = await kernelsOf(() => wave(8).softsign());
+    expect(names(op!.kernel)).toEqual(["abs", "add", "div"]);
+  });
+
   test("what others need is written, along the way too", async () => {
     const [op] = await kernelsOf(() => {
       const square = wave(9).square();
