@@ -2,6 +2,7 @@
 
 import { EngineError } from "../../errors.ts";
 import type { TensorType, Values } from "../../graph/types.ts";
+import { type Steps, Task, type Waiting, wait } from "../../task.ts";
 import type { EngineBuffer, Port, Program, Session } from "../engine.ts";
 import { blockProbe } from "./blocks.ts";
 import { bind, NodeBuffer } from "./buffers.ts";
@@ -142,9 +143,15 @@ const turnEvery = 4;
 let lastTurn = performance.now();
 
 /** Lets the event loop turn: timers fire, input and output go on. */
-async function turn(): Promise<void> {
-  await new Promise((resolve) => setImmediate(resolve));
-  lastTurn = performance.now();
+function turn(): Waiting<void> {
+  const turned = new Promise<void>((resolve) =>
+    setImmediate(() => {
+      lastTurn = performance.now();
+      resolve();
+    }),
+  );
+  // Who waits in the caller's place does without.
+  return Object.assign(turned, { now: () => ({ value: undefined }) });
 }
 
 /** A run's buffers and what the native function is given. */
@@ -187,16 +194,20 @@ class DirectSession implements Session {
     dropped.register(this, handle, this);
   }
 
-  async run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Promise<void> {
+  run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Task<void> {
+    return Task.started(this.#run(inputs, outputs));
+  }
+
+  *#run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Steps<void> {
     const bound = this.#bind(inputs, outputs);
     try {
       const started = performance.now();
       if (this.#pace.isShort && this.#thread.isIdle) {
         this.#runHere(bound);
         this.#pace.note(performance.now() - started);
-        if (performance.now() - lastTurn > turnEvery) await turn();
+        if (performance.now() - lastTurn > turnEvery) yield* wait(turn());
       } else {
-        await this.#call("Run", "the run", bound.parameters, [bound]);
+        yield* this.#call("Run", "the run", bound.parameters, [bound]);
         this.#pace.note(performance.now() - started);
       }
     } finally {
@@ -251,7 +262,7 @@ class DirectSession implements Session {
     if (this.#released) return;
     const allocator = this.#ort.create("GetAllocatorWithDefaultOptions");
     const file = words(this.#ort, new BigUint64Array(1));
-    await this.#call("SessionEndProfiling", "ending the profile", [allocator, file.address], [file]);
+    await Task.started(this.#call("SessionEndProfiling", "ending the profile", [allocator, file.address], [file]));
     this.#ort.call("AllocatorFree", allocator, file.array[0]!);
   }
 
@@ -262,18 +273,16 @@ class DirectSession implements Session {
   }
 
   /** Calls a function of the C API on this session; `keep` has the memory that the parameters address. */
-  async #call(
+  *#call(
     name: "Run" | "SessionEndProfiling",
     what: string,
     parameters: readonly (Pointer | number)[],
     keep: readonly unknown[],
-  ): Promise<void> {
+  ): Steps<void> {
     this.#calls++;
     try {
-      const status = await this.#thread.call(
-        this.#ort.address(name),
-        [this.#handle.pointer, ...parameters],
-        [this, keep],
+      const status = yield* wait(
+        this.#thread.call(this.#ort.address(name), [this.#handle.pointer, ...parameters], [this, keep]),
       );
       this.#ort.check(what, status);
     } finally {
@@ -359,32 +368,60 @@ export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: D
     return options;
   };
 
-  const makeSession = async ({ bytes: model, domain }: Model, shared: boolean): Promise<Pointer> => {
+  function* makeSession({ bytes: model, domain }: Model, shared: boolean): Steps<Pointer> {
     const environment = ort.environment(threads).pointer;
     const options = makeOptions(shared, domain);
     const session = words(ort, new BigUint64Array(1));
     const parameters = [environment, ort.koffi.address(model), model.length, options, session.address];
     try {
-      const status = await thread.call(ort.address("CreateSessionFromArray"), parameters, [model, domain, session]);
+      const status = yield* wait(
+        thread.call(ort.address("CreateSessionFromArray"), parameters, [model, domain, session]),
+      );
       ort.check("making a session", status);
     } finally {
       ort.release("ReleaseSessionOptions", options);
     }
     return session.array[0]!;
-  };
+  }
 
-  const makeSessionInAnyPool = async (model: Model): Promise<Pointer> => {
+  function* makeSessionInAnyPool(model: Model): Steps<Pointer> {
     const environment = ort.environment(threads);
-    if (environment.poolThreads !== threads) return makeSession(model, false);
+    if (environment.poolThreads !== threads) return yield* makeSession(model, false);
     try {
-      return await makeSession(model, true);
+      return yield* makeSession(model, true);
     } catch (error) {
       // Somebody else in this process, such as onnxruntime-node's binding, made the environment before, without a pool.
       if (!(error as Error).message.includes("CreateEnvWithGlobalThreadPools")) throw error;
       environment.poolThreads = 0;
-      return makeSession(model, false);
+      return yield* makeSession(model, false);
     }
-  };
+  }
+
+  function* load(program: Program): Steps<Session> {
+    const bytes = program.onnx();
+    const { kernels: used = [] } = program;
+    if (used.length > 0 && !kernels)
+      throw new EngineError(
+        "node engine",
+        "a program with kernels came to an engine without",
+        "compile it for this engine, or make the engine without kernels: false and GLISSADE_KERNELS=off",
+      );
+    const domain = used.length > 0 ? kernels?.domain(used, threads) : undefined;
+    let pointer: Pointer;
+    try {
+      pointer = yield* makeSessionInAnyPool({ bytes, domain });
+    } catch (error) {
+      domain?.free();
+      throw error;
+    }
+    const handle = new Handle(pointer, (address) => {
+      ort.release("ReleaseSession", address);
+      domain?.free();
+    });
+    const session = new DirectSession(native, handle, program, onTheSpot);
+    if (profiles) profiled.add(session);
+    return session;
+  }
 
   return {
     name: "node",
@@ -399,28 +436,7 @@ export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: D
       },
     },
     buffer: (type, values) => new DirectBuffer(ort, type, values),
-    async load(program) {
-      const bytes = program.onnx();
-      const { kernels: used = [] } = program;
-      if (used.length > 0 && !kernels)
-        throw new EngineError(
-          "node engine",
-          "a program with kernels came to an engine without",
-          "compile it for this engine, or make the engine without kernels: false and GLISSADE_KERNELS=off",
-        );
-      const domain = used.length > 0 ? kernels?.domain(used, threads) : undefined;
-      const pointer = await makeSessionInAnyPool({ bytes, domain }).catch((error: unknown) => {
-        domain?.free();
-        throw error;
-      });
-      const handle = new Handle(pointer, (address) => {
-        ort.release("ReleaseSession", address);
-        domain?.free();
-      });
-      const session = new DirectSession(native, handle, program, onTheSpot);
-      if (profiles) profiled.add(session);
-      return session;
-    },
+    load: (program) => Task.started(load(program)),
     async endProfiling() {
       for (const session of profiled) await session.endProfiling();
       profiled.clear();

@@ -8,12 +8,15 @@ import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { EngineError } from "../../errors.ts";
+import type { Waiting } from "../../task.ts";
 import type { Pointer } from "./ort-api.ts";
 
 /** What both threads see. */
 interface Shared {
   /** How many calls were asked for. */
   readonly requests: Int32Array<SharedArrayBuffer>;
+  /** How many of them are done. */
+  readonly answers: Int32Array<SharedArrayBuffer>;
   /** The call: address of the function, number of parameters, the parameters. The result replaces the address. */
   readonly words: BigUint64Array<SharedArrayBuffer>;
 }
@@ -41,7 +44,7 @@ const stackBytes = 8 * 2 ** 20;
  */
 const source = `
 const { parentPort, workerData } = require("node:worker_threads");
-const { koffi: file, requests, words, looks } = workerData;
+const { koffi: file, requests, answers, words, looks } = workerData;
 const koffi = require(file);
 koffi.config({ sync_stack_size: ${stackBytes} });
 koffi.load(null); //  sets up this thread's calls
@@ -74,28 +77,82 @@ for (let seen = 0; ; ) {
   seen = Atomics.load(requests, 0);
   const count = Number(words[1]);
   words[0] = BigInt(koffi.call(words[0], types[count], ...words.subarray(2, 2 + count)));
+  Atomics.add(answers, 0, 1);
+  Atomics.notify(answers, 0);
   parentPort.postMessage(undefined);
 }
 `;
 
 /** A call that waits for its turn or is under way. */
-interface Job {
+class Job implements Waiting<Pointer> {
   readonly address: Pointer;
   readonly parameters: readonly (Pointer | number)[];
-  /** Objects whose memory the call addresses: they must not be collected before it is done. */
-  readonly keep: readonly unknown[];
-  readonly resolve: (result: Pointer) => void;
-  readonly reject: (problem: EngineError) => void;
+  /** Objects whose memory the call addresses: they must not be collected before it is done, and are let go then. */
+  keep: readonly unknown[];
+  readonly #finish: (job: Job) => void;
+  readonly #promise: Promise<Pointer>;
+  #resolve: (result: Pointer) => void = () => {};
+  #reject: (problem: EngineError) => void = () => {};
+  #outcome: { readonly value: Pointer } | { readonly problem: EngineError } | undefined;
+
+  /** @param finish waits for the job on the caller's thread */
+  constructor(
+    address: Pointer,
+    parameters: readonly (Pointer | number)[],
+    keep: readonly unknown[],
+    finish: (job: Job) => void,
+  ) {
+    this.address = address;
+    this.parameters = parameters;
+    this.keep = keep;
+    this.#finish = finish;
+    this.#promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.#promise.catch(() => {}); //  it may be waited for in the other way
+  }
+
+  get isDone(): boolean {
+    return this.#outcome !== undefined;
+  }
+
+  done(value: Pointer): void {
+    this.keep = [];
+    this.#outcome = { value };
+    this.#resolve(value);
+  }
+
+  fail(problem: EngineError): void {
+    this.keep = [];
+    this.#outcome = { problem };
+    this.#reject(problem);
+  }
+
+  // biome-ignore lint/suspicious/noThenProperty: it is awaited like a promise.
+  get then(): Promise<Pointer>["then"] {
+    return this.#promise.then.bind(this.#promise);
+  }
+
+  now(): { readonly value: Pointer } {
+    this.#finish(this);
+    const outcome = this.#outcome!;
+    if ("problem" in outcome) throw outcome.problem;
+    return outcome;
+  }
 }
 
 /** A thread that makes native calls, one at a time, in the order in which they were asked for. */
 export class NativeThread {
   readonly #shared: Shared = {
     requests: new Int32Array(new SharedArrayBuffer(4)),
+    answers: new Int32Array(new SharedArrayBuffer(4)),
     words: new BigUint64Array(new SharedArrayBuffer(8 * (2 + mostParameters))),
   };
   readonly #worker: Worker;
   readonly #jobs: Job[] = [];
+  /** How many answers have been taken. */
+  #taken = 0;
   #ended: EngineError | undefined;
 
   constructor() {
@@ -106,7 +163,7 @@ export class NativeThread {
     };
     // Neither loaders nor NODE_OPTIONS of this thread concern that one.
     this.#worker = new Worker(source, { eval: true, name: "glissade", workerData: start, execArgv: [], env: {} });
-    this.#worker.on("message", () => this.#answered());
+    this.#worker.on("message", () => this.#takeAnswers());
     this.#worker.once("error", (cause) => this.#end(cause.message, cause));
     this.#worker.once("exit", (code) => this.#end(`exit code ${code}`));
     this.#worker.unref(); //  an idle thread does not keep the process alive
@@ -122,14 +179,27 @@ export class NativeThread {
    * @param address the function, which takes and returns nothing but integers and pointers
    * @param keep objects whose memory the call addresses
    */
-  call(address: Pointer, parameters: readonly (Pointer | number)[], keep: readonly unknown[]): Promise<Pointer> {
-    return new Promise((resolve, reject) => {
-      if (this.#ended) return reject(this.#ended);
-      this.#jobs.push({ address, parameters, keep, resolve, reject });
-      if (this.#jobs.length > 1) return;
+  call(address: Pointer, parameters: readonly (Pointer | number)[], keep: readonly unknown[]): Waiting<Pointer> {
+    const job = new Job(address, parameters, keep, (waited) => this.#finish(waited));
+    if (this.#ended) {
+      job.fail(this.#ended);
+      return job;
+    }
+    this.#jobs.push(job);
+    if (this.#jobs.length === 1) {
       this.#worker.ref(); //  the process stays for an answer that it waits for
       this.#start();
-    });
+    }
+    return job;
+  }
+
+  /** Waits on the caller's thread until a job is done. */
+  #finish(job: Job): void {
+    const { answers } = this.#shared;
+    while (!job.isDone) {
+      Atomics.wait(answers, 0, this.#taken);
+      this.#takeAnswers();
+    }
   }
 
   /** Hands over the first call in line. The thread finds it also when it is still starting. */
@@ -143,18 +213,22 @@ export class NativeThread {
     Atomics.notify(requests, 0);
   }
 
-  /** Takes the answer to the first call in line. */
-  #answered(): void {
-    const { resolve } = this.#jobs.shift()!;
-    const result = this.#shared.words[0]!;
-    if (this.#jobs.length > 0) this.#start();
-    else this.#worker.unref();
-    resolve(result);
+  /** Takes the answers that have come. Someone who waited may have taken one before the event loop was told of it. */
+  #takeAnswers(): void {
+    const { answers, words } = this.#shared;
+    while (this.#taken < Atomics.load(answers, 0)) {
+      this.#taken++;
+      const job = this.#jobs.shift()!;
+      const result = words[0]!;
+      if (this.#jobs.length > 0) this.#start();
+      else this.#worker.unref();
+      job.done(result);
+    }
   }
 
   /** The thread is no more: who waits for a call learns of it, and who asks for one later. */
   #end(problem: string, cause?: Error): void {
     this.#ended ??= new EngineError("node engine", `its thread ended: ${problem}`, "report this", "", { cause });
-    for (const job of this.#jobs.splice(0)) job.reject(this.#ended);
+    for (const job of this.#jobs.splice(0)) job.fail(this.#ended);
   }
 }
