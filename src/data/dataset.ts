@@ -2,7 +2,7 @@
 import { ConfigError, DataError } from "../errors.ts";
 import { arrayTypes, type DType, type Shape, showShape, showType, sizeOf, type Values } from "../graph/types.ts";
 import { expectSeed, hostStream } from "../random/generator.ts";
-import { permutation, splitStream } from "./shuffle.ts";
+import { permutation } from "./shuffle.ts";
 
 /** Values of all examples, in memory: `shape[0]` is the number of examples, the rest the shape of one. */
 export interface Column<S extends Shape = Shape, D extends DType = DType> {
@@ -80,7 +80,7 @@ export class Dataset<C extends readonly Column[] = readonly Column[]> {
         `${count} of ${this.length} examples in the first part leave ${count < 1 ? "it" : "the second"} empty`,
         this.length < 2 ? "a split needs two examples at least" : `give a count from 1 to ${this.length - 1}`,
       );
-    const order = permutation(this.length, hostStream(seed, splitStream));
+    const order = permutation(this.length, hostStream(seed, "split"));
     return [this.take(order.subarray(0, count)), this.take(order.subarray(count))];
   }
 }

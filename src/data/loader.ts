@@ -1,8 +1,9 @@
 /** Batches of a dataset, epoch after epoch. */
 import { ConfigError, DataError } from "../errors.ts";
 import { expectSeed, hostStream } from "../random/generator.ts";
+import { streams } from "../random/streams.ts";
 import { type Column, type Dataset, gatherExamples, sliceExamples } from "./dataset.ts";
-import { firstEpochStream, mostEpochs, permutation, type RandomBits } from "./shuffle.ts";
+import { permutation, type RandomBits } from "./shuffle.ts";
 
 export interface LoaderOptions {
   /** Examples in a batch, from 1 to the size of the dataset. */
@@ -68,7 +69,7 @@ export class Loader<B> implements Iterable<B> {
    */
   resume(state: LoaderState): void {
     const { epoch, batch } = state;
-    if (!isIndex(epoch, mostEpochs) || !isIndex(batch, this.batches))
+    if (!isIndex(epoch, streams.order.count) || !isIndex(batch, this.batches))
       throw new ConfigError(
         "resume",
         `epoch ${epoch}, batch ${batch} of a loader with ${this.batches} batches an epoch`,
@@ -126,7 +127,7 @@ function expectFits(batchSize: number, examples: number, dropLast: boolean): voi
 }
 
 function philoxOf(seed: number, epoch: number): RandomBits {
-  return hostStream(seed, firstEpochStream + epoch);
+  return hostStream(seed, "order", epoch);
 }
 
 function isIndex(value: unknown, bound: number): boolean {

@@ -5,17 +5,6 @@ export interface RandomBits {
   next(): number;
 }
 
-// Streams of a seed that serve data. Generators number theirs from 0, so these start far above.
-
-/** The stream that draws splits. */
-export const splitStream: number = 2 ** 29;
-
-/** The stream that orders epoch 0 of a loader; epoch e takes the e-th after it. */
-export const firstEpochStream: number = 2 ** 30;
-
-/** How many epochs have a stream of their own: a stream of the JavaScript side is a whole number below 2³¹. */
-export const mostEpochs: number = 2 ** 30;
-
 /** A whole number from 0 to `bound` − 1, each equally likely. `bound` goes from 1 to 2³². */
 export function drawIndex(bound: number, random: RandomBits): number {
   // The 2³² mod bound numbers at the top would make the small remainders likelier: draw again.

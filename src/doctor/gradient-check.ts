@@ -5,7 +5,7 @@ import { bind } from "../compile/bind.ts";
 import { traceRoots } from "../compile/compile.ts";
 import { GraphProgram } from "../compile/program.ts";
 import { ConfigError } from "../errors.ts";
-import { PhiloxStream } from "../random/philox.ts";
+import { hostStream } from "../random/generator.ts";
 import { type Parameter, State } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -75,7 +75,7 @@ export async function gradientCheck(
   );
   const [, ...analytic] = program.evaluate(values);
   const lossProgram = new GraphProgram(bound.leaves, bound.roots.slice(0, 1), { contrib: false });
-  const random = new PhiloxStream(seed);
+  const random = hostStream(seed, "gradientCheck");
   const chosen = targets.flatMap((parameter, i) => {
     const positions = new Set<number>();
     while (positions.size < Math.min(elements, parameter.size)) positions.add(random.next() % parameter.size);

@@ -100,7 +100,7 @@ async function byGradient({ output }: CompleteSetup, chosen: Dataset, mode: Mode
   const examples = chosen.length / 2;
   const data = chosen.take([...Array(examples).keys()]);
   const columns = inputsOf(data).length;
-  const random = hostStream(0, projectionStream);
+  const random = hostStream(0, "projection");
   const sandbox = await Sandbox.open();
   const derivatives = sandbox.compile((which: Tensor, ...batch: readonly Tensor[]) => {
     const inputs = batch.slice(0, columns);
@@ -152,9 +152,6 @@ async function byReplacement({ output }: CompleteSetup, chosen: Dataset, mode: M
   }
   return places.map((i) => columns.map((column) => column[i]!));
 }
-
-/** The stream of the weights of outputs. */
-const projectionStream = 2 ** 29 + 2;
 
 /** Throws DataError where an influence is not finite. */
 function influences(influence: readonly (readonly number[])[]): Influences {

@@ -2,7 +2,7 @@
 import { ConfigError, ShapeError } from "../errors.ts";
 import { expectType, floats } from "../graph/op.ts";
 import { arrayTypes, type DType, showType } from "../graph/types.ts";
-import { PhiloxStream } from "../random/philox.ts";
+import { hostStream } from "../random/generator.ts";
 import { concat, where } from "../tensor/create.ts";
 import { State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -55,7 +55,7 @@ export function spectralEstimate(
 
 /** Two unit vectors as columns, in directions that are nothing special. */
 function startFor(size: number, dtype: DType): State {
-  const random = new PhiloxStream(0);
+  const random = hostStream(0, "spectral");
   const values = new arrayTypes[dtype](2 * size);
   for (const which of [0, 1]) {
     const vector = Array.from({ length: size }, () => random.normal());

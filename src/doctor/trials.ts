@@ -11,14 +11,11 @@ import { expectSeed, hostStream } from "../random/generator.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { CompleteSetup } from "../train/setup.ts";
 
-/** The stream of a seed that chooses examples; generators, splits and loaders use others. */
-const choiceStream = 2 ** 29 + 1;
-
 /** Some examples of a dataset, chosen at random; all of them where it has no more. */
 export function choose(data: Dataset, examples: number, seed: number): Dataset {
   expectSeed("check", seed);
   if (examples >= data.length) return data;
-  return data.take(permutation(data.length, hostStream(seed, choiceStream)).subarray(0, examples));
+  return data.take(permutation(data.length, hostStream(seed, "choice")).subarray(0, examples));
 }
 
 /** The tensors of a whole dataset. */

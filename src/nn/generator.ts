@@ -26,12 +26,12 @@ export class Generator {
   /** What the JavaScript side was last written to, or read from. */
   #hostVersion: Version;
 
-  /** `seed` is a whole number from 0 to 2⁵³ − 1, `stream` a small whole number; different streams are independent. */
+  /** `seed` is a whole number from 0 to 2⁵³ − 1, `stream` one below 2²⁹; different streams are independent. */
   constructor(seed: number, stream: number = 0) {
     expectSeed("Generator", seed);
     this.#stream = stream;
     this.#key = keyOf(seed);
-    this.#host = hostStream(this.#key, stream);
+    this.#host = hostStream(this.#key, "generator", stream);
     this.state = new State({ shape: [4], dtype: "int32" }, initialState(this.#key, stream), {
       name: "generator.state",
     });
@@ -60,7 +60,7 @@ export class Generator {
   #restart(key: Key): void {
     this.#catchUp();
     this.#key = key;
-    this.#host = hostStream(key, this.#stream);
+    this.#host = hostStream(key, "generator", this.#stream);
     this.state.write(initialState(key, this.#stream));
   }
 

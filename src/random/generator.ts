@@ -1,9 +1,10 @@
 /** Generators: where random numbers of a network come from, on the JavaScript side and inside graphs. */
 import { ConfigError } from "../errors.ts";
 import { type Key, PhiloxStream } from "./philox.ts";
+import { type Purpose, streamOf } from "./streams.ts";
 
 /** Streams with even numbers serve JavaScript, odd ones graphs, so that the two never share bits. */
-const graphStream = (stream: number): number => 2 * stream + 1;
+const graphStream = (generator: number): number => 2 * streamOf("generator", generator) + 1;
 
 /** Throws ConfigError unless `seed` is a whole number from 0 to 2⁵³ − 1. */
 export function expectSeed(subject: string, seed: number): void {
@@ -11,9 +12,9 @@ export function expectSeed(subject: string, seed: number): void {
     throw new ConfigError(subject, `the seed is ${seed}`, "give a whole number from 0 to 2^53 − 1");
 }
 
-/** The numbers for values made in JavaScript: initial weights, shuffles. */
-export function hostStream(seed: number | Key, stream: number): PhiloxStream {
-  return new PhiloxStream(seed, 2 * stream);
+/** The numbers for values made in JavaScript, such as initial weights and orders of examples, from the stream of a purpose. */
+export function hostStream(seed: number | Key, purpose: Purpose, number?: number): PhiloxStream {
+  return new PhiloxStream(seed, 2 * streamOf(purpose, number));
 }
 
 /** What a file holds of the JavaScript side of a generator: two words of key, the stream, two words of position. */
@@ -30,7 +31,7 @@ export function fromHostWords(words: ArrayLike<number>): { key: Key; stream: num
     number,
     number,
   ];
-  const host = hostStream([low, high], stream);
+  const host = hostStream([low, high], "generator", stream);
   host.position = most * 2 ** 32 + least;
   return { key: [low, high], stream, host };
 }

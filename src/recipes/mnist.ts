@@ -10,7 +10,7 @@ import { linear, type Sequential, sequential } from "../nn/layers.ts";
 import { crossEntropy } from "../nn/losses.ts";
 import { adam } from "../optim/adam.ts";
 import { cosine } from "../optim/schedules.ts";
-import { PhiloxStream } from "../random/philox.ts";
+import { hostStream } from "../random/generator.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { EpochReport, StepReport } from "../train/history.ts";
 import type { TrainingSetup } from "../train/setup.ts";
@@ -90,7 +90,6 @@ export async function trainMnist(recipe: MnistRecipe = {}): Promise<MnistResult>
   });
   const [testImages, testLabels] = [toTensor(test.columns[0]), toTensor(test.columns[1])];
 
-  const moves = new PhiloxStream(seedValue, movesStream);
   const reports: EpochReport[] = [];
   const started = performance.now();
   const batches = Math.ceil(train.length / batchSize);
@@ -104,11 +103,17 @@ export async function trainMnist(recipe: MnistRecipe = {}): Promise<MnistResult>
     const moved =
       epoch === 1
         ? images.values
-        : moveImages(images.values as Float32Array, 28, moves, { shift: 2, turn: 0.2, scale: 0.12 });
+        : moveImages(images.values as Float32Array, 28, hostStream(seedValue, "augmentation", epoch), {
+            shift: 2,
+            turn: 0.2,
+            scale: 0.12,
+          });
     const shown: MnistDataset = new Dataset([{ ...images, values: moved }, labels]);
     let sum = 0;
     let seen = 0;
-    for (const [x, y] of loader(shown, { batchSize, shuffle: true, seed: seedValue + epoch })) {
+    const order = loader(shown, { batchSize, shuffle: true, seed: seedValue });
+    order.resume({ epoch, batch: 0 });
+    for (const [x, y] of order) {
       optimizer.learningRate = rate(step);
       const loss = await learn(x, y).item();
       if (step++ === 0) firstStepAfter = performance.now();
@@ -132,6 +137,3 @@ export async function trainMnist(recipe: MnistRecipe = {}): Promise<MnistResult>
   }
   return { model, epochs: reports, test, steps: step, firstStepAfter };
 }
-
-/** The stream of the seed that moves images; loaders and generators use others. */
-const movesStream = 2 ** 31;

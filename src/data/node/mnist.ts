@@ -5,7 +5,7 @@ import { DataError, FormatError } from "../../errors.ts";
 import { readFileChecked } from "../../files/node/atomic.ts";
 import { hostStream } from "../../random/generator.ts";
 import { type Column, Dataset } from "../dataset.ts";
-import { permutation, type RandomBits, splitStream } from "../shuffle.ts";
+import { permutation, type RandomBits } from "../shuffle.ts";
 
 /** Images, float32 from 0 (paper) to 1 (ink), 28 rows of 28 pixels each; labels, int32 from 0 to 9. */
 export type MnistDataset = Dataset<
@@ -30,7 +30,7 @@ const defaultSeed = 0;
  * Source: github.com/cazala/mnist (MIT), from the MNIST database of LeCun, Cortes and Burges.
  */
 export async function loadMnist(options: MnistOptions = {}): Promise<{ train: MnistDataset; test: MnistDataset }> {
-  const { folder = packageFolder(), random = hostStream(defaultSeed, splitStream) } = options;
+  const { folder = packageFolder(), random = hostStream(defaultSeed, "split") } = options;
   const paths = Array.from({ length: 10 }, (_, digit) => join(folder, `${digit}.json`));
   const files = await Promise.all(paths.map(readFileChecked));
 

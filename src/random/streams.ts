@@ -1,0 +1,52 @@
+/**
+ * The streams of a seed: who draws its random numbers from which. What two purposes draw with one seed is independent, and so is what
+ * two generators, or two epochs, draw.
+ */
+import { ConfigError } from "../errors.ts";
+
+interface Streams {
+  readonly first: number;
+  readonly count: number;
+}
+
+export type Purpose =
+  | "generator"
+  | "split"
+  | "choice"
+  | "projection"
+  | "gradientCheck"
+  | "spectral"
+  | "augmentation"
+  | "order";
+
+/** Numbers of streams, from 0 to 2³¹ − 1. Each purpose has a range of its own. */
+export const streams: Readonly<Record<Purpose, Streams>> = {
+  /** Generators, by the number that they were made with. */
+  generator: { first: 0, count: 2 ** 29 },
+  /** Splits of a dataset. */
+  split: { first: 2 ** 29, count: 1 },
+  /** Examples that a check chooses. */
+  choice: { first: 2 ** 29 + 1, count: 1 },
+  /** Weights of the outputs that a check looks at. */
+  projection: { first: 2 ** 29 + 2, count: 1 },
+  /** Elements that a gradient check compares. */
+  gradientCheck: { first: 2 ** 29 + 3, count: 1 },
+  /** The vector with which an estimate of singular values begins. */
+  spectral: { first: 2 ** 29 + 4, count: 1 },
+  /** Random changes of examples, by epoch. */
+  augmentation: { first: 2 ** 29 + 2 ** 28, count: 2 ** 28 },
+  /** Orders of a loader's examples, by epoch. */
+  order: { first: 2 ** 30, count: 2 ** 30 },
+};
+
+/** The stream of a purpose; of those that have several, the one with a number, default 0. Throws ConfigError beyond the last one. */
+export function streamOf(purpose: Purpose, number: number = 0): number {
+  const { first, count } = streams[purpose];
+  if (!Number.isSafeInteger(number) || number < 0 || number >= count)
+    throw new ConfigError(
+      purpose,
+      `the number of the stream is ${number}`,
+      `give a whole number from 0 to ${count - 1}`,
+    );
+  return first + number;
+}

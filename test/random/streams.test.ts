@@ -1,0 +1,68 @@
+/** No two purposes, epochs, generators or seeds draw the same random numbers. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { compile, dataset, Generator, loader, plainEngine, useEngine } from "../../src/node.ts";
+import { hostStream } from "../../src/random/generator.ts";
+import { type Purpose, streamOf, streams } from "../../src/random/streams.ts";
+
+const purposes = Object.keys(streams) as Purpose[];
+
+test("each purpose has a range of its own", () => {
+  const ranges = Object.values(streams).sort((a, b) => a.first - b.first);
+  for (const [i, { first, count }] of ranges.entries()) {
+    expect(count).toBeGreaterThan(0);
+    expect(first + count).toBeLessThanOrEqual(ranges[i + 1]?.first ?? 2 ** 31);
+  }
+});
+
+test.each(purposes)("%s has no streams beyond its own", (purpose) => {
+  const { first, count } = streams[purpose];
+  expect(streamOf(purpose, count - 1)).toBe(first + count - 1);
+  for (const number of [-1, count, 0.5, Number.NaN])
+    expect(() => streamOf(purpose, number)).toThrow("the number of the stream");
+});
+
+test("what is drawn differs between purposes, numbers and seeds", async () => {
+  useEngine(plainEngine());
+  const seen = new Set<string>();
+  let drawn = 0;
+  const note = (words: readonly number[]): void => {
+    seen.add(words.map((word) => word >>> 0).join());
+    drawn++;
+  };
+  for (const seed of [0, 1, 2, 2 ** 32]) {
+    for (const purpose of purposes)
+      for (const number of [0, 1, 2, 3].filter((at) => at < streams[purpose].count)) {
+        const stream = hostStream(seed, purpose, number);
+        note([stream.next(), stream.next(), stream.next(), stream.next()]);
+      }
+    for (const number of [0, 1, 2]) {
+      const generator = new Generator(seed, number);
+      const draw = compile(() =>
+        generator
+          .uniform([4])
+          .mul(2 ** 24)
+          .cast("int32"),
+      );
+      note([...(await draw().data())].map((word) => word * 256));
+    }
+  }
+  expect(seen.size).toBe(drawn);
+});
+
+test("every epoch of every seed has an order of its own", () => {
+  const data = dataset({ shape: [50], dtype: "float32", values: Float32Array.from({ length: 50 }, (_, i) => i) });
+  const orders = new Set<string>();
+  for (let seed = 0; seed < 5; seed++) {
+    const batches = loader(data, { batchSize: 50, shuffle: true, seed });
+    for (let epoch = 0; epoch < 5; epoch++) for (const [x] of batches) orders.add(String(x));
+  }
+  expect(orders.size).toBe(25);
+});
+
+test("nobody draws from a stream that is not on the register", () => {
+  const files = readdirSync("src", { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));
+  const users = files.filter((file) => readFileSync(join("src", file), "utf8").includes("new PhiloxStream("));
+  expect(users.map((file) => file.replaceAll("\\", "/"))).toEqual(["random/generator.ts"]);
+});
