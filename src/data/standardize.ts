@@ -1,6 +1,6 @@
 /** Standardising: every feature to mean 0 and standard deviation 1, by statistics of the training data. */
 import { ConfigError, DataError } from "../errors.ts";
-import { arrayTypes, type Shape, sameShape, showShape, sizeOf } from "../graph/types.ts";
+import { arrayTypes, type DType, type Shape, sameShape, showShape, sizeOf } from "../graph/types.ts";
 import type { Column } from "./dataset.ts";
 
 export interface StandardizeOptions {
@@ -49,7 +49,9 @@ export class Standardizer {
    * The column (x − mean) / scale: float64 for float64, float32 for every other dtype.
    * Throws DataError for examples of another shape than those of the fit, and for NaN or infinite values.
    */
-  apply(column: Column): Column {
+  apply<S extends Shape, D extends DType>(
+    column: Column<S, D>,
+  ): Column<S, D extends "float64" ? "float64" : "float32"> {
     const { exampleShape, mean, scale } = this.statistics;
     const example = column.shape.slice(1);
     if (exampleShape !== null && !sameShape(example, exampleShape))
@@ -64,7 +66,7 @@ export class Standardizer {
     for (let at = 0; at < values.length; )
       for (let feature = 0; feature < mean.length; feature++, at++)
         values[at] = (column.values[at]! - mean[feature]!) / scale[feature]!;
-    return { shape: column.shape, dtype, values };
+    return { shape: column.shape, dtype, values } as ReturnType<typeof this.apply<S, D>>;
   }
 
   /** For JSON.stringify; `new Standardizer(JSON.parse(text))` is the way back. */
