@@ -1,17 +1,18 @@
 /** From tensors to a job: leaves found and bound, known results reused, what is assigned gathered. */
 import { GraphError } from "../errors.ts";
+import type { Check } from "../graph/check.ts";
 import { collect, makeNode, type Node, type Value } from "../graph/node.ts";
-import type { Guard } from "../graph/scope.ts";
 import { fromStorage } from "../tensor/create.ts";
 import { type State, stateOf } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { checksOf, type LeafCheck } from "./checks.ts";
 import type { Plan } from "./in-place.ts";
 
-/** What a graph computes: results first, then guards, then the states' new values. */
+/** What a graph computes: results first, then the states' new values; and what it was told to check. */
 export interface Roots {
   readonly results: readonly Value[];
-  readonly guards: readonly Guard<Tensor>[];
+  readonly checks: readonly Check<Tensor>[];
   readonly assigned: ReadonlyMap<State, Tensor>;
 }
 
@@ -21,35 +22,37 @@ export interface Bound {
   readonly sources: readonly (Storage | State | number)[];
   readonly roots: readonly Value[];
   readonly outputs: readonly (State | undefined)[];
-  /** How many of the outputs, from the first, were asked for; behind them come values that guards look at. */
+  /** How many of the outputs, from the first, were asked for. */
   readonly results: number;
-  readonly guards: readonly (Guard & { readonly output: number })[];
+  /** What a run looks at itself: what it was told to, and what ops ask for. */
+  readonly checks: readonly Check<Value>[];
+  /** What is looked at before a run. */
+  readonly leafChecks: readonly (LeafCheck & { readonly position: number })[];
   readonly plan: Plan;
 }
 
-/** Finds the leaves of a graph. A guard on a value that is a result anyway takes no output of its own. */
-export function bind({ results, guards, assigned }: Roots): Bound {
-  const isSame = (a: Value, b: Value): boolean => a.node === b.node && a.index === b.index;
-  const watched = [...results];
-  const places = guards.map(({ value }) => {
-    const at = watched.findIndex((result) => isSame(result, value.current()));
-    return at >= 0 ? at : watched.push(value.current()) - 1;
-  });
-  const roots = withKnown([...watched, ...assigned.values()]);
-  const leaves = collect(roots).filter((node) => node.source !== undefined);
+/** Finds the leaves of a graph and what is to be checked. */
+export function bind({ results, checks, assigned }: Roots): Bound {
+  const all = withKnown([...results, ...assigned.values(), ...checks.map(({ value }) => value.current())]);
+  const roots = all.slice(0, results.length + assigned.size);
+  const told = checks.map((check, i) => ({ ...check, value: all[roots.length + i]! }));
+  const leaves = collect(all).filter((node) => node.source !== undefined);
   const sources = leaves.map(sourceOf);
   const states = [...assigned.keys()].flatMap((state, i): [number, number][] => {
     const input = sources.indexOf(state);
-    return input < 0 ? [] : [[watched.length + i, input]];
+    return input < 0 ? [] : [[results.length + i, input]];
   });
+  const { leaves: leafChecks, computed } = checksOf(all);
+  const watched = [...told, ...computed];
   return {
     leaves,
     sources,
     roots,
-    outputs: [...watched.map(() => undefined), ...assigned.keys()],
+    outputs: [...results.map(() => undefined), ...assigned.keys()],
     results: results.length,
-    guards: guards.map((guard, i) => ({ ...guard, output: places[i]! })),
-    plan: { guards: places, states },
+    checks: watched,
+    leafChecks: leafChecks.map((check) => ({ ...check, position: leaves.indexOf(check.leaf) })),
+    plan: { conditions: watched.map(({ condition }) => condition), states, inPlace: told.length > 0 },
   };
 }
 

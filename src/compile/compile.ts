@@ -1,10 +1,11 @@
 /** `compile`: a function of tensors, traced once for each signature of its arguments and run as one graph from then on. */
 import { DataError } from "../errors.ts";
 import { tensorOf } from "../graph/apply.ts";
+import type { Check } from "../graph/check.ts";
 import { input } from "../graph/leaf.ts";
 import { makeNode, type Value } from "../graph/node.ts";
-import { forbidInTrace, type Guard, hasPending, newScope, type Scope, withScope } from "../graph/scope.ts";
-import { isFloat, showType, type TensorType } from "../graph/types.ts";
+import { forbidInTrace, hasPending, newScope, type Scope, withScope } from "../graph/scope.ts";
+import { isFloat, showPlace, showType, type TensorType } from "../graph/types.ts";
 import type { Steps } from "../task.ts";
 import { fromStorage } from "../tensor/create.ts";
 import { type Run, tellFailures } from "../tensor/run.ts";
@@ -14,9 +15,8 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { flatten, type IsTree } from "../tensor/tree.ts";
 import { given, nameAt, withStandIns } from "./arguments.ts";
 import { bind, knownStorage } from "./bind.ts";
-import { type Bound, boundsOf, expectInBounds, expectIndicesInBounds } from "./bounds.ts";
 import { launch, settleCaptured } from "./evaluate.ts";
-import { type Executable, executableFor, submit } from "./executable.ts";
+import { type Executable, executableFor, type Job, submit } from "./executable.ts";
 import { currentEngine } from "./runtime.ts";
 
 /** A function given to `compile`, compiled. */
@@ -33,11 +33,11 @@ interface Trace {
   readonly outputs: readonly (State | undefined)[];
   readonly results: number;
   readonly types: readonly TensorType[];
-  readonly guards: readonly (Guard & { readonly output: number })[];
+  readonly checks: Job["checks"];
+  readonly leafChecks: Job["leafChecks"];
+  readonly leaves: Job["leaves"];
   /** False once a setting that the trace was made for, such as `training`, has changed. */
   isCurrent(): boolean;
-  /** Arguments that hold indices. */
-  readonly bounds: readonly (Bound & { readonly position: number })[];
   /** Builds what the function returned from the results of a run. */
   readonly rebuild: (results: readonly Tensor[]) => unknown;
 }
@@ -75,13 +75,14 @@ export function compileOver<A extends readonly unknown[], R>(
       traces.set(key, trace);
     }
     const storages = storagesOf(tensors);
-    for (const bound of trace.bounds) expectInBounds(storages[bound.position]!, bound, nameAt(args, bound.position));
     const { run, results } = submit({
       executable: trace.executable,
       inputs: trace.sources.map((source) => (typeof source === "number" ? storages[source]! : source)),
       outputs: trace.outputs,
       types: trace.types,
-      guards: trace.guards,
+      checks: trace.checks,
+      leafChecks: trace.leafChecks,
+      leaves: trace.leaves,
       explain: () => explainNonFinite(fn.name || "compiled function", args, storages),
       owner: call,
     });
@@ -109,7 +110,7 @@ export interface TracedRoots {
   /** The trace that the nodes belong to. */
   readonly identity: object;
   readonly results: readonly Value[];
-  readonly guards: readonly Guard<Tensor>[];
+  readonly checks: readonly Check<Tensor>[];
   readonly assigned: ReadonlyMap<State, Tensor>;
   readonly settings: readonly (() => boolean)[];
   /** Builds what the function returned from the results of a run. */
@@ -135,9 +136,9 @@ export function traceRoots<A extends readonly unknown[]>(fn: (...args: A) => unk
   );
   const results: Tensor[] = [];
   const rebuild = withScope(scope, () => flatten("compile", fn(...standIns), results));
-  const { guards, settings } = scope;
-  settleCaptured([...results, ...guards.map(({ value }) => value), ...scope.assigned.values()]);
-  return { identity, results, guards, assigned: scope.assigned as Map<State, Tensor>, settings, rebuild };
+  const { checks, settings } = scope;
+  settleCaptured([...results, ...checks.map(({ value }) => value), ...scope.assigned.values()]);
+  return { identity, results, checks, assigned: scope.assigned as Map<State, Tensor>, settings, rebuild };
 }
 
 function traceFunction<A extends readonly unknown[]>(
@@ -147,19 +148,19 @@ function traceFunction<A extends readonly unknown[]>(
 ): Trace {
   const { identity, settings, rebuild, ...roots } = traceRoots(fn, args);
   const bound = bind(roots);
-  const bounds = boundsOf(bound.roots);
-  expectIndicesInBounds(bounds);
   return {
     executable: executableFor(currentEngine(), bound, identity),
     sources: bound.sources.map((source) => (source instanceof State ? standIn(source) : source)),
     outputs: bound.outputs.map((state) => state && standIn(state)),
     results: bound.results,
     types: bound.roots.map(({ node, index }) => node.outputs[index]!),
-    guards: bound.guards,
+    checks: bound.checks,
+    leafChecks: bound.leafChecks.map((check) => {
+      const { source } = check.leaf;
+      return { ...check, what: source?.kind === "argument" ? nameAt(args, source.position) : undefined };
+    }),
+    leaves: bound.leaves,
     isCurrent: () => settings.every((holds) => holds()),
-    bounds: bounds.flatMap((each) =>
-      each.leaf.source?.kind === "argument" ? [{ ...each, position: each.leaf.source.position }] : [],
-    ),
     rebuild,
   };
 }
@@ -173,18 +174,8 @@ function* explainNonFinite(subject: string, args: readonly unknown[], storages: 
     if (bad < 0) continue;
     throw new DataError(
       subject,
-      `${nameAt(args, position)} (${showType(storage.type)}) holds ${values[bad]} at ${showPosition(storage.type, bad)}`,
+      `${nameAt(args, position)} (${showType(storage.type)}) holds ${values[bad]} at ${showPlace(storage.type.shape, bad)}`,
       "clean the data before training; the update was not made and all parameters keep their values",
     );
   }
-}
-
-function showPosition({ shape }: TensorType, at: number): string {
-  const parts: number[] = [];
-  let rest = at;
-  for (const size of [...shape].reverse()) {
-    parts.unshift(rest % size);
-    rest = Math.floor(rest / size);
-  }
-  return `[${parts.join(", ")}]`;
 }

@@ -1,8 +1,9 @@
 /** Values on demand: one graph, one run, whatever was asked for. */
 
 import { tensorOf } from "../graph/apply.ts";
+import type { Check } from "../graph/check.ts";
 import { collect, type Node, type Value } from "../graph/node.ts";
-import { forbidInTrace, type Guard, takePending } from "../graph/scope.ts";
+import { forbidInTrace, takePending } from "../graph/scope.ts";
 import type { NestedArray } from "../graph/shape-types.ts";
 import type { Values } from "../graph/types.ts";
 import type { Steps } from "../task.ts";
@@ -13,7 +14,6 @@ import { Storage } from "../tensor/storage.ts";
 import { type Scalar, setEvaluator, Tensor } from "../tensor/tensor.ts";
 import { flatten, type IsTree } from "../tensor/tree.ts";
 import { bind, expectFresh, knownStorage, remember } from "./bind.ts";
-import { boundsOf, expectIndicesInBounds } from "./bounds.ts";
 import { executableFor, submit } from "./executable.ts";
 import { enqueue } from "./queue.ts";
 import { currentEngine } from "./runtime.ts";
@@ -84,23 +84,24 @@ interface Launched {
 export function launch(tensors: readonly Tensor[]): Launched {
   // Before the assignments are taken: a variable that has been assigned to stands for its new value.
   const values = tensors.map((tensor) => tensor.current());
-  const { assigned, guards } = takePending() as { assigned: Map<State, Tensor>; guards: Guard<Tensor>[] };
+  const { assigned, checks } = takePending() as { assigned: Map<State, Tensor>; checks: Check<Tensor>[] };
   const variables = values.filter(({ node }) => node.source?.kind === "state");
   expectFresh(variables.map(({ node }) => node));
   // Before the run, which may write the variables where they are.
   const seen = variables.length > 0 ? look(variables.map(({ node }) => node)) : undefined;
   const results = values.filter((value) => value.node.source === undefined && knownStorage(value) === undefined);
   let run: Run | undefined;
-  if (results.length || assigned.size || guards.length) {
-    const bound = bind({ results, guards, assigned });
+  if (results.length || assigned.size || checks.length) {
+    const bound = bind({ results, checks, assigned });
     expectFresh(bound.leaves);
-    expectIndicesInBounds(boundsOf(bound.roots));
     const submitted = submit({
       executable: executableFor(currentEngine(), bound),
       inputs: bound.sources as (Storage | State)[],
       outputs: bound.outputs,
       types: bound.roots.map(({ node, index }) => node.outputs[index]!),
-      guards: bound.guards,
+      checks: bound.checks,
+      leafChecks: bound.leafChecks,
+      leaves: bound.leaves,
     });
     run = submitted.run;
     results.forEach((value, i) => remember(value, submitted.results[i]!));

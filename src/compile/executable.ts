@@ -1,17 +1,16 @@
 /** A program, its session on an engine, and what its inputs and outputs are bound to. */
 
 import type { Engine, EngineBuffer, InPlace, Session } from "../engine/engine.ts";
-import { DataError } from "../errors.ts";
-import { collect } from "../graph/node.ts";
-import type { Guard } from "../graph/scope.ts";
-import { canonicalText } from "../graph/text.ts";
+import { type Check, type Flaw, flawIn } from "../graph/check.ts";
+import { collect, type Node, traceOf, type Value } from "../graph/node.ts";
+import { canonicalText, paramsKey } from "../graph/text.ts";
 import { sizeOf } from "../graph/types.ts";
-import { stopOf } from "../ops/guard.ts";
 import { type Steps, type Waiting, wait } from "../task.ts";
 import { Run } from "../tensor/run.ts";
 import type { Change, State, Version } from "../tensor/state.ts";
 import { Storage } from "../tensor/storage.ts";
 import type { Bound } from "./bind.ts";
+import { expectMet, type LeafCheck } from "./checks.ts";
 import { debug } from "./debug.ts";
 import { guarded } from "./in-place.ts";
 import { withKernels } from "./kernels.ts";
@@ -25,7 +24,7 @@ export interface Executable {
   readonly engine: Engine;
   readonly session: Waiting<Session>;
   readonly inPlace: InPlace;
-  /** Takes the output behind the graph's own that is 1 once the guard is passed; only where states are written in place. */
+  /** Takes the output behind the graph's own that is 1 once the guard is passed; only where there are checks. */
   readonly passed: EngineBuffer | undefined;
   /** Buffers of small results, by output, that a run may use: their values are copied out as soon as a run is done. */
   readonly spares: EngineBuffer[][];
@@ -40,12 +39,13 @@ const caches = new WeakMap<Engine, Map<string, Executable>>();
 /** The session for a graph: from the cache when the same graph has run before, whatever its values, names and states were. */
 export function executableFor(
   engine: Engine,
-  { leaves, roots, plan }: Pick<Bound, "leaves" | "roots" | "plan">,
+  { leaves, roots, checks, plan }: Pick<Bound, "leaves" | "roots" | "checks" | "plan">,
   trace?: object,
 ): Executable {
   const cache = caches.get(engine) ?? new Map<string, Executable>();
   caches.set(engine, cache);
-  const text = `${canonicalText(leaves, roots)}${plan.guards.length > 0 ? JSON.stringify(plan) : ""}`;
+  const all = [...roots, ...checks.map(({ value }) => value)];
+  const text = `${canonicalText(leaves, all)}${checks.length > 0 ? paramsKey(plan) : ""}`;
   const known = cache.get(text);
   if (known) {
     cache.delete(text);
@@ -53,14 +53,16 @@ export function executableFor(
     return known;
   }
   const started = performance.now();
-  const { inPlace, roots: safe } = guarded(leaves, rewrite(roots, passes, engine.target, trace), plan, trace);
+  const rewrittenRoots = rewrite(all, passes, engine.target, trace);
+  const [results, watched] = [rewrittenRoots.slice(0, roots.length), rewrittenRoots.slice(roots.length)];
+  const { inPlace, roots: safe } = guarded(leaves, results, watched, plan, trace);
   const final = engine.target.kernels ? withKernels(safe, trace) : safe;
   const program = new GraphProgram(leaves, final, engine.target, { inPlace });
   const rewritten = performance.now();
   const session = engine.load(program);
   session.then(undefined, () => cache.delete(text));
-  debug.compiled({ engine, program, roots, before: collect(roots).length, rewriting: rewritten - started, session });
-  const passed = inPlace.size > 0 ? engine.buffer({ shape: [], dtype: "float32" }) : undefined;
+  debug.compiled({ engine, program, roots, before: collect(all).length, rewriting: rewritten - started, session });
+  const passed = checks.length > 0 ? engine.buffer({ shape: [], dtype: "float32" }) : undefined;
   const executable: Executable = { engine, session, inPlace, passed, spares: [] };
   cache.set(text, executable);
   if (cache.size > mostCached) cache.delete(cache.keys().next().value!);
@@ -71,19 +73,27 @@ export function executableFor(
 export interface Job {
   readonly executable: Executable;
   readonly inputs: readonly (Storage | State)[];
-  /** For each output the state that takes it, or nothing: a result. Guards are results too. */
+  /** For each output the state that takes it, or nothing: a result. */
   readonly outputs: readonly (State | undefined)[];
   readonly types: readonly Storage["type"][];
-  /** Outputs that must be finite, or the run's assignments are dropped. */
-  readonly guards: readonly (Guard & { readonly output: number })[];
-  /** Looks for the cause when a guard fails: called with the guard, throws a better error than the general one. */
-  explain?(guard: Guard): Steps<void>;
+  /** What the run stops on. */
+  readonly checks: readonly Check<Value>[];
+  /** What is looked at before the run, by input. */
+  readonly leafChecks: readonly (LeafCheck & { readonly position: number; readonly what?: string | undefined })[];
+  /** The graph's leaves, in the order of the inputs. */
+  readonly leaves: readonly Node[];
+  /** Looks for the cause when a value is not finite: throws a better error than the general one. */
+  explain?(): Steps<void>;
   /** The compiled function whose call it is, if it is one. */
   readonly owner?: object;
 }
 
 /** Queues a run; the storages of its results fill when it is done. States get their new values then, all of them or none. */
 export function submit(job: Job): { readonly run: Run; readonly results: readonly Storage[] } {
+  for (const check of job.leafChecks) {
+    const source = job.inputs[check.position] as Storage;
+    if (source.values) expectMet(source, source.values, check, check.what);
+  }
   const run = new Run(job.owner);
   // What is read and what is written is settled now: later writes and runs come behind.
   const sources = job.inputs.map((input) => (input instanceof Storage ? input : input.version));
@@ -108,16 +118,20 @@ function* execute(
   results: readonly (Storage | undefined)[],
 ): Steps<void> {
   const { engine, spares, inPlace, passed } = job.executable;
+  const inputs: EngineBuffer[] = [];
   const outputs: EngineBuffer[] = [];
   let hasBegun = false;
   try {
     const session = yield* wait(job.executable.session);
-    const inputs: EngineBuffer[] = [];
     for (const source of sources) {
       const storage = source instanceof Storage ? source : source.storage;
       storage.expectArrived();
       if (storage.isForeignTo(engine)) yield* storage.moveToHost();
       inputs.push(storage.bufferOn(engine));
+    }
+    for (const check of job.leafChecks) {
+      const storage = sources[check.position] as Storage;
+      expectMet(storage, yield* storage.take(), check, check.what);
     }
     for (const [i, state] of job.outputs.entries())
       outputs.push(
@@ -126,13 +140,11 @@ function* execute(
     passed?.write(notPassed);
     hasBegun = true;
     yield* wait(session.run(inputs, passed ? [...outputs, passed] : outputs));
-    yield* expectFinite(job, outputs);
   } catch (error) {
     const [hasWritten] = passed && hasBegun ? yield* wait(passed.read()) : [];
     for (const [i, state] of job.outputs.entries())
       state?.giveUp(engine, changes[i]!, outputs[i], hasWritten ? error : undefined);
-    const stop = passed && stopOf(error);
-    if (stop) yield* refuse(job, job.guards[stop.input]!, stop.value);
+    if (passed && hasBegun && !hasWritten) yield* explain(job, inputs);
     throw error;
   }
   for (const [i, state] of job.outputs.entries()) state?.commit(engine, changes[i]!, outputs[i]!);
@@ -146,20 +158,51 @@ function* execute(
   }
 }
 
-function* expectFinite(job: Job, outputs: readonly EngineBuffer[]): Steps<void> {
-  for (const guard of job.guards) {
-    const [value] = yield* wait(outputs[guard.output]!.read());
-    if (!Number.isFinite(value)) yield* refuse(job, guard, value!);
+/** Throws the error of the first check that the inputs do not pass, if there is one. They have not been written to. */
+function* explain(job: Job, inputs: readonly EngineBuffer[]): Steps<void> {
+  const [finite, others] = [job.checks.filter(asksFinite), job.checks.filter((check) => !asksFinite(check))];
+  // What one check is about may make the values of a later one fail: these are computed one by one, in the graph's order.
+  for (const check of others) {
+    const [flaw] = yield* flawsOf(job, [check], inputs);
+    if (flaw) throw check.failure(flaw, 0);
   }
+  const flaws = yield* flawsOf(job, finite, inputs);
+  const first = flaws.findIndex((flaw) => flaw !== undefined);
+  if (first < 0) return;
+  if (job.explain) yield* job.explain();
+  const { subject, failure } = finite[first]!;
+  const same = finite.filter((check, i) => flaws[i] && check.subject === subject);
+  throw failure(flaws[first]!, same.length - 1);
 }
 
-/** Throws the error of a guard that has seen a NaN or an infinity. */
-function* refuse(job: Job, guard: Guard, value: number): Steps<never> {
-  if (guard.failure) throw new DataError(guard.subject, guard.failure.problem, guard.failure.fix);
-  if (job.explain) yield* job.explain(guard);
-  throw new DataError(
-    guard.subject,
-    `the loss is ${value}, so the update was not made; all parameters keep their values`,
-    "lower the learning rate or clip the gradients; look at the inputs if it happened on the first step",
-  );
+const asksFinite = ({ condition }: Check<Value>): boolean => condition.kind === "finite";
+
+/**
+ * By check the first element that does not pass it, computed once more from the inputs. None where they cannot be computed: the error
+ * that the run ended in is then all that is known.
+ */
+function* flawsOf(
+  { executable: { engine }, leaves }: Job,
+  checks: readonly Check<Value>[],
+  inputs: readonly EngineBuffer[],
+): Steps<(Flaw | undefined)[]> {
+  if (checks.length === 0) return [];
+  const roots = checks.map(({ value }) => value);
+  const used = new Set(collect(roots));
+  const read = leaves.filter((leaf) => used.has(leaf));
+  const plan = { conditions: [], states: [], inPlace: false };
+  const { session } = executableFor(engine, { leaves: read, roots, checks: [], plan }, traceOf(roots));
+  const outputs = roots.map(({ node, index }) => engine.buffer(node.outputs[index]!));
+  const given = read.map((leaf) => inputs[leaves.indexOf(leaf)]!);
+  try {
+    yield* wait((yield* wait(session)).run(given, outputs));
+    const flaws: (Flaw | undefined)[] = [];
+    for (const [i, output] of outputs.entries())
+      flaws.push(flawIn(yield* wait(output.read()), output.type, checks[i]!.condition));
+    return flaws;
+  } catch {
+    return [];
+  } finally {
+    for (const output of outputs) output.release();
+  }
 }

@@ -1,33 +1,35 @@
 /**
- * Which states a run may write where it reads them, as JAX does with donated buffers: a third of an optimizer's memory less,
- * and less for the caches to carry.
+ * The guard of a graph, and which states a run may write where it reads them, as JAX does with donated buffers: a third of an
+ * optimizer's memory less, and less for the caches to carry.
  *
- * Nothing may be lost when the loss is not finite. So whatever is written in place has to come after a guard that stops the
- * run: it is put on a scalar that takes part in the update, such as a decay rate.
+ * Nothing may be lost when the loss or a gradient is not finite, or an index out of range. So whatever is written in place has to
+ * come after a guard that stops the run: it is put on a scalar that takes part in the update, such as a decay rate.
  */
 import type { InPlace } from "../engine/engine.ts";
 import { apply, tensorOf } from "../graph/apply.ts";
-import type { Body } from "../graph/body.ts";
+import type { Condition } from "../graph/check.ts";
 import { collect, makeNode, type Node, usersAmong, type Value } from "../graph/node.ts";
 import { newScope, withScope } from "../graph/scope.ts";
 import { isFloat, sizeOf } from "../graph/types.ts";
-import { allFinite } from "../ops/guard.ts";
+import { guard } from "../ops/guard.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
-/** What a graph's outputs are for. */
+/** What a run must meet, and which states it carries on. */
 export interface Plan {
-  /** Outputs that must be finite for a run to count. */
-  readonly guards: readonly number[];
+  /** What each of the watched values must be for a run to count. */
+  readonly conditions: readonly Condition[];
   /** By output: the input, of each state that has both. Positions. */
   readonly states: readonly (readonly [output: number, input: number])[];
+  /** Whether states may be written in place. */
+  readonly inPlace: boolean;
 }
 
 /** Smaller states keep two buffers. */
 const fewestElements = 1024;
 
-/** A graph whose states may be written in place. */
+/** A graph that stops before it writes anything, should a watched value not be what it must. */
 export interface Guarded {
-  /** The graph's outputs; where any may be written in place, behind them one that is 1 once the guard is passed. */
+  /** The graph's outputs; where values are watched, behind them one that is 1 once the guard is passed. */
   readonly roots: readonly Value[];
   readonly inPlace: InPlace;
 }
@@ -36,15 +38,14 @@ export interface Guarded {
 export function guarded(
   leaves: readonly Node[],
   roots: readonly Value[],
-  { guards, states }: Plan,
+  watched: readonly Value[],
+  { conditions, states, inPlace: mayWrite }: Plan,
   trace: object | undefined,
 ): Guarded {
-  const watched = guards.map((output) => roots[output]!);
+  if (watched.length === 0) return { roots, inPlace: new Map() };
   const before = collect(watched);
   const isBefore = new Set(before);
   const after = collect(roots).filter((node) => !isBefore.has(node));
-  const none: Guarded = { roots, inPlace: new Map() };
-  if (guards.length === 0 || mayFail(after, before)) return none;
   const order = [...before, ...after];
   const users = usersAmong(order);
   const places = new Map<Node, number>();
@@ -53,7 +54,7 @@ export function guarded(
   const inPlace = states.filter(([output, input]) => {
     const leaf = leaves[input]!;
     const writer = roots[output]!.node;
-    if (sizeOf(leaf.outputs[0]!.shape) < fewestElements || !isWriter(writer)) return false;
+    if (!mayWrite || sizeOf(leaf.outputs[0]!.shape) < fewestElements || !isWriter(writer)) return false;
     if (rootNodes.has(leaf) || rootNodes.get(writer) !== 1) return false;
     const readers = readersOf(leaf, users)?.filter((reader) => !isBefore.has(reader));
     if (!readers || !areAncestors(readers, writer)) return false;
@@ -61,52 +62,12 @@ export function guarded(
     if (place) places.set(place.node, place.input);
     return place !== undefined;
   });
-  if (inPlace.length === 0) return none;
-  return { roots: withGuard(roots, watched, order, places, trace), inPlace: new Map(inPlace) };
+  return { roots: withGuard(roots, watched, conditions, order, places, trace), inPlace: new Map(inPlace) };
 }
 
 /** A node that writes each element from what it reads at the same place. */
 function isWriter({ op, outputs, source }: Node): boolean {
   return op.elementwise === true && outputs.length === 1 && source === undefined;
-}
-
-/**
- * Whether a run could still fail once it has passed the guard: on an index that is out of range, has not been looked at before
- * the run, and has been refused by no op before the guard.
- */
-function mayFail(after: readonly Node[], before: readonly Node[]): boolean {
-  const met = new Set(before.map(indexOf).flatMap((index) => (index?.isRefused ? [index.key] : [])));
-  const holdsIndices = (body: Body): boolean => body.nodes.some(({ op }) => op.indices !== undefined);
-  return after.some((node) => {
-    const index = indexOf(node);
-    let isRisky = index !== undefined && !index.isKnown && !met.has(index.key);
-    node.op.mapBodies?.(node.params, (body) => {
-      isRisky ||= holdsIndices(body);
-      return body;
-    });
-    return isRisky;
-  });
-}
-
-interface Index {
-  /** What is used as indices, and their bound. */
-  readonly key: string;
-  /** Whether JavaScript has the values, and has looked at them. */
-  readonly isKnown: boolean;
-  /** Whether the op fails on those out of range. */
-  readonly isRefused: boolean;
-}
-
-function indexOf({ op, inputs, params }: Node): Index | undefined {
-  const limit = op.indices?.(
-    inputs.map(({ node, index }) => node.outputs[index]!),
-    params,
-  );
-  if (!limit) return undefined;
-  let { node, index } = inputs[limit.input]!;
-  while (node.op.rearranges) ({ node, index } = node.inputs[0]!);
-  const isKnown = node.source?.kind === "host" && node.source.storage.values !== undefined;
-  return { key: `${node.id}.${index} < ${limit.below}`, isKnown, isRefused: limit.refused === true };
 }
 
 /**
@@ -168,6 +129,7 @@ function scalarBehind(writer: Node, isBefore: ReadonlySet<Node>): Place | undefi
 function withGuard(
   roots: readonly Value[],
   watched: readonly Value[],
+  conditions: readonly Condition[],
   order: readonly Node[],
   places: ReadonlyMap<Node, number>,
   trace: object | undefined,
@@ -176,9 +138,9 @@ function withGuard(
   const copied = ({ node, index }: Value): Tensor => tensorOf(copies.get(node) ?? node, index);
   return withScope(newScope(trace, true), () => {
     const passed = apply(
-      allFinite,
+      guard,
       watched.map(({ node, index }) => tensorOf(node, index)),
-      undefined,
+      { conditions },
     );
     for (const node of order) {
       const place = places.get(node);

@@ -66,7 +66,7 @@ export async function gradientCheck(
     const value = loss();
     return [value, ...gradients(value, targets)];
   }, []);
-  const bound = bind({ results, guards: [], assigned: new Map() });
+  const bound = bind({ results, checks: [], assigned: new Map() });
   const program = new GraphProgram(bound.leaves, bound.roots, { contrib: false });
   const values = await Promise.all(
     (bound.sources as (State | Storage)[]).map(async (source) =>

@@ -99,7 +99,7 @@ function draftOf<A extends readonly Tensor[]>(
   options: ExportOptions,
 ): Draft {
   const { identity, results, assigned } = traceRoots(fn, examples);
-  const bound = bind({ results, guards: [], assigned });
+  const bound = bind({ results, checks: [], assigned });
   const states = new Map([...(options.names?.namedStates() ?? [])].map(([name, state]) => [state, name]));
   const inputNames = bound.sources.map((source, i) =>
     typeof source === "number"

@@ -59,6 +59,11 @@ export function makeNode(parts: Omit<Node, "id">): Node {
   return Object.freeze({ ...parts, id: count++ });
 }
 
+/** The trace that a graph belongs to; none where it was made outside of `compile`. */
+export function traceOf(roots: readonly Value[]): object | undefined {
+  return collect(roots).find(({ trace }) => trace !== undefined)?.trace;
+}
+
 /** The nodes that `roots` need, inputs before users; nothing behind a node for which `stop` holds. */
 export function collect(roots: readonly Value[], stop: (node: Node) => boolean = () => false): Node[] {
   const seen = new Set<Node>();

@@ -8,6 +8,7 @@ import { DTypeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Body } from "./body.ts";
 import type { Kernel, KernelValue, KernelWriter } from "./kernel.ts";
+import type { Value } from "./node.ts";
 import { arrayTypes, type DType, isFloat, type Shape, showType, type TensorType } from "./types.ts";
 
 /** Plain storage, row-major, whatever the dtype: what the reference evaluation reads and writes. */
@@ -115,8 +116,6 @@ export interface Sampler {
 export interface IndexBound {
   readonly input: number;
   readonly below: number;
-  /** Set where a run fails on an index out of range, in any lowering; others may take it for a place that is not there. */
-  readonly refused?: true;
 }
 
 /** The ends of an activation's range at which its slope is 0. */
@@ -146,12 +145,20 @@ export interface Op<P = unknown> {
   evaluate(inputs: readonly Data[], outputs: readonly Data[], params: P): void;
   /** Inputs worth testing, empty and scalar ones included; the conformance test runs every field above on each. */
   samples(random: Sampler): readonly Sample<P>[];
-  /** An input that holds indices and the number that each must stay below: checked when the values come from JavaScript. */
+  /** An input that holds indices, from 0 on, and the number that each must stay below: every run checks it. */
   indices?(inputs: readonly TensorType[], params: P): IndexBound;
-  /** An input of which no element may be 0. */
+  /** An input of which no element may be 0: every run checks it. */
   divisor?(inputs: readonly TensorType[], params: P): number | undefined;
+  /** The least and the largest element that an output can have, where the parameters and the inputs' types alone decide it. */
+  limits?(
+    inputs: readonly TensorType[],
+    params: P,
+    output: number,
+  ): readonly [least: number, largest: number] | undefined;
   /** The parameters with each graph that they hold replaced: how the compiler's rules get into an op that is a loop. */
   mapBodies?(params: P, replace: (body: Body) => Body): P;
+  /** Chosen values of the graph that the op holds as tensors outside of it: those of all steps, stacked. */
+  expose?(inputs: readonly Tensor[], params: P, choose: (body: Body) => readonly Value[]): readonly Tensor[];
   /** Where the op stops answering to its input; activations that can die or saturate have it. */
   plateaus?(params: P): Plateaus | undefined;
   /** Set where an element of the output depends on the inputs' elements at the same place alone, the inputs widened to the first. */

@@ -1,6 +1,7 @@
 /** Where graph building stands right now: the trace, if any, the table of nodes already made, the module being called. */
 import { GraphError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import type { Check } from "./check.ts";
 import type { Node } from "./node.ts";
 
 /** What is gathered while a graph is built. */
@@ -15,21 +16,13 @@ export interface Scope<T = unknown> {
   readonly assigned: Map<object, T>;
   /** Settings of modules that the graph was built for, such as `training`; a change of one makes a compiled graph stale. */
   readonly settings: (() => boolean)[];
-  /** Conditions that a run must meet before its assignments are kept. */
-  readonly guards: Guard<T>[];
-}
-
-/** A scalar whose value must be finite, and what to say when it is not. */
-export interface Guard<T = unknown> {
-  readonly value: T;
-  readonly subject: string;
-  /** What to say where the scalar is no loss. */
-  readonly failure?: { readonly problem: string; readonly fix: string };
+  /** What a run must meet before its assignments are kept. */
+  readonly checks: Check<T>[];
 }
 
 export function newScope(trace: object | undefined, shareNodes: boolean): Scope {
   const nodes = shareNodes ? new Map<string, Node>() : undefined;
-  return { trace, nodes, leaves: new Map(), assigned: new Map(), settings: [], guards: [] };
+  return { trace, nodes, leaves: new Map(), assigned: new Map(), settings: [], checks: [] };
 }
 
 const top = newScope(undefined, false);
@@ -51,17 +44,17 @@ export function withScope<R>(scope: Scope, build: () => R): R {
 }
 
 /** Everything waiting at the top, taken out: an evaluation carries it along. */
-export function takePending(): { assigned: Map<object, unknown>; guards: Guard[] } {
-  const taken = { assigned: new Map(top.assigned), guards: [...top.guards] };
+export function takePending(): { assigned: Map<object, unknown>; checks: Check[] } {
+  const taken = { assigned: new Map(top.assigned), checks: [...top.checks] };
   top.assigned.clear();
-  top.guards.length = 0;
+  top.checks.length = 0;
   top.settings.length = 0;
   return taken;
 }
 
 /** Whether anything is waiting at the top. */
 export function hasPending(): boolean {
-  return top.assigned.size > 0 || top.guards.length > 0;
+  return top.assigned.size > 0 || top.checks.length > 0;
 }
 
 /** Throws when called while a function is being traced: there are no values yet. */

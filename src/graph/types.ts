@@ -74,6 +74,12 @@ export function showType(type: TensorType): string {
   return `${type.dtype}${showShape(type.shape)}`;
 }
 
+/** `[1, 0]`: where the element at a position, row-major, of a tensor lies. */
+export function showPlace(shape: Shape, position: number): string {
+  const place = stridesOf(shape).map((stride, axis) => Math.floor(position / stride) % shape[axis]!);
+  return showShape(place);
+}
+
 export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((size, axis) => size === b[axis]);
 }

@@ -93,6 +93,17 @@ export const scan: Op<ScanParams> = register<ScanParams>({
     current.forEach((state, i) => outputs[i]!.values.set(state.values));
   },
   mapBodies: (params, replace) => ({ ...params, body: replace(params.body) }),
+  expose(inputs, params, choose) {
+    const { body, states } = params;
+    const values = choose(body);
+    const given = values.map(({ node }) => body.leaves.indexOf(node));
+    // A slice stands for its sequence; states and what a step computes become further outputs.
+    const inside = values.filter((_, i) => given[i]! < states).map(({ node, index }) => tensorOf(node, index));
+    if (inside.length === 0) return given.map((i) => inputs[i]!);
+    const extended = applyAll(scan, inputs, { ...params, body: new Body(body.leaves, [...body.roots, ...inside]) });
+    const stacks = extended.slice(body.roots.length);
+    return given.map((i) => (i < states ? stacks.shift()! : inputs[i]!));
+  },
   samples,
 });
 

@@ -65,7 +65,7 @@ export const gather: Op<{ readonly axis: number }> = defineOp<{ readonly axis: n
     { inputs: [random.real(5, 3), random.integers(5)], params: { axis: 0 } },
     { inputs: [random.real(5, 3), random.integers(5, 0)], params: { axis: 0 } },
   ],
-  indices: ([x], { axis }) => ({ input: 1, below: x!.shape[axis]!, refused: true }),
+  indices: ([x], { axis }) => ({ input: 1, below: x!.shape[axis]! }),
 });
 
 /** Below this many rows a one-hot matrix product beats scattering row by row. */
@@ -191,7 +191,7 @@ export const pick: Op<undefined> = defineOp<undefined>({
     { inputs: [random.real(3), random.integers(3)], params: undefined },
     { inputs: [random.real(0, 3), random.integers(3, 0)], params: undefined },
   ],
-  indices: ([x]) => ({ input: 1, below: x!.shape.at(-1)!, refused: true }),
+  indices: ([x]) => ({ input: 1, below: x!.shape.at(-1)! }),
 });
 
 /** Zeros with each value at its index of a new last axis: the transpose of `pick`. */
@@ -339,7 +339,7 @@ export const gatherElements: Op<{ readonly axis: number }> = defineOp<{ readonly
     { inputs: [random.real(2, 5, 2), random.integers(5, 2, 7, 2)], params: { axis: 1 } },
     { inputs: [random.real(3), random.integers(3, 0)], params: { axis: 0 } },
   ],
-  indices: ([x], { axis }) => ({ input: 1, below: x!.shape[axis]!, refused: true }),
+  indices: ([x], { axis }) => ({ input: 1, below: x!.shape[axis]! }),
 });
 
 export interface ScatterParams {
@@ -475,4 +475,5 @@ export const topK: Op<TopKParams> = register<TopKParams>({
     { inputs: [random.integers(3, 9)], params: { k: 9, axis: 0, smallest: false } },
     { inputs: [random.real(2, 3)], params: { k: 0, axis: 1, smallest: false } },
   ],
+  limits: ([x], { axis }, output) => (output === 1 ? [0, x!.shape[axis]! - 1] : undefined),
 });

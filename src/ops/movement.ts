@@ -39,6 +39,7 @@ export const full: Op<FullParams> = defineOp<FullParams>({
   },
   kernel: (write, _, { value }) => write.constant(value),
   evaluate: (_, y, { value }) => y.values.fill(value),
+  limits: (_, { value }) => [value, value],
   samples: () => [
     { inputs: [], params: { shape: [2, 3], value: 0.5, dtype: "float32" } },
     { inputs: [], params: { shape: [], value: -2, dtype: "int32" } },
@@ -55,6 +56,7 @@ export const range: Op<{ readonly length: number }> = defineOp<{ readonly length
   gradient: () => [],
   onnx: (graph, _, { params: { length } }) => graph.constant("int32", [length], [...Array(length).keys()]),
   evaluate: (_, y) => y.values.forEach((_value, i) => (y.values[i] = i)),
+  limits: (_, { length }) => [0, length - 1],
   samples: () => [
     { inputs: [], params: { length: 5 } },
     { inputs: [], params: { length: 0 } },

@@ -134,6 +134,7 @@ export const maxPoolPositions: Op<PoolParams> = defineOp<PoolParams>({
       : graph.cast(graph.nodes("MaxPool", [x], 2, poolAttributes(params))[1]!, "int32"),
   evaluate: ([x], y, params) => eachMaximum(x!, y.shape, params, (atX, atY) => (y.values[atY] = atX)),
   samples: poolSamples,
+  limits: ([x]) => [0, sizeOf(x!.shape) - 1],
 });
 
 /** The mean of each window; padding counts as zeros. */

@@ -237,6 +237,7 @@ function position(
       { inputs: [random.real(4, 2, 3)], params: { axis: 1 } },
       { inputs: [random.integers(2, 3, 7)], params: { axis: 1 } },
     ],
+    limits: ([x], { axis }) => [0, x!.shape[axis]! - 1],
   });
 }
 

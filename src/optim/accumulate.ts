@@ -1,11 +1,11 @@
 /** Gradients added up over several small batches, as if they had been one large one. */
 import { gradients } from "../autodiff/gradients.ts";
 import { ConfigError, GraphError, ShapeError } from "../errors.ts";
-import { currentScope } from "../graph/scope.ts";
 import { arrayTypes, showShape, sizeOf } from "../graph/types.ts";
 import { full } from "../tensor/create.ts";
 import { type Parameter, State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { guardGradients, guardLoss, guardScalar } from "./guards.ts";
 import { type MinimizeOptions, namesOf, type Optimizer } from "./optimizer.ts";
 
 /**
@@ -40,7 +40,7 @@ export class Accumulator {
   /**
    * Adds to the graph: the gradients of a loss, added to the sums with a weight, such as the number of examples that the loss
    * is the mean of (default 1); a scalar tensor where it is known only in the run, such as the number of tokens that are not
-   * padding. A run whose loss is not finite adds nothing and throws a DataError. Throws ConfigError for a number that is not
+   * padding. A run in which the loss or a gradient is not finite adds nothing and throws a DataError. Throws ConfigError for a number that is not
    * positive, ShapeError for a tensor that is no scalar.
    */
   add(loss: Tensor, weight: number | Tensor = 1): void {
@@ -51,8 +51,18 @@ export class Accumulator {
     const weightAs = (dtype: Tensor["dtype"]): Tensor | number =>
       typeof weight === "number" ? weight : weight.detach().cast(dtype);
     const parameters = this.#trained();
-    currentScope().guards.push({ value: loss, subject: "Accumulator.add" });
-    gradients(loss, parameters).forEach((g, i) => {
+    const subject = "Accumulator.add";
+    const found = gradients(loss, parameters);
+    guardLoss(subject, loss);
+    if (typeof weight !== "number")
+      guardScalar(
+        subject,
+        weightAs(this.#weight.dtype) as Tensor,
+        (value) => `the weight is ${value}, so nothing was added`,
+        "give a finite number, such as how many examples the loss is the mean of",
+      );
+    guardGradients(subject, parameters, found);
+    found.forEach((g, i) => {
       const sum = this.#sums.get(parameters[i]!)!.current();
       this.#sums.get(parameters[i]!)!.assign(sum.add(weight === 1 ? g : g.mul(weightAs(g.dtype) as Tensor)));
     });
@@ -66,7 +76,12 @@ export class Accumulator {
    */
   apply(options: MinimizeOptions = {}): { readonly norm: Tensor } {
     const share = this.#weight.current().reciprocal();
-    currentScope().guards.push({ value: share, subject: "Accumulator.apply", failure: nothingAdded });
+    guardScalar(
+      "Accumulator.apply",
+      share,
+      () => "no gradients were added since the last update, so none was made",
+      "run a step that calls add before each step that calls apply",
+    );
     const parameters = this.#trained();
     const averages = parameters.map((parameter) => {
       const sum = this.#sums.get(parameter)!.current();
@@ -102,8 +117,3 @@ export class Accumulator {
     return trained;
   }
 }
-
-const nothingAdded = {
-  problem: "no gradients were added since the last update, so none was made",
-  fix: "run a step that calls add before each step that calls apply",
-};

@@ -2,9 +2,11 @@
 import { gradients } from "../autodiff/gradients.ts";
 import { compile } from "../compile/compile.ts";
 import { ConfigError, DataError } from "../errors.ts";
+import { flawIn } from "../graph/check.ts";
 import { arrayTypes } from "../graph/types.ts";
 import type { Parameter } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { gradientFlaw } from "./guards.ts";
 import { type Parameters, parametersOf } from "./optimizer.ts";
 
 export interface LbfgsOptions {
@@ -119,7 +121,7 @@ export class Lbfgs {
     if (!Number.isFinite(loss))
       throw new DataError(
         "lbfgs",
-        "the loss or its gradient is not finite at the start",
+        `${this.#flaw(gradient) ?? "the loss is not finite"} at the start, so no step was made`,
         "begin elsewhere, or check the data",
       );
     let evaluations = 1;
@@ -182,6 +184,18 @@ export class Lbfgs {
       for (let i = 0; i < r.length; i++) r[i]! += share * s[i]!;
     }
     return r;
+  }
+
+  /** Which parameter's gradient is not finite, and where; nothing where all are. */
+  #flaw(gradient: Float64Array): string | undefined {
+    let start = 0;
+    for (const parameter of this.#parameters) {
+      const { size } = parameter;
+      const flaw = flawIn(gradient.subarray(start, start + size), parameter, { kind: "finite" });
+      if (flaw) return gradientFlaw(parameter, flaw);
+      start += size;
+    }
+    return undefined;
   }
 
   #write(x: Float64Array): void {

@@ -1,11 +1,11 @@
 /** What optimizers share: finding parameters, keeping state for each, making one graph of loss, gradients and update. */
 import { gradients } from "../autodiff/gradients.ts";
 import { ConfigError, DTypeError, GraphError, ShapeError } from "../errors.ts";
-import { currentScope } from "../graph/scope.ts";
 import { arrayTypes, isFloat, type Shape, sameShape, showType, sizeOf } from "../graph/types.ts";
 import { Parameter, State, type Version } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { clipByGlobalNorm, clipByNorm, clipByValue, globalNorm } from "./clipping.ts";
+import { guardGradients, guardLoss } from "./guards.ts";
 
 /** Tensors that a rule keeps for each parameter, by name. */
 export type Slots<Names extends string> = Readonly<Record<Names, Tensor>>;
@@ -105,11 +105,13 @@ export interface MinimizeOptions {
 }
 
 export interface ApplyOptions extends MinimizeOptions {
-  /**
-   * The loss that the gradients are of, a scalar: a run in which it is not finite changes nothing and throws a DataError. Default: the
-   * update is made in any case.
-   */
+  /** The loss that the gradients are of, a scalar: a run in which it is not finite changes nothing and throws a DataError. */
   readonly loss?: Tensor;
+  /**
+   * Whether a run in which a gradient is not finite changes nothing and throws a DataError. Default true; without, the update is made in
+   * any case.
+   */
+  readonly guard?: boolean;
 }
 
 /** A number that graphs read as a variable: changing it compiles nothing again. */
@@ -223,15 +225,17 @@ export class Optimizer {
   }
 
   /**
-   * Adds to the graph: gradients of the loss, and the parameters' next values. Nothing runs until the graph does. A run whose
-   * loss is not finite changes nothing and throws a DataError. Returns the global norm of the gradients as they were before
+   * Adds to the graph: gradients of the loss, and the parameters' next values. Nothing runs until the graph does. A run in which the
+   * loss or a gradient is not finite changes nothing and throws a DataError. Returns the global norm of the gradients as they were before
    * any clipping: it is computed only if somebody looks at it. Throws GraphError when the loss does not depend on the
    * parameters, or when all of them are frozen.
    */
   minimize(loss: Tensor, options: MinimizeOptions = {}): { readonly norm: Tensor } {
     const trained = this.trained();
-    currentScope().guards.push({ value: loss, subject: `${this.name}.minimize` });
-    return this.apply(trained, gradients(loss, trained), options);
+    const found = gradients(loss, trained);
+    guardLoss(`${this.name}.minimize`, loss);
+    guardGradients(`${this.name}.minimize`, trained, found);
+    return this.apply(trained, found, { ...options, guard: false });
   }
 
   /** The parameters that are not frozen. Throws GraphError when all are. */
@@ -243,18 +247,20 @@ export class Optimizer {
   }
 
   /**
-   * The update alone, for gradients that were computed, clipped or averaged otherwise: one for each of the parameters. Throws
+   * The update alone, for gradients that were computed, clipped or averaged otherwise: one for each of the parameters. A run in which
+   * one of them is not finite changes nothing and throws a DataError. Throws
    * ConfigError for a parameter that is none of the optimizer's, ShapeError for gradients that do not fit and for a loss that is no
    * scalar.
    */
   apply(
     parameters: readonly Parameter[],
     given: readonly Tensor[],
-    { loss, ...options }: ApplyOptions = {},
+    { loss, guard = true, ...options }: ApplyOptions = {},
   ): { readonly norm: Tensor } {
     this.#expectFit(parameters, given);
     if (loss) expectLoss(this.name, loss);
-    if (loss) currentScope().guards.push({ value: loss, subject: `${this.name}.apply` });
+    if (loss) guardLoss(`${this.name}.apply`, loss);
+    if (guard) guardGradients(`${this.name}.apply`, parameters, given);
     const norm = globalNorm(given);
     const clipped = clip(given, options);
     const rate = this.#rate.state.current();

@@ -40,7 +40,7 @@ describe("large matrices stay packed", () => {
       return [loss, ...gradients(loss, parameters).map((gradient, i) => becomes(gradient, parameters[i]!))];
     };
     const { identity, results, assigned } = traceRoots(step as never, args as never);
-    const bound = bind({ results, guards: [], assigned });
+    const bound = bind({ results, checks: [], assigned });
     const target = { contrib: true, block };
     const roots = rewrite(bound.roots, passes, target, identity);
     const values = await Promise.all(

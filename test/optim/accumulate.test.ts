@@ -157,20 +157,27 @@ test("an update before anything was added is refused and changes nothing", async
   expect(await (optimizer.namedStates().get("step") as Tensor<[]>).item()).toBe(0);
 });
 
-test("a round begins at 0 even after gradients that were not finite", async () => {
-  const x = new Parameter({ shape: [1], dtype: "float32" }, Float32Array.of(0));
+test("gradients that are not finite are not added: the round goes on with those that were", async () => {
+  const x = new Parameter({ shape: [1], dtype: "float32" }, Float32Array.of(0), { name: "x" });
   const sums = new Accumulator(sgd([x], { learningRate: 1 }));
   const infinite = compile(() => void sums.add(x.abs().add(0).sqrt().sum()));
-  const finite = compile(() => void sums.add(x.sum()));
+  const finite = compile(() => void sums.add(x.mul(2).sum()));
   const update = compile(() => void sums.apply());
-  infinite();
-  update();
-  await update.finished();
-  x.write(Float32Array.of(3));
   finite();
+  infinite();
+  await expect(infinite.finished()).rejects.toThrow("Accumulator.add: the gradient of x is NaN at [0]");
   update();
   await update.finished();
-  expect(await x.array()).toEqual([2]);
+  expect(await x.array()).toEqual([-2]);
+});
+
+test("a weight that is not finite is refused before anything is added", async () => {
+  const x = new Parameter({ shape: [1], dtype: "float32" }, Float32Array.of(1));
+  const sums = new Accumulator(sgd([x], { learningRate: 1 }));
+  const add = compile((total: Tensor<[]>) => void sums.add(x.sum(), total.reciprocal()));
+  add(tensor(0));
+  await expect(add.finished()).rejects.toThrow("Accumulator.add: the weight is Infinity, so nothing was added");
+  expect(await sums.states()[0]!.data()).toEqual(Float32Array.of(0));
 });
 
 test("frozen parameters stay; those that were frozen at first need a new accumulator; weights must be positive", async () => {

@@ -144,9 +144,11 @@ test("freezing leaves a parameter out; a change of one outside is seen", async (
 test("refuses a start where the loss or its gradient is not finite, and options out of range", async () => {
   const at = (value: number): Parameter => new Parameter({ shape: [], dtype: "float64" }, Float64Array.of(value));
   const [negative, zero] = [at(-1), at(0)];
-  const refusal = "lbfgs: the loss or its gradient is not finite at the start";
-  await expect(lbfgs([negative], () => negative.log()).step()).rejects.toThrow(refusal);
-  await expect(lbfgs([zero], () => zero.sqrt()).step()).rejects.toThrow(refusal);
+  const start = "at the start, so no step was made";
+  await expect(lbfgs([negative], () => negative.log()).step()).rejects.toThrow(
+    `lbfgs: the loss is not finite ${start}`,
+  );
+  await expect(lbfgs([zero], () => zero.sqrt()).step()).rejects.toThrow(`the gradient of state is Infinity ${start}`);
   expect(() => lbfgs([zero], () => zero, { history: 0 })).toThrow("lbfgs: history is 0");
   expect(() => lbfgs([], () => zero)).toThrow("lbfgs: the model has no parameters to train");
 });

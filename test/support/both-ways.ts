@@ -51,7 +51,7 @@ async function sameValues(
   args: readonly Tensor[],
 ): Promise<{ readonly before: GraphProgram; readonly after: GraphProgram }> {
   const { identity, results, assigned } = traceRoots(fn as never, args as never);
-  const bound = bind({ results, guards: [], assigned });
+  const bound = bind({ results, checks: [], assigned });
   const before = new GraphProgram(bound.leaves, bound.roots, target);
   const after = new GraphProgram(bound.leaves, rewrite(bound.roots, passes, target, identity), target);
   const values = await Promise.all(

@@ -16,12 +16,18 @@ const oneLoop: Rule = {
   rewrite({ original, inputs, usersOf }) {
     const [first] = original.inputs;
     if (!isScan(original) || !first) return undefined;
-    const larger = usersOf(first).find((other) => extendsLoop(other, original));
+    const larger = largest(usersOf(first).filter((other) => extendsLoop(other, original)));
     return larger && applyAll(scan, inputs, larger.params as ScanParams).slice(0, original.outputs.length);
   },
 };
 
-function extendsLoop(other: Node, loop: Node): boolean {
+/** The loop with the most outputs: what any of the others gives it gives too. */
+function largest(extended: readonly Node[]): Node | undefined {
+  return [...extended].sort((a, b) => b.outputs.length - a.outputs.length)[0];
+}
+
+/** Whether a loop is another one with more outputs. */
+export function extendsLoop(other: Node, loop: Node): boolean {
   if (!isScan(other) || other === loop || other.inputs.length !== loop.inputs.length) return false;
   const [a, b] = [other.params as ScanParams, loop.params as ScanParams];
   return (

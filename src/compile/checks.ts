@@ -1,0 +1,161 @@
+/** The checks that the ops of a graph ask for: no index out of range, no int32 division by 0. */
+import { DataError, type GlissadeError } from "../errors.ts";
+import { tensorOf } from "../graph/apply.ts";
+import { type Check, type Condition, type Flaw, flawIn } from "../graph/check.ts";
+import { collect, type Node, type Storage, traceOf, type Value } from "../graph/node.ts";
+import { newScope, unobserved, withScope } from "../graph/scope.ts";
+import { showType, sizeOf, type TensorType } from "../graph/types.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { extendsLoop } from "./rules/loops.ts";
+
+/** A leaf that JavaScript looks at before a run. */
+export interface LeafCheck {
+  readonly leaf: Node;
+  readonly condition: Condition;
+  /** The error for an element that does not meet it; `what` says which tensor that is. Default: what the op takes it for. */
+  failure(flaw: Flaw, what: string | undefined): GlissadeError;
+}
+
+export interface GraphChecks {
+  /** Arguments, and values that came from JavaScript or from an earlier run. */
+  readonly leaves: readonly LeafCheck[];
+  /** Whatever else: each run looks at them itself. */
+  readonly computed: readonly Check<Tensor>[];
+}
+
+/** What one node asks of one value. */
+interface Demand {
+  readonly value: Value;
+  readonly condition: Condition;
+  readonly op: string;
+  readonly path: string;
+  /** What the message calls the value. */
+  readonly what: string;
+}
+
+const typeOf = ({ node, index }: Value): TensorType => node.outputs[index]!;
+
+/** The checks of a graph. Those that hold whatever the values are left out. */
+export function checksOf(roots: readonly Value[]): GraphChecks {
+  const demands = withScope(newScope(traceOf(roots), true), () => unobserved(() => demandsOf(roots)));
+  const leaves: LeafCheck[] = [];
+  const computed: Check<Tensor>[] = [];
+  const seen = new Set<string>();
+  for (const demand of demands) {
+    const { value, condition, op, what } = demand;
+    const key = `${value.node.id}.${value.index} ${conditionKey(condition)}`;
+    if (seen.has(key)) continue;
+    seen.add(key);
+    const { source } = value.node;
+    if (source && source.kind !== "state")
+      leaves.push({ leaf: value.node, condition, failure: (flaw, name = what) => failureOf(demand, flaw, name) });
+    else
+      computed.push({
+        value: tensorOf(value.node, value.index),
+        condition,
+        subject: op,
+        failure: (flaw) => failureOf(demand, flaw, what),
+      });
+  }
+  return { leaves, computed };
+}
+
+const conditionKey = (condition: Condition): string =>
+  condition.kind === "index" ? `below ${condition.below}` : condition.kind;
+
+/** What the nodes of a graph ask for, inputs before users. Values of graphs inside of ops are looked at outside of these. */
+function demandsOf(roots: readonly Value[]): Demand[] {
+  const nodes = collect(roots);
+  const holders = nodes.filter(({ op }) => op.expose);
+  return nodes
+    .flatMap((node) => {
+      if (!node.op.expose) return ownDemands(node);
+      // The larger of two loops over one body has all that the smaller has.
+      return holders.some((other) => extendsLoop(other, node)) ? [] : demandsInside(node);
+    })
+    .filter(({ value, condition }) => !isProven(value, condition));
+}
+
+function ownDemands({ op, inputs, params, path }: Node): Demand[] {
+  const types = inputs.map(typeOf);
+  const bound = op.indices?.(types, params);
+  const divisor = op.divisor?.(types, params);
+  const demand = (input: number, condition: Condition, what: string): Demand => ({
+    value: withoutMoves(inputs[input]!),
+    condition,
+    op: op.name,
+    path,
+    what,
+  });
+  return [
+    ...(bound ? [demand(bound.input, { kind: "index", below: bound.below }, "the indices")] : []),
+    ...(divisor !== undefined ? [demand(divisor, { kind: "divisor" }, "the divisor")] : []),
+  ];
+}
+
+function demandsInside({ op, inputs, params }: Node): Demand[] {
+  const inside: Demand[] = [];
+  const outside = op.expose!(
+    inputs.map(({ node, index }) => tensorOf(node, index)),
+    params,
+    (body) => {
+      inside.push(...demandsOf(body.roots));
+      return inside.map(({ value }) => value);
+    },
+  );
+  return inside.map((demand, i) => ({
+    ...demand,
+    value: withoutMoves(outside[i]!),
+    what: demand.what.replace(/( of all steps)?$/, " of all steps"),
+  }));
+}
+
+/** What a value consists of, before it was laid out otherwise or repeated. */
+function withoutMoves(value: Value): Value {
+  let { node, index } = value;
+  while (node.op.rearranges) ({ node, index } = node.inputs[0]!);
+  return { node, index };
+}
+
+/** Whether a condition holds whatever the values are that the run will have. */
+function isProven({ node, index }: Value, condition: Condition): boolean {
+  if (sizeOf(typeOf({ node, index }).shape) === 0) return true;
+  const limits = node.op.limits?.(node.inputs.map(typeOf), node.params, index);
+  if (!limits) return false;
+  const [least, largest] = limits;
+  if (condition.kind === "index") return least >= 0 && largest < condition.below;
+  return condition.kind === "divisor" && (least > 0 || largest < 0);
+}
+
+function failureOf({ condition, op, path }: Demand, { value, position, type }: Flaw, what: string): GlissadeError {
+  if (condition.kind === "index")
+    return new DataError(
+      op,
+      `index ${value} at position ${position} of ${what} (${showType(type)}) is outside 0 … ${condition.below - 1}`,
+      `give labels and ids below ${condition.below}, or make the table or the output layer larger`,
+      path,
+    );
+  return new DataError(
+    op,
+    `a division of int32 by 0, at position ${position} of ${what} (${showType(type)})`,
+    "keep 0 out of the divisor, with where or maximum, or cast both sides to float32",
+    path,
+  );
+}
+
+const known = new WeakMap<Storage, Set<string>>();
+
+/** Throws the failure of a check when the values that a storage has do not meet it; each storage is looked at once. */
+export function expectMet(
+  storage: Storage,
+  values: ArrayLike<number>,
+  check: LeafCheck,
+  what: string | undefined,
+): void {
+  const key = conditionKey(check.condition);
+  const met = known.get(storage) ?? new Set();
+  if (met.has(key)) return;
+  const flaw = flawIn(values, storage.type, check.condition);
+  if (flaw) throw check.failure(flaw, what);
+  known.set(storage, met.add(key));
+}
