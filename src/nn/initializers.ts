@@ -4,7 +4,16 @@ import { type Shape, showShape, sizeOf } from "../graph/types.ts";
 import type { PhiloxStream } from "../random/philox.ts";
 
 /** Draws the values of a parameter of a shape. */
-export type Initializer = (shape: Shape, random: PhiloxStream) => Float32Array;
+export interface Initializer {
+  (shape: Shape, random: PhiloxStream): Float32Array;
+  /**
+   * Passes over the numbers that the values take, and gives a function that draws them. With it a parameter's values are drawn when they
+   * are first needed, and never where a file brings others; without it at once.
+   */
+  readonly later?: Later;
+}
+
+type Later = (shape: Shape, random: PhiloxStream) => () => Float32Array;
 
 /** How many values a unit reads and how many units read each value, for a weight laid out as [out, in, …]. */
 function fans(shape: Shape): { readonly fanIn: number; readonly fanOut: number } {
@@ -18,10 +27,34 @@ function fans(shape: Shape): { readonly fanIn: number; readonly fanOut: number }
   return { fanIn: into * sizeOf(field), fanOut: out * sizeOf(field) };
 }
 
-const draw = (shape: Shape, next: () => number): Float32Array => Float32Array.from({ length: sizeOf(shape) }, next);
+function draw(shape: Shape, next: () => number): Float32Array {
+  const values = new Float32Array(sizeOf(shape));
+  for (let i = 0; i < values.length; i++) values[i] = next();
+  return values;
+}
+
+/** An initializer that can wait. */
+const waiting = (later: Later): Initializer =>
+  Object.assign((shape: Shape, random: PhiloxStream) => later(shape, random)(), { later });
+
+/** One that draws uniformly, in ± a bound that follows from the shape. */
+const uniformBy = (boundOf: (shape: Shape) => number): Initializer =>
+  waiting((shape, random) => {
+    const bound = boundOf(shape);
+    const own = random.reserve(sizeOf(shape));
+    return () => draw(shape, () => (2 * own.uniform() - 1) * bound);
+  });
+
+/** One that draws from the normal distribution, with a deviation that follows from the shape. */
+const normalBy = (deviationOf: (shape: Shape) => number): Initializer =>
+  waiting((shape, random) => {
+    const deviation = deviationOf(shape);
+    const own = random.reserve(2 * sizeOf(shape)); //  Box and Muller take two numbers for one
+    return () => draw(shape, () => own.normal() * deviation);
+  });
 
 export function constant(value: number): Initializer {
-  return (shape) => new Float32Array(sizeOf(shape)).fill(value);
+  return waiting((shape) => () => new Float32Array(sizeOf(shape)).fill(value));
 }
 
 export const zeros: Initializer = constant(0);
@@ -31,14 +64,14 @@ export const ones: Initializer = constant(1);
 /** Uniform in [−bound, bound). */
 export function uniform(bound: number): Initializer {
   if (!(bound >= 0)) throw new ConfigError("uniform", `the bound is ${bound}`, "give a number of at least 0");
-  return (shape, random) => draw(shape, () => (2 * random.uniform() - 1) * bound);
+  return uniformBy(() => bound);
 }
 
 /** Normal with mean 0. */
 export function normal(deviation: number): Initializer {
   if (!(deviation >= 0))
     throw new ConfigError("normal", `the deviation is ${deviation}`, "give a number of at least 0");
-  return (shape, random) => draw(shape, () => random.normal() * deviation);
+  return normalBy(() => deviation);
 }
 
 /** Normal with mean 0, drawn again where it is further than `limit` deviations from it (default 2). */
@@ -58,10 +91,10 @@ export function truncatedNormal(deviation: number, limit: number = 2): Initializ
 }
 
 /** LeCun et al. 1998: normal with deviation √(1 / n_in). */
-export const lecunNormal: Initializer = (shape, random) => normal(1 / Math.sqrt(fans(shape).fanIn))(shape, random);
+export const lecunNormal: Initializer = normalBy((shape) => 1 / Math.sqrt(fans(shape).fanIn));
 
 /** LeCun et al. 1998: uniform with variance 1 / n_in, so a = √(3 / n_in). */
-export const lecunUniform: Initializer = (shape, random) => uniform(Math.sqrt(3 / fans(shape).fanIn))(shape, random);
+export const lecunUniform: Initializer = uniformBy((shape) => Math.sqrt(3 / fans(shape).fanIn));
 
 /**
  * Rows, or columns where they are fewer, of length `gain` at right angles to each other, in a random direction; axes from the
@@ -94,25 +127,24 @@ export function orthogonal(gain: number = 1): Initializer {
 }
 
 /** Ones on the diagonal of a matrix, zeros elsewhere: what comes in goes out (Le, Jaitly and Hinton 2015). */
-export const identity: Initializer = (shape) => {
+export const identity: Initializer = waiting((shape) => {
   const [rows, columns] = shape;
   if (shape.length !== 2) throw new ShapeError("identity", `${showShape(shape)} is no matrix`, "use it for two axes");
-  return Float32Array.from({ length: rows! * columns! }, (_, at) =>
-    Number(Math.floor(at / columns!) === at % columns!),
-  );
-};
+  return () =>
+    Float32Array.from({ length: rows! * columns! }, (_, at) => Number(Math.floor(at / columns!) === at % columns!));
+});
 
 /** Glorot and Bengio 2010: uniform with variance 2 / (n_in + n_out), so a = √(6 / (n_in + n_out)). */
-export const xavierUniform: Initializer = (shape, random) => {
+export const xavierUniform: Initializer = uniformBy((shape) => {
   const { fanIn, fanOut } = fans(shape);
-  return uniform(Math.sqrt(6 / (fanIn + fanOut)))(shape, random);
-};
+  return Math.sqrt(6 / (fanIn + fanOut));
+});
 
 /** Glorot and Bengio 2010: normal with variance 2 / (n_in + n_out). */
-export const xavierNormal: Initializer = (shape, random) => {
+export const xavierNormal: Initializer = normalBy((shape) => {
   const { fanIn, fanOut } = fans(shape);
-  return normal(Math.sqrt(2 / (fanIn + fanOut)))(shape, random);
-};
+  return Math.sqrt(2 / (fanIn + fanOut));
+});
 
 /** The gain g in σ = g/√n_in: √2 where half of the units are silent, 1 where they are linear around zero. */
 type Activation = "relu" | "tanh" | "linear";
@@ -120,10 +152,10 @@ const gains: Readonly<Record<Activation, number>> = { relu: Math.SQRT2, tanh: 1,
 
 /** He et al. 2015: normal with deviation √(2 / n_in) before relu, √(1 / n_in) before tanh. */
 export function heNormal(activation: Activation = "relu"): Initializer {
-  return (shape, random) => normal(gains[activation] / Math.sqrt(fans(shape).fanIn))(shape, random);
+  return normalBy((shape) => gains[activation] / Math.sqrt(fans(shape).fanIn));
 }
 
 /** He et al. 2015: uniform with the variance of `heNormal`, so a = √(6 / n_in) before relu, √(3 / n_in) before tanh. */
 export function heUniform(activation: Activation = "relu"): Initializer {
-  return (shape, random) => uniform(gains[activation] * Math.sqrt(3 / fans(shape).fanIn))(shape, random);
+  return uniformBy((shape) => gains[activation] * Math.sqrt(3 / fans(shape).fanIn));
 }

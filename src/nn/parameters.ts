@@ -11,14 +11,18 @@ export function expectSizes(subject: string, sizes: readonly number[]): void {
     throw new ConfigError(subject, `the sizes are ${sizes.join(", ")}`, "give whole numbers from 1 on");
 }
 
-/** A float32 parameter with initial values. Throws ConfigError for sizes that are no whole numbers from 1 on. */
+/**
+ * A float32 parameter with initial values, drawn when they are first needed where the initializer can wait: a large model whose
+ * weights come from a file is made at once. What is drawn is the same either way. Throws ConfigError for sizes that are no whole numbers from 1 on. */
 export function parameter<const S extends Shape>(
   shape: readonly [...S],
   initializer: Initializer,
   generator: Generator = defaultGenerator,
 ): Parameter<S, "float32"> {
   expectSizes("parameter", shape);
-  return new Parameter({ shape, dtype: "float32" }, initializer(shape, generator.host));
+  const { host } = generator;
+  const values = initializer.later ? initializer.later(shape, host) : initializer(shape, host);
+  return new Parameter({ shape, dtype: "float32" }, values);
 }
 
 /** How a bias begins, or `false` for none. */

@@ -88,6 +88,14 @@ export class PhiloxStream {
     if (position % 4 !== 0) this.#fill(Math.floor(position / 4));
   }
 
+  /** A stream of its own over the next `count` numbers, which this one passes over: for numbers that may never be wanted. */
+  reserve(count: number): PhiloxStream {
+    const part = new PhiloxStream(this.#key, this.#stream);
+    part.position = this.#position;
+    this.position += count;
+    return part;
+  }
+
   /** The next uint32. */
   next(): number {
     const at = this.#position % 4;

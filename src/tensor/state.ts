@@ -81,12 +81,12 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
   #leaf: Tensor | undefined;
 
   /**
-   * A variable that starts with `values`, which it copies, or with what another one holds. Throws ShapeError or DTypeError for
-   * values that do not fit the type.
+   * A variable that starts with `values`, which it copies, with what a function makes when they are first needed, or with what another
+   * variable holds. Throws ShapeError or DTypeError for values that do not fit the type, those of a function when it is called.
    */
   constructor(
     type: { readonly shape: readonly [...S]; readonly dtype: D },
-    values: Values | Version,
+    values: Values | Version | (() => Values),
     options: StateOptions = {},
   ) {
     const leaf = leafNode({ shape: [...type.shape], dtype: type.dtype });
@@ -206,7 +206,13 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
     after.settle(isInPlace ? old : Storage.ofBuffer(engine, written));
   }
 
-  #versionOf(subject: string, values: Values): Version {
+  #versionOf(subject: string, values: Values | (() => Values)): Version {
+    if (typeof values === "function")
+      return new Version(Storage.ofMaker(this.#type, () => this.#fitting(subject, values())));
+    return new Version(Storage.ofValues(this.#type, this.#fitting(subject, values).slice()));
+  }
+
+  #fitting(subject: string, values: Values): Values {
     const { shape, dtype } = this.#type;
     if (values.length !== sizeOf(shape))
       throw new ShapeError(
@@ -220,7 +226,7 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
         `a ${(values as Values).constructor.name} for ${this.label}, ${showType(this.#type)}`,
         `give a ${arrayTypes[dtype].name}`,
       );
-    return new Version(Storage.ofValues(this.#type, values.slice()));
+    return values;
   }
 
   #become(version: Version): void {

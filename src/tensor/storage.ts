@@ -9,6 +9,8 @@ export class Storage {
   /** The run that makes the values; none when they were given. */
   readonly run: Run | undefined;
   #values: Values | undefined;
+  /** Makes the values when they are first needed. */
+  #make: (() => Values) | undefined;
   #buffer: EngineBuffer | undefined;
   #engine: Engine | undefined;
   /** Why there are no values, and will be none. */
@@ -30,6 +32,13 @@ export class Storage {
     return storage;
   }
 
+  /** Values that are made when they are first needed. */
+  static ofMaker(type: TensorType, make: () => Values): Storage {
+    const storage = new Storage(type);
+    storage.#make = make;
+    return storage;
+  }
+
   /** Values in an engine's buffer. */
   static ofBuffer(engine: Engine, buffer: EngineBuffer): Storage {
     const storage = new Storage(buffer.type);
@@ -45,20 +54,23 @@ export class Storage {
 
   /** The values, when JavaScript has them already. */
   get values(): Values | undefined {
+    const make = this.#make;
+    this.#make = undefined;
+    if (make) this.#values = make();
     return this.#values;
   }
 
   /** Waits for the run that makes the values and gives a look at them; who hands them on must copy. */
   async read(): Promise<Values> {
     this.run?.observe();
-    if (!this.#values) await this.run?.done;
+    if (!this.values) await this.run?.done;
     return this.#values ?? this.#copy();
   }
 
   /** The values once their run has been made, as part of what is done in the queue. Throws the error of a run that failed. */
   *take(): Steps<Values> {
     this.expectArrived();
-    return this.#values ?? (yield* wait(this.#copy()));
+    return this.values ?? (yield* wait(this.#copy()));
   }
 
   /** Throws the error of the run that should have made the values, if it failed. For what comes after it in the queue. */
@@ -101,7 +113,7 @@ export class Storage {
   /** The buffer that a run on `engine` binds. Values in another engine's buffer must have been read first. */
   bufferOn(engine: Engine): EngineBuffer {
     if (this.#buffer && this.#engine === engine) return this.#buffer;
-    const values = this.#values ?? allocate(this.type);
+    const values = this.values ?? allocate(this.type);
     this.#buffer = engine.buffer(this.type, values);
     this.#engine = engine;
     return this.#buffer;

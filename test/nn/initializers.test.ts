@@ -1,6 +1,18 @@
 /** Initial weights: their moments and bounds against the formulas, orthogonality, reproducibility. */
 import { describe, expect, test } from "vitest";
-import { conv2d, init, linear, seed } from "../../src/index.ts";
+import { sizeOf } from "../../src/graph/types.ts";
+import {
+  conv2d,
+  decodeWeights,
+  encodeWeights,
+  Generator,
+  init,
+  linear,
+  ones,
+  parameter,
+  seed,
+  sequential,
+} from "../../src/index.ts";
 import { PhiloxStream } from "../../src/random/philox.ts";
 
 const draw = (initializer: init.Initializer, ...shape: number[]): Float32Array =>
@@ -110,6 +122,51 @@ test("layers take them; the same seed gives the same weights, another seed other
   expect(await weights(7)).toEqual(await weights(7));
   expect(await weights(7)).not.toEqual(await weights(8));
   expect(await linear(2, 3, { bias: init.zeros }).bias.array()).toEqual([0, 0, 0]);
+});
+
+describe("initial values are drawn when they are needed", () => {
+  const waiting = [init.heNormal(), init.xavierUniform, init.lecunUniform, init.normal(2), init.uniform(3), init.ones];
+
+  test("and are those that are drawn at once", async () => {
+    for (const each of [...waiting, init.orthogonal(), init.truncatedNormal(1)]) {
+      const [first, second] = [new Generator(5), new Generator(5)];
+      const eager = [0, 1, 2].map(() => each([3, 5], first.host));
+      const lazy = [0, 1, 2].map(() => parameter([3, 5], each, second));
+      // The last one first, and others drawn in between.
+      second.host.next();
+      for (const i of [2, 0, 1]) expect(await lazy[i]!.data()).toEqual(eager[i]);
+      expect(second.host.position).toBe(first.host.position + 1);
+    }
+  });
+
+  test("never, where a file brings the weights", async () => {
+    let drawn = 0;
+    const counting: init.Initializer = Object.assign((shape: readonly number[]) => new Float32Array(sizeOf(shape)), {
+      later: (shape: readonly number[]) => () => {
+        drawn++;
+        return new Float32Array(sizeOf(shape)).fill(2);
+      },
+    });
+    const [model, other] = [linear(2, 3, { weight: counting, bias: counting }), linear(2, 3)];
+    decodeWeights(model, await encodeWeights(other));
+    expect(await model.weight.data()).toEqual(await other.weight.data());
+    expect(drawn).toBe(0);
+    const used = linear(2, 3, { weight: counting, bias: counting });
+    expect(await used(ones([1, 2])).array()).toEqual([[6, 6, 6]]);
+    await used.weight.data();
+    expect(drawn).toBe(2);
+  });
+
+  test("so that a model of 124 million parameters takes no memory until then", () => {
+    const { arrayBuffers } = process.memoryUsage();
+    const model = sequential(...Array.from({ length: 124 }, () => linear(1000, 1000)));
+    expect(model.parameters()).toHaveLength(248);
+    expect(process.memoryUsage().arrayBuffers - arrayBuffers).toBeLessThan(1e6);
+  });
+
+  test("errors come at once", () => {
+    expect(() => parameter([3], init.lecunNormal)).toThrow("[3] has no inputs and outputs");
+  });
 });
 
 test("what they refuse", () => {
