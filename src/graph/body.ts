@@ -48,6 +48,7 @@ export class Body {
     for (const node of this.nodes) {
       const outputs = node.outputs.map((type) => ({ ...type, values: new Float64Array(sizeOf(type.shape)) }));
       node.op.evaluate(node.inputs.map(at), outputs, node.params);
+      for (const output of outputs) if (output.dtype === "int32") wrapAround(output.values);
       values.set(node, outputs);
     }
     return this.roots.map(at);
@@ -66,6 +67,11 @@ export class Body {
     }
     return this.roots.map(at);
   }
+}
+
+/** The arithmetic of int32, whatever the op: what is out of range wraps around, modulo 2³². */
+function wrapAround(values: Float64Array): void {
+  for (let i = 0; i < values.length; i++) values[i]! |= 0;
 }
 
 function expectKernel(node: Node, inputTypes: readonly TensorType[]): void {

@@ -14,6 +14,7 @@ import {
   type Sampler,
 } from "../graph/op.ts";
 import { type Shape, showShape, sizeOf, stridesOf, type TensorType } from "../graph/types.ts";
+import { sumNodes } from "./sums.ts";
 
 /** Where windows lie, axis by axis of space. */
 export interface WindowParams {
@@ -271,7 +272,8 @@ export const convolutionKernel: Op<ConvolutionKernelParams> = defineOp<Convoluti
     const products = graph.target.contrib
       ? graph.node("FusedMatMul", [slopes, columns], { transB: 1 }, "com.microsoft")
       : graph.node("MatMul", [slopes, graph.node("Transpose", [columns], { perm: [0, 1, 3, 2] })]);
-    const summed = graph.node("ReduceSum", [products, graph.integers([0])], { keepdims: 0 });
+    const type = { shape: [batch, groups, outputs / groups, channels * taps], dtype: output.dtype };
+    const summed = sumNodes(graph, products, type, { axes: [0], keepAxes: false });
     return graph.node("Reshape", [summed, graph.integers(output.shape)]);
   },
   evaluate([x, dy], dw, params) {

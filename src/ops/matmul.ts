@@ -3,6 +3,7 @@ import { ShapeError } from "../errors.ts";
 import { type Data, defineOp, type Lowering, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
 import { type DType, type Shape, sameShape, showShape, sizeOf, type TensorType } from "../graph/types.ts";
 import { broadcastPositions, widens } from "./arithmetic.ts";
+import { blockRow, blocksOf, lanes, longestRow, sliced, sumNodes } from "./sums.ts";
 
 /** C = A·B over the last two axes. The leading axes are equal, or B's are widened to A's. */
 export const matmul: Op<object> = defineOp<object>({
@@ -66,27 +67,7 @@ export const product: Op<ProductParams> = defineOp<ProductParams>({
   name: "product",
   dtypes: ["float32", "float64"],
   shape: ([a, b], params) => productShape(a!, b!, params),
-  onnx(graph, [unscaled, b], at) {
-    const { inputTypes, params } = at;
-    const empty = emptyProduct(graph, at);
-    if (empty) return empty;
-    const { transposeA, transposeB } = params;
-    const [typeA, typeB] = inputTypes as [TensorType, TensorType];
-    const [a, alpha] = attributeScale(graph, typeA.dtype, unscaled!, params.alpha);
-    if (typeA.shape.length === 2 && typeB.shape.length === 2 && sizeOf(typeA.shape) && sizeOf(typeB.shape))
-      return gemmNode(graph, [a, b!], { ...params, alpha, beta: 1 });
-    if (graph.target.contrib)
-      return graph.node(
-        "FusedMatMul",
-        [a, b],
-        { transA: Number(transposeA), transB: Number(transposeB), alpha: { float: alpha } },
-        "com.microsoft",
-      );
-    const left = transposeA ? swapLast(graph, a, typeA.shape.length) : a;
-    const right = transposeB ? swapLast(graph, b!, typeB.shape.length) : b;
-    const c = graph.node("MatMul", [left, right]);
-    return alpha === 1 ? c : graph.node("Mul", [c, graph.constant(typeA.dtype, [], [alpha])]);
-  },
+  onnx: (graph, [a, b], at) => emptyProduct(graph, at) ?? productNodes(graph, [a!, b!], at.inputTypes, at.params),
   evaluate: ([a, b], c, params) => multiply(a!, b!, c, params),
   samples: (random) => [
     {
@@ -133,8 +114,12 @@ export const gemm: Op<GemmParams> = defineOp<GemmParams>({
   },
   onnx(graph, [unscaled, b, added], { inputTypes, params }) {
     const { dtype } = inputTypes[0]!;
-    const [a, alpha] = attributeScale(graph, dtype, unscaled!, params.alpha);
     const [c, beta] = attributeScale(graph, dtype, added!, params.beta);
+    if (termsAtOnce(...sidesOf([unscaled!, b!], inputTypes, params))) {
+      const plus = beta === 1 ? c : graph.node("Mul", [c, graph.constant(dtype, [], [beta])]);
+      return graph.node("Add", [productNodes(graph, [unscaled!, b!], inputTypes, params), plus]);
+    }
+    const [a, alpha] = attributeScale(graph, dtype, unscaled!, params.alpha);
     return gemmNode(graph, [a, b!, c], { ...params, alpha, beta });
   },
   evaluate([a, b, c], d, params) {
@@ -166,6 +151,107 @@ function emptyProduct<P>(graph: OnnxGraph, { inputTypes: [a], outputTypes: [c] }
 function attributeScale(graph: OnnxGraph, dtype: DType, x: OnnxValue, scale: number): [OnnxValue, number] {
   if (dtype !== "float64" || Math.fround(scale) === scale) return [x, scale];
   return [graph.node("Mul", [x, graph.constant(dtype, [], [scale])]), 1];
+}
+
+/** A side of a float32 product. */
+interface Side {
+  readonly value: OnnxValue;
+  readonly type: TensorType;
+  /** Whether the terms of the sums lie along its last axis, not the one before. */
+  readonly isLast: boolean;
+}
+
+function sidesOf(
+  [a, b]: readonly OnnxValue[],
+  [typeA, typeB]: readonly TensorType[],
+  { transposeA, transposeB }: ProductParams,
+): readonly [Side, Side] {
+  return [
+    { value: a!, type: typeA!, isLast: !transposeA },
+    { value: b!, type: typeB!, isLast: transposeB },
+  ];
+}
+
+/** How many terms the sums of a product have. */
+const termsOf = ({ type: { shape }, isLast }: Side): number => shape.at(isLast ? -1 : -2)!;
+
+/** The most terms of a product of large matrices at once: in fewer it would take noticeably longer. */
+const mostTerms = 4096;
+
+/**
+ * How many terms a product is to add up at once so that it keeps its digits as sums do; nothing if it may have them all. Of Gemm's own
+ * accord there are 128 to 1024 in a row, fewer where the result has many columns.
+ */
+function termsAtOnce(a: Side, b: Side): number | undefined {
+  if (a.type.dtype !== "float32") return undefined;
+  const [m, n] = [a.type.shape.at(a.isLast ? -2 : -1)!, b.type.shape.at(b.isLast ? -2 : -1)!];
+  const k = termsOf(a);
+  if (m === 1 || n === 1) return k > lanes.product * longestRow ? lanes.product * blockRow : undefined;
+  if (4 * m * n <= k) return k > 2 * longestRow ? longestRow : undefined; //  more of a sum than of a matrix
+  return k > mostTerms ? mostTerms : undefined;
+}
+
+/** α·A·B, neither of them empty; what is long in parts, whose results are added up. */
+export function productNodes(
+  graph: OnnxGraph,
+  inputs: readonly OnnxValue[],
+  types: readonly TensorType[],
+  params: ProductParams,
+): OnnxValue {
+  const sides = sidesOf(inputs, types, params);
+  const most = termsAtOnce(...sides);
+  if (most === undefined) return productNode(graph, sides, params.alpha);
+  const all = termsOf(sides[0]);
+  const { block, count, rest } = blocksOf(all, most);
+  const [a, b] = sides.map((side) => inParts(graph, terms(graph, side, 0, block * count), count)) as [Side, Side];
+  const shape = productShape(a.type, b.type, params);
+  const parts = { shape, dtype: a.type.dtype };
+  const sum = sumNodes(graph, productNode(graph, [a, b], params.alpha), parts, {
+    axes: [shape.length - 3],
+    keepAxes: false,
+  });
+  if (rest === 0) return sum;
+  const left = sides.map((side) => terms(graph, side, block * count, all)) as [Side, Side];
+  return graph.node("Add", [sum, productNode(graph, left, params.alpha)]);
+}
+
+/** A side with the terms from `start` up to `end` alone. */
+function terms(graph: OnnxGraph, side: Side, start: number, end: number): Side {
+  const { value, type, isLast } = side;
+  if (end - start === termsOf(side)) return side;
+  const axis = type.shape.length - (isLast ? 1 : 2);
+  const shape = type.shape.with(axis, end - start);
+  return { value: sliced(graph, value, axis, start, end), type: { ...type, shape }, isLast };
+}
+
+/** A side with its terms in so many parts, which are the last of the leading axes. */
+function inParts(graph: OnnxGraph, { value, type, isLast }: Side, count: number): Side {
+  const lead = type.shape.slice(0, -2);
+  const [rows, columns] = type.shape.slice(-2) as [number, number];
+  const shape = isLast ? [...lead, count, rows, columns / count] : [...lead, count, rows / count, columns];
+  const moves = isLast && rows > 1;
+  const split = moves ? [...lead, rows, count, columns / count] : shape;
+  const parts = graph.node("Reshape", [value, graph.integers(split)]);
+  const perm = [...lead.keys(), lead.length + 1, lead.length, lead.length + 2];
+  return { value: moves ? graph.node("Transpose", [parts], { perm }) : parts, type: { ...type, shape }, isLast };
+}
+
+function productNode(graph: OnnxGraph, [a, b]: readonly [Side, Side], scale: number): OnnxValue {
+  const [transposeA, transposeB] = [!a.isLast, b.isLast];
+  const { dtype } = a.type;
+  const [left, alpha] = attributeScale(graph, dtype, a.value, scale);
+  if (a.type.shape.length === 2 && b.type.shape.length === 2 && sizeOf(a.type.shape) && sizeOf(b.type.shape))
+    return gemmNode(graph, [left, b.value], { transposeA, transposeB, alpha, beta: 1 });
+  if (graph.target.contrib)
+    return graph.node(
+      "FusedMatMul",
+      [left, b.value],
+      { transA: Number(transposeA), transB: Number(transposeB), alpha: { float: alpha } },
+      "com.microsoft",
+    );
+  const right = transposeB ? swapLast(graph, b.value, b.type.shape.length) : b.value;
+  const c = graph.node("MatMul", [transposeA ? swapLast(graph, left, a.type.shape.length) : left, right]);
+  return alpha === 1 ? c : graph.node("Mul", [c, graph.constant(dtype, [], [alpha])]);
 }
 
 function gemmNode(
@@ -209,7 +295,10 @@ function multiply(a: Data, b: Data, c: Data, { transposeA, transposeB, alpha }: 
   const lead = a.shape.slice(0, -2);
   const leadB = b.shape.slice(0, -2);
   const batchB = sameShape(lead, leadB) ? (batch: number) => batch : broadcastPositions(leadB, lead);
-  const wrap = a.dtype === "int32" ? (x: number) => x | 0 : (x: number) => x;
+  const plus =
+    a.dtype === "int32"
+      ? (sum: number, x: number, y: number) => (sum + Math.imul(x, y)) | 0
+      : (sum: number, x: number, y: number) => sum + x * y;
   for (let i = 0; i < c.values.length; i++) {
     const batch = Math.floor(i / (m * n));
     const row = Math.floor(i / n) % m;
@@ -218,9 +307,11 @@ function multiply(a: Data, b: Data, c: Data, { transposeA, transposeB, alpha }: 
     const offsetB = batchB(batch) * k * n;
     let sum = 0;
     for (let x = 0; x < k; x++)
-      sum +=
-        a.values[offsetA + (transposeA ? x * m + row : row * k + x)]! *
-        b.values[offsetB + (transposeB ? column * k + x : x * n + column)]!;
-    c.values[i] = wrap(alpha * sum);
+      sum = plus(
+        sum,
+        a.values[offsetA + (transposeA ? x * m + row : row * k + x)]!,
+        b.values[offsetB + (transposeB ? column * k + x : x * n + column)]!,
+      );
+    c.values[i] = alpha * sum;
   }
 }

@@ -11,9 +11,10 @@ import {
   type Sample,
   type Sampler,
 } from "../graph/op.ts";
-import { showShape, sizeOf } from "../graph/types.ts";
+import { showShape, sizeOf, type TensorType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { AxisParams } from "./reduce.ts";
+import { sumNodes } from "./sums.ts";
 
 /** Calls `visit` with the positions of every line along an axis. */
 function eachLine(x: Data, axis: number, visit: (positions: readonly number[]) => void): void {
@@ -29,6 +30,12 @@ function logSumExp(values: readonly number[]): number {
   return max + Math.log(values.reduce((sum, value) => sum + Math.exp(value - max), 0));
 }
 
+/** ONNX Runtime adds up to so many elements of a line in few enough steps that their sum keeps its digits. */
+const longestLine = 1024;
+
+const isLong = ({ shape, dtype }: TensorType, axis: number): boolean =>
+  dtype === "float32" && shape[axis]! > longestLine;
+
 const samples = (random: Sampler): Sample<AxisParams>[] => [
   { inputs: [random.real(2, 3)], params: { axis: 1 } },
   { inputs: [random.real(2, 3, 4)], params: { axis: 1 } },
@@ -42,7 +49,13 @@ export const softmax: Op<AxisParams> = defineOp<AxisParams>({
   shape: ([x]) => x!.shape,
   // y = softmax x  ⇒  dx = y·(dy − Σ dy·y)
   gradient: (_, y, dy, { axis }) => [y.mul(dy.sub(dy.mul(y).sum(axis, { keepAxes: true })))],
-  onnx: (graph, [x], { params }) => graph.node("Softmax", [x], { axis: params.axis }),
+  onnx(graph, [x], { params: { axis }, inputTypes: [type] }) {
+    const y = graph.node("Softmax", [x], { axis });
+    // The sum in it may be off; that of the results says by how much.
+    return isLong(type!, axis)
+      ? graph.node("Div", [y, sumNodes(graph, y, type!, { axes: [axis], keepAxes: true })])
+      : y;
+  },
   evaluate([x], y, { axis }) {
     eachLine(x!, axis, (line) => {
       const total = logSumExp(line.map((at) => x!.values[at]!));
@@ -58,7 +71,12 @@ export const logSoftmax: Op<AxisParams> = defineOp<AxisParams>({
   shape: ([x]) => x!.shape,
   // y = x − log Σ eˣ  ⇒  dx = dy − eʸ·Σ dy
   gradient: (_, y, dy, { axis }) => [dy.sub(y.exp().mul(dy.sum(axis, { keepAxes: true })))],
-  onnx: (graph, [x], { params }) => graph.node("LogSoftmax", [x], { axis: params.axis }),
+  onnx(graph, [x], { params: { axis }, inputTypes: [type] }) {
+    const y = graph.node("LogSoftmax", [x], { axis });
+    if (!isLong(type!, axis)) return y;
+    const total = sumNodes(graph, graph.node("Exp", [y]), type!, { axes: [axis], keepAxes: true });
+    return graph.node("Sub", [y, graph.node("Log", [total])]);
+  },
   evaluate([x], y, { axis }) {
     eachLine(x!, axis, (line) => {
       const total = logSumExp(line.map((at) => x!.values[at]!));
@@ -135,15 +153,21 @@ export const layerNorm: Op<LayerNormParams> = register<LayerNormParams>({
     return [dx, dScale, dShift];
   },
   onnx(graph, { inputs, inputTypes, params: { epsilon } }) {
-    if (inputTypes[0]!.dtype === "float32")
-      return graph.nodes("LayerNormalization", inputs, 3, { axis: -1, epsilon: { float: epsilon } });
-    // ONNX Runtime's kernel for float64 gives μ and r in float32: the definition instead.
-    const [x, scale, shift] = inputs;
-    const last = graph.integers([-1]);
-    const scalar = (value: number): OnnxValue => graph.constant("float64", [], [value]);
-    const mean = graph.node("ReduceMean", [x, last]);
+    const [type] = inputTypes as [TensorType];
+    const axis = type.shape.length - 1;
+    if (type.dtype === "float32" && !isLong(type, axis))
+      return graph.nodes("LayerNormalization", inputs, 3, { axis, epsilon: { float: epsilon } });
+    // ONNX Runtime's kernel for float64 gives μ and r in float32, that for float32 loses digits in long lines: the definition instead.
+    const [x, scale, shift] = inputs as [OnnxValue, OnnxValue, OnnxValue];
+    const scalar = (value: number): OnnxValue => graph.constant(type.dtype, [], [value]);
+    const meanOf = (values: OnnxValue): OnnxValue =>
+      graph.node("Mul", [
+        sumNodes(graph, values, type, { axes: [axis], keepAxes: true }),
+        scalar(1 / type.shape[axis]!),
+      ]);
+    const mean = meanOf(x);
     const centered = graph.node("Sub", [x, mean]);
-    const variance = graph.node("ReduceMean", [graph.node("Mul", [centered, centered]), last]);
+    const variance = meanOf(graph.node("Mul", [centered, centered]));
     const rate = graph.node("Reciprocal", [graph.node("Sqrt", [graph.node("Add", [variance, scalar(epsilon)])])]);
     const normal = graph.node("Mul", [centered, rate]);
     return [graph.node("Add", [graph.node("Mul", [normal, scale]), shift]), mean, rate];

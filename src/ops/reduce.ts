@@ -3,24 +3,21 @@
 import { ShapeError } from "../errors.ts";
 import type { Data, Sample, Sampler } from "../graph/op.ts";
 import { defineOp, expectType, floats, numeric, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
-import { type Shape, showType, stridesOf, type TensorType } from "../graph/types.ts";
+import { type Shape, showType, sizeOf, stridesOf } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { concat } from "./movement.ts";
-
-export interface ReduceParams {
-  /** Axes to reduce, counted from the front. */
-  readonly axes: readonly number[];
-  /** Whether a reduced axis stays, with size 1. */
-  readonly keepAxes: boolean;
-}
+import {
+  inFloat64,
+  longestRow,
+  type ReduceParams,
+  reducedShape,
+  reduceNode,
+  sumNodes,
+  sumOfSquaresNodes,
+} from "./sums.ts";
 
 export interface AxisParams {
   readonly axis: number;
-}
-
-function reducedShape(x: TensorType, { axes, keepAxes }: ReduceParams): Shape {
-  if (keepAxes) return x.shape.map((size, axis) => (axes.includes(axis) ? 1 : size));
-  return x.shape.filter((_, axis) => !axes.includes(axis));
 }
 
 /** For each position of x, the position of the reduced element it belongs to. */
@@ -48,19 +45,14 @@ const samples = (random: Sampler): Sample<ReduceParams>[] => [
   { inputs: [random.real()], params: { axes: [], keepAxes: false } },
 ];
 
-const reduceNode = (graph: OnnxGraph, type: string, x: OnnxValue, { axes, keepAxes }: ReduceParams): OnnxValue =>
-  axes.length === 0
-    ? graph.node("Identity", [x])
-    : graph.node(type, [x, graph.integers(axes)], { keepdims: Number(keepAxes) });
-
 export const sum: Op<ReduceParams> = defineOp<ReduceParams>({
   name: "sum",
   shape: ([x], params) => reducedShape(x!, params),
   gradient: ([x], _y, dy, params) => [
     dy.reshape(reducedShape(x!, { ...params, keepAxes: true })).expandTo(x!.shape), //  each element's share is dy
   ],
-  onnx: (graph, [x], { params }) => reduceNode(graph, "ReduceSum", x!, params),
-  evaluate: ([x], y, { axes }) => fold(x!, y, axes, 0, (a, b) => a + b),
+  onnx: (graph, [x], { params, inputTypes: [type] }) => sumNodes(graph, x!, type!, params),
+  evaluate: ([x], y, { axes }) => fold(x!, y, axes, 0, x!.dtype === "int32" ? (a, b) => (a + b) | 0 : (a, b) => a + b),
   samples: (random) => [...samples(random), { inputs: [random.real(0, 3)], params: { axes: [0], keepAxes: false } }],
 });
 
@@ -69,7 +61,7 @@ export const sumOfSquares: Op<undefined> = defineOp<undefined>({
   name: "sumOfSquares",
   dtypes: floats,
   shape: () => [],
-  onnx: (graph, [x]) => graph.node("ReduceSumSquare", [x], { keepdims: 0 }),
+  onnx: (graph, [x], { inputTypes: [type] }) => sumOfSquaresNodes(graph, x!, type!),
   evaluate: ([x], y) => (y.values[0] = x!.values.reduce((total, value) => total + value * value, 0)),
   samples: (random) =>
     [random.real(2, 3), random.real(), random.real(0, 3)].map((x) => ({ inputs: [x], params: undefined })),
@@ -152,7 +144,10 @@ export const prod: Op<AxisParams> = defineOp<AxisParams>({
     const behind = end(1).apply(concat, [one], { axis }).flip(axis).cumprod(axis).flip(axis);
     return [before.mul(behind).mul(dy)];
   },
-  onnx: (graph, [x], { params }) => reduceNode(graph, "ReduceProd", x!, { axes: [params.axis], keepAxes: true }),
+  onnx: (graph, [x], { params: { axis }, inputTypes: [type] }) =>
+    type!.dtype === "int32" && sizeOf(type!.shape) > 0
+      ? wrappedProduct(graph, x!, axis, type!.shape[axis]!)
+      : reduceNode(graph, "ReduceProd", x!, { axes: [axis], keepAxes: true }),
   evaluate: ([x], y, { axis }) => fold(x!, y, [axis], 1, x!.dtype === "int32" ? Math.imul : (a, b) => a * b),
   samples: (random) => [
     { inputs: [random.real(2, 3)], params: { axis: 1 } },
@@ -161,6 +156,17 @@ export const prod: Op<AxisParams> = defineOp<AxisParams>({
     { inputs: [random.real(2, 0)], params: { axis: 1 } },
   ],
 });
+
+/** ReduceProd of int32 stops at the largest number, and Mul wraps around: one half of an axis times the other, again and again. */
+function wrappedProduct(graph: OnnxGraph, x: OnnxValue, axis: number, size: number): OnnxValue {
+  if (size === 1) return graph.node("Identity", [x]);
+  const half = Math.floor(size / 2);
+  const sizes = [half, half, ...(size % 2 ? [1] : [])];
+  const [a, b, ...rest] = graph.nodes("Split", [x, graph.integers(sizes)], sizes.length, { axis });
+  const product = graph.node("Mul", [a, b]);
+  if (rest.length === 0) return wrappedProduct(graph, product, axis, half);
+  return wrappedProduct(graph, graph.node("Concat", [product, ...rest], { axis }), axis, half + 1);
+}
 
 export interface CumulativeParams extends AxisParams {
   /** From the end instead of from the beginning. */
@@ -174,24 +180,27 @@ export const cumsum: Op<CumulativeParams> = defineOp<CumulativeParams>({
   name: "cumsum",
   shape: ([x]) => x!.shape,
   gradient: (_x, _y, dy, params) => [dy.apply(cumsum, [], { ...params, reverse: !params.reverse })],
-  onnx: (graph, [x], { params: { axis, reverse, exclusive } }) =>
-    graph.node("CumSum", [x, graph.constant("int32", [], [axis])], {
-      reverse: Number(reverse),
-      exclusive: Number(exclusive),
-    }),
+  onnx(graph, [x], { params: { axis, reverse, exclusive }, inputTypes: [type] }) {
+    const running = (values: OnnxValue): OnnxValue =>
+      graph.node("CumSum", [values, graph.constant("int32", [], [axis])], {
+        reverse: Number(reverse),
+        exclusive: Number(exclusive),
+      });
+    return type!.shape[axis]! > longestRow ? inFloat64(graph, type!, running, x!) : running(x!);
+  },
   evaluate([x], y, { axis, reverse, exclusive }) {
     const { shape, values, dtype } = x!;
     const stride = stridesOf(shape)[axis]!;
     const size = shape[axis]!;
-    for (let i = 0; i < values.length; i++) {
-      const at = Math.floor(i / stride) % size;
-      const first = i - at * stride;
+    for (let first = 0; first < values.length; first++) {
+      if (Math.floor(first / stride) % size !== 0) continue;
       let total = 0;
       for (let j = 0; j < size; j++) {
-        const isPast = reverse ? j > at : j < at;
-        if (isPast || (j === at && !exclusive)) total += values[first + j * stride]!;
+        const at = first + (reverse ? size - 1 - j : j) * stride;
+        const next = dtype === "int32" ? (total + values[at]!) | 0 : total + values[at]!;
+        y.values[at] = exclusive ? total : next;
+        total = next;
       }
-      y.values[i] = dtype === "int32" ? total | 0 : total;
     }
   },
   samples: (random) => [

@@ -1,0 +1,202 @@
+/**
+ * Long sums that keep their digits.
+ *
+ * ONNX Runtime adds one element after the other, or 4 to 16 lanes of them: after n additions a float32 sum of equal elements is off by
+ * some n/2 roundings, 1 % after 10⁷. So a long axis is cut into blocks (pairwise summation, Higham 1993): float32 adds up each block,
+ * float64 the blocks' sums, which are few. Short sums stay one node.
+ */
+import type { OnnxGraph, OnnxValue } from "../graph/op.ts";
+import { type Shape, sizeOf, type TensorType } from "../graph/types.ts";
+
+export interface ReduceParams {
+  /** Axes to reduce, counted from the front. */
+  readonly axes: readonly number[];
+  /** Whether a reduced axis stays, with size 1. */
+  readonly keepAxes: boolean;
+}
+
+export function reducedShape(x: TensorType, { axes, keepAxes }: ReduceParams): Shape {
+  if (keepAxes) return x.shape.map((size, axis) => (axes.includes(axis) ? 1 : size));
+  return x.shape.filter((_, axis) => !axes.includes(axis));
+}
+
+export const reduceNode = (
+  graph: OnnxGraph,
+  type: string,
+  x: OnnxValue,
+  { axes, keepAxes }: ReduceParams,
+): OnnxValue =>
+  axes.length === 0
+    ? graph.node("Identity", [x])
+    : graph.node(type, [x, graph.integers(axes)], { keepdims: Number(keepAxes) });
+
+/** The most float32 additions in a row, after which equal elements have lost 1e-6 at most. */
+export const longestRow = 64;
+
+/** How many float32 additions in a row a block is for. */
+export const blockRow: number = longestRow / 2;
+
+/** What ONNX Runtime adds at once: along the last axis, where it sums as a product, and elsewhere. */
+export const lanes: Readonly<Record<"last" | "product" | "single", number>> = { last: 8, product: 4, single: 1 };
+
+/** Elements of int32 whose sum ONNX Runtime has exactly: in 53 bits, whatever their values. */
+const exactIntegers = 2 ** 22;
+
+/** Neighbouring axes of a tensor taken as one. */
+interface Run {
+  readonly size: number;
+  readonly isSummed: boolean;
+}
+
+/** A tensor on the way to its sum, as few axes as possible. */
+interface Sum {
+  readonly value: OnnxValue;
+  readonly runs: readonly Run[];
+}
+
+const shapeOf = ({ runs }: Pick<Sum, "runs">): Shape => runs.map(({ size }) => size);
+
+const reshaped = (graph: OnnxGraph, x: OnnxValue, shape: Shape): OnnxValue =>
+  graph.node("Reshape", [x, graph.integers(shape)]);
+
+/** Axes of size 1 left out, and neighbours of one kind joined. */
+function joined(axes: readonly Run[]): Run[] {
+  const runs: Run[] = [];
+  for (const axis of axes) {
+    const last = runs.at(-1);
+    if (axis.size === 1) continue;
+    if (last?.isSummed === axis.isSummed) runs[runs.length - 1] = { ...last, size: last.size * axis.size };
+    else runs.push(axis);
+  }
+  return runs;
+}
+
+/** What an op makes of float32 values in float64, rounded once at the end; of other dtypes as they are. */
+export function inFloat64(
+  graph: OnnxGraph,
+  { dtype }: TensorType,
+  compute: (...values: readonly OnnxValue[]) => OnnxValue,
+  ...values: readonly OnnxValue[]
+): OnnxValue {
+  if (dtype !== "float32") return compute(...values);
+  return graph.cast(compute(...values.map((value) => graph.cast(value, "float64"))), "float32");
+}
+
+/** How many elements make one of the result. */
+const elementsOf = ({ runs }: Sum): number => sizeOf(shapeOf({ runs: runs.filter(({ isSummed }) => isSummed) }));
+
+/** How many additions in a row ReduceSum makes for one element of the result. */
+function rowsOf({ runs }: Sum): number {
+  const isMiddle = runs.length === 3 && runs[1]!.isSummed;
+  const rows = runs.map(({ size, isSummed }, i) => {
+    if (!isSummed) return 0;
+    return size / (i === runs.length - 1 ? lanes.last : isMiddle ? lanes.product : lanes.single);
+  });
+  return rows.reduce((total, each) => total + each, 0);
+}
+
+/** The size of blocks for `size` elements: all of them, or one that leaves no rest, or the most. */
+function blockFor(size: number, most: number): number {
+  if (size <= most) return size;
+  for (let block = most; block >= most / 4; block--) if (size % block === 0) return block;
+  return most;
+}
+
+/** Cuts an axis into blocks of equal size, and a rest. */
+export function blocksOf(
+  size: number,
+  most: number,
+): { readonly block: number; readonly count: number; readonly rest: number } {
+  const block = blockFor(size, most);
+  return { block, count: Math.floor(size / block), rest: size % block };
+}
+
+/** Elements of an axis from `start` up to `end`. */
+export const sliced = (graph: OnnxGraph, x: OnnxValue, axis: number, start: number, end: number): OnnxValue =>
+  graph.node("Slice", [x, ...[start, end, axis].map((each) => graph.integers([each]))]);
+
+/** The sum with its longest summed run cut into blocks, each added up, and what is left over behind their sums. */
+function shortened(graph: OnnxGraph, { value, runs }: Sum, dtype: "float32" | "int64", rows: number): Sum {
+  const longest = Math.max(...runs.map(({ size, isSummed }) => (isSummed ? size : 0)));
+  const at = runs.findIndex(({ size, isSummed }) => isSummed && size === longest);
+  const [before, after] = [sizeOf(shapeOf({ runs: runs.slice(0, at) })), sizeOf(shapeOf({ runs: runs.slice(at + 1) }))];
+  const asProduct = before === 1 && dtype === "float32" && graph.target.contrib;
+  const sort = after === 1 ? "last" : before > 1 || asProduct ? "product" : "single";
+  const { block, count, rest } = blocksOf(longest, rows * lanes[sort]);
+  const whole = reshaped(graph, value, [before, longest, after]);
+  const main = rest ? sliced(graph, whole, 1, 0, block * count) : value;
+  // Where other axes follow, a block is of elements `count` apart: what is added at once are long runs of memory.
+  const cut =
+    after === 1 ? [before * count, block] : asProduct ? [block, count * after] : [before, block, count * after];
+  const blocks = reshaped(graph, main, cut);
+  const sums =
+    asProduct && after > 1
+      ? graph.node("MatMul", [graph.constant("float32", [1, block], Array<number>(block).fill(1)), blocks])
+      : graph.node("ReduceSum", [blocks, graph.integers([1])], { keepdims: 0 });
+  const left = rest ? [sliced(graph, whole, 1, block * count, longest)] : [];
+  const all = [reshaped(graph, sums, [before, count, after]), ...left];
+  return {
+    value: left.length > 0 ? graph.node("Concat", all, { axis: 1 }) : all[0]!,
+    runs: joined(runs.with(at, { size: count + rest, isSummed: true })),
+  };
+}
+
+/** The sum of what is left, in the shape of the result. */
+function completed(graph: OnnxGraph, { value, runs }: Sum, shape: Shape): OnnxValue {
+  const axes = runs.flatMap(({ isSummed }, i) => (isSummed ? [i] : []));
+  const sum = reduceNode(graph, "ReduceSum", reshaped(graph, value, shapeOf({ runs })), { axes, keepAxes: false });
+  return reshaped(graph, sum, shape);
+}
+
+/**
+ * Σ over axes. Of elements of one sign, float32 has all but 2e-6 of the sum, for 10⁷ of them and more; int32 wraps around, modulo 2³²,
+ * as its other arithmetic does.
+ */
+export function sumNodes(graph: OnnxGraph, x: OnnxValue, type: TensorType, params: ReduceParams): OnnxValue {
+  const { shape, dtype } = type;
+  const sum: Sum = {
+    value: x,
+    runs: joined(shape.map((size, axis) => ({ size, isSummed: params.axes.includes(axis) }))),
+  };
+  const isLong = dtype === "int32" ? elementsOf(sum) > 1 : dtype === "float32" && rowsOf(sum) > longestRow;
+  if (!isLong || sizeOf(shape) === 0) return reduceNode(graph, "ReduceSum", x, params);
+  const result = reducedShape(type, params);
+  if (dtype === "int32") return wrappedSum(graph, sum, result);
+
+  let blocks = shortened(graph, sum, "float32", blockRow);
+  if (rowsOf(blocks) <= blockRow) return completed(graph, blocks, result);
+  // Where the longest run was not very long, as that of an image's rows, the next one has its turn.
+  if (sizeOf(shapeOf(blocks)) * blockRow > sizeOf(shape)) blocks = shortened(graph, blocks, "float32", blockRow);
+  const complete = (value: OnnxValue): OnnxValue => completed(graph, { ...blocks, value }, result);
+  return inFloat64(graph, type, complete, blocks.value);
+}
+
+/** ReduceSum of int32 stops at the largest number, that of int64 is exact for so many elements of int32. */
+function wrappedSum(graph: OnnxGraph, { value, runs }: Sum, result: Shape): OnnxValue {
+  let sum: Sum = { value: graph.cast(value, "int64"), runs };
+  while (elementsOf(sum) > exactIntegers) {
+    const blocks = shortened(graph, sum, "int64", blockRow);
+    sum = { ...blocks, value: graph.cast(graph.cast(blocks.value, "int32"), "int64") };
+  }
+  return graph.cast(completed(graph, sum, result), "int32");
+}
+
+/** Σ x² over all elements. */
+export function sumOfSquaresNodes(graph: OnnxGraph, x: OnnxValue, type: TensorType): OnnxValue {
+  const size = sizeOf(type.shape);
+  const squares = (values: OnnxValue): OnnxValue => graph.node("ReduceSumSquare", [values], { keepdims: 0 });
+  if (type.dtype !== "float32" || size <= longestRow * lanes.last) return squares(x);
+  const { block, count, rest } = blocksOf(size, blockRow * lanes.last);
+  const whole = reshaped(graph, x, [1, size]);
+  const main = rest ? sliced(graph, whole, 1, 0, block * count) : x;
+  // Each block times itself: ReduceSumSquare has several lanes only where it adds up everything.
+  const rows = reshaped(graph, main, [count, 1, block]);
+  const sums = graph.target.contrib
+    ? graph.node("FusedMatMul", [rows, rows], { transB: 1 }, "com.microsoft")
+    : graph.node("MatMul", [rows, reshaped(graph, main, [count, block, 1])]);
+  const wide = graph.cast(reshaped(graph, sums, [count]), "float64");
+  const total = graph.node("ReduceSum", [wide, graph.integers([0])], { keepdims: 0 });
+  if (rest === 0) return graph.cast(total, "float32");
+  const left = squares(graph.cast(sliced(graph, whole, 1, block * count, size), "float64"));
+  return graph.cast(graph.node("Add", [total, left]), "float32");
+}
