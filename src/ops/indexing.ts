@@ -14,6 +14,8 @@ import {
 } from "../graph/op.ts";
 import { type DType, type Shape, showShape, showType, sizeOf, stridesOf, type TensorType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { productNodes } from "./matmul.ts";
+import { inFloat64, longestRow } from "./sums.ts";
 
 function expectIndices(op: string, indices: TensorType): void {
   if (indices.dtype !== "int32")
@@ -80,6 +82,17 @@ function inParts(graph: OnnxGraph, whole: OnnxValue, rows: number, size: number)
   return sizes.length === 1 ? [whole] : graph.nodes("Split", [whole, graph.integers(sizes)], sizes.length, { axis: 0 });
 }
 
+/** For each of `count` indices the position of the last one that is equal: where their updates meet when there are few of them. */
+function meetings(graph: OnnxGraph, indices: OnnxValue, count: number, size: number): OnnxValue {
+  const list = graph.node("Reshape", [indices, graph.integers([count])]);
+  const none = graph.node("Expand", [graph.constant("int64", [], [0]), graph.integers([size])]);
+  const last = graph.node("ScatterElements", [none, list, graph.constant("int64", [count], [...Array(count).keys()])], {
+    axis: 0,
+    reduction: "max",
+  });
+  return graph.node("Gather", [last, list]);
+}
+
 /** Adds each entry to the place that `gather` would have taken it from: the transpose of `gather`. */
 export const scatterAdd: Op<{ readonly axis: number; readonly size: number }> = defineOp<{
   readonly axis: number;
@@ -101,23 +114,41 @@ export const scatterAdd: Op<{ readonly axis: number; readonly size: number }> = 
     const count = sizeOf(typeIndices.shape);
     const [outer, , inner] = around(output.shape, axis);
     if (count === 0 || sizeOf(output.shape) === 0) return zeros(graph, output);
+    // Many updates may meet on one place.
+    const dtype = typeDy.dtype === "float32" && count > longestRow ? "float64" : output.dtype;
+    const narrow = (sums: OnnxValue): OnnxValue => (dtype === output.dtype ? sums : graph.cast(sums, output.dtype));
+    const wide = (updates: OnnxValue): OnnxValue => (dtype === output.dtype ? updates : graph.cast(updates, dtype));
     const rowsAtOnce = Math.min(count, Math.floor((graph.target.serialElements ?? 0) / inner));
     if (outer === 1 && count <= mostParts * rowsAtOnce) {
-      const places = graph.node("Reshape", [graph.cast(indices!, "int64"), graph.integers([count, 1])]);
+      const addRows = (rows: number, type: DType, places: OnnxValue, updates: OnnxValue): OnnxValue => {
+        const listed = graph.node("Reshape", [places, graph.integers([count, 1])]);
+        const parts = [listed, updates].map((whole) => inParts(graph, whole, count, rowsAtOnce));
+        return parts[0]!.reduce(
+          (table, some, i) => graph.node("ScatterND", [table, some, parts[1]![i]], { reduction: "add" }),
+          zeros(graph, { shape: [rows, inner], dtype: type }),
+        );
+      };
+      const places = graph.cast(indices!, "int64");
       const updates = graph.node("Reshape", [dy, graph.integers([count, inner])]);
-      const base = zeros(graph, { shape: [size, inner], dtype: output.dtype });
-      const parts = [places, updates].map((whole) => inParts(graph, whole, count, rowsAtOnce));
-      const sums = parts[0]!.reduce(
-        (table, rows, i) => graph.node("ScatterND", [table, rows, parts[1]![i]], { reduction: "add" }),
-        base,
-      );
+      const isLarge = dtype !== output.dtype && size > 2 * count;
+      const sums = isLarge
+        ? addRows(
+            size,
+            output.dtype,
+            places,
+            narrow(addRows(count, dtype, meetings(graph, places, count, size), wide(updates))),
+          )
+        : narrow(addRows(size, dtype, places, wide(updates)));
       return graph.node("Reshape", [sums, graph.integers(output.shape)]);
     }
     if (outer === 1 && size <= smallTable && typeDy.dtype === "float32") {
       const flat = graph.node("Reshape", [dy, graph.integers([count, inner])]);
       const listed = graph.node("Reshape", [indices, graph.integers([count])]);
-      const oneHots = floatOneHots(graph, listed, size, 0);
-      return graph.node("Reshape", [graph.node("Gemm", [oneHots, flat]), graph.integers(output.shape)]);
+      const oneHots = floatOneHots(graph, listed, size, -1);
+      const types = [size, inner].map((width): TensorType => ({ shape: [count, width], dtype: "float32" }));
+      const params = { transposeA: true, transposeB: false, alpha: 1 };
+      const sums = productNodes(graph, [oneHots, flat], types, params, longestRow);
+      return graph.node("Reshape", [sums, graph.integers(output.shape)]);
     }
     // On more than one thread ScatterND races where indices repeat; ScatterElements does not. Its bookkeeping for each element grows
     // with the rank: on one axis it takes less than half the time.
@@ -132,13 +163,13 @@ export const scatterAdd: Op<{ readonly axis: number; readonly size: number }> = 
         : graph.node("Add", [far(along(outer, [outer, 1, 1]), size * inner), far(rows, inner)]);
     const positions = inner === 1 ? starts : graph.node("Add", [starts, along(inner, [1, 1, inner])]);
     const flat = graph.integers([-1]);
-    const base = zeros(graph, { shape: [outer * size * inner], dtype: output.dtype });
+    const base = zeros(graph, { shape: [outer * size * inner], dtype });
     const sums = graph.node(
       "ScatterElements",
-      [base, graph.node("Reshape", [positions, flat]), graph.node("Reshape", [dy, flat])],
+      [base, graph.node("Reshape", [positions, flat]), graph.node("Reshape", [wide(dy!), flat])],
       { axis: 0, reduction: "add" },
     );
-    return graph.node("Reshape", [sums, graph.integers(output.shape)]);
+    return graph.node("Reshape", [narrow(sums), graph.integers(output.shape)]);
   },
   evaluate([dy, indices], y, { axis }) {
     eachGathered(y.shape, indices!, axis, (to, from) => (y.values[to]! += dy!.values[from]!));
@@ -385,10 +416,13 @@ export const scatterElements: Op<ScatterParams> = defineOp<ScatterParams>({
     const share = dy.div(laid(isElement, isUpdate, "add"));
     return [share.mul(isElement), undefined, picked(share).mul(isUpdate)];
   },
-  onnx: (graph, inputs, { params: { axis, reduction }, inputTypes }) =>
-    sizeOf(inputTypes[1]!.shape) === 0
-      ? graph.node("Identity", [inputs[0]])
-      : graph.node("ScatterElements", inputs, { axis, reduction }),
+  onnx(graph, [x, indices, updates], { params: { axis, reduction }, inputTypes: [type, typeIndices] }) {
+    if (sizeOf(typeIndices!.shape) === 0) return graph.node("Identity", [x]);
+    const scattered = (onto: OnnxValue, what: OnnxValue): OnnxValue =>
+      graph.node("ScatterElements", [onto, indices, what], { axis, reduction });
+    const isLong = reduction === "add" && typeIndices!.shape[axis]! > longestRow;
+    return isLong ? inFloat64(graph, type!, scattered, x!, updates!) : scattered(x!, updates!);
+  },
   evaluate([x, indices, updates], y, { axis, reduction }) {
     const at = elementPositions(x!.shape, indices!, axis);
     y.values.set(x!.values);

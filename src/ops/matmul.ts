@@ -191,17 +191,17 @@ function termsAtOnce(a: Side, b: Side): number | undefined {
   return k > mostTerms ? mostTerms : undefined;
 }
 
-/** α·A·B, neither of them empty; what is long in parts, whose results are added up. */
+/** α·A·B, neither of them empty; what is long in parts of up to `most` terms, whose results are added up. */
 export function productNodes(
   graph: OnnxGraph,
   inputs: readonly OnnxValue[],
   types: readonly TensorType[],
   params: ProductParams,
+  most: number | undefined = termsAtOnce(...sidesOf(inputs, types, params)),
 ): OnnxValue {
   const sides = sidesOf(inputs, types, params);
-  const most = termsAtOnce(...sides);
-  if (most === undefined) return productNode(graph, sides, params.alpha);
   const all = termsOf(sides[0]);
+  if (most === undefined || all <= most) return productNode(graph, sides, params.alpha);
   const { block, count, rest } = blocksOf(all, most);
   const [a, b] = sides.map((side) => inParts(graph, terms(graph, side, 0, block * count), count)) as [Side, Side];
   const shape = productShape(a.type, b.type, params);

@@ -1,6 +1,15 @@
 /** Pooling: the largest element or the mean of each window. */
 import { ShapeError } from "../errors.ts";
-import { type Data, defineOp, expectType, floats, type Op, type Sampler } from "../graph/op.ts";
+import {
+  type Data,
+  defineOp,
+  expectType,
+  floats,
+  type OnnxGraph,
+  type OnnxValue,
+  type Op,
+  type Sampler,
+} from "../graph/op.ts";
 import { type Shape, sameShape, showShape, showType, sizeOf, type TensorType } from "../graph/types.ts";
 import {
   convolutionInput,
@@ -11,6 +20,7 @@ import {
   zeros,
 } from "./convolution.ts";
 import { gatherElements } from "./indexing.ts";
+import { blocksOf, inFloat64, longestRow, sliced } from "./sums.ts";
 
 export interface PoolParams extends WindowParams {
   /** Size of the windows. */
@@ -98,16 +108,14 @@ export const maxPoolInput: Op<PoolParams> = defineOp<PoolParams>({
     if (sizeOf(inputTypes[1]!.shape) === 0) return zeros(graph, dx!);
     const flat = graph.integers([-1]);
     const [, positions] = graph.nodes("MaxPool", [x], 2, poolAttributes(params));
-    const laid = graph.node(
-      "ScatterElements",
-      [
-        zeros(graph, { ...dx!, shape: [sizeOf(dx!.shape)] }),
-        graph.node("Reshape", [positions, flat]),
-        graph.node("Reshape", [dy, flat]),
-      ],
-      { axis: 0, reduction: "add" },
-    );
-    return graph.node("Reshape", [laid, graph.integers(dx!.shape)]);
+    const list = graph.node("Reshape", [positions, flat]);
+    const laid = (nothing: OnnxValue, slopes: OnnxValue): OnnxValue =>
+      graph.node("ScatterElements", [nothing, list, slopes], { axis: 0, reduction: "add" });
+    const values = [zeros(graph, { ...dx!, shape: [sizeOf(dx!.shape)] }), graph.node("Reshape", [dy, flat])] as const;
+    // So many windows may have the same maximum.
+    const meeting = params.kernel.reduce((count, size, i) => count * Math.ceil(size / params.stride[i]!), 1);
+    const sums = meeting > longestRow ? inFloat64(graph, dx!, laid, ...values) : laid(...values);
+    return graph.node("Reshape", [sums, graph.integers(dx!.shape)]);
   },
   evaluate([x, dy], dx, params) {
     eachMaximum(x!, dy!.shape, params, (atX, atY) => (dx.values[atX]! += dy!.values[atY]!));
@@ -152,16 +160,87 @@ export const averagePool: Op<PoolParams> = defineOp<PoolParams>({
       .apply(convolutionInput, [weight], { ...params, groups: 1, space: x!.shape.slice(2) });
     return [spread.reshape(x!.shape)];
   },
-  onnx: (graph, [x], { params, outputTypes }) =>
-    sizeOf(outputTypes[0]!.shape) === 0
-      ? zeros(graph, outputTypes[0]!)
-      : graph.node("AveragePool", [x], { ...poolAttributes(params), count_include_pad: 1 }),
+  onnx(graph, [x], { params, inputTypes: [type], outputTypes: [y] }) {
+    if (sizeOf(y!.shape) === 0) return zeros(graph, y!);
+    if (sizeOf(params.kernel) > longestRow) return averageNodes(graph, x!, type!, y!.shape, params);
+    return graph.node("AveragePool", [x], { ...poolAttributes(params), count_include_pad: 1 });
+  },
   evaluate([x], y, params) {
     const share = 1 / sizeOf(params.kernel);
     eachElement(x!.shape, y.shape, params, (atX, atY) => (y.values[atY]! += share * x!.values[atX]!));
   },
   samples: poolSamples,
 });
+
+/** The means of large windows: ONNX Runtime adds up a window's elements one after the other. So axis by axis, in blocks. */
+function averageNodes(
+  graph: OnnxGraph,
+  x: OnnxValue,
+  { shape }: TensorType,
+  places: Shape,
+  { kernel, stride, dilation, padding }: PoolParams,
+): OnnxValue {
+  const pads = [0, 1].flatMap((side) => [0, 0, ...padding.map((widths) => widths[side]!)]);
+  const isPadded = pads.some((width) => width > 0);
+  let y = isPadded ? graph.node("Pad", [x, graph.integers(pads), graph.constant("float32", [], [0])]) : x;
+  kernel.forEach((size, i) => {
+    y = averagesAlong(
+      graph,
+      y,
+      { axis: i + 2, rank: shape.length, count: places[i + 2]! },
+      {
+        size,
+        stride: stride[i]!,
+        dilation: dilation[i]!,
+      },
+    );
+  });
+  return y;
+}
+
+interface Windows {
+  readonly size: number;
+  readonly stride: number;
+  readonly dilation: number;
+}
+
+/** The means of `count` windows along an axis: those of blocks of their elements, and of the elements left over. */
+function averagesAlong(
+  graph: OnnxGraph,
+  x: OnnxValue,
+  along: { readonly axis: number; readonly rank: number; readonly count: number },
+  { size, stride, dilation }: Windows,
+): OnnxValue {
+  const { axis, rank, count } = along;
+  const pooled = (y: OnnxValue, windows: Windows): OnnxValue => {
+    const of = (value: number): number[] => Array.from({ length: rank - 2 }, (_, i) => (i === axis - 2 ? value : 1));
+    return graph.node("AveragePool", [y], {
+      kernel_shape: of(windows.size),
+      strides: of(windows.stride),
+      dilations: of(windows.dilation),
+    });
+  };
+  if (size <= longestRow) return sliced(graph, pooled(x, { size, stride, dilation }), axis, 0, count);
+  const { block, count: blocks, rest } = blocksOf(size, longestRow);
+  // Blocks begin where windows begin, or whole blocks behind that.
+  const step = greatestDivisor(stride, block * dilation);
+  const means = pooled(x, { size: block, stride: step, dilation });
+  const main = averagesAlong(graph, means, along, {
+    size: blocks,
+    stride: stride / step,
+    dilation: (block * dilation) / step,
+  });
+  if (rest === 0) return main;
+  const behind = sliced(graph, x, axis, block * blocks * dilation, Number.MAX_SAFE_INTEGER);
+  const left = averagesAlong(graph, behind, along, { size: rest, stride, dilation });
+  const share = (y: OnnxValue, elements: number): OnnxValue =>
+    graph.node("Mul", [y, graph.constant("float32", [], [elements / size])]);
+  return graph.node("Add", [share(main, block * blocks), share(left, rest)]);
+}
+
+function greatestDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestDivisor(b, a % b);
+}
 
 function poolSamples(random: Sampler): { inputs: Data[]; params: PoolParams }[] {
   const make = (x: number[], kernel: number[], params: Partial<PoolParams> = {}) => ({
@@ -184,6 +263,9 @@ function poolSamples(random: Sampler): { inputs: Data[]; params: PoolParams }[] 
       ],
     }),
     make([2, 1, 7], [2], { stride: [2] }),
+    make([1, 2, 12, 11], [9, 8], { stride: [3, 1] }),
+    make([1, 1, 300], [149], { stride: [50], padding: [[3, 20]] }),
+    make([1, 1, 4, 144], [2, 70], { stride: [1, 5], dilation: [1, 2] }),
     make([0, 2, 4, 4], [2, 2]),
   ];
 }

@@ -79,9 +79,11 @@ export const squaredDeviations: Op<ReduceParams> = defineOp<ReduceParams>({
     const kept = dy.reshape(reducedShape(x!, { ...params, keepAxes: true }));
     return [deviations(x!, params).mul(kept.mul(2))];
   },
-  onnx(graph, [x], { params }) {
-    const centered = graph.node("Sub", [x, reduceNode(graph, "ReduceMean", x!, { ...params, keepAxes: true })]);
-    return reduceNode(graph, "ReduceSum", graph.node("Mul", [centered, centered]), params);
+  onnx(graph, [x], { params, inputTypes: [type], outputTypes: [y] }) {
+    const share = graph.constant(type!.dtype, [], [sizeOf(y!.shape) / sizeOf(type!.shape)]);
+    const mean = graph.node("Mul", [sumNodes(graph, x!, type!, { ...params, keepAxes: true }), share]);
+    const centered = graph.node("Sub", [x, mean]);
+    return sumNodes(graph, graph.node("Mul", [centered, centered]), type!, params);
   },
   evaluate([x], y, { axes }) {
     const at = reducedPosition(x!.shape, axes);

@@ -36,11 +36,17 @@ export const longestRow = 64;
 /** How many float32 additions in a row a block is for. */
 export const blockRow: number = longestRow / 2;
 
+/** How many more hardly matter, so that float64 is not needed. */
+const fewRows = 8;
+
 /** What ONNX Runtime adds at once: along the last axis, where it sums as a product, and elsewhere. */
 export const lanes: Readonly<Record<"last" | "product" | "single", number>> = { last: 8, product: 4, single: 1 };
 
 /** Elements of int32 whose sum ONNX Runtime has exactly: in 53 bits, whatever their values. */
 const exactIntegers = 2 ** 22;
+
+/** From so many elements on their sum in float64 takes noticeable time. */
+const manyElements = 2 ** 14;
 
 /** Neighbouring axes of a tensor taken as one. */
 interface Run {
@@ -164,9 +170,10 @@ export function sumNodes(graph: OnnxGraph, x: OnnxValue, type: TensorType, param
   if (dtype === "int32") return wrappedSum(graph, sum, result);
 
   let blocks = shortened(graph, sum, "float32", blockRow);
-  if (rowsOf(blocks) <= blockRow) return completed(graph, blocks, result);
-  // Where the longest run was not very long, as that of an image's rows, the next one has its turn.
-  if (sizeOf(shapeOf(blocks)) * blockRow > sizeOf(shape)) blocks = shortened(graph, blocks, "float32", blockRow);
+  if (rowsOf(blocks) <= fewRows) return completed(graph, blocks, result);
+  // Where the longest run was not very long, the next one has its turn.
+  const left = sizeOf(shapeOf(blocks));
+  if (left > manyElements && left * blockRow > sizeOf(shape)) blocks = shortened(graph, blocks, "float32", blockRow);
   const complete = (value: OnnxValue): OnnxValue => completed(graph, { ...blocks, value }, result);
   return inFloat64(graph, type, complete, blocks.value);
 }

@@ -171,6 +171,9 @@ function scaleLater<P>(op: Op<P>): Rule {
   });
 }
 
+/** Tensors so small, and sums so long, that their squared deviations are computed from deviations whose mean is 0. */
+const [fewElements, longSum] = [2 ** 14, 1024];
+
 const moves: readonly Rule[] = [
   ruleFor("reshape to the same shape", movement.reshape, ([x], { shape }) =>
     sameShape(x!.shape, shape) ? x : undefined,
@@ -193,8 +196,12 @@ const moves: readonly Rule[] = [
   scaleLater(movement.reshape),
   scaleLater(movement.transpose),
   ruleFor("detach", movement.detach, ([x]) => x),
-  ruleFor("squared deviations written out", squaredDeviations, ([x], params) => {
-    const centered = deviations(x!, params);
+  ruleFor("squared deviations written out", squaredDeviations, ([x], params, { node }) => {
+    const away = deviations(x!, params);
+    // Their mean is 0 but for the rounding of x̄, which is much where numbers are large and close. Only for short sums of large tensors,
+    // batches in a normalisation, it would take noticeable time to take that off again.
+    const isExact = x!.size <= fewElements || x!.size > longSum * sizeOf(node.outputs[0]!.shape);
+    const centered = isExact ? deviations(away, params) : away;
     return apply(sum, [centered.mul(centered)], params);
   }),
   ruleFor("sum over axes of size 1", sum, ([x], { axes, keepAxes }, { node }) =>
