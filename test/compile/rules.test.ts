@@ -114,7 +114,9 @@ describe("passes over memory are saved", () => {
       const { y } = batchNormalizeInTraining(x as never, scale as never, shift as never);
       return gradients((y as Tensor).mul(x.tanh().detach()).sum(), [x, scale, shift]);
     };
-    expect(await bothWays(slopes, normal(6, 3), normal(3), normal(3))).toMatchObject({ product: 4 });
+    // Of small batches the deviations are taken twice, for their digits' sake.
+    expect(await bothWays(slopes, normal(60, 300), normal(300), normal(300))).toMatchObject({ product: 4 });
+    expect(await bothWays(slopes, normal(6, 3), normal(3), normal(3))).toMatchObject({ product: 5 });
   });
   test("cross-entropy's gradient touches the labels' places alone", async () => {
     const labels = tensor([2, 0], "int32");

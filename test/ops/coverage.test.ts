@@ -137,6 +137,19 @@ ${functionsTable()}
 Random numbers have oracles of their own: the generator the published vectors of Philox4x32-10, the distributions tests of Kolmogorov
 and Smirnov and of Pearson, on each engine (\`test/random\`, \`test/nn/generator.test.ts\`).
 
+## Sums and whole numbers
+
+Of float32 elements of one sign a sum keeps all but 2·10⁻⁶ of its value, however many there are (10⁷ have been tried), over any axes, on
+every engine: that of \`sum\` and \`mean\`, and so of losses, gradients of biases and of whatever was broadcast, variances, norms, statistics of
+normalisations; of running sums, softmax over long axes, average pooling, updates that meet on one row of an embedding; and of products with a
+vector, or whose inner axis is much longer than the result has elements. Other matrix products add up 128 to 1,024 terms at once, as is
+usual: of equal terms they lose up to 10⁻⁵. Where signs differ, the same share of Σ|x| may be lost. Variances are those of deviations from
+the mean, not of a difference of large numbers. NaN and infinities pass through (\`test/tensor/sums.test.ts\`; \`npm run sums\` for 10⁷
+elements).
+
+int32 arithmetic wraps around, modulo 2³², in each op that has it: \`add\`, \`sub\`, \`mul\`, \`neg\`, \`abs\`, \`square\`, \`matmul\`, \`dot\`, \`einsum\`,
+\`trace\`, \`sum\`, \`prod\`, \`cumsum\`, \`cumprod\` and what is added at places that repeat; on every engine (\`test/tensor/wrap-around.test.ts\`).
+
 ## NumPy's elementwise functions
 
 ${table(
