@@ -178,6 +178,8 @@ export const scatterAdd: Op<{ readonly axis: number; readonly size: number }> = 
     { inputs: [random.real(2, 4, 3), random.integers(5, 2, 4)], params: { axis: 0, size: 5 } },
     { inputs: [random.real(6, 3), random.integers(300, 6)], params: { axis: 0, size: 300 } },
     { inputs: [random.real(2, 6, 3), random.integers(4, 6)], params: { axis: 1, size: 4 } },
+    { inputs: [random.real(70, 2), random.integers(3, 70)], params: { axis: 0, size: 3 } },
+    { inputs: [random.real(70), random.integers(200, 70)], params: { axis: 0, size: 200 } },
     { inputs: [random.real(0, 3), random.integers(5, 0)], params: { axis: 0, size: 5 } },
   ],
   indices: (_, { size }) => ({ input: 1, below: size }),

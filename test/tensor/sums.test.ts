@@ -5,6 +5,7 @@
 import { afterAll, describe, expect, test } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
 import { nodeEngine } from "../../src/engine/node/index.ts";
+import type { AnyOp, Data } from "../../src/graph/op.ts";
 import {
   averagePool,
   batchNormalizeInTraining,
@@ -26,6 +27,9 @@ import {
   useEngine,
   zeros,
 } from "../../src/index.ts";
+import { gemm, product } from "../../src/ops/matmul.ts";
+import { sum } from "../../src/ops/reduce.ts";
+import { expectSameOnEngines } from "../support/conformance.ts";
 
 const isLong = process.env.LONG_SUMS === "1";
 
@@ -395,4 +399,92 @@ test("equal numbers have no variance, and no root of less than nothing", async (
   for (const value of [0.1, 7, 1e6 / 3])
     for (const n of [3, 1000, 20_000])
       expect(await vector(new Float32Array(n).fill(value)).standardDeviation().item()).toBeLessThan(1e-6 * value);
+});
+
+/** Numbers of both signs in (−1, 1), all different. */
+const numbers = (...shape: number[]): Data => {
+  const values = Float64Array.from(lines.random!(shape.reduce((a, b) => a * b, 1)), (x) => Math.fround(2 * x - 1));
+  return { shape, dtype: "float32", values };
+};
+
+test.each<[number[], number[]]>([
+  [[700], [0]],
+  [[701, 5], [0]],
+  [[3, 701], [1]],
+  [[3, 640, 4], [1]],
+  [[2, 1031, 3], [1]],
+  [
+    [90, 2, 90],
+    [0, 2],
+  ],
+  [
+    [131, 3, 2, 257],
+    [0, 3],
+  ],
+  [
+    [40, 2, 40, 3, 40],
+    [0, 2, 4],
+  ],
+  [[1, 300, 1, 4, 1], [1]],
+  [
+    [6, 257, 1, 257],
+    [1, 2, 3],
+  ],
+])("each element of a sum of %j over %j is made of its own", async (shape, axes) => {
+  for (const keepAxes of [false, true])
+    await expectSameOnEngines(sum as AnyOp, { inputs: [numbers(...shape)], params: { axes, keepAxes } }, engines);
+});
+
+test.each<[number[], number[], boolean, boolean]>([
+  [[1, 700], [700, 5], false, false],
+  [[701, 1], [5, 701], true, true],
+  [[4, 1031], [1031, 1], false, false],
+  [[1031, 4], [1, 1031], true, true],
+  [[3, 1031], [1031, 2], false, false],
+  [[640, 3], [640, 2], true, false],
+  [[3, 640], [2, 640], false, true],
+  [[2, 1, 700], [700, 3], false, false],
+  [[2, 3, 701], [2, 5, 701], false, true],
+  [[2, 4, 700, 2], [4, 700, 3], true, false],
+  [[40, 5000], [5000, 35], false, false],
+  [[4099, 40], [35, 4099], true, true],
+])("a long product of %j and %j in parts", async (a, b, transposeA, transposeB) => {
+  const params = { transposeA, transposeB, alpha: 0.3 };
+  const inputs = [numbers(...a), numbers(...b)];
+  await expectSameOnEngines(product as AnyOp, { inputs, params }, engines);
+  if (a.length > 2) return;
+  const columns = b[transposeB ? 0 : 1]!;
+  await expectSameOnEngines(
+    gemm as AnyOp,
+    { inputs: [...inputs, numbers(columns)], params: { ...params, beta: -2 } },
+    engines,
+  );
+});
+
+test("NaN and infinities pass through long sums, and only where they are", async () => {
+  const n = 3001;
+  const build = (bad: number): Tensor => {
+    const values = new Float32Array(2 * n).fill(0.5);
+    values[2 * 1234] = bad;
+    return fromValues(values, [n, 2]) as Tensor;
+  };
+  const half = n / 2;
+  for (const engine of engines)
+    for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+      useEngine(engine);
+      const x = build(bad);
+      expect(await x.sum(0).array()).toEqual([bad, half]);
+      expect(await x.transpose().sum(1).array()).toEqual([bad, half]);
+      expect(await x.sum().item()).toEqual(bad);
+      expect(await x.square().sum().item()).toEqual(Math.abs(bad));
+      const running = x.cumsum(0);
+      expect(await running.slice([n - 1, n]).array()).toEqual([[bad, half]]);
+      expect(await running.slice([1233, 1234]).array()).toEqual([[617, 617]]);
+      expect(await (ones([1, n]) as Tensor).matmul(x).array()).toEqual([[bad, half]]);
+    }
+  useEngine(engines[0]!);
+  expect(await build(Number.POSITIVE_INFINITY).sub(build(Number.POSITIVE_INFINITY)).sum(0).array()).toEqual([
+    Number.NaN,
+    0,
+  ]);
 });
