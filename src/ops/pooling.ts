@@ -263,9 +263,9 @@ function poolSamples(random: Sampler): { inputs: Data[]; params: PoolParams }[] 
       ],
     }),
     make([2, 1, 7], [2], { stride: [2] }),
-    make([1, 2, 12, 11], [9, 8], { stride: [3, 1] }),
-    make([1, 1, 300], [149], { stride: [50], padding: [[3, 20]] }),
-    make([1, 1, 4, 144], [2, 70], { stride: [1, 5], dilation: [1, 2] }),
+    make([1, 1, 12, 9], [9, 8], { stride: [3, 1] }),
+    make([1, 1, 90], [67], { stride: [20], padding: [[3, 12]] }),
+    make([1, 1, 1, 139], [1, 66], { stride: [1, 3], dilation: [1, 2] }),
     make([0, 2, 4, 4], [2, 2]),
   ];
 }
