@@ -1,13 +1,17 @@
 /** Weights of another architecture are refused, whole training steps leave as ONNX. */
 import { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import {
   crossEntropy,
+  decodeSafetensors,
   decodeWeights,
+  embedding,
+  encodeSafetensors,
   encodeWeights,
   exportOnnx,
   FormatError,
   linear,
+  module,
   relu,
   seed,
   sequential,
@@ -102,4 +106,50 @@ test("a training step as ONNX: variables in, their next values out", async () =>
   });
   const written = results["weight.next"]!.data as Float32Array;
   next.forEach((value, i) => expect(written[i]).toBeCloseTo(value, 5));
+});
+
+describe("a weight with two names", () => {
+  const tied = () => {
+    const embed = embedding(5, 3);
+    const head = module("Head", { weight: embed.weight }, (x: Tensor<[number, 3], "float32">) =>
+      x.matmul(embed.weight.transpose()),
+    );
+    return module("Tied", { embed, head }, (ids: Tensor<[number], "int32">) => head(embed(ids)));
+  };
+  const both = async (model: ReturnType<typeof tied>) => decodeSafetensors(await encodeWeights(model)).tensors;
+
+  test("is written under both, as a state_dict has it, and counts once", async () => {
+    const model = tied();
+    const tensors = await both(model);
+    expect([...tensors.keys()].sort()).toEqual(["embed.weight", "head.weight"]);
+    expect(tensors.get("embed.weight")!.values).toEqual(tensors.get("head.weight")!.values);
+    expect(model.parameters()).toHaveLength(1);
+    expect([...model.namedStates().keys()]).toEqual(["embed.weight"]);
+  });
+
+  test.each([[["embed.weight"]], [["head.weight"]], [["head.weight", "embed.weight"]]])(
+    "is loaded from a file with %j",
+    async (names) => {
+      const [model, other] = [tied(), tied()];
+      const tensors = await both(model);
+      const file = encodeSafetensors(new Map(names.map((name) => [name, tensors.get(name)!])));
+      decodeWeights(other, file);
+      expect(await other.embed.weight.data()).toEqual(await model.embed.weight.data());
+    },
+  );
+
+  test("is refused where both differ, or none is there", async () => {
+    const model = tied();
+    const before = await model.embed.weight.data();
+    const tensors = await both(tied());
+    const changed = { ...tensors.get("head.weight")!, values: Float32Array.from({ length: 15 }, (_, i) => i) };
+    const differing = encodeSafetensors(new Map([...tensors, ["head.weight", changed]]));
+    expect(complaint(FormatError, () => decodeWeights(model, differing, "tied.safetensors"))).toMatchInlineSnapshot(`
+      "tied.safetensors: has different values for embed.weight and head.weight, which are one weight in the model
+        fix: save a model that shares the weight too, or build one with two weights"
+    `);
+    const empty = encodeSafetensors(new Map());
+    expect(complaint(FormatError, () => decodeWeights(model, empty))).toContain("the file lacks embed.weight");
+    expect(await model.embed.weight.data()).toEqual(before);
+  });
 });
