@@ -94,7 +94,7 @@ export function dataset<const C extends readonly Column[]>(...columns: C): Datas
 }
 
 function expectColumn(column: Column, index: number, examples: number | undefined): void {
-  const { shape, dtype, values } = column;
+  const { shape } = column;
   const subject = `dataset: column ${index}`;
   const [count] = shape;
   if (count === undefined)
@@ -113,6 +113,12 @@ function expectColumn(column: Column, index: number, examples: number | undefine
       `it has ${count} examples, and column 0 has ${examples}`,
       "give columns with one row per example",
     );
+  expectValues(subject, column);
+}
+
+/** Throws DataError unless the values are in an array of the column's dtype and fill its shape. */
+export function expectValues(subject: string, column: Column): void {
+  const { shape, dtype, values } = column;
   if (!(values instanceof arrayTypes[dtype]))
     throw new DataError(
       subject,

@@ -1,8 +1,8 @@
 /** Loaders that yield tensors. */
-import type { DType, Shape } from "../graph/types.ts";
+import { copyOf, type DType, type Shape } from "../graph/types.ts";
 import { adopt } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import type { Column, Dataset } from "./dataset.ts";
+import { type Column, type Dataset, expectValues } from "./dataset.ts";
 import { createLoader, type Loader, type LoaderOptions } from "./loader.ts";
 
 /** The tensors of a batch, one for each column: the number of examples is not known to the compiler. */
@@ -17,10 +17,15 @@ type Batched<S extends Shape> = S extends readonly [number, ...infer Rest extend
  * Throws ConfigError for a batch size that is no whole number from 1 on, DataError for a batch larger than the data.
  */
 export function loader<C extends readonly Column[]>(data: Dataset<C>, options: LoaderOptions): Loader<Batch<C>> {
-  return createLoader(data, options, toTensor) as Loader<Batch<C>>;
+  // A loader makes an array for each batch.
+  return createLoader(data, options, (column) => adopt(column, column.values)) as Loader<Batch<C>>;
 }
 
-/** A column as one tensor; the column's array must not be written to afterwards. */
+/**
+ * A column as one tensor. Copies the column's array, which may be changed, or given to another thread, afterwards. Throws DataError for
+ * an array of another kind or length than the column says.
+ */
 export function toTensor<S extends Shape, D extends DType>(column: Column<S, D>): Tensor<[...S], D> {
-  return adopt(column, column.values) as Tensor<[...S], D>;
+  expectValues("toTensor", column);
+  return adopt(column, copyOf(column.values, column.dtype)) as Tensor<[...S], D>;
 }

@@ -71,10 +71,11 @@ export interface Engine {
   readonly name: string;
   readonly target: Target;
   /**
-   * A new buffer. When `values` are given the engine may keep that very array as the buffer's memory: the caller hands
-   * it over and must not write to it again.
+   * A new buffer with a copy of `values`, or with zeros. With `isOwned` the engine may keep that very array as the buffer's memory: then
+   * nobody else may have it, since memory that is written to, shrunk or given to another thread during a run is a wrong result or the
+   * end of the process.
    */
-  buffer(type: TensorType, values?: Values): EngineBuffer;
+  buffer(type: TensorType, values?: Values, isOwned?: boolean): EngineBuffer;
   /** Makes a program ready to run. */
   load(program: Program): Waiting<Session>;
 }

@@ -56,7 +56,24 @@ let count = 0;
 
 /** Makes a node; `type` of the op has already been asked for `outputs`. */
 export function makeNode(parts: Omit<Node, "id">): Node {
-  return Object.freeze({ ...parts, id: count++ });
+  return Object.freeze({
+    ...parts,
+    inputs: Object.freeze(parts.inputs),
+    params: frozen(parts.params),
+    outputs: frozen(parts.outputs) as readonly TensorType[],
+    id: count++,
+  });
+}
+
+/**
+ * The same arrays and records, which nobody can change any more: themselves where that is so already, or else copies, since the ones
+ * that were given may be a user's. What is neither an array nor a plain record is kept as it is.
+ */
+function frozen(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;
+  if (Array.isArray(value)) return Object.freeze(value.map(frozen));
+  if (Object.getPrototypeOf(value) !== Object.prototype) return value;
+  return Object.freeze(Object.fromEntries(Object.entries(value).map(([name, part]) => [name, frozen(part)])));
 }
 
 /** The trace that a graph belongs to; none where it was made outside of `compile`. */

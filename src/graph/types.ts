@@ -47,6 +47,11 @@ export function stridesOf(shape: Shape): number[] {
   return strides;
 }
 
+/** A copy in memory of its own. By the constructor: `slice` of a Node Buffer would be a view of the same memory. */
+export function copyOf(values: Values, dtype: DType): Values {
+  return new arrayTypes[dtype](values);
+}
+
 /** A zero-filled typed array for a type. Throws EngineError when there is no memory for it. */
 export function allocate(type: TensorType): Values {
   const size = sizeOf(type.shape);

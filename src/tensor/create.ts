@@ -19,6 +19,7 @@ import type {
 } from "../graph/shape-types.ts";
 import {
   arrayTypes,
+  copyOf,
   type DType,
   resolveAxis,
   type Shape,
@@ -50,7 +51,7 @@ export function fromStorage(storage: Storage): Tensor {
   );
 }
 
-/** A tensor that keeps `values` without a copy; the caller must not write to the array again. */
+/** A tensor that keeps `values` without a copy; nobody else may have the array. */
 export function adopt(type: TensorType, values: Values): Tensor {
   return fromStorage(Storage.ofValues({ shape: [...type.shape], dtype: type.dtype }, values));
 }
@@ -127,7 +128,7 @@ export function fromValues<const S extends Shape, V extends Values>(
       `${Object.prototype.toString.call(values)} is no array of a known dtype`,
       "use Float32Array, Float64Array, Int32Array or Uint8Array",
     );
-  return adopt({ shape, dtype }, values.slice()) as ReturnType<typeof fromValues<S, V>>;
+  return adopt({ shape, dtype }, copyOf(values, dtype)) as ReturnType<typeof fromValues<S, V>>;
 }
 
 /** A tensor of one repeated value. */

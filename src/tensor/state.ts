@@ -7,6 +7,7 @@ import { makeNode, type Node } from "../graph/node.ts";
 import { currentPath, currentScope } from "../graph/scope.ts";
 import {
   arrayTypes,
+  copyOf,
   type DType,
   type Shape,
   sameShape,
@@ -209,7 +210,7 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
   #versionOf(subject: string, values: Values | (() => Values)): Version {
     if (typeof values === "function")
       return new Version(Storage.ofMaker(this.#type, () => this.#fitting(subject, values())));
-    return new Version(Storage.ofValues(this.#type, this.#fitting(subject, values).slice()));
+    return new Version(Storage.ofValues(this.#type, copyOf(this.#fitting(subject, values), this.#type.dtype)));
   }
 
   #fitting(subject: string, values: Values): Values {

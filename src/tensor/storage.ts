@@ -114,7 +114,7 @@ export class Storage {
   bufferOn(engine: Engine): EngineBuffer {
     if (this.#buffer && this.#engine === engine) return this.#buffer;
     const values = this.values ?? allocate(this.type);
-    this.#buffer = engine.buffer(this.type, values);
+    this.#buffer = engine.buffer(this.type, values, true);
     this.#engine = engine;
     return this.#buffer;
   }

@@ -102,12 +102,12 @@ describe.each(["direct", "binding"] as const)("%s", (implementation) => {
     expect(await outputs[0]!.read()).toEqual(floats(8, 10));
   });
 
-  test("keeps the array that it is given, and copies what is written and read", async () => {
+  test("keeps the array that is handed over, and copies what is given, written and read", async () => {
     const program = powerProgram([2]);
     const session = await engine.load(program);
     const [x, y] = buffersFor(engine, program.inputs, [floats(1, 2), floats(3)]);
     const adopted = floats(0, 0);
-    const z = engine.buffer(program.outputs[0]!.type, adopted);
+    const z = engine.buffer(program.outputs[0]!.type, adopted, true);
     await session.run([x!, y!], [z]);
     expect(adopted).toEqual(floats(3, 6));
 
@@ -119,6 +119,37 @@ describe.each(["direct", "binding"] as const)("%s", (implementation) => {
     expect(read).toEqual(floats(15, 18));
     read.fill(0);
     expect(adopted).toEqual(floats(15, 18));
+  });
+
+  test("given memory may be taken away at any time; memory that was handed over is missed before a run", async () => {
+    const program = powerProgram([2 ** 16], 40);
+    const session = await engine.load(program);
+    const given = new Float32Array(2 ** 16).fill(1);
+    const [x, y] = buffersFor(engine, program.inputs, [given, floats(1)]);
+    const z = engine.buffer(program.outputs[0]!.type);
+    const running = session.run([x!, y!], [z]);
+    structuredClone(given.buffer, { transfer: [given.buffer] });
+    await running;
+    expect((await z.read()).every((value) => value === 1)).toBe(true);
+
+    const owned = new Float32Array(2 ** 16);
+    const target = engine.buffer(program.outputs[0]!.type, owned, true);
+    structuredClone(owned.buffer, { transfer: [owned.buffer] });
+    expect(await messageOf(() => session.run([x!, y!], [target]))).toMatchInlineSnapshot(`
+      "node engine: the memory of a buffer of float32[65536] was taken away: its array has 0 elements left
+        fix: do not hand an array over that is transferred to another thread afterwards; let the engine copy it"
+    `);
+
+    // The compiler's library does not know of it yet.
+    const Resizable = ArrayBuffer as unknown as new (bytes: number, options: { maxByteLength: number }) => ArrayBuffer;
+    const resizable = new Float32Array(new Resizable(8, { maxByteLength: 16 }));
+    expect(
+      await messageOf(() => engine.buffer({ dtype: "float32", shape: [2] }, resizable, true)),
+    ).toMatchInlineSnapshot(`
+      "node engine: the memory of the values for float32[2] can be resized
+        fix: give an array of fixed size, or let the engine copy it"
+    `);
+    expect(await engine.buffer({ dtype: "float32", shape: [2] }, resizable).read()).toEqual(floats(0, 0));
   });
 
   test("takes a part of a larger array, and shared memory", async () => {
@@ -212,7 +243,7 @@ describe.each(["direct", "binding"] as const)("%s", (implementation) => {
     const session = await engine.load(program);
     const [x, y] = buffersFor(engine, program.inputs, [new Float32Array(2 ** 16).fill(1), floats(-1)]);
     const target = new Float32Array(2 ** 16);
-    const z = engine.buffer(program.outputs[0]!.type, target);
+    const z = engine.buffer(program.outputs[0]!.type, target, true);
     const running = session.run([x!, y!], [z]);
     for (const it of [session, session, x!, x!, y!, z, z]) it.release();
     await running;

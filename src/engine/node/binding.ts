@@ -81,7 +81,7 @@ export function bindingEngine({ threads, profile }: Omit<DirectOptions, "kernels
   return {
     name: "node-binding",
     target: { contrib: true, threads, serialElements: serialElements(threads) },
-    buffer: (type, values) => new BindingBuffer(type, values),
+    buffer: (type, values, isOwned) => new BindingBuffer(type, values, isOwned),
     async load(program) {
       // Not at the top: a process that never needs the binding should not load it.
       const ort = await attempt("loading onnxruntime-node", () => import("onnxruntime-node"));

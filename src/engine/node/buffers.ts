@@ -1,6 +1,15 @@
 /** Buffers in JavaScript's own memory, shared by both ways to ONNX Runtime, and how they are bound to a program. */
 import { EngineError } from "../../errors.ts";
-import { allocate, arrayTypes, sameShape, showType, sizeOf, type TensorType, type Values } from "../../graph/types.ts";
+import {
+  allocate,
+  arrayTypes,
+  copyOf,
+  sameShape,
+  showType,
+  sizeOf,
+  type TensorType,
+  type Values,
+} from "../../graph/types.ts";
 import { Task } from "../../task.ts";
 import type { EngineBuffer, Port, Program } from "../engine.ts";
 
@@ -8,12 +17,13 @@ import type { EngineBuffer, Port, Program } from "../engine.ts";
 let run = 0;
 
 /**
- * A buffer over a typed array: the one that was given, or a new one full of zeros. A run that is under way holds the memory;
+ * A buffer over a typed array: a copy of the one that was given or, handed over, that very one; or a new one full of zeros. A run that is under way holds the memory;
  * a release meanwhile takes effect when the last such run is done. Writing and reading do not wait for runs: await them first.
  */
 export class NodeBuffer implements EngineBuffer {
   readonly type: TensorType;
   #values: Values | undefined;
+  readonly #length: number;
   #released = false;
   #holds = 0;
   /** The last run that this buffer was bound to. */
@@ -21,20 +31,31 @@ export class NodeBuffer implements EngineBuffer {
   /** The last run that wrote to it. */
   lastWritten = 0;
 
-  /** Throws EngineError when the values are not what the type says. */
-  constructor(type: TensorType, values: Values = allocate(type)) {
-    expectValues(type, values);
+  /**
+   * Keeps `values` where they are owned, or else a copy. Throws EngineError when they are not what the type says, and for owned ones
+   * whose memory can be resized.
+   */
+  constructor(type: TensorType, values?: Values, isOwned: boolean = false) {
+    if (values) expectValues(type, values);
+    if (values && isOwned) expectFixed(type, values);
     this.type = type;
-    this.#values = values;
+    this.#values = values ? (isOwned ? values : copyOf(values, type.dtype)) : allocate(type);
+    this.#length = this.#values.length;
   }
 
-  /** The memory itself. Throws EngineError after the release. */
+  /** The memory itself. Throws EngineError after the release, and when the memory has been taken away from the array. */
   get values(): Values {
     if (this.#released || !this.#values)
       throw new EngineError(
         "node engine",
         `a buffer of ${showType(this.type)} was used after its release`,
         "release it after its last use",
+      );
+    if (this.#values.length !== this.#length)
+      throw new EngineError(
+        "node engine",
+        `the memory of a buffer of ${showType(this.type)} was taken away: its array has ${this.#values.length} elements left`,
+        "do not hand an array over that is transferred to another thread afterwards; let the engine copy it",
       );
     return this.#values;
   }
@@ -71,6 +92,16 @@ export class NodeBuffer implements EngineBuffer {
     this.free();
     this.#values = undefined;
   }
+}
+
+function expectFixed(type: TensorType, { buffer }: Values): void {
+  const { resizable, growable } = buffer as { readonly resizable?: boolean; readonly growable?: boolean };
+  if (resizable || growable)
+    throw new EngineError(
+      "node engine",
+      `the memory of the values for ${showType(type)} can be resized`,
+      "give an array of fixed size, or let the engine copy it",
+    );
 }
 
 function expectValues(type: TensorType, values: Values): void {

@@ -58,8 +58,8 @@ const nothing = new Uint8Array(8);
 class DirectBuffer extends NodeBuffer {
   readonly #handle: Handle;
 
-  constructor(ort: OrtApi, type: TensorType, given?: Values) {
-    super(type, given);
+  constructor(ort: OrtApi, type: TensorType, given?: Values, isOwned?: boolean) {
+    super(type, given, isOwned);
     const { values } = this;
     const memory = values.length === 0 ? nothing : values;
     const shape = BigInt64Array.from(type.shape, BigInt);
@@ -435,7 +435,7 @@ export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: D
         return native.block.width;
       },
     },
-    buffer: (type, values) => new DirectBuffer(ort, type, values),
+    buffer: (type, values, isOwned) => new DirectBuffer(ort, type, values, isOwned),
     load: (program) => Task.started(load(program)),
     async endProfiling() {
       for (const session of profiled) await session.endProfiling();
