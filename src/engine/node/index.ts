@@ -4,6 +4,7 @@ import type { Engine } from "../engine.ts";
 import { bindingEngine } from "./binding.ts";
 import { directEngine } from "./direct.ts";
 import { expectImplementation, expectThreads, type Implementation, readEnvironment } from "./environment.ts";
+import { libraryFile } from "./library.ts";
 
 export interface NodeEngineOptions {
   /** Threads inside an op, a positive integer. Default: GLISSADE_THREADS, or as many as the machine runs at once. */
@@ -40,9 +41,10 @@ export interface NodeEngine extends Engine {
 let noticed = false;
 
 /**
- * The native engine. It reaches ONNX Runtime through its C API ("direct"); where that does not load it says so once on
- * standard error and goes through onnxruntime-node's binding. Throws ConfigError for options and environment variables out of
- * range, EngineError when "direct" was asked for by name and does not load.
+ * The native engine. It reaches ONNX Runtime through its C API ("direct"); where koffi does not load it says so once on
+ * standard error and goes through onnxruntime-node's binding. ONNX Runtime's telemetry is switched off either way. Throws ConfigError
+ * for options and environment variables out of range, EngineError where the library is missing or incomplete, and when "direct" was
+ * asked for by name and does not load.
  */
 export function nodeEngine(options: NodeEngineOptions = {}): NodeEngine {
   const environment = readEnvironment();
@@ -53,6 +55,7 @@ export function nodeEngine(options: NodeEngineOptions = {}): NodeEngine {
     throw new ConfigError("nodeEngine", `onTheSpot is ${onTheSpot}`, "give milliseconds, 0 to hand over every run");
   if (profile === "")
     throw new ConfigError("nodeEngine", "the prefix of profiles is empty", "give a path, such as traces/step");
+  libraryFile(); //  without it neither way works
   if (implementation === "binding") return bindingEngine({ threads, profile, onTheSpot });
   try {
     return directEngine({ threads, profile, onTheSpot, kernels });

@@ -4,29 +4,45 @@
  * behind koffi's own asynchronous calls will not do: they are Node's, any of four makes the next call, and they serve
  * everybody else too.
  */
-import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { EngineError } from "../../errors.ts";
 import type { Waiting } from "../../task.ts";
-import type { Pointer } from "./ort-api.ts";
+import { koffiFile } from "./library.ts";
+import type { Entry, OrtApi, Pointer } from "./ort-api.ts";
+
+/** What the thread can call: functions of the C API that take and return nothing but integers and pointers. */
+const callable = ["CreateSessionFromArray", "Run", "SessionEndProfiling"] as const;
+
+export type ThreadFunction = (typeof callable)[number];
 
 /** What both threads see. */
 interface Shared {
+  /** How far the thread has come: one of the numbers below. */
+  readonly phase: Int32Array<SharedArrayBuffer>;
   /** How many calls were asked for. */
   readonly requests: Int32Array<SharedArrayBuffer>;
   /** How many of them are done. */
   readonly answers: Int32Array<SharedArrayBuffer>;
-  /** The call: address of the function, number of parameters, the parameters. The result replaces the address. */
+  /** The call: number of the function, number of parameters, the parameters. The result replaces the function. */
   readonly words: BigUint64Array<SharedArrayBuffer>;
 }
 
 interface Start extends Shared {
-  /** Path of koffi. */
+  /** Path of koffi's native part. */
   readonly koffi: string;
+  /** Of the functions: addresses and numbers of parameters. */
+  readonly functions: readonly Entry[];
   /** How often the thread looks for the next call before it sleeps. */
   readonly looks: number;
 }
+
+/** Node sets the thread up. */
+const starting = 0;
+/** The thread waits until it may load koffi. */
+const waiting = 1;
+const loading = 2;
+const ready = 3;
 
 const mostParameters = 8;
 
@@ -34,8 +50,13 @@ const mostParameters = 8;
 const stackBytes = 8 * 2 ** 20;
 
 /**
- * The thread's program: wait, call, answer. It is text because a module of its own would have to be found by every bundler,
- * loader and test runner.
+ * The thread's program: load koffi, then wait, call, answer. It is text because a module of its own would have to be found by every
+ * bundler, loader and test runner.
+ *
+ * The thread may be ended at any moment: by `process.exit`, by an error that nobody catches, by `terminate()` of the worker that it
+ * belongs to. Node then waits until the native call under way returns. Most functions of koffi throw when they find the thread at its
+ * end, which ends the process (SIGABRT). The functions that koffi makes do not, if all that they take and return is numbers: no others
+ * are called once the thread is ready. Until then JavaScript's thread, which would be the one to end this one, waits in native code.
  *
  * Denormal floats are flushed on x64, by two bits of the register MXCSR, which the C library reaches through fesetenv (Linux) and
  * _controlfp_s (Windows). ONNX Runtime would set them itself for `session.set_denormal_as_zero`, but only on the thread that
@@ -44,7 +65,11 @@ const stackBytes = 8 * 2 ** 20;
  */
 const source = `
 const { parentPort, workerData } = require("node:worker_threads");
-const { koffi: file, requests, answers, words, looks } = workerData;
+const { koffi: file, functions, phase, requests, answers, words, looks } = workerData;
+Atomics.store(phase, 0, ${waiting});
+Atomics.notify(phase, 0);
+parentPort.postMessage(undefined);
+Atomics.wait(phase, 0, ${waiting});
 const koffi = require(file);
 koffi.config({ sync_stack_size: ${stackBytes} });
 koffi.load(null); //  sets up this thread's calls
@@ -67,8 +92,9 @@ try {
   flushDenormals();
 } catch {} //  then the first session does it, as a rule
 
-const types = Array.from({ length: ${mostParameters + 1} }, (_, n) =>
-  koffi.proto("uintptr_t", Array.from({ length: n }, () => "uintptr_t")));
+const calls = functions.map(({ address, parameters }) =>
+  koffi.decode(address, koffi.proto("uint64_t", Array.from({ length: parameters }, () => "uint64_t"))));
+Atomics.store(phase, 0, ${ready});
 for (let seen = 0; ; ) {
   // A step often follows the other at once, and waking up costs more than a small step takes.
   for (let i = 0; i < looks && Atomics.load(requests, 0) === seen; i++);
@@ -76,7 +102,7 @@ for (let seen = 0; ; ) {
   if (Atomics.load(requests, 0) === seen) continue;
   seen = Atomics.load(requests, 0);
   const count = Number(words[1]);
-  words[0] = BigInt(koffi.call(words[0], types[count], ...words.subarray(2, 2 + count)));
+  words[0] = BigInt(calls[Number(words[0])](...words.subarray(2, 2 + count)));
   Atomics.add(answers, 0, 1);
   Atomics.notify(answers, 0);
   parentPort.postMessage(undefined);
@@ -85,7 +111,7 @@ for (let seen = 0; ; ) {
 
 /** A call that waits for its turn or is under way. */
 class Job implements Waiting<Pointer> {
-  readonly address: Pointer;
+  readonly name: ThreadFunction;
   readonly parameters: readonly (Pointer | number)[];
   /** Objects whose memory the call addresses: they must not be collected before it is done, and are let go then. */
   keep: readonly unknown[];
@@ -97,12 +123,12 @@ class Job implements Waiting<Pointer> {
 
   /** @param finish waits for the job on the caller's thread */
   constructor(
-    address: Pointer,
+    name: ThreadFunction,
     parameters: readonly (Pointer | number)[],
     keep: readonly unknown[],
     finish: (job: Job) => void,
   ) {
-    this.address = address;
+    this.name = name;
     this.parameters = parameters;
     this.keep = keep;
     this.#finish = finish;
@@ -142,9 +168,14 @@ class Job implements Waiting<Pointer> {
   }
 }
 
+/** JavaScript's thread waits so many milliseconds at most for the other to load koffi. */
+const longestLoad = 1000;
+
 /** A thread that makes native calls, one at a time, in the order in which they were asked for. */
 export class NativeThread {
+  readonly #ort: OrtApi;
   readonly #shared: Shared = {
+    phase: new Int32Array(new SharedArrayBuffer(4)),
     requests: new Int32Array(new SharedArrayBuffer(4)),
     answers: new Int32Array(new SharedArrayBuffer(4)),
     words: new BigUint64Array(new SharedArrayBuffer(8 * (2 + mostParameters))),
@@ -155,18 +186,33 @@ export class NativeThread {
   #taken = 0;
   #ended: EngineError | undefined;
 
-  constructor() {
+  constructor(ort: OrtApi) {
+    this.#ort = ort;
     const start: Start = {
       ...this.#shared,
-      koffi: createRequire(import.meta.url).resolve("koffi"),
+      koffi: koffiFile(),
+      functions: callable.map((name) => ort.entry(name)),
       looks: availableParallelism() > 1 ? 20_000 : 0,
     };
     // Neither loaders nor NODE_OPTIONS of this thread concern that one.
     this.#worker = new Worker(source, { eval: true, name: "glissade", workerData: start, execArgv: [], env: {} });
-    this.#worker.on("message", () => this.#takeAnswers());
+    this.#worker.on("message", () => {
+      this.#letLoad();
+      this.#takeAnswers();
+    });
     this.#worker.once("error", (cause) => this.#end(cause.message, cause));
     this.#worker.once("exit", (code) => this.#end(`exit code ${code}`));
     this.#worker.unref(); //  an idle thread does not keep the process alive
+  }
+
+  /** Lets the thread load koffi, and sleeps in native code until it has: meanwhile nothing can end either thread. */
+  #letLoad(): void {
+    const { phase } = this.#shared;
+    Atomics.wait(phase, 0, starting);
+    if (Atomics.compareExchange(phase, 0, waiting, loading) !== waiting) return;
+    Atomics.notify(phase, 0);
+    const limit = performance.now() + longestLoad;
+    while (Atomics.load(phase, 0) === loading && performance.now() < limit) this.#ort.sleep(1);
   }
 
   /** Whether no call is under way or waits. */
@@ -175,12 +221,11 @@ export class NativeThread {
   }
 
   /**
-   * Calls a native function on the thread; gives what it returns.
-   * @param address the function, which takes and returns nothing but integers and pointers
+   * Calls a function of the C API on the thread; gives what it returns.
    * @param keep objects whose memory the call addresses
    */
-  call(address: Pointer, parameters: readonly (Pointer | number)[], keep: readonly unknown[]): Waiting<Pointer> {
-    const job = new Job(address, parameters, keep, (waited) => this.#finish(waited));
+  call(name: ThreadFunction, parameters: readonly (Pointer | number)[], keep: readonly unknown[]): Waiting<Pointer> {
+    const job = new Job(name, parameters, keep, (waited) => this.#finish(waited));
     if (this.#ended) {
       job.fail(this.#ended);
       return job;
@@ -196,6 +241,7 @@ export class NativeThread {
   /** Waits on the caller's thread until a job is done. */
   #finish(job: Job): void {
     const { answers } = this.#shared;
+    this.#letLoad();
     while (!job.isDone) {
       Atomics.wait(answers, 0, this.#taken);
       this.#takeAnswers();
@@ -205,8 +251,8 @@ export class NativeThread {
   /** Hands over the first call in line. The thread finds it also when it is still starting. */
   #start(): void {
     const { requests, words } = this.#shared;
-    const { address, parameters } = this.#jobs[0]!;
-    words[0] = address;
+    const { name, parameters } = this.#jobs[0]!;
+    words[0] = BigInt(callable.indexOf(name));
     words[1] = BigInt(parameters.length);
     for (let i = 0; i < parameters.length; i++) words[2 + i] = BigInt(parameters[i]!);
     Atomics.add(requests, 0, 1);

@@ -2,25 +2,15 @@
  * ONNX Runtime's C API, called through koffi: the library file inside onnxruntime-node, without its JavaScript binding.
  * Everything native that lives as long as the process (library, environment, thread pool) is made here, once.
  */
-import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
-import path from "node:path";
-import type { LibraryHandle } from "koffi";
 import { EngineError } from "../../errors.ts";
 import type { DType } from "../../graph/types.ts";
+import { type Koffi, libraryFile, loadForGood, loadKoffi } from "./library.ts";
 import { runtimeError } from "./runtime-error.ts";
+import { switchTelemetryOff } from "./telemetry.ts";
+import { type ThreadEnd, threadEnd } from "./thread-end.ts";
 
 /** An address in native memory. */
 export type Pointer = bigint;
-
-/** Where onnxruntime-node keeps the library, for each platform that it supports. */
-const files: Readonly<Record<string, string>> = {
-  "linux-x64": "linux/x64/libonnxruntime.so.1",
-  "linux-arm64": "linux/arm64/libonnxruntime.so.1",
-  "darwin-arm64": "darwin/arm64/libonnxruntime.1.dylib",
-  "win32-x64": "win32/x64/onnxruntime.dll",
-  "win32-arm64": "win32/arm64/onnxruntime.dll",
-};
 
 /** A parameter through which a function returns the handle it makes. */
 const made = "made";
@@ -28,6 +18,10 @@ const made = "made";
 /** The functions used here. */
 type FunctionName =
   | "GetErrorMessage"
+  | "DisableTelemetryEvents"
+  | "CreateRunOptions"
+  | "RunOptionsSetTerminate"
+  | "ReleaseRunOptions"
   | "CreateSessionFromArray"
   | "Run"
   | "CreateSessionOptions"
@@ -48,6 +42,7 @@ type FunctionName =
   | "AllocatorFree"
   | "GetAllocatorWithDefaultOptions"
   | "ReleaseStatus"
+  | "ReleaseMemoryInfo"
   | "ReleaseSession"
   | "ReleaseValue"
   | "ReleaseSessionOptions"
@@ -57,6 +52,9 @@ type FunctionName =
   | "CreateThreadingOptions"
   | "ReleaseThreadingOptions"
   | "AddSessionConfigEntry"
+  | "CreateAndRegisterAllocator"
+  | "CreateArenaCfg"
+  | "ReleaseArenaCfg"
   | "SetGlobalIntraOpNumThreads"
   | "SetGlobalInterOpNumThreads"
   | "SetGlobalDenormalAsZero";
@@ -69,6 +67,7 @@ type Signature = readonly [position: number, result: string, parameters: readonl
  */
 const functions: Readonly<Record<FunctionName, Signature>> = {
   GetErrorMessage: [2, "str", ["void*"]],
+  DisableTelemetryEvents: [6, "void*", ["void*"]],
   CreateSessionFromArray: [8, "void*", ["void*", "void*", "size_t", "void*", "void*"]],
   Run: [9, "void*", ["void*", "void*", "void*", "void*", "size_t", "void*", "size_t", "void*"]],
   CreateSessionOptions: [10, "void*", [made]],
@@ -79,6 +78,8 @@ const functions: Readonly<Record<FunctionName, Signature>> = {
   CreateCustomOpDomain: [26, "void*", ["str", made]],
   CustomOpDomain_Add: [27, "void*", ["void*", "void*"]],
   AddCustomOpDomain: [28, "void*", ["void*", "void*"]],
+  CreateRunOptions: [39, "void*", [made]],
+  RunOptionsSetTerminate: [46, "void*", ["void*"]],
   CreateTensorWithDataAsOrtValue: [49, "void*", ["void*", "void*", "size_t", "int64_t*", "size_t", "int", made]],
   GetTensorMutableData: [51, "void*", ["void*", "void*"]],
   CreateCpuMemoryInfo: [69, "void*", ["int", "int", made]],
@@ -87,8 +88,10 @@ const functions: Readonly<Record<FunctionName, Signature>> = {
   KernelContext_GetInput: [90, "void*", ["void*", "size_t", "void*"]],
   KernelContext_GetOutput: [91, "void*", ["void*", "size_t", "int64_t*", "size_t", "void*"]],
   ReleaseStatus: [93, "void", ["void*"]],
+  ReleaseMemoryInfo: [94, "void", ["void*"]],
   ReleaseSession: [95, "void", ["void*"]],
   ReleaseValue: [96, "void", ["void*"]],
+  ReleaseRunOptions: [97, "void", ["void*"]],
   ReleaseSessionOptions: [100, "void", ["void*"]],
   ReleaseCustomOpDomain: [101, "void", ["void*"]],
   SessionEndProfiling: [110, "void*", ["void*", "void*", "void*"]],
@@ -97,9 +100,12 @@ const functions: Readonly<Record<FunctionName, Signature>> = {
   CreateThreadingOptions: [121, "void*", [made]],
   ReleaseThreadingOptions: [122, "void", ["void*"]],
   AddSessionConfigEntry: [130, "void*", ["void*", "str", "str"]],
+  CreateAndRegisterAllocator: [144, "void*", ["void*", "void*", "void*"]],
   SetGlobalIntraOpNumThreads: [147, "void*", ["void*", "int"]],
   SetGlobalInterOpNumThreads: [148, "void*", ["void*", "int"]],
   SetGlobalDenormalAsZero: [155, "void*", ["void*"]],
+  CreateArenaCfg: [156, "void*", ["size_t", "int", "int", "int", made]],
+  ReleaseArenaCfg: [157, "void", ["void*"]],
   KernelContext_ParallelFor: [274, "void*", ["void*", "void*", "size_t", "size_t", "void*"]],
 };
 
@@ -114,20 +120,36 @@ export const elementTypes: Readonly<Record<DType, number>> = { float32: 1, float
 /** ORT_LOGGING_LEVEL_FATAL: what is less comes back as a status, and would be printed besides. */
 const quiet = 4;
 
+/** A function's address and how many parameters it takes. */
+export interface Entry {
+  readonly address: Pointer;
+  readonly parameters: number;
+}
+
+type ReleaseName = Extract<FunctionName, `Release${string}`>;
+
 /** The C API of the one loaded library. */
 export interface OrtApi {
   /** koffi, for addresses of typed arrays. */
-  readonly koffi: typeof import("koffi");
+  readonly koffi: Koffi;
   /** Calls a function that returns a status. Throws EngineError in ONNX Runtime's own words when it is not success. */
   call(name: FunctionName, ...args: readonly unknown[]): void;
   /** Calls a function whose last parameter returns the handle it makes; gives that handle. Throws as `call` does. */
   create(name: FunctionName, ...args: readonly unknown[]): Pointer;
   /** Calls a Release function. */
-  release(name: Extract<FunctionName, `Release${string}`>, handle: Pointer): void;
+  release(name: ReleaseName, pointer: Pointer): void;
+  /** Has a Release function called when this thread ends, unless `release` is called before. */
+  releaseAtEnd(name: ReleaseName, pointer: Pointer): void;
+  /** What else is to be called then. */
+  readonly end: ThreadEnd;
   /** Throws EngineError when a status (0 for success) says that `subject` failed, and releases the status. */
   check(subject: string, status: Pointer): void;
-  /** The address of a function, for calls from another thread. */
+  /** The address of a function. */
   address(name: FunctionName): Pointer;
+  /** What another thread has to know of a function to call it. */
+  entry(name: FunctionName): Entry;
+  /** Sleeps so many milliseconds in native code, where a worker's termination waits. */
+  sleep(milliseconds: number): void;
   /** Describes memory of the CPU to CreateTensorWithDataAsOrtValue. */
   readonly cpuMemory: Pointer;
   /** The process's environment. The first call decides how many threads the pool that sessions share has. */
@@ -144,48 +166,26 @@ export interface Environment {
   poolThreads: number;
 }
 
-// koffi unloads a library whose object has been collected, and the next call would be a segmentation fault: what is native
-// hangs from the process itself, also when this module is loaded twice.
+// One for each thread, also when this module is loaded twice.
 const kept = globalThis as { [key: symbol]: OrtApi | undefined };
 const key = Symbol.for("glissade.onnxruntime");
 
-/** The library, loaded once for the process. Throws EngineError where koffi or the library is missing. */
+/** The library, loaded once for the thread. Throws EngineError where koffi or the library is missing. */
 export function loadOrt(): OrtApi {
   kept[key] ??= open();
   return kept[key];
 }
 
-function libraryFile(require: NodeJS.Require): string {
-  const platform = `${process.platform}-${process.arch}`;
-  const file = files[platform];
-  if (!file)
-    throw new EngineError("node engine", `onnxruntime-node has no library for ${platform}`, "use the web engine there");
-  const manifest = require.resolve("onnxruntime-node/package.json");
-  const full = path.join(path.dirname(manifest), "bin/napi-v6", file);
-  if (!existsSync(full)) throw new EngineError("node engine", `${full} is missing`, "install onnxruntime-node again");
-  return full;
-}
+function open(): OrtApi {
+  const koffi = loadKoffi();
+  const file = libraryFile();
+  switchTelemetryOff(koffi);
+  const library = loadForGood(koffi, file);
 
-function loadKoffi(require: NodeJS.Require): typeof import("koffi") {
-  try {
-    // Not an import: the fallback must work where koffi has no build for the platform.
-    return require("koffi") as typeof import("koffi");
-  } catch (cause) {
-    const problem = `koffi does not load: ${(cause as Error).message.split("\n")[0]}`;
-    throw new EngineError("node engine", problem, "install koffi with its optional dependencies", "", { cause });
-  }
-}
-
-function open(): OrtApi & { readonly library: LibraryHandle } {
-  const require = createRequire(import.meta.url);
-  const koffi = loadKoffi(require);
-  const library = koffi.load(libraryFile(require));
-
-  const ApiBase = koffi.struct({ GetApi: "void*", GetVersionString: "void*" });
-  const base = koffi.decode(library.func("OrtGetApiBase", koffi.pointer(ApiBase), [])(), ApiBase) as {
-    GetApi: Pointer;
-  };
-  const api = koffi.call(base.GetApi, koffi.proto("void*", ["uint32_t"]), tableVersion) as Pointer | null;
+  const pointers = (at: Pointer, count: number): BigUint64Array => new BigUint64Array(koffi.view(at, 8 * count));
+  const base = library.func("OrtGetApiBase", "uint64_t", [])() as number | bigint;
+  const [getApi] = pointers(BigInt(base), 1);
+  const api = (koffi.decode(getApi, koffi.proto("void*", ["uint32_t"])) as Native)(tableVersion) as Pointer | null;
   if (!api)
     throw new EngineError(
       "node engine",
@@ -193,13 +193,14 @@ function open(): OrtApi & { readonly library: LibraryHandle } {
       "install onnxruntime-node 1.18 or newer",
     );
   const positions = Object.values(functions).map(([position]) => position);
-  const table = koffi.decode(api, koffi.array("void*", Math.max(...positions) + 1)) as Pointer[];
-  const makes = koffi.out(koffi.pointer("void*"));
+  const table = pointers(api, Math.max(...positions) + 1);
   const callable = ([name, [position, result, parameters]]: [string, Signature]): [string, Native] => {
-    const types = parameters.map((type) => (type === made ? makes : type));
+    const types = parameters.map((type) => (type === made ? "void*" : type));
     return [name, koffi.decode(table[position], koffi.proto(result, types)) as Native];
   };
   const calls = Object.fromEntries(Object.entries(functions).map(callable)) as Record<FunctionName, Native>;
+  const address = (name: FunctionName): Pointer => table[functions[name][0]]!;
+  const end = threadEnd(koffi);
 
   const check: OrtApi["check"] = (subject, status) => {
     if (!status) return;
@@ -208,22 +209,41 @@ function open(): OrtApi & { readonly library: LibraryHandle } {
     throw runtimeError(subject, message);
   };
   const call: OrtApi["call"] = (name, ...args) => check(name, (calls[name](...args) as Pointer | null) ?? 0n);
+  // Not koffi's parameters for output: it throws when it fills them in a worker that is being terminated, which ends the process.
+  const handle = new BigUint64Array(1);
   const create: OrtApi["create"] = (name, ...args) => {
-    const handle: [Pointer | null] = [null];
     call(name, ...args, handle);
     return handle[0]!;
   };
-  const release: OrtApi["release"] = (name, handle) => void calls[name](handle);
+  const release: OrtApi["release"] = (name, pointer) => {
+    end.remove(address(name), pointer);
+    calls[name](pointer);
+  };
+
+  /** One arena for all sessions: each would keep one of its own otherwise, as large as its largest run needs. */
+  const shareArena = (environment: Pointer): void => {
+    const [inArena, ordinary, unlimited, byDefault] = [1, 0, 0, -1];
+    const memory = create("CreateCpuMemoryInfo", inArena, ordinary);
+    const settings = create("CreateArenaCfg", unlimited, byDefault, byDefault, byDefault);
+    // A status says that the process has one already, which another thread has made.
+    const status = calls.CreateAndRegisterAllocator(environment, memory, settings) as Pointer | null;
+    if (status) calls.ReleaseStatus(status);
+    release("ReleaseArenaCfg", settings);
+    release("ReleaseMemoryInfo", memory);
+  };
 
   let environment: Environment | undefined;
   return {
     koffi,
-    library,
     call,
     create,
     release,
     check,
-    address: (name) => table[functions[name][0]]!,
+    address,
+    entry: (name) => ({ address: address(name), parameters: functions[name][2].length }),
+    sleep: sleepOf(koffi),
+    end,
+    releaseAtEnd: (name, pointer) => end.add(address(name), pointer),
     cpuMemory: create("CreateCpuMemoryInfo", 0, 0),
     environment(threads) {
       if (environment) return environment;
@@ -236,7 +256,19 @@ function open(): OrtApi & { readonly library: LibraryHandle } {
         poolThreads: threads,
       };
       release("ReleaseThreadingOptions", options);
+      shareArena(environment.pointer);
+      // For the case that somebody else has loaded the library before.
+      call("DisableTelemetryEvents", environment.pointer);
       return environment;
     },
   };
+}
+
+/** libuv's sleep; hosts that are not Node may lack it, and then nobody waits. */
+function sleepOf(koffi: Koffi): (milliseconds: number) => void {
+  try {
+    return koffi.load(null).func("void uv_sleep(unsigned int milliseconds)") as (milliseconds: number) => void;
+  } catch {
+    return () => {};
+  }
 }

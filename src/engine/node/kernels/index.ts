@@ -3,7 +3,7 @@ import { EngineError } from "../../../errors.ts";
 import { type Kernel, type KernelOp, kernelDomain } from "../../../graph/kernel.ts";
 import { paramsKey } from "../../../graph/text.ts";
 import type { OrtApi, Pointer } from "../ort-api.ts";
-import { Assembler, Label } from "./assembler.ts";
+import { Assembler, Label, rdi, rsi } from "./assembler.ts";
 import { CodeMemory } from "./code-memory.ts";
 import { type CustomOpStruct, customOp, writeFunctions, writeMayInplace } from "./custom-op.ts";
 import { unitsOf, writeKernel } from "./function.ts";
@@ -22,19 +22,33 @@ const elementsInPart = 2 ** 16;
 /** Elements of a flat kernel are given out in whole cache lines, so that no two threads write to the same. */
 const elementsInLine = 16;
 
-/** Compiles kernels for one ONNX Runtime; a process has one. */
+/** Before a program's code: how many bytes there are and the address of munmap, for threads that end without giving them back. */
+const headWords = 2;
+
+/** Compiles kernels for one ONNX Runtime; a thread of JavaScript has one. */
 export class Kernels {
   readonly #ort: OrtApi;
   readonly #memory: CodeMemory;
   /** The functions that custom ops share, by their field; they stay until the process ends. */
   readonly #functions: ReadonlyMap<string, Pointer>;
+  /** Gives the memory of a program's code back: called with its address, which is that of its head. */
+  readonly #unmap: Pointer;
+  readonly #munmap: Pointer;
 
   private constructor(ort: OrtApi, memory: CodeMemory) {
     this.#ort = ort;
     this.#memory = memory;
     const code = new Assembler();
     const functions = Object.entries(writeFunctions(code));
+    const unmap = new Label();
+    code.align(16);
+    code.place(unmap);
+    code.load(rsi, { base: rdi });
+    code.jumpTo({ base: rdi, displacement: BigUint64Array.BYTES_PER_ELEMENT });
     const { address } = memory.place(code.finish());
+    const find = ort.koffi.load(null).func("uintptr_t dlsym(void *library, const char *name)");
+    this.#munmap = BigInt(find(null, "munmap") as number | bigint);
+    this.#unmap = address + BigInt(unmap.at!);
     this.#functions = new Map(functions.map(([name, label]) => [name, address + BigInt(label.at!)]));
   }
 
@@ -61,6 +75,8 @@ export class Kernels {
    */
   domain(ops: readonly KernelOp[], threads: number): KernelDomain {
     const code = new Assembler();
+    const head = new BigUint64Array(headWords);
+    code.data(new Uint8Array(head.buffer)); //  its place; it is filled once the code's size is known
     const labels = new Map<string, Label>();
     const begin = (): Label => {
       const label = new Label();
@@ -83,15 +99,21 @@ export class Kernels {
       );
       return { op, main, mayInplace };
     });
-    const placed = this.#memory.place(code.finish());
+    const bytes = code.finish();
+    head.set([BigInt(bytes.length), this.#munmap]);
+    bytes.set(new Uint8Array(head.buffer));
+    const placed = this.#memory.place(bytes);
+    this.#ort.end.add(this.#unmap, placed.address);
     const at = (label: Label): Pointer => placed.address + BigInt(label.at!);
     const structs = written.map(({ op, main, mayInplace }) => this.#struct(op, at(main), at(mayInplace), threads));
     const pointer = this.#ort.create("CreateCustomOpDomain", kernelDomain);
+    this.#ort.releaseAtEnd("ReleaseCustomOpDomain", pointer);
     for (const { address } of structs) this.#ort.call("CustomOpDomain_Add", pointer, address);
     return {
       pointer,
       free: () => {
         this.#ort.release("ReleaseCustomOpDomain", pointer);
+        this.#ort.end.remove(this.#unmap, placed.address);
         placed.free();
         structs.length = 0; //  held until now: ONNX Runtime knows their addresses only
       },
