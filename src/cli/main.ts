@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The command line. */
+import { readFileSync } from "node:fs";
 import { Command, InvalidArgumentError } from "commander";
 import { printable } from "../errors.ts";
 import "../node.ts";
@@ -22,8 +23,12 @@ function rate(text: string): number {
   return value;
 }
 
+const manifest = new URL("../../package.json", import.meta.url);
+const { version } = JSON.parse(readFileSync(manifest, "utf8")) as { version: string };
+
 const program = new Command("glissade")
   .description("Deep learning for TypeScript.")
+  .version(version)
   .showHelpAfterError()
   // The sentence quotes what was given.
   .configureOutput({ outputError: (text, write) => write(`${printable(text.trimEnd(), 500)}\n`) });

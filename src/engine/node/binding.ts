@@ -9,6 +9,7 @@ import type { DirectOptions } from "./direct.ts";
 import type { NodeEngine } from "./index.ts";
 import { expectWhole, type Koffi, libraryFile, loadKoffi } from "./library.ts";
 import { disabledOptimizers } from "./optimizers.ts";
+import { requirePackage } from "./packages.ts";
 import { Profiles } from "./profiles.ts";
 import { runtimeError } from "./runtime-error.ts";
 import { serialElements } from "./serial.ts";
@@ -88,8 +89,7 @@ export function bindingEngine({ threads, profile }: Omit<DirectOptions, "kernels
     async load(program) {
       expectWhole(path.join(path.dirname(libraryFile()), "onnxruntime_binding.node"));
       switchTelemetryOff(koffiIfThere());
-      // Not at the top: a process that never needs the binding should not load it.
-      const ort = await attempt("loading onnxruntime-node", () => import("onnxruntime-node"));
+      const ort = await attempt("loading onnxruntime-node", async () => loadBinding());
       const options: InferenceSession.SessionOptions = {
         intraOpNumThreads: threads,
         interOpNumThreads: 1,
@@ -108,6 +108,11 @@ export function bindingEngine({ threads, profile }: Omit<DirectOptions, "kernels
       return profiles?.files() ?? [];
     },
   };
+}
+
+/** Not an import: a process that never needs the binding should not load it, and a bundler should not look for its native parts. */
+function loadBinding(): typeof import("onnxruntime-node") {
+  return requirePackage("onnxruntime-node") as typeof import("onnxruntime-node");
 }
 
 function koffiIfThere(): Koffi | undefined {
