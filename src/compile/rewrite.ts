@@ -14,8 +14,8 @@ export interface Match {
   readonly target: Target;
   /** How many places of the graph use a value; 1 means that folding it away costs nothing. */
   uses(value: Value): number;
-  /** Applications of an op among the nodes that the pass has come to. */
-  all<P>(op: Op<P>): readonly Tensor[];
+  /** What reads a value among the nodes that the pass has come to: the first output of each. */
+  readersOf(value: Value): readonly Tensor[];
   /** The node as it was before the pass, and the users it then had: what is still to come can be seen there. */
   readonly original: Node;
   usersOf(value: Value): readonly Node[];
@@ -24,6 +24,8 @@ export interface Match {
 export interface Rule {
   /** For the debug print. */
   readonly name: string;
+  /** The one op whose applications the rule is tried on. Default: any. */
+  readonly op?: unknown;
   /** What stands in for the node's outputs, or nothing when the rule does not apply. */
   rewrite(match: Match): readonly Tensor[] | undefined;
 }
@@ -43,8 +45,8 @@ export function ruleFor<P>(
 ): Rule {
   return {
     name,
+    op,
     rewrite(match) {
-      if ((match.node.op as unknown) !== op) return undefined;
       const result = rewrite(match.inputs, match.node.params as P, match);
       return result && [result];
     },
@@ -63,7 +65,20 @@ export function paramsOf<P>(
   };
 }
 
-const key = ({ node, index }: Value): string => `${node.id}.${index}`;
+/** Numbers by value. */
+class Counts {
+  readonly #counts = new Map<Node, number[]>();
+
+  of({ node, index }: Value): number | undefined {
+    return this.#counts.get(node)?.[index];
+  }
+
+  add({ node, index }: Value, count: number): void {
+    const counts = this.#counts.get(node) ?? Array<number>(node.outputs.length).fill(0);
+    counts[index]! += count;
+    this.#counts.set(node, counts);
+  }
+}
 
 /** The same values as `roots`, computed by the graph that the passes make of it. Equal nodes become one. */
 export function rewrite(
@@ -72,71 +87,103 @@ export function rewrite(
   target: Target,
   trace: object | undefined,
 ): Value[] {
+  const made = new Set<Node>();
   return withScope(newScope(trace, true), () =>
-    passes.reduce<Value[]>((values, pass) => rewriteOnce(values, pass, target), [...roots]),
+    passes.reduce<Value[]>((values, pass) => rewriteOnce(values, pass, target, made), [...roots]),
   );
 }
 
 /** How many rules may follow one another at one node; a guard against two rules that undo each other. */
 const mostRewrites = 20;
 
-function rewriteOnce(roots: readonly Value[], pass: Pass, target: Target): Value[] {
+/** `made` are nodes that the passes have made so far: such a node with its inputs unchanged is the node that equal ones become. */
+function rewriteOnce(roots: readonly Value[], pass: Pass, target: Target, made: Set<Node>): Value[] {
   const nodes = collect(roots);
-  const oldUses = new Map<string, number>();
+  const oldUses = new Counts();
   const oldUsers = usersAmong(nodes);
-  const count = (value: Value): void => void oldUses.set(key(value), (oldUses.get(key(value)) ?? 0) + 1);
-  for (const node of nodes) node.inputs.forEach(count);
-  roots.forEach(count);
+  for (const node of nodes) for (const input of node.inputs) oldUses.add(input, 1);
+  for (const root of roots) oldUses.add(root, 1);
 
-  const uses = new Map<string, number>();
-  const applications = new Map<unknown, Tensor[]>();
+  const uses = new Counts();
+  const readers = new Map<Node, Tensor[]>();
   const replaced = new Map<Node, readonly Tensor[]>();
   const fresh = ({ node, index }: Value): Tensor => replaced.get(node)![index]!;
-  const context = {
+  const context: Context = {
     target,
-    uses: (value: Value) => uses.get(key(value)) ?? 1,
-    all: (op: unknown) => applications.get(op) ?? [],
-    usersOf: (value: Value) => oldUsers.get(value.node) ?? [],
+    uses: (value) => uses.of(value) ?? 1,
+    readersOf: ({ node, index }) =>
+      (readers.get(node) ?? []).filter((reader) =>
+        reader.node.inputs.some((input) => input.node === node && input.index === index),
+      ),
+    usersOf: (value) => oldUsers.get(value.node) ?? [],
   };
   for (const node of nodes) {
-    let outputs: readonly Tensor[] = node.source
-      ? [tensorOf(node)]
-      : rebuilt(node, node.inputs.map(fresh), pass, target);
+    let outputs = rebuilt(node, fresh, pass, target, made);
     for (let i = 0; i < mostRewrites; i++) {
-      const next = applyFirst(outputs, node, pass.rules, context);
+      const next = applyFirst(outputs, node, pass, context);
       if (!next) break;
       outputs = next;
     }
     replaced.set(node, outputs);
     outputs.forEach((value, index) => {
-      uses.set(key(value), (uses.get(key(value)) ?? 0) + (oldUses.get(key({ node, index })) ?? 0));
+      uses.add(value, oldUses.of({ node, index }) ?? 0);
+      made.add(value.node);
     });
-    const [made] = outputs;
-    if (made) applications.set(made.node.op, [...(applications.get(made.node.op) ?? []), made]);
+    const [first] = outputs;
+    for (const input of new Set(first?.node.inputs.map((value) => value.node))) {
+      const known = readers.get(input);
+      if (known) known.push(first!);
+      else readers.set(input, [first!]);
+    }
   }
   return roots.map(fresh);
 }
 
 /** The node with other inputs, and with the rules applied to the graphs that it holds; the very same node when nothing changed. */
-function rebuilt({ op, params }: Node, inputs: readonly Tensor[], pass: Pass, target: Target): readonly Tensor[] {
-  const inside = ({ leaves, roots }: Body): Body => new Body(leaves, rewriteOnce(roots, pass, target));
-  return applyAll(op, inputs, op.mapBodies && pass.insideBodies ? op.mapBodies(params, inside) : params);
+function rebuilt(
+  node: Node,
+  fresh: (value: Value) => Tensor,
+  pass: Pass,
+  target: Target,
+  made: Set<Node>,
+): readonly Tensor[] {
+  const { op, params, inputs } = node;
+  const mapBodies = pass.insideBodies ? op.mapBodies : undefined;
+  const isSame = ({ node: from, index }: Value): boolean => {
+    const now = fresh({ node: from, index });
+    return now.node === from && now.index === index;
+  };
+  if (node.source || (!mapBodies && made.has(node) && inputs.every(isSame)))
+    return node.outputs.map((_, index) => tensorOf(node, index));
+  const inside = ({ leaves, roots }: Body): Body => new Body(leaves, rewriteOnce(roots, pass, target, made));
+  return applyAll(op, inputs.map(fresh), mapBodies ? mapBodies(params, inside) : params);
+}
+
+type Context = Pick<Match, "target" | "uses" | "readersOf" | "usersOf">;
+
+const rulesByOp = new WeakMap<Pass, Map<unknown, readonly Rule[]>>();
+
+/** The rules of a pass that are tried on an op. */
+function rulesFor(pass: Pass, op: unknown): readonly Rule[] {
+  const known = rulesByOp.get(pass) ?? new Map<unknown, readonly Rule[]>();
+  rulesByOp.set(pass, known);
+  const rules = known.get(op) ?? pass.rules.filter((rule) => rule.op === undefined || rule.op === op);
+  known.set(op, rules);
+  return rules;
 }
 
 function applyFirst(
   outputs: readonly Tensor[],
   original: Node,
-  rules: readonly Rule[],
-  context: Omit<Match, "node" | "inputs" | "original">,
+  pass: Pass,
+  context: Context,
 ): readonly Tensor[] | undefined {
   const { node } = outputs[0]!;
   if (node.source || outputs.length !== node.outputs.length) return undefined;
-  const match: Match = {
-    ...context,
-    node,
-    original,
-    inputs: node.inputs.map(({ node: from, index }) => tensorOf(from, index)),
-  };
+  const rules = rulesFor(pass, node.op);
+  if (rules.length === 0) return undefined;
+  const inputs = node.inputs.map(({ node: from, index }) => tensorOf(from, index));
+  const match: Match = { ...context, node, original, inputs };
   for (const rule of rules) {
     const result = rule.rewrite(match);
     if (result?.some((value, i) => value.node !== outputs[i]!.node || value.index !== outputs[i]!.index)) {

@@ -33,5 +33,5 @@ function describeLeaf(node: Node): string {
 
 /** A line whose parameters hold a graph, with that graph on lines of its own. */
 function shown(line: string): string {
-  return line.replaceAll("\\n", "\n    ");
+  return line.replaceAll("\n", "\n    ");
 }

@@ -33,12 +33,27 @@ function operand({ node, index }: Value, numbers: ReadonlyMap<Node, number>): st
   return `%${numbers.get(node)}${index > 0 || node.outputs.length > 1 ? `.${index}` : ""}`;
 }
 
-/** Params as text, equal exactly when they mean the same: JSON, but with −0, NaN and the infinities told apart. */
+const keys = new WeakMap<object, string>();
+
+/**
+ * Params as text, equal exactly when they mean the same: like JSON, but with −0, NaN and the infinities told apart. A graph inside,
+ * which has `toJSON`, is its own text as it is: quoted it would double in length at every level of nesting. Params do not change,
+ * so their text is kept.
+ */
 export function paramsKey(params: unknown): string {
   if (params === undefined) return "";
-  return JSON.stringify(params, (_, value: unknown) => {
-    if (typeof value === "string" && value.startsWith("#")) return `#${value}`; //  so that no text reads like a number below
-    if (typeof value !== "number" || (Number.isFinite(value) && !Object.is(value, -0))) return value;
-    return `#${Object.is(value, -0) ? "-0" : value}`;
-  });
+  if (typeof params !== "object" || params === null) return written(params);
+  const key = keys.get(params) ?? written(params);
+  keys.set(params, key);
+  return key;
+}
+
+function written(value: unknown): string {
+  if (typeof value === "number") return Object.is(value, -0) ? "-0" : String(value);
+  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
+  if (Array.isArray(value)) return `[${value.map(written).join()}]`;
+  if (ArrayBuffer.isView(value)) return `${value.constructor.name}[${(value as Int32Array).join()}]`;
+  if ("toJSON" in value && typeof value.toJSON === "function") return `(${value.toJSON()})`;
+  const fields = Object.entries(value).filter(([, field]) => field !== undefined);
+  return `{${fields.map(([name, field]) => `${JSON.stringify(name)}:${written(field)}`).join()}}`;
 }

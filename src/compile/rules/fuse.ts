@@ -69,12 +69,19 @@ const attentionRowSum: Rule = ruleFor("row sums of attention's gradient", sum, (
   return undefined;
 });
 
-function outputOf(dP: Tensor, p: Tensor, { all }: Match): { readonly dO: Tensor; readonly o: Tensor } | undefined {
+function outputOf(
+  dP: Tensor,
+  p: Tensor,
+  { readersOf }: Match,
+): { readonly dO: Tensor; readonly o: Tensor } | undefined {
   const back = paramsOf(dP, matmul)?.inputs;
   if (!back || back[1]!.shape.length < 2) return undefined;
   const [dO, vT] = back as [Tensor, Tensor];
   const v = swapLast(vT);
-  const o = all(matmul).find(({ node }) => node.inputs[0]!.node === p.node && node.inputs[1]!.node === v.node);
+  const o = readersOf(p).find((reader) => {
+    const [left, right] = paramsOf(reader, matmul)?.inputs ?? [];
+    return left?.node === p.node && right?.node === v.node;
+  });
   if (!o || !sameShape(o.shape, dO.shape) || o.shape.at(-1)! >= p.shape.at(-1)!) return undefined;
   return { dO, o };
 }

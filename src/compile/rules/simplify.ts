@@ -142,23 +142,21 @@ const scaling: readonly Rule[] = [
   }),
 ];
 
-const isSame = (a: Tensor, b: Tensor): boolean => a.node === b.node && a.index === b.index;
-
 /**
  * Σ x·v with v the same along the axes is v·Σx: where nobody else needs the product, or somebody else needs Σx, as the gradient of batch
  * normalisation's shift.
  */
-const factorOfSum: Rule = ruleFor("Σ x·v with v outside", sum, ([product], params, { node, uses, all }) => {
+const factorOfSum: Rule = ruleFor("Σ x·v with v outside", sum, ([product], params, { node, uses, readersOf }) => {
   const [x, v] = paramsOf(product!, arithmetic.mul)?.inputs ?? [];
   const { axes } = params;
   if (!x || !v || !isFloat(x.dtype) || constantOf(v) !== undefined || x.size === 0) return undefined;
   const lead = x.shape.length - v.shape.length;
   if (axes.length === 0 || axes.some((axis) => axis >= lead && v.shape[axis - lead] !== 1)) return undefined;
   const isSummed = (other: Tensor): boolean => {
-    const known = paramsOf(other, sum)!;
-    return isSame(known.inputs[0]!, x) && `${known.params.axes}` === `${axes}`;
+    const known = paramsOf(other, sum);
+    return known !== undefined && `${known.params.axes}` === `${axes}`;
   };
-  if (uses(product!) > 1 && !all(sum).some(isSummed)) return undefined;
+  if (uses(product!) > 1 && !readersOf(x).some(isSummed)) return undefined;
   const kept = apply(sum, [x], { axes, keepAxes: true }).mul(v);
   return kept.reshape(node.outputs[0]!.shape);
 });
