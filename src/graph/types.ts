@@ -52,21 +52,33 @@ export function copyOf(values: Values, dtype: DType): Values {
   return new arrayTypes[dtype](values);
 }
 
+/** The most bytes that a JavaScript engine gives to one array of values. */
+const mostBytes = 2 ** 33;
+
+/** Throws EngineError for a type whose values cannot be held, before any memory is taken for them. */
+export function expectRoom(type: TensorType): void {
+  if (sizeOf(type.shape) * arrayTypes[type.dtype].BYTES_PER_ELEMENT > mostBytes) failForMemory(type);
+}
+
 /** A zero-filled typed array for a type. Throws EngineError when there is no memory for it. */
 export function allocate(type: TensorType): Values {
-  const size = sizeOf(type.shape);
+  expectRoom(type);
   try {
-    return new arrayTypes[type.dtype](size);
+    return new arrayTypes[type.dtype](sizeOf(type.shape));
   } catch (cause) {
-    const gigabytes = (size * arrayTypes[type.dtype].BYTES_PER_ELEMENT) / 1e9;
-    throw new EngineError(
-      "memory",
-      `${showType(type)} takes ${gigabytes.toPrecision(3)} GB, which cannot be had`,
-      "use a smaller batch or model, or work on parts",
-      "",
-      { cause },
-    );
+    return failForMemory(type, cause);
   }
+}
+
+function failForMemory(type: TensorType, cause?: unknown): never {
+  const gigabytes = (sizeOf(type.shape) * arrayTypes[type.dtype].BYTES_PER_ELEMENT) / 1e9;
+  throw new EngineError(
+    "memory",
+    `${showType(type)} takes ${gigabytes.toPrecision(3)} GB, which cannot be had`,
+    "use a smaller batch or model, or work on parts",
+    "",
+    cause === undefined ? undefined : { cause },
+  );
 }
 
 /** `[2, 3]`, as it stands in every message. */

@@ -46,7 +46,8 @@ interface Settings {
 }
 
 const settings = new WeakMap<Module, Settings>();
-const calling: Module[] = [];
+/** The modules that are being called, and the paths of those inside once one of them is asked for. */
+const calling: { readonly module: Module; paths?: Map<Module, string> }[] = [];
 
 /** The methods of every module. Modules are functions, so this object stands between them and Function.prototype. */
 const methods = Object.create(Function.prototype, {
@@ -126,7 +127,7 @@ export function module<F extends (...args: never[]) => unknown, const C extends 
 ): F & C & Module {
   const self = ((...args: never[]): unknown => {
     const path = pathOf(self);
-    calling.push(self);
+    calling.push({ module: self });
     try {
       return withPath(path, () => call(...args));
     } finally {
@@ -183,22 +184,38 @@ function* parts(children: Children | readonly Child[], path: string = ""): Gener
 function pathOf(inner: Module): string {
   const outer = calling.at(-1);
   if (!outer) return currentObserver()?.pathOf(inner) ?? "";
-  for (const [path, module] of walk(outer)) if (module === inner) return join(currentPath(), path);
-  return currentPath();
+  if (!outer.paths) {
+    outer.paths = new Map();
+    for (const [path, module] of walk(outer.module)) if (!outer.paths.has(module)) outer.paths.set(module, path);
+  }
+  const path = outer.paths.get(inner);
+  return path === undefined ? currentPath() : join(currentPath(), path);
 }
 
 /** A module and all modules in it, by path. Throws GraphError when a module contains itself. */
-export function* walk(module: Module, path: string = "", above: readonly Module[] = []): Generator<[string, Module]> {
-  if (above.includes(module))
-    throw new GraphError(
-      module.kind,
-      `the module contains itself: ${path} leads back to it`,
-      "build a second module, or call the one you have twice",
-      path,
-    );
-  yield [path, module];
-  for (const [name, child] of parts(module.children))
-    if (isModule(child)) yield* walk(child, join(path, name), [...above, module]);
+export function* walk(root: Module): Generator<[string, Module]> {
+  const open: { readonly path: string; readonly module: Module; readonly rest: Iterator<[string, unknown]> }[] = [];
+  const inside = new Set<Module>();
+  const enter = (path: string, module: Module): [string, Module] => {
+    if (inside.has(module))
+      throw new GraphError(
+        module.kind,
+        `the module contains itself: ${path} leads back to it`,
+        "build a second module, or call the one you have twice",
+        path,
+      );
+    inside.add(module);
+    open.push({ path, module, rest: parts(module.children)[Symbol.iterator]() });
+    return [path, module];
+  };
+  yield enter("", root);
+  for (let last = open.at(-1); last; last = open.at(-1)) {
+    const { done, value } = last.rest.next();
+    if (done) {
+      open.pop();
+      inside.delete(last.module);
+    } else if (isModule(value[1])) yield enter(join(last.path, value[0]), value[1]);
+  }
 }
 
 function summarize(root: Module): string {

@@ -1,6 +1,6 @@
 /** What layers make their parameters with. */
 import { ConfigError } from "../errors.ts";
-import type { Shape } from "../graph/types.ts";
+import { expectRoom, type Shape } from "../graph/types.ts";
 import { Parameter } from "../tensor/state.ts";
 import { defaultGenerator, type Generator } from "./generator.ts";
 import type { Initializer } from "./initializers.ts";
@@ -13,7 +13,9 @@ export function expectSizes(subject: string, sizes: readonly number[]): void {
 
 /**
  * A float32 parameter with initial values, drawn when they are first needed where the initializer can wait: a large model whose
- * weights come from a file is made at once. What is drawn is the same either way. Throws ConfigError for sizes that are no whole numbers from 1 on. */
+ * weights come from a file is made at once. What is drawn is the same either way. Throws ConfigError for sizes that are no whole
+ * numbers from 1 on, EngineError for more values than can be held.
+ */
 export function parameter<const S extends Shape>(
   shape: readonly [...S],
   initializer: Initializer,
@@ -21,6 +23,7 @@ export function parameter<const S extends Shape>(
 ): Parameter<S, "float32"> {
   expectSizes("parameter", shape);
   const { host } = generator;
+  expectRoom({ shape, dtype: "float32" });
   const values = initializer.later ? initializer.later(shape, host) : initializer(shape, host);
   return new Parameter({ shape, dtype: "float32" }, values);
 }

@@ -54,7 +54,11 @@ export const range: Op<{ readonly length: number }> = defineOp<{ readonly length
   shape: (_, { length }) => [length],
   dtype: () => "int32",
   gradient: () => [],
-  onnx: (graph, _, { params: { length } }) => graph.constant("int32", [length], [...Array(length).keys()]),
+  onnx: (graph, _, { params: { length } }) =>
+    graph.node(
+      "Range",
+      [0, length, 1].map((value) => graph.constant("int32", [], [value])),
+    ),
   evaluate: (_, y) => y.values.forEach((_value, i) => (y.values[i] = i)),
   limits: (_, { length }) => [0, length - 1],
   samples: () => [

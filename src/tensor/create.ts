@@ -18,6 +18,7 @@ import type {
   Under,
 } from "../graph/shape-types.ts";
 import {
+  allocate,
   arrayTypes,
   copyOf,
   type DType,
@@ -73,7 +74,12 @@ type TensorFromArrays = <const N extends Nested, D extends DType = DTypeOf<N>>(
 export const tensor: TensorFromArrays = ((values: Nested, dtype?: DType): Tensor => {
   const shape: number[] = [];
   for (let level: Nested = values; Array.isArray(level); level = level[0] as Nested) {
-    shape.push(level.length);
+    if (shape.push(level.length) > mostAxes)
+      throw new ShapeError(
+        "tensor",
+        `the array is nested deeper than ${mostAxes} levels`,
+        "give an array for each axis",
+      );
     if (level.length === 0) break;
   }
   const flat: (number | boolean)[] = [];
@@ -81,6 +87,9 @@ export const tensor: TensorFromArrays = ((values: Nested, dtype?: DType): Tensor
   const type: DType = dtype ?? (typeof flat[0] === "boolean" ? "bool" : "float32");
   return adopt({ shape, dtype: type }, convert(flat, type));
 }) as TensorFromArrays;
+
+/** Axes of a tensor that is made of nested arrays; NumPy has 64. */
+const mostAxes = 64;
 
 function flatten(values: Nested, shape: readonly number[], axis: number, into: (number | boolean)[]): void {
   if (axis === shape.length && !Array.isArray(values)) {
@@ -154,10 +163,21 @@ export function ones<const S extends Shape, const D extends DType = "float32">(
   return full(shape, 1, dtype);
 }
 
-/** 0, 1, …, length − 1 as int32. */
+/** Longer ones are made here: ONNX Runtime would make them when a session is made, slowly, and keep them. */
+const longestRange = 2 ** 20;
+
+/** 0, 1, …, length − 1 as int32. Throws ShapeError for what is no length, and for more than int32 counts. */
 export function range<const N extends number>(length: N): Tensor<[N], "int32"> {
   if (!Number.isInteger(length) || length < 0)
     throw new ShapeError("range", `a length of ${length}`, "give a whole number of at least 0");
+  if (length >= 2 ** 31)
+    throw new ShapeError("range", `a length of ${length}, and int32 counts to ${2 ** 31 - 1}`, "work on parts");
+  if (length > longestRange) {
+    const type = { shape: [length], dtype: "int32" } as const;
+    const values = allocate(type);
+    for (let i = 0; i < length; i++) values[i] = i;
+    return adopt(type, values) as Tensor<[N], "int32">;
+  }
   return apply(movement.range, [], { length }) as Tensor<[N], "int32">;
 }
 

@@ -18,18 +18,27 @@ export type IsTree<T> = [T] extends [Tree]
       ? { readonly [K in keyof T]: IsTree<T[K]> }
       : never;
 
+const deepest = 100;
+
 /** Puts the tensors of a tree into `values`; the function returned builds a tree of the same form with something else in their places. */
 export function flatten(
   subject: string,
   tree: unknown,
   values: Tensor[],
   place: string = "the function returns",
+  depth: number = 0,
 ): (replacements: readonly unknown[]) => unknown {
   if (tree === undefined) return () => undefined;
   if (tree instanceof Tensor) {
     const at = values.push(tree.current()) - 1;
     return (replacements) => replacements[at];
   }
+  if (depth > deepest)
+    throw new GraphError(
+      subject,
+      `tensors lie in arrays and records deeper than ${deepest} levels`,
+      "put them into a flat array or record",
+    );
   if (tree instanceof Promise)
     throw new GraphError(
       subject,
@@ -37,11 +46,13 @@ export function flatten(
       "make it synchronous: nothing can be awaited while the graph is built; read values from the tensors that come back",
     );
   if (Array.isArray(tree)) {
-    const parts = tree.map((part: unknown) => flatten(subject, part, values, place));
+    const parts = tree.map((part: unknown) => flatten(subject, part, values, place, depth + 1));
     return (replacements) => parts.map((part) => part(replacements));
   }
   if (typeof tree === "object" && tree !== null) {
-    const parts = Object.entries(tree).map(([name, part]) => [name, flatten(subject, part, values, place)] as const);
+    const parts = Object.entries(tree).map(
+      ([name, part]) => [name, flatten(subject, part, values, place, depth + 1)] as const,
+    );
     return (replacements) => Object.fromEntries(parts.map(([name, part]) => [name, part(replacements)]));
   }
   throw new GraphError(subject, `${place} ${typeof tree}`, "give tensors, or arrays or records of them");
