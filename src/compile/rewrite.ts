@@ -35,6 +35,8 @@ export interface Pass {
   readonly rules: readonly Rule[];
   /** Whether they are tried inside the ops that hold graphs too. */
   readonly insideBodies: boolean;
+  /** Ops without any of which the pass changes nothing. Default: it is made in any case. */
+  readonly needs?: readonly unknown[];
 }
 
 /** A rule for one op, given the node's inputs and parameters. */
@@ -99,6 +101,8 @@ const mostRewrites = 20;
 /** `made` are nodes that the passes have made so far: such a node with its inputs unchanged is the node that equal ones become. */
 function rewriteOnce(roots: readonly Value[], pass: Pass, target: Target, made: Set<Node>): Value[] {
   const nodes = collect(roots);
+  if (pass.needs && !nodes.some(({ op }) => pass.needs!.includes(op) || (pass.insideBodies && op.mapBodies)))
+    return [...roots];
   const oldUses = new Counts();
   const oldUsers = usersAmong(nodes);
   for (const node of nodes) for (const input of node.inputs) oldUses.add(input, 1);

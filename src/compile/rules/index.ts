@@ -1,4 +1,5 @@
 /** The passes, in order. Each sees the graph that the one before it made. */
+import { convolution, convolutionInput, convolutionKernel } from "../../ops/convolution.ts";
 import type { Pass, Rule } from "../rewrite.ts";
 import { fuse } from "./fuse.ts";
 import { loops } from "./loops.ts";
@@ -14,7 +15,7 @@ export const passes: readonly Pass[] = [
   loops,
   everywhere(...simplify),
   everywhere(...simplify, ...fuse, ...pooling),
-  everywhere(...packing),
+  { ...everywhere(...packing), needs: [convolution, convolutionInput, convolutionKernel] },
   everywhere(...simplify, ...products, ...poolingMasks, fusedRelu),
   matrices,
   everywhere(...simplify, ...products, packedBias),

@@ -39,4 +39,4 @@ export function extendsLoop(other: Node, loop: Node): boolean {
   );
 }
 
-export const loops: Pass = { rules: [oneLoop], insideBodies: false };
+export const loops: Pass = { rules: [oneLoop], insideBodies: false, needs: [scan] };
