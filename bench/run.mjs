@@ -16,6 +16,7 @@ await build({
     "bench/startup.ts",
     "bench/first-step.ts",
     "bench/updates.ts",
+    "bench/sums.ts",
     "docs/figures/draw.ts",
     "bench/ours-server.ts",
     "bench/peers/tfjs-steps.ts",
@@ -43,7 +44,7 @@ await build({
 });
 
 // The first word may choose another script than the driver.
-const chosen = ["profile", "overhead", "lens", "loops", "startup", "updates", "draw"].find(
+const chosen = ["profile", "overhead", "lens", "loops", "startup", "updates", "sums", "draw"].find(
   (name) => name === process.argv[2],
 );
 if (chosen) process.argv.splice(2, 1);

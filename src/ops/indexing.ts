@@ -82,15 +82,85 @@ function inParts(graph: OnnxGraph, whole: OnnxValue, rows: number, size: number)
   return sizes.length === 1 ? [whole] : graph.nodes("Split", [whole, graph.integers(sizes)], sizes.length, { axis: 0 });
 }
 
-/** For each of `count` indices the position of the last one that is equal: where their updates meet when there are few of them. */
+/** Vectors, `count` for each of `outer` tables, to be added to rows of tables [size, inner]. */
+interface Updates {
+  readonly dy: OnnxValue;
+  readonly indices: OnnxValue;
+  readonly count: number;
+  readonly outer: number;
+  readonly size: number;
+  readonly inner: number;
+  readonly dtype: DType;
+}
+
+/** Whether so many updates may meet on one row that float32 would lose digits. */
+const mayMeet = ({ dtype, count }: Updates): boolean => dtype === "float32" && count > longestRow;
+
+/** Adds rows by ScatterND, in parts that stay on one thread. */
+function addedRowByRow(graph: OnnxGraph, updates: Updates, rowsAtOnce: number): OnnxValue {
+  const { count, size, inner, dtype } = updates;
+  const places = graph.cast(updates.indices, "int64");
+  const addTo = (table: OnnxValue, at: OnnxValue, rows: OnnxValue): OnnxValue => {
+    const listed = graph.node("Reshape", [at, graph.integers([count, 1])]);
+    const parts = [listed, rows].map((whole) => inParts(graph, whole, count, rowsAtOnce));
+    return parts[0]!.reduce(
+      (sums, some, i) => graph.node("ScatterND", [sums, some, parts[1]![i]], { reduction: "add" }),
+      table,
+    );
+  };
+  const table = (rows: number, type: DType): OnnxValue => zeros(graph, { shape: [rows, inner], dtype: type });
+  const rows = graph.node("Reshape", [updates.dy, graph.integers([count, inner])]);
+  if (!mayMeet(updates)) return addTo(table(size, dtype), places, rows);
+  const added = (count: number, at: OnnxValue): OnnxValue =>
+    inFloat64(graph, { dtype }, (wide) => addTo(table(count, "float64"), at, wide), rows);
+  if (size <= 2 * count) return added(size, places);
+  // A large table in float64 would take much memory: those that meet are added up among themselves.
+  return addTo(table(size, dtype), places, added(count, meetings(graph, places, count, size)));
+}
+
+/** For each of `count` indices the position of the last one that is equal: there all their updates meet, and nothing elsewhere. */
 function meetings(graph: OnnxGraph, indices: OnnxValue, count: number, size: number): OnnxValue {
   const list = graph.node("Reshape", [indices, graph.integers([count])]);
   const none = graph.node("Expand", [graph.constant("int64", [], [0]), graph.integers([size])]);
-  const last = graph.node("ScatterElements", [none, list, graph.constant("int64", [count], [...Array(count).keys()])], {
-    axis: 0,
-    reduction: "max",
-  });
+  const positions = graph.constant("int64", [count], [...Array(count).keys()]);
+  const last = graph.node("ScatterElements", [none, list, positions], { axis: 0, reduction: "max" });
   return graph.node("Gather", [last, list]);
+}
+
+/** Adds rows to a small table: the product of one-hot vectors with them. */
+function addedAsProduct(graph: OnnxGraph, { dy, indices, count, size, inner }: Updates): OnnxValue {
+  const rows = graph.node("Reshape", [dy, graph.integers([count, inner])]);
+  const oneHots = floatOneHots(graph, graph.node("Reshape", [indices, graph.integers([count])]), size, -1);
+  const types = [size, inner].map((width): TensorType => ({ shape: [count, width], dtype: "float32" }));
+  return productNodes(graph, [oneHots, rows], types, { transposeA: true, transposeB: false, alpha: 1 }, longestRow);
+}
+
+/**
+ * Adds element by element. On more than one thread ScatterND races where indices repeat; ScatterElements does not. Its bookkeeping for
+ * each element grows with the rank: on one axis it takes less than half the time.
+ */
+function addedElements(graph: OnnxGraph, updates: Updates): OnnxValue {
+  const { dy, indices, count, outer, size, inner, dtype } = updates;
+  const far = (positions: OnnxValue, stride: number): OnnxValue =>
+    graph.node("Mul", [positions, graph.constant("int64", [], [stride])]);
+  const along = (length: number, shape: Shape): OnnxValue => graph.constant("int64", shape, [...Array(length).keys()]);
+  const rows = graph.node("Reshape", [graph.cast(indices, "int64"), graph.integers([1, count, 1])]);
+  const starts =
+    outer === 1
+      ? far(rows, inner)
+      : graph.node("Add", [far(along(outer, [outer, 1, 1]), size * inner), far(rows, inner)]);
+  const positions = inner === 1 ? starts : graph.node("Add", [starts, along(inner, [1, 1, inner])]);
+  const flat = graph.integers([-1]);
+  const places = graph.node("Reshape", [positions, flat]);
+  const added = (type: DType, values: OnnxValue): OnnxValue =>
+    graph.node("ScatterElements", [zeros(graph, { shape: [outer * size * inner], dtype: type }), places, values], {
+      axis: 0,
+      reduction: "add",
+    });
+  const values = graph.node("Reshape", [dy, flat]);
+  return mayMeet(updates)
+    ? inFloat64(graph, { dtype }, (wide) => added("float64", wide), values)
+    : added(dtype, values);
 }
 
 /** Adds each entry to the place that `gather` would have taken it from: the transpose of `gather`. */
@@ -114,62 +184,12 @@ export const scatterAdd: Op<{ readonly axis: number; readonly size: number }> = 
     const count = sizeOf(typeIndices.shape);
     const [outer, , inner] = around(output.shape, axis);
     if (count === 0 || sizeOf(output.shape) === 0) return zeros(graph, output);
-    // Many updates may meet on one place.
-    const dtype = typeDy.dtype === "float32" && count > longestRow ? "float64" : output.dtype;
-    const narrow = (sums: OnnxValue): OnnxValue => (dtype === output.dtype ? sums : graph.cast(sums, output.dtype));
-    const wide = (updates: OnnxValue): OnnxValue => (dtype === output.dtype ? updates : graph.cast(updates, dtype));
+    const updates: Updates = { dy: dy!, indices: indices!, count, outer, size, inner, dtype: typeDy.dtype };
     const rowsAtOnce = Math.min(count, Math.floor((graph.target.serialElements ?? 0) / inner));
-    if (outer === 1 && count <= mostParts * rowsAtOnce) {
-      const addRows = (rows: number, type: DType, places: OnnxValue, updates: OnnxValue): OnnxValue => {
-        const listed = graph.node("Reshape", [places, graph.integers([count, 1])]);
-        const parts = [listed, updates].map((whole) => inParts(graph, whole, count, rowsAtOnce));
-        return parts[0]!.reduce(
-          (table, some, i) => graph.node("ScatterND", [table, some, parts[1]![i]], { reduction: "add" }),
-          zeros(graph, { shape: [rows, inner], dtype: type }),
-        );
-      };
-      const places = graph.cast(indices!, "int64");
-      const updates = graph.node("Reshape", [dy, graph.integers([count, inner])]);
-      const isLarge = dtype !== output.dtype && size > 2 * count;
-      const sums = isLarge
-        ? addRows(
-            size,
-            output.dtype,
-            places,
-            narrow(addRows(count, dtype, meetings(graph, places, count, size), wide(updates))),
-          )
-        : narrow(addRows(size, dtype, places, wide(updates)));
-      return graph.node("Reshape", [sums, graph.integers(output.shape)]);
-    }
-    if (outer === 1 && size <= smallTable && typeDy.dtype === "float32") {
-      const flat = graph.node("Reshape", [dy, graph.integers([count, inner])]);
-      const listed = graph.node("Reshape", [indices, graph.integers([count])]);
-      const oneHots = floatOneHots(graph, listed, size, -1);
-      const types = [size, inner].map((width): TensorType => ({ shape: [count, width], dtype: "float32" }));
-      const params = { transposeA: true, transposeB: false, alpha: 1 };
-      const sums = productNodes(graph, [oneHots, flat], types, params, longestRow);
-      return graph.node("Reshape", [sums, graph.integers(output.shape)]);
-    }
-    // On more than one thread ScatterND races where indices repeat; ScatterElements does not. Its bookkeeping for each element grows
-    // with the rank: on one axis it takes less than half the time.
-    const far = (positions: OnnxValue, stride: number): OnnxValue =>
-      graph.node("Mul", [positions, graph.constant("int64", [], [stride])]);
-    const along = (length: number, shape: Shape): OnnxValue =>
-      graph.constant("int64", shape, [...Array(length).keys()]);
-    const rows = graph.node("Reshape", [graph.cast(indices!, "int64"), graph.integers([1, count, 1])]);
-    const starts =
-      outer === 1
-        ? far(rows, inner)
-        : graph.node("Add", [far(along(outer, [outer, 1, 1]), size * inner), far(rows, inner)]);
-    const positions = inner === 1 ? starts : graph.node("Add", [starts, along(inner, [1, 1, inner])]);
-    const flat = graph.integers([-1]);
-    const base = zeros(graph, { shape: [outer * size * inner], dtype });
-    const sums = graph.node(
-      "ScatterElements",
-      [base, graph.node("Reshape", [positions, flat]), graph.node("Reshape", [wide(dy!), flat])],
-      { axis: 0, reduction: "add" },
-    );
-    return graph.node("Reshape", [narrow(sums), graph.integers(output.shape)]);
+    const isFewParts = outer === 1 && count <= mostParts * rowsAtOnce;
+    const isSmall = outer === 1 && size <= smallTable && typeDy.dtype === "float32";
+    const add = isFewParts ? addedRowByRow : isSmall ? addedAsProduct : addedElements;
+    return graph.node("Reshape", [add(graph, updates, rowsAtOnce), graph.integers(output.shape)]);
   },
   evaluate([dy, indices], y, { axis }) {
     eachGathered(y.shape, indices!, axis, (to, from) => (y.values[to]! += dy!.values[from]!));

@@ -80,8 +80,8 @@ function joined(axes: readonly Run[]): Run[] {
 /** What an op makes of float32 values in float64, rounded once at the end; of other dtypes as they are. */
 export function inFloat64(
   graph: OnnxGraph,
-  { dtype }: TensorType,
-  compute: (...values: readonly OnnxValue[]) => OnnxValue,
+  { dtype }: Pick<TensorType, "dtype">,
+  compute: (...values: OnnxValue[]) => OnnxValue,
   ...values: readonly OnnxValue[]
 ): OnnxValue {
   if (dtype !== "float32") return compute(...values);

@@ -144,7 +144,7 @@ every engine: that of \`sum\` and \`mean\`, and so of losses, gradients of biase
 normalisations; of running sums, softmax over long axes, average pooling, updates that meet on one row of an embedding; and of products with a
 vector, or whose inner axis is much longer than the result has elements. Other matrix products add up 128 to 1,024 terms at once, as is
 usual: of equal terms they lose up to 10⁻⁵. Where signs differ, the same share of Σ|x| may be lost. Variances are those of deviations from
-the mean, not of a difference of large numbers. NaN and infinities pass through (\`test/tensor/sums.test.ts\`; \`npm run sums\` for 10⁷
+the mean, not of a difference of large numbers. NaN and infinities pass through (\`test/tensor/sums.test.ts\`; \`npm run digits\` for 10⁷
 elements).
 
 int32 arithmetic wraps around, modulo 2³², in each op that has it: \`add\`, \`sub\`, \`mul\`, \`neg\`, \`abs\`, \`square\`, \`matmul\`, \`dot\`, \`einsum\`,

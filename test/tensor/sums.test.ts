@@ -1,5 +1,5 @@
 /**
- * Sums keep their digits: every door that adds, by length and by layout, against sums in float64. `npm run sums` goes on to 10⁷
+ * Sums keep their digits: every door that adds, by length and by layout, against sums in float64. `npm run digits` goes on to 10⁷
  * elements and prints how far off each door is.
  */
 import { afterAll, describe, expect, test } from "vitest";
