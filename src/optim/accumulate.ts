@@ -20,7 +20,7 @@ import { type MinimizeOptions, namesOf, type Optimizer } from "./optimizer.ts";
 export class Accumulator {
   readonly #optimizer: Optimizer;
   readonly #sums: ReadonlyMap<Parameter, State>;
-  readonly #weight: State<[], "float32" | "float64">;
+  readonly #weight: State<[], "float64">;
 
   /** Takes one more tensor for each parameter that is trained. Throws GraphError when none is. */
   constructor(optimizer: Optimizer) {
@@ -33,8 +33,7 @@ export class Accumulator {
         return [parameter, new State({ shape: [...shape], dtype }, zeros, { name: `${label}.gradientSum` })];
       }),
     );
-    const dtype = trained.every((parameter) => parameter.dtype === "float64") ? "float64" : "float32";
-    this.#weight = new State({ shape: [], dtype }, new arrayTypes[dtype](1), { name: "weightSum" });
+    this.#weight = new State({ shape: [], dtype: "float64" }, new Float64Array(1), { name: "weightSum" });
   }
 
   /**

@@ -1,5 +1,6 @@
 /** Adagrad and its relatives that divide by a root of past squares: RMSProp, Adadelta. */
-import { averaged } from "../tensor/average.ts";
+import { averaged, decayed } from "../tensor/average.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import {
   expectAtLeastZero,
   expectEpsilon,
@@ -27,10 +28,10 @@ export interface AdagradOptions extends OptimizerOptions {
 const adagradRule: Rule<"sum", { readonly rateDecay: number; readonly initialSum: number; readonly epsilon: number }> =
   {
     slots: ({ initialSum }) => ({ sum: { value: initialSum } }),
-    update({ theta, g, t, rate, slots, hyper: { rateDecay, epsilon } }) {
+    update({ theta, g, t, preciseRate, slots, hyper: { rateDecay, epsilon } }) {
       const sum = slots.sum.add(g.mul(g)); //                               Gₜ = Gₜ₋₁ + gₜ²
-      const now = rateDecay === 0 ? rate : rate.div(t.sub(1).mul(rateDecay).add(1));
-      const step = g.div(sum.sqrt().add(epsilon)).mul(now);
+      const rate = preciseRate.div(t.sub(1).mul(rateDecay).add(1));
+      const step = g.div(sum.sqrt().add(epsilon)).mul(rate.cast(g.dtype));
       return { theta: theta.sub(step), slots: { sum } }; //                 θₜ = θₜ₋₁ − α·gₜ / (√Gₜ + ε)
     },
   };
@@ -69,22 +70,32 @@ interface RmspropHyper {
   readonly centered: boolean;
 }
 
+/**
+ * The averages of g and of its squared distance from that: mₜ = ρ·mₜ₋₁ + (1 − ρ)·gₜ and the mean square minus mₜ², which is
+ * ρ·(sₜ₋₁ + (1 − ρ)·(gₜ − mₜ₋₁)²). Written so it has no difference that rounding could make negative.
+ */
+function centredAverages(variance: Tensor, mean: Tensor, g: Tensor, decay: number): { variance: Tensor; mean: Tensor } {
+  const distance = g.sub(mean);
+  return {
+    variance: decayed(variance.add(distance.mul(distance).mul(1 - decay)), decay),
+    mean: averaged(mean, g, decay),
+  };
+}
+
 /** Tieleman and Hinton 2012, lecture 6.5; centred and with momentum Graves 2013, in PyTorch's form. */
-const rmspropRule: Rule<"square" | "mean" | "velocity", RmspropHyper> = {
+const rmspropRule: Rule<"square" | "variance" | "mean" | "velocity", RmspropHyper> = {
   slots: ({ centered, momentum }) => ({
-    square: {},
-    ...(centered && { mean: {} }),
+    ...(centered ? { variance: {}, mean: {} } : { square: {} }),
     ...(momentum > 0 && { velocity: {} }),
   }),
   update({ theta, g, rate, slots, hyper: { decay, epsilon, momentum, centered } }) {
-    const square = averaged(slots.square, g.mul(g), decay); //            vₜ = ρ·vₜ₋₁ + (1 − ρ)·gₜ²
-    const mean = centered ? averaged(slots.mean, g, decay) : undefined; // mₜ = ρ·mₜ₋₁ + (1 − ρ)·gₜ
-    const spread = mean ? square.sub(mean.mul(mean)) : square;
-    const scaled = g.div(spread.sqrt().add(epsilon)); //                  gₜ / (√(vₜ − mₜ²) + ε)
+    const averages = centered ? centredAverages(slots.variance, slots.mean, g, decay) : undefined;
+    const square = averages ? averages.variance : averaged(slots.square, g.mul(g), decay); //  vₜ = ρ·vₜ₋₁ + (1 − ρ)·gₜ²
+    const scaled = g.div(square.sqrt().add(epsilon)); //                                      gₜ / (√vₜ + ε)
     const velocity = momentum > 0 ? slots.velocity.mul(momentum).add(scaled) : undefined;
     return {
       theta: theta.sub((velocity ?? scaled).mul(rate)),
-      slots: { square, ...(mean && { mean }), ...(velocity && { velocity }) },
+      slots: { ...(averages ?? { square }), ...(velocity && { velocity }) },
     };
   },
 };

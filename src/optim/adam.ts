@@ -1,5 +1,5 @@
 /** Adam and its relatives. */
-import { averaged, remaining, unbiased } from "../tensor/average.ts";
+import { averaged, decayed, remaining, unbiased } from "../tensor/average.ts";
 import { where } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import {
@@ -53,14 +53,15 @@ export const adamRule: Rule<"m" | "v", Hyper> = {
  */
 export const adamSumsRule: Rule<"gradientSum" | "squareSum", Hyper> = {
   slots: () => ({ gradientSum: {}, squareSum: {} }),
-  update({ theta, g, t, rate, slots: { gradientSum, squareSum }, hyper: { b1, b2, epsilon } }) {
-    const s = gradientSum.mul(b1).add(g); //                           Sₜ = β₁·Sₜ₋₁ + gₜ
-    const q = squareSum.mul(b2).add(g.mul(g)); //                      Qₜ = β₂·Qₜ₋₁ + gₜ²
+  update({ theta, g, t, preciseRate, slots: { gradientSum, squareSum }, hyper: { b1, b2, epsilon } }) {
+    const s = decayed(gradientSum, b1).add(g); //                      Sₜ = β₁·Sₜ₋₁ + gₜ
+    const q = decayed(squareSum, b2).add(g.mul(g)); //                 Qₜ = β₂·Qₜ₋₁ + gₜ²
     const k1 = remaining(b1, t).mul(1 / (1 - b1)); //                  m̂ₜ = Sₜ / k₁,  k₁ = (1 − β₁ᵗ) / (1 − β₁)
     const k2 = remaining(b2, t).mul(1 / (1 - b2)); //                  v̂ₜ = Qₜ / k₂,  k₂ = (1 − β₂ᵗ) / (1 − β₂)
     // α·m̂ₜ / (√v̂ₜ + ε) = (α·√k₂/k₁) · Sₜ / (√Qₜ + ε·√k₂)
     const root = k2.sqrt();
-    const step = s.div(q.sqrt().add(root.mul(epsilon))).mul(rate.mul(root).div(k1));
+    const [margin, rate] = [root.mul(epsilon).cast(theta.dtype), preciseRate.mul(root).div(k1).cast(theta.dtype)];
+    const step = s.div(q.sqrt().add(margin)).mul(rate);
     return { theta: theta.sub(step), slots: { gradientSum: s, squareSum: q } };
   },
 };
@@ -95,8 +96,8 @@ const nadamRule: Rule<"m" | "v" | "muProduct", NadamHyper> = {
     const ofGradient = mu.neg().add(1).div(muProduct.neg().add(1)); //   (1 − μₜ) / (1 − Π μᵢ)
     const ofMomentum = muNext.div(muProduct.mul(muNext).neg().add(1)); // μₜ₊₁ / (1 − μₜ₊₁·Π μᵢ)
     const step = g
-      .mul(ofGradient)
-      .add(m.mul(ofMomentum))
+      .mul(ofGradient.cast(g.dtype))
+      .add(m.mul(ofMomentum.cast(g.dtype)))
       .div(unbiased(v, b2, t).sqrt().add(epsilon));
     return { theta: theta.sub(step.mul(rate)), slots: { m, v, muProduct } };
   },
@@ -124,7 +125,8 @@ const radamRule: Rule<"m" | "v", Hyper> = {
     const none = t.scalar(0);
     const adapted = where(isTrusted, r.mul(c2.sqrt()), none); //       rₜ·√(1 − β₂ᵗ), or 0 …
     const plain = where(isTrusted, none, t.scalar(1)); //              … and then 1 in its place
-    const factor = v.sqrt().add(epsilon).reciprocal().mul(adapted).add(plain);
+    const [share, rest] = [adapted.cast(v.dtype), plain.cast(v.dtype)];
+    const factor = v.sqrt().add(epsilon).reciprocal().mul(share).add(rest);
     return { theta: theta.sub(unbiased(m, b1, t).mul(factor).mul(rate)), slots: { m, v } };
   },
 };

@@ -1,7 +1,7 @@
 /** What optimizers share: finding parameters, keeping state for each, making one graph of loss, gradients and update. */
 import { gradients } from "../autodiff/gradients.ts";
 import { ConfigError, DTypeError, GraphError, ShapeError } from "../errors.ts";
-import { arrayTypes, isFloat, type Shape, sameShape, showType, sizeOf } from "../graph/types.ts";
+import { arrayTypes, isFloat, sameShape, showType, sizeOf, type TensorType } from "../graph/types.ts";
 import { Parameter, State, type Version } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { clipByGlobalNorm, clipByNorm, clipByValue, globalNorm } from "./clipping.ts";
@@ -14,7 +14,7 @@ export type Slots<Names extends string> = Readonly<Record<Names, Tensor>>;
 export interface SlotStart {
   /** Default 0. */
   readonly value?: number;
-  /** One number for the whole parameter instead of one for each element. Default false. */
+  /** One number in float64 for the whole parameter instead of one for each element. Default false. */
   readonly scalar?: boolean;
 }
 
@@ -24,10 +24,12 @@ export interface At<Names extends string, Hyper> {
   readonly theta: Tensor;
   /** gₜ */
   readonly g: Tensor;
-  /** t, from 1, as a scalar. */
+  /** t, from 1, as a scalar in float64. What is computed from it, such as a correction, is cast to θ's dtype at the end. */
   readonly t: Tensor;
-  /** α, as a scalar. */
+  /** α, as a scalar of θ's dtype. */
   readonly rate: Tensor;
+  /** α, as a scalar in float64, for a rate that is computed from it. */
+  readonly preciseRate: Tensor;
   readonly slots: Slots<Names>;
   readonly hyper: Hyper;
 }
@@ -122,20 +124,20 @@ class Setting {
   #given = 0;
   #version: Version | undefined;
 
-  constructor(value: number, dtype: FloatType, name: string, expect: (value: number) => number) {
+  constructor(value: number, name: string, expect: (value: number) => number) {
     this.#expect = expect;
-    this.state = scalarState(0, dtype, name);
+    this.state = scalarState(name);
     this.value = value;
   }
 
-  /** What was given last, in full; or what a file has brought since, in the state's precision. */
+  /** What was given last, or what a file has brought since. */
   get value(): number {
     const written = this.state.version === this.#version ? undefined : this.state.version.known?.values?.[0];
     return written ?? this.#given;
   }
 
   set value(value: number) {
-    this.state.write(arrayTypes[this.state.dtype].of(this.#expect(value)));
+    this.state.write(Float64Array.of(this.#expect(value)));
     this.#given = value;
     this.#version = this.state.version;
   }
@@ -154,15 +156,15 @@ export class OptimizerGroup {
   readonly step: State<[]>;
 
   /** Internal: use `sgd`, `adam`, … */
-  constructor(name: string, group: ParameterGroup, defaults: Defaults, method: Method, dtype: FloatType) {
+  constructor(name: string, group: ParameterGroup, defaults: Defaults, method: Method) {
     this.parameters = parametersOf(group.parameters);
     this.weightDecay = expectAtLeastZero(name, "the weight decay", group.weightDecay ?? defaults.weightDecay ?? 0);
     this.decoupled = group.decoupled ?? defaults.decoupled ?? false;
     this.method = method;
-    this.#factor = new Setting(group.rateFactor ?? 1, dtype, "rateFactor", (value) =>
+    this.#factor = new Setting(group.rateFactor ?? 1, "rateFactor", (value) =>
       expectAtLeastZero(name, "the rate factor", value),
     );
-    this.step = scalarState(0, dtype, "step");
+    this.step = scalarState("step");
   }
 
   /** The group's rate is the optimizer's times this; assigning takes effect from the next run on, without another compilation. */
@@ -191,13 +193,11 @@ export class Optimizer {
   readonly #places: ReadonlyMap<Parameter, { readonly group: OptimizerGroup; readonly slots: Map<string, State> }>;
 
   /** Internal: use `sgd`, `adam`, … */
-  constructor(name: string, groups: readonly OptimizerGroup[], hasGroups: boolean, rate: number, dtype: FloatType) {
+  constructor(name: string, groups: readonly OptimizerGroup[], hasGroups: boolean, rate: number) {
     this.name = name;
     this.groups = hasGroups ? groups : [];
     this.#all = groups;
-    this.#rate = new Setting(rate, dtype, "learningRate", (value) =>
-      expectAtLeastZero(name, "the learning rate", value),
-    );
+    this.#rate = new Setting(rate, "learningRate", (value) => expectAtLeastZero(name, "the learning rate", value));
     const places = new Map<Parameter, { group: OptimizerGroup; slots: Map<string, State> }>();
     for (const group of groups)
       for (const parameter of group.parameters) {
@@ -273,7 +273,7 @@ export class Optimizer {
         shared.set(group, { t, rate: this.groups.length > 0 ? rate.mul(group.factor.current()) : rate });
       }
       const { t, rate: own } = shared.get(group)!;
-      update(parameter, clipped[i]!, group, slots, t.cast(parameter.dtype), own.cast(parameter.dtype));
+      update(parameter, clipped[i]!, group, slots, t, own);
     }
     return { norm };
   }
@@ -330,8 +330,6 @@ export function optimizerOf<Options extends OptimizerOptions>(
   method: (options: Options) => Method,
 ): Optimizer {
   const groups = isGrouped(target) ? target : [{ parameters: target } as ParameterGroup<Options>];
-  const all = groups.flatMap(({ parameters }) => parametersOf(parameters));
-  const dtype = all.every((parameter) => parameter.dtype === "float64") ? "float64" : "float32";
   const made = groups.map((group) => {
     if ("learningRate" in group)
       throw new ConfigError(
@@ -340,9 +338,9 @@ export function optimizerOf<Options extends OptimizerOptions>(
         "give rateFactor: the group's rate is the optimizer's, times this",
       );
     const whole = { ...options, ...group };
-    return new OptimizerGroup(name, whole, defaults, method(whole), dtype);
+    return new OptimizerGroup(name, whole, defaults, method(whole));
   });
-  return new Optimizer(name, made, isGrouped(target), options.learningRate ?? defaults.learningRate, dtype);
+  return new Optimizer(name, made, isGrouped(target), options.learningRate ?? defaults.learningRate);
 }
 
 /** In a group `parameters` is what has them, a module perhaps; in whatever else has parameters it is a method. */
@@ -362,14 +360,15 @@ function update(
   { method, weightDecay, decoupled }: OptimizerGroup,
   own: ReadonlyMap<string, State>,
   t: Tensor,
-  rate: Tensor,
+  preciseRate: Tensor,
 ): void {
   const before = parameter.current();
+  const as = (scalar: Tensor): Tensor => scalar.cast(parameter.dtype);
   const isDecayed = weightDecay !== 0;
   const g = isDecayed && !decoupled ? given.add(before.mul(weightDecay)) : given; //  g ← g + λ·θ
-  const theta = isDecayed && decoupled ? before.mul(rate.mul(-weightDecay).add(1)) : before; //  θ ← θ − α·λ·θ
+  const theta = isDecayed && decoupled ? before.mul(as(preciseRate.mul(-weightDecay).add(1))) : before; //  θ ← θ − α·λ·θ
   const slots = Object.fromEntries([...own].map(([name, state]) => [name, state.current()]));
-  const next = method.update({ theta, g, t, rate, slots });
+  const next = method.update({ theta, g, t, rate: as(preciseRate), preciseRate, slots });
   parameter.assign(next.theta);
   for (const [name, state] of own) state.assign(next.slots[name]!);
 }
@@ -412,18 +411,17 @@ export function parametersOf(target: Parameters): readonly Parameter[] {
   return [...new Set(target.flatMap((each) => (each instanceof Parameter ? [each] : each.parameters())))];
 }
 
-type FloatType = "float32" | "float64";
-
-function scalarState(value: number, dtype: FloatType, name: string): State<[]> {
-  return new State({ shape: [], dtype }, arrayTypes[dtype].of(value), { name });
+/** In float64, and rounded only where it meets a parameter. */
+function scalarState(name: string): State<[]> {
+  return new State({ shape: [], dtype: "float64" }, Float64Array.of(0), { name });
 }
 
-function slotsOf({ shape, dtype, label }: Parameter, { slots }: Method): Map<string, State> {
+function slotsOf({ shape, dtype: own, label }: Parameter, { slots }: Method): Map<string, State> {
   return new Map(
     [...slots].map(([name, { value = 0, scalar = false }]) => {
-      const own: Shape = scalar ? [] : shape;
-      const values = new arrayTypes[dtype](sizeOf(own)).fill(value);
-      return [name, new State({ shape: [...own], dtype }, values, { name: `${label}.${name}` })];
+      const type: TensorType = scalar ? { shape: [], dtype: "float64" } : { shape, dtype: own };
+      const values = new arrayTypes[type.dtype](sizeOf(type.shape)).fill(value);
+      return [name, new State(type, values, { name: `${label}.${name}` })];
     }),
   );
 }

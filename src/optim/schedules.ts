@@ -122,7 +122,7 @@ export interface PlateauOptions {
   readonly factor?: number;
   /** How many measurements without improvement are let pass. Default 10. */
   readonly patience?: number;
-  /** An improvement is one by this share of the best. Default 1e-4. */
+  /** An improvement is one by this share of |best|. Default 1e-4. */
   readonly threshold?: number;
   /** How many measurements after a fall are not counted. Default 0. */
   readonly cooldown?: number;
@@ -166,8 +166,14 @@ export class Plateau {
   update(measurement: number): number {
     const { factor, patience, threshold, cooldown, least, maximize } = this.#options;
     const { rate, cooling } = this.state;
-    const best = this.state.best ?? (maximize ? -Infinity : Infinity);
-    const isBetter = maximize ? measurement > best * (1 + threshold) : measurement < best * (1 - threshold);
+    const { best } = this.state;
+    const margin = threshold * Math.abs(best ?? 0);
+    const isBetter =
+      best === null
+        ? Number.isFinite(measurement)
+        : maximize
+          ? measurement > best + margin
+          : measurement < best - margin;
     const bad = isBetter || cooling > 0 ? 0 : this.state.bad + 1;
     const falls = bad > patience;
     this.state = {

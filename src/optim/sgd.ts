@@ -31,7 +31,7 @@ const sgdRule: Rule<never, undefined> = {
 const momentumRule: Rule<"velocity", { readonly momentum: number; readonly dampening: number }> = {
   slots: () => ({ velocity: {} }),
   update({ theta, g, t, rate, slots, hyper: { momentum, dampening } }) {
-    const enters = dampening === 0 ? g : g.mul(where(t.equal(1), t.scalar(1), 1 - dampening));
+    const enters = dampening === 0 ? g : g.mul(where(t.equal(1), t.scalar(1), 1 - dampening).cast(g.dtype));
     const velocity = slots.velocity.mul(momentum).add(enters); //       vₜ = μ·vₜ₋₁ + (1 − τ)·gₜ, v₁ = g₁
     return { theta: theta.sub(velocity.mul(rate)), slots: { velocity } }; //  θₜ = θₜ₋₁ − α·vₜ
   },

@@ -65,7 +65,7 @@ test("a training step as ONNX: variables in, their next values out", async () =>
   );
   expect(session.outputNames).toContain("weight.next");
 
-  const types = { float32: Float32Array, int32: Int32Array };
+  const types = { float32: Float32Array, float64: Float64Array, int32: Int32Array };
   const weight = (await model.weight.data()) as Float32Array;
   const feeds: Record<string, OrtTensor> = {};
   for (const { name, type, shape } of session.inputMetadata.filter((input) => input.isTensor)) {

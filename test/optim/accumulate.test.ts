@@ -177,7 +177,7 @@ test("a weight that is not finite is refused before anything is added", async ()
   const add = compile((total: Tensor<[]>) => void sums.add(x.sum(), total.reciprocal()));
   add(tensor(0));
   await expect(add.finished()).rejects.toThrow("Accumulator.add: the weight is Infinity, so nothing was added");
-  expect(await sums.states()[0]!.data()).toEqual(Float32Array.of(0));
+  expect(await sums.states()[0]!.data()).toEqual(Float64Array.of(0));
 });
 
 test("frozen parameters stay; those that were frozen at first need a new accumulator; weights must be positive", async () => {

@@ -148,7 +148,7 @@ describe.each(cases.map((one) => [one.each.name.replace("test_", ""), one.ours, 
       const scaled = (values: ArrayLike<number>, factor: number) =>
         Float32Array.from(values, (value) => value * factor);
       expect(time).toBe(0);
-      states.get("step")!.write(Float32Array.of(how.step ?? time));
+      states.get("step")!.write(Float64Array.of(how.step ?? time));
       for (const [k, [slot, factor]] of slots.entries())
         for (let i = 0; i < count; i++)
           states.get(`X${i}.${slot}`)!.write(scaled(given[2 + (2 + k) * count + i]!.values, 1 / factor));

@@ -128,3 +128,34 @@ test("what they refuse", () => {
     ]
   `);
 });
+
+describe("a plateau of measurements that may be negative", () => {
+  const falls = (values: readonly number[], maximize: boolean): number => {
+    const plateau = new schedule.Plateau(1, { patience: 2, maximize, threshold: 0.01 });
+    for (const value of values) plateau.update(value);
+    return Math.round(Math.log10(1 / plateau.rate));
+  };
+  const worse = (from: number): number[] => Array.from({ length: 9 }, (_, i) => from - i); //  a reward that gets worse
+  const better = (from: number): number[] => Array.from({ length: 9 }, (_, i) => from + i);
+  const still = (at: number): number[] => Array<number>(9).fill(at);
+
+  test.each([-100, -3, 0, 3, 100])("from %d on: falls while nothing improves, and only then", (start) => {
+    for (const sign of [1, -1]) {
+      const maximize = sign > 0;
+      const told = (values: readonly number[]): number =>
+        falls(
+          values.map((value) => sign * value),
+          maximize,
+        );
+      expect(told(better(start).map((value) => value * 3))).toBe(0);
+      expect(told(worse(start))).toBe(2);
+      expect(told(still(start))).toBe(2);
+      expect(told(still(start).map((value, i) => value + Math.abs(value) * 0.0001 * i))).toBe(2); //  less than the threshold
+    }
+  });
+
+  test("the first measurement counts when it is finite", () => {
+    expect(falls([Number.NaN, Number.POSITIVE_INFINITY, -5, -6, -7, -8], false)).toBe(0);
+    expect(falls([Number.NEGATIVE_INFINITY, -5, -4, -3], true)).toBe(0);
+  });
+});
