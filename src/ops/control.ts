@@ -14,6 +14,7 @@ import { scatterAdd } from "./indexing.ts";
 import { matmul } from "./matmul.ts";
 import { full, reshape, transpose } from "./movement.ts";
 import { sum } from "./reduce.ts";
+import { longestRow } from "./sums.ts";
 
 export interface ScanParams {
   /**
@@ -304,15 +305,20 @@ function differentiate({
       finish.set(target, moved);
       continue;
     }
-    const leaf = bodyLeaf(part, 0);
-    const at = sums.push({ leaf, total: leaf.add(part), target }) - 1;
-    finish.set(target, () => result(carried.length + at));
+    // Of many steps float32 would lose digits.
+    const dtype = part.dtype === "float32" && length > longestRow ? "float64" : part.dtype;
+    const leaf = bodyLeaf({ shape: part.shape, dtype }, 0);
+    const at = sums.push({ leaf, total: leaf.add(part.cast(dtype)), target }) - 1;
+    finish.set(target, () => result(carried.length + at).cast(part.dtype));
   }
   const nextGradients = carried.map((i) => localPart.get(i) ?? full0(leaves[i]!));
   const slices = [...outer.keys()].map((node) => tensorOf(node));
   const arguments_ = [...carried.map((i) => seeds[i]!), ...sums.map(({ leaf }) => leaf), ...slices];
   const backward = closed([...nextGradients, ...sums.map(({ total }) => total), ...stacked], arguments_);
-  const initial = [...carried.map((i) => gradients[i] ?? zero(i)), ...sums.map(({ target }) => zero(target))];
+  const initial = [
+    ...carried.map((i) => gradients[i] ?? zero(i)),
+    ...sums.map(({ leaf, target }) => zero(target).cast(leaf.dtype)),
+  ];
   back = applyAll(scan, [...initial, ...outer.values(), ...backward.captured], {
     body: backward.body,
     states: initial.length,

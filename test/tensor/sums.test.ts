@@ -22,6 +22,7 @@ import {
   plainEngine,
   rmsNormalize,
   type Shape,
+  scan,
   softCrossEntropy,
   type Tensor,
   useEngine,
@@ -232,6 +233,18 @@ const doors: Record<string, Door> = {
       const table = zeros([4 * line.length, 1]) as Tensor;
       const picked = table.gather(fromValues(new Int32Array(line.length).fill(3), [line.length]));
       return slopeOf(picked.mul(laid(line, 1, 1, [line.length, 1])).sum() as Tensor, table).slice([3, 4]) as Tensor;
+    },
+    expected: (line) => total(line),
+  },
+  "gradient added up by a loop": {
+    width: 100,
+    compute: (line) => {
+      const scale = fromValues(new Float32Array([1]), [1]) as Tensor;
+      const { outputs } = scan((state: Tensor, x: Tensor) => [state, x.mul(scale)], {
+        init: zeros([1]) as Tensor,
+        xs: laid(line, 1, 1, [line.length, 1]),
+      });
+      return slopeOf((outputs as Tensor).sum() as Tensor, scale);
     },
     expected: (line) => total(line),
   },
