@@ -1,6 +1,6 @@
 /** What a compiled function is called with: tensors, in arrays and records too, and scalars, which are part of the signature. */
 import { ConfigError } from "../errors.ts";
-import { showType } from "../graph/types.ts";
+import { showType, type TensorType } from "../graph/types.ts";
 import { Tensor } from "../tensor/tensor.ts";
 
 /** The tensors among a call's arguments, in order, and a text that is the same for calls that one trace can serve. */
@@ -37,6 +37,24 @@ function signatureOf(arg: unknown, place: string, tensors: Tensor[]): string {
   );
 }
 
+/** By place, as messages call it, what the signature holds: a tensor's type, the text of a scalar. */
+export function partsOf(args: readonly unknown[]): ReadonlyMap<string, TensorType | string> {
+  const parts = new Map<string, TensorType | string>();
+  const visit = (arg: unknown, place: string): void => {
+    if (arg instanceof Tensor) parts.set(place, { shape: arg.shape, dtype: arg.dtype });
+    else if (typeof arg !== "object" || arg === null) parts.set(place, signatureOf(arg, place, []));
+    else for (const [where, part] of inside(arg, place)) visit(part, where);
+  };
+  for (const [i, arg] of args.entries()) visit(arg, `argument ${i}`);
+  return parts;
+}
+
+/** What an array or record holds, with what messages call it. */
+function inside(arg: unknown, place: string): readonly (readonly [string, unknown])[] {
+  if (Array.isArray(arg)) return arg.map((part, i) => [`${place}[${i}]`, part]);
+  return isRecord(arg) ? namesOf(arg).map((name) => [`${place}.${name}`, arg[name]]) : [];
+}
+
 /** The arguments with something in place of each tensor, which is told its position among the tensors. */
 export function withStandIns<A extends readonly unknown[]>(
   args: A,
@@ -57,12 +75,7 @@ export function nameAt(args: readonly unknown[], position: number): string {
   let left = position;
   const search = (arg: unknown, place: string): string | undefined => {
     if (arg instanceof Tensor) return left-- === 0 ? place : undefined;
-    const inside: readonly (readonly [string, unknown])[] = Array.isArray(arg)
-      ? arg.map((part, i) => [`${place}[${i}]`, part])
-      : isRecord(arg)
-        ? namesOf(arg).map((name) => [`${place}.${name}`, arg[name]])
-        : [];
-    return firstOf(inside, ([where, part]) => search(part, where));
+    return firstOf(inside(arg, place), ([where, part]) => search(part, where));
   };
   return firstOf([...args.entries()], ([i, arg]) => search(arg, `argument ${i}`)) ?? `argument ${position}`;
 }

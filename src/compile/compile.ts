@@ -17,6 +17,7 @@ import { given, nameAt, withStandIns } from "./arguments.ts";
 import { bind, knownStorage } from "./bind.ts";
 import { launch, settleCaptured } from "./evaluate.ts";
 import { type Executable, executableFor, type Job, submit } from "./executable.ts";
+import { Retraces } from "./retraces.ts";
 import { currentEngine } from "./runtime.ts";
 
 /** A function given to `compile`, compiled. */
@@ -47,7 +48,8 @@ interface Trace {
  * pass, gradients and assignments become one graph. Later calls run that graph without calling the function again.
  *
  * Arguments are tensors, also in arrays and records: a batch, a state. Numbers, strings and booleans are part of the signature: each
- * new one is a new trace, so give a number that often changes as `tensor(number)`. A JavaScript variable that the function sees from
+ * new one is a new trace, so give a number that often changes as `tensor(number)`; at the tenth retrace a line on standard error says what
+ * varies. Traces are kept up to a limit in bytes (GLISSADE_CACHE), and made again when they are needed again. A JavaScript variable that the function sees from
  * outside is read when it is traced, and never again. The function must be synchronous and may not read values. What it returns (a
  * tensor, or arrays and records of tensors) comes back as tensors with values. Throws ConfigError for an argument of another kind.
  */
@@ -61,6 +63,7 @@ export function compileOver<A extends readonly unknown[], R>(
   standIn: (state: State) => State,
 ): Compiled<A, R> {
   const traces = new Map<string, Trace>();
+  const retraces = new Retraces();
   let last: Run | undefined;
 
   const call = (...args: A): R => {
@@ -70,8 +73,10 @@ export function compileOver<A extends readonly unknown[], R>(
     const engine = currentEngine();
     const key = `${engine.name}${signature}`;
     let trace = traces.get(key);
-    if (!trace?.isCurrent() || trace.executable.engine !== engine) {
+    if (!trace?.isCurrent() || trace.executable.engine !== engine || trace.executable.isReleased) {
+      if (!trace?.executable.isReleased) retraces.note(fn.name || "a compiled function", args);
       trace = traceFunction(fn, args, standIn);
+      for (const [old, { executable }] of traces) if (executable.isReleased) traces.delete(old);
       traces.set(key, trace);
     }
     const storages = storagesOf(tensors);

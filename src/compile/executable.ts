@@ -10,6 +10,7 @@ import { Run } from "../tensor/run.ts";
 import type { Change, State, Version } from "../tensor/state.ts";
 import { Storage } from "../tensor/storage.ts";
 import type { Bound } from "./bind.ts";
+import { Cache, type Cached, touch } from "./cache.ts";
 import { expectMet, type LeafCheck } from "./checks.ts";
 import { debug } from "./debug.ts";
 import { guarded } from "./in-place.ts";
@@ -20,21 +21,70 @@ import { rewrite } from "./rewrite.ts";
 import { passes } from "./rules/index.ts";
 
 /** A session for one graph on one engine. */
-export interface Executable {
+export class Executable implements Cached {
   readonly engine: Engine;
   readonly session: Waiting<Session>;
   readonly inPlace: InPlace;
   /** Takes the output behind the graph's own that is 1 once the guard is passed; only where there are checks. */
   readonly passed: EngineBuffer | undefined;
   /** Buffers of small results, by output, that a run may use: their values are copied out as soon as a run is done. */
-  readonly spares: EngineBuffer[][];
+  readonly spares: EngineBuffer[][] = [];
+  readonly bytes: number;
+  lastUse = 0;
+  /** Runs that have been asked for and are not done. */
+  #runs = 0;
+  #isReleased = false;
+
+  constructor({ engine, session, inPlace, passed, bytes }: ExecutableFields) {
+    this.engine = engine;
+    this.session = session;
+    this.inPlace = inPlace;
+    this.passed = passed;
+    this.bytes = bytes;
+  }
+
+  /** Whether it has given its memory back, or will when its last run is done: nobody may ask for another. */
+  get isReleased(): boolean {
+    return this.#isReleased;
+  }
+
+  /** A run has been asked for. */
+  enter(): void {
+    this.#runs++;
+    touch(this);
+  }
+
+  /** A run is done. */
+  leave(): void {
+    this.#runs--;
+    this.#freeWhenIdle();
+  }
+
+  release(): void {
+    this.#isReleased = true;
+    this.#freeWhenIdle();
+  }
+
+  #freeWhenIdle(): void {
+    if (!this.#isReleased || this.#runs > 0) return;
+    this.session.then(
+      (session) => session.release(),
+      () => {}, //  it was never made
+    );
+    this.passed?.release();
+    for (const buffer of this.spares.splice(0).flat()) buffer.release();
+  }
 }
+
+type ExecutableFields = Pick<Executable, "engine" | "session" | "inPlace" | "passed" | "bytes">;
 
 /** Results of up to so many elements are copied out. A loss is one; making a buffer for it at every step costs more. */
 const smallResult = 256;
 
-const mostCached = 256;
-const caches = new WeakMap<Engine, Map<string, Executable>>();
+/** What a session keeps for each node, measured on a perceptron's step: two thirds of a megabyte for 55. */
+const bytesOfNode = 12 * 2 ** 10;
+
+const caches = new WeakMap<Engine, Cache<Executable>>();
 
 /** The session for a graph: from the cache when the same graph has run before, whatever its values, names and states were. */
 export function executableFor(
@@ -42,16 +92,12 @@ export function executableFor(
   { leaves, roots, checks, plan }: Pick<Bound, "leaves" | "roots" | "checks" | "plan">,
   trace?: object,
 ): Executable {
-  const cache = caches.get(engine) ?? new Map<string, Executable>();
+  const cache = caches.get(engine) ?? new Cache<Executable>();
   caches.set(engine, cache);
   const all = [...roots, ...checks.map(({ value }) => value)];
   const text = `${canonicalText(leaves, all)}${checks.length > 0 ? paramsKey(plan) : ""}`;
   const known = cache.get(text);
-  if (known) {
-    cache.delete(text);
-    cache.set(text, known); //  the most recently used is last
-    return known;
-  }
+  if (known) return known;
   const started = performance.now();
   const rewrittenRoots = rewrite(all, passes, engine.target, trace);
   const [results, watched] = [rewrittenRoots.slice(0, roots.length), rewrittenRoots.slice(roots.length)];
@@ -63,9 +109,10 @@ export function executableFor(
   session.then(undefined, () => cache.delete(text));
   debug.compiled({ engine, program, roots, before: collect(all).length, rewriting: rewritten - started, session });
   const passed = checks.length > 0 ? engine.buffer({ shape: [], dtype: "float32" }) : undefined;
-  const executable: Executable = { engine, session, inPlace, passed, spares: [] };
-  cache.set(text, executable);
-  if (cache.size > mostCached) cache.delete(cache.keys().next().value!);
+  // Constants and the bodies of loops are in the text.
+  const bytes = program.size * bytesOfNode + 4 * text.length;
+  const executable = new Executable({ engine, session, inPlace, passed, bytes });
+  cache.add(text, executable);
   return executable;
 }
 
@@ -104,6 +151,7 @@ export function submit(job: Job): { readonly run: Run; readonly results: readonl
     if (source instanceof Storage) given.push(source);
     else if (source.known?.values) given.push(source.known);
   }
+  job.executable.enter();
   run.done = enqueue(run, execute(job, sources, changes, results), given);
   return { run, results: results.filter((result) => result !== undefined) };
 }
@@ -112,6 +160,19 @@ export function submit(job: Job): { readonly run: Run; readonly results: readonl
 const notPassed = new Float32Array(1);
 
 function* execute(
+  job: Job,
+  sources: readonly (Storage | Version)[],
+  changes: readonly (Change | undefined)[],
+  results: readonly (Storage | undefined)[],
+): Steps<void> {
+  try {
+    yield* compute(job, sources, changes, results);
+  } finally {
+    job.executable.leave();
+  }
+}
+
+function* compute(
   job: Job,
   sources: readonly (Storage | Version)[],
   changes: readonly (Change | undefined)[],
@@ -191,11 +252,12 @@ function* flawsOf(
   const used = new Set(collect(roots));
   const read = leaves.filter((leaf) => used.has(leaf));
   const plan = { conditions: [], states: [], inPlace: false };
-  const { session } = executableFor(engine, { leaves: read, roots, checks: [], plan }, traceOf(roots));
+  const executable = executableFor(engine, { leaves: read, roots, checks: [], plan }, traceOf(roots));
+  executable.enter();
   const outputs = roots.map(({ node, index }) => engine.buffer(node.outputs[index]!));
   const given = read.map((leaf) => inputs[leaves.indexOf(leaf)]!);
   try {
-    yield* wait((yield* wait(session)).run(given, outputs));
+    yield* wait((yield* wait(executable.session)).run(given, outputs));
     const flaws: (Flaw | undefined)[] = [];
     for (const [i, output] of outputs.entries())
       flaws.push(flawIn(yield* wait(output.read()), output.type, checks[i]!.condition));
@@ -204,5 +266,6 @@ function* flawsOf(
     return [];
   } finally {
     for (const output of outputs) output.release();
+    executable.leave();
   }
 }

@@ -1,0 +1,44 @@
+/** Functions that are traced again and again: each time costs a compilation, and the reason is often not seen. */
+import { showType, type TensorType } from "../graph/types.ts";
+import { partsOf } from "./arguments.ts";
+
+/** At so many retraces of one function a line says why. */
+const many = 10;
+
+/** Counts how often a function is traced, and says once why it is traced so often. */
+export class Retraces {
+  readonly #calls: ReadonlyMap<string, TensorType | string>[] = [];
+
+  /** Takes note of a trace for the given arguments. */
+  note(name: string, args: readonly unknown[]): void {
+    if (this.#calls.length > many) return;
+    this.#calls.push(partsOf(args));
+    if (this.#calls.length <= many) return;
+    const reasons = [...this.#calls.at(-1)!.keys()].flatMap((place) => this.#reason(place) ?? []);
+    const what = reasons.map((reason) => reason.what).join(", ") || "settings that it reads change";
+    const fix = [...new Set(reasons.map((reason) => reason.fix))].join("; ") || "set training and trainable seldom";
+    console.error(`glissade: ${name} has been compiled anew ${many} times, each time at a cost: ${what}; fix: ${fix}`);
+  }
+
+  /** What varies at a place, and what to do; nothing where all calls were alike. */
+  #reason(place: string): { readonly what: string; readonly fix: string } | undefined {
+    const seen = this.#calls.map((parts) => parts.get(place));
+    const last = seen.at(-1)!;
+    if (typeof last === "string") {
+      const values = [...new Set(seen.filter((value) => typeof value === "string"))];
+      if (values.length < 2) return undefined;
+      const examples = `${values.slice(0, 3).join(", ")}${values.length > 3 ? ", …" : ""}`;
+      return { what: `${place} is ${examples}`, fix: "give a number that varies as tensor(number)" };
+    }
+    const types = seen.filter((type): type is TensorType => typeof type === "object");
+    const axes = last.shape.flatMap((size, axis) => (types.some(({ shape }) => shape[axis] !== size) ? [axis] : []));
+    if (axes.length > 0 && types.every(({ shape }) => shape.length === last.shape.length))
+      return {
+        what: `${place}, ${showType(last)}, varies along ${axes.length > 1 ? "axes" : "axis"} ${axes.join(" and ")}`,
+        fix: "give few sizes: leave out a last, smaller batch, and pad sequences to some lengths",
+      };
+    const forms = [...new Set(types.map((type) => showType(type)))];
+    if (forms.length < 2) return undefined;
+    return { what: `${place} is ${forms.slice(0, 3).join(", ")}`, fix: "give it one shape and dtype" };
+  }
+}
