@@ -10,13 +10,24 @@ import { expectEveryOrder } from "./support/directional.ts";
 
 const random = sampler("float64");
 
+/** Tries once more with other numbers: a wrong derivative is wrong there too, while no kink is as near again. */
+function withOtherNumbers(check: () => void): void {
+  try {
+    check();
+  } catch {
+    check();
+  }
+}
+
 describe("every op", () => {
   test.each([...registry.values()].map((op) => [op.name, op] as const))("%s", (_, op) => {
-    for (const { inputs, params } of op.samples(random)) {
-      const tensors = inputs.map(toTensor);
-      const outputs = applyAll(op, tensors, params);
-      if (isSmooth(op, outputs)) expectEveryOrder(outputs, tensors);
-    }
+    for (const i of op.samples(random).keys())
+      withOtherNumbers(() => {
+        const { inputs, params } = op.samples(random)[i]!;
+        const tensors = inputs.map(toTensor);
+        const outputs = applyAll(op, tensors, params);
+        if (isSmooth(op, outputs)) expectEveryOrder(outputs, tensors);
+      });
   });
 });
 
@@ -27,7 +38,7 @@ function expectCase({ inputs, f }: Case): void {
 
 describe("every function written with ops", () => {
   test.each(Object.entries({ ...methods, ...functions }))("%s", (_, build) => {
-    for (const each of [build(random)].flat()) expectCase(each);
+    for (const i of [build(random)].flat().keys()) withOtherNumbers(() => expectCase([build(random)].flat()[i]!));
   });
 });
 

@@ -83,8 +83,9 @@ export function rmsNormalize<L extends Shape, W extends number, A extends number
       `x ${showShape(input.shape)} with scale ${showShape(factor.shape)}`,
       "scale has one element for each of x's last axis",
     );
-  const rate = input.square().mean(-1, { keepAxes: true }).add(epsilon).rsqrt();
-  return input.mul(rate).mul(factor) as Tensor<[...L, W], D>;
+  // √(mean x² + ε) as a length: squares may have no room.
+  const size = input.norm(-1, { keepAxes: true }).mul(1 / Math.sqrt(input.shape.at(-1)!));
+  return input.div(size.hypot(Math.sqrt(epsilon))).mul(factor) as Tensor<[...L, W], D>;
 }
 
 /** A vector with one element for each of an x's C channels, or a message in its place. */

@@ -3,6 +3,7 @@ import { ConfigError, DTypeError, ShapeError } from "../errors.ts";
 import { withName } from "../graph/scope.ts";
 import type { Matches, Reduced, Show } from "../graph/shape-types.ts";
 import { type DType, resolveAxis, type Shape, sameShape, showShape, showType } from "../graph/types.ts";
+import { probabilityLoss } from "../ops/losses.ts";
 import { where } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
@@ -199,6 +200,12 @@ export const meanSquaredError: PairLoss<"meanSquaredError"> = pairLoss("meanSqua
 /** |x − y| */
 export const meanAbsoluteError: PairLoss<"meanAbsoluteError"> = pairLoss("meanAbsoluteError", (x, y) => x.sub(y).abs());
 
+/** ½d² as far as |d| ≤ c, and how far |d| is beyond: each has a finite slope wherever d is, also at infinity. */
+function bent(d: Tensor, c: number): readonly [Tensor, Tensor] {
+  const inner = d.clip(-c, c);
+  return [inner.square().mul(0.5), d.abs().sub(inner.abs())];
+}
+
 export interface HuberOptions {
   /** Where the parabola ends and the straight line begins. Default 1. */
   readonly delta?: number;
@@ -207,9 +214,8 @@ export interface HuberOptions {
 /** ½d² for |d| ≤ δ, δ·(|d| − ½δ) beyond, with d = x − y (Huber 1964). */
 export const huber: PairLoss<"huber", HuberOptions> = pairLoss("huber", (x, y, { delta = 1 }: HuberOptions) => {
   expectPositive("huber", "delta", delta);
-  const d = x.sub(y);
-  const inner = d.clip(-delta, delta);
-  return inner.mul(d.sub(inner.mul(0.5))); //  inner is d inside, ±δ outside: one formula for both
+  const [parabola, line] = bent(x.sub(y), delta);
+  return parabola.add(line.mul(delta));
 });
 
 export interface SmoothL1Options {
@@ -223,9 +229,8 @@ export const smoothL1: PairLoss<"smoothL1", SmoothL1Options> = pairLoss(
   (x, y, { beta = 1 }: SmoothL1Options) => {
     if (beta === 0) return x.sub(y).abs();
     expectPositive("smoothL1", "beta", beta);
-    const d = x.sub(y);
-    const inner = d.clip(-beta, beta);
-    return inner.mul(d.sub(inner.mul(0.5))).mul(1 / beta);
+    const [parabola, line] = bent(x.sub(y), beta);
+    return parabola.mul(1 / beta).add(line);
   },
 );
 
@@ -235,30 +240,24 @@ export interface BinaryCrossEntropyOptions {
 }
 
 /**
- * −y·log σ(x) − (1 − y)·log(1 − σ(x)) for logits x and labels y of the same dtype: in the form
- * max(x, 0) − x·y + log(1 + e^−|x|), which neither overflows nor loses digits.
+ * −w·y·log σ(x) − (1 − y)·log(1 − σ(x)) for logits x and labels y of the same dtype: in the form
+ * (1 − y)·log(1 + eˣ) + w·y·log(1 + e⁻ˣ), whose parts are never negative, so that nothing overflows or loses digits.
  */
 export const binaryCrossEntropy: PairLoss<"binaryCrossEntropy", BinaryCrossEntropyOptions> = pairLoss(
   "binaryCrossEntropy",
   (x, y, { positiveWeight }: BinaryCrossEntropyOptions) => {
-    if (positiveWeight === undefined) return x.relu().sub(x.mul(y)).add(x.abs().neg().exp().add(1).log());
-    // (1 − y)·x + (1 + (w − 1)·y)·log(1 + e^−x)
-    const weight = y.mul(typeof positiveWeight === "number" ? positiveWeight - 1 : positiveWeight.sub(1)).add(1);
-    return x.sub(x.mul(y)).add(x.neg().softplus().mul(weight));
+    const weight = positiveWeight === undefined ? y : y.mul(positiveWeight);
+    return y.neg().add(1).mul(x.softplus()).add(weight.mul(x.neg().softplus()));
   },
 );
 
-/** −y·log p − (1 − y)·log(1 − p) for probabilities p; no logarithm is taken to be below −100, so that 0 and 1 stay finite. */
+/**
+ * −y·log p − (1 − y)·log(1 − p) for probabilities p; no logarithm is taken to be below −100, and no slope steeper than ±1e12, so that 0
+ * and 1 stay finite.
+ */
 export const binaryCrossEntropyOfProbabilities: PairLoss<"binaryCrossEntropyOfProbabilities"> = pairLoss(
   "binaryCrossEntropyOfProbabilities",
-  (p, y) => {
-    const log = (x: Tensor): Tensor => x.log().clip(-100);
-    const other = (x: Tensor): Tensor => x.neg().add(1);
-    return y
-      .mul(log(p))
-      .add(other(y).mul(log(other(p))))
-      .neg();
-  },
+  (p, y) => p.apply(probabilityLoss, [y], undefined),
 );
 
 export interface KlDivergenceOptions {
@@ -299,7 +298,7 @@ export function cosineDistance<
   >;
 }
 
-/** x·y / max(|x|·|y|, ε) along an axis, default the last: the cosine of the angle between vectors, from −1 to 1. */
+/** x·y / (max(|x|, ε)·max(|y|, ε)) along an axis, default the last: the cosine of the angle between vectors, from −1 to 1. */
 export function cosineSimilarity<S extends Shape, R extends Shape, D extends DType, const A extends number = -1>(
   x: Tensor<S, D>,
   y: Tensor<R, NoInfer<D>> & Matches<R, S, `cosineSimilarity: ${Show<S>} against ${Show<R>}`>,
@@ -309,6 +308,7 @@ export function cosineSimilarity<S extends Shape, R extends Shape, D extends DTy
   const [a, b] = [x as Tensor, y as Tensor];
   expectSame("cosineSimilarity", a, b);
   const at = resolveAxis("cosineSimilarity", axis ?? -1, a.shape.length);
-  const lengths = a.norm(at).maximum(epsilon).mul(b.norm(at).maximum(epsilon));
-  return a.mul(b).sum(at).div(lengths) as Tensor<Reduced<S, A, false>, D>;
+  // Each is made as long as 1 first: products of what is long, or short, may have no room.
+  const unit = (v: Tensor): Tensor => v.div(v.norm(at, { keepAxes: true }).clip(epsilon));
+  return unit(a).mul(unit(b)).sum(at) as Tensor<Reduced<S, A, false>, D>;
 }

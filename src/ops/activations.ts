@@ -14,6 +14,9 @@ import {
 } from "../graph/op.ts";
 import { type DType, isFloat } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { kernelExpm1 } from "./approximations.ts";
+import { where } from "./arithmetic.ts";
+import { expm1Nodes } from "./exponentials.ts";
 
 interface Rule<P> {
   readonly name: string;
@@ -25,10 +28,11 @@ interface Rule<P> {
   readonly dtypes?: readonly DType[];
   readonly plateaus?: (params: P) => Plateaus | undefined;
   readonly kernel?: (write: KernelWriter, x: KernelValue, params: P) => KernelValue;
+  readonly severalPasses?: true;
 }
 
 function parametric<P extends object>(rule: Rule<P>): Op<P> {
-  const { name, onnx, f, gradient, params: tried, dtypes = floats, plateaus, kernel } = rule;
+  const { name, onnx, f, gradient, params: tried, dtypes = floats, plateaus, kernel, severalPasses } = rule;
   return defineOp<P>({
     name,
     elementwise: true,
@@ -36,6 +40,7 @@ function parametric<P extends object>(rule: Rule<P>): Op<P> {
     ...(kernel && {
       kernel: (write: KernelWriter, [x]: readonly KernelValue[], params: P) => kernel(write, x!, params),
     }),
+    ...(severalPasses && { severalPasses }),
     shape: ([x]) => x!.shape,
     dtype(inputs, params) {
       const dtype = commonType(name, inputs, dtypes);
@@ -91,18 +96,24 @@ export interface AlphaParams {
 /** x where x > 0, α·(eˣ − 1) elsewhere: the exponential linear unit (Clevert, Unterthiner and Hochreiter 2015). */
 export const elu: Op<AlphaParams> = parametric<AlphaParams>({
   name: "elu",
+  // ONNX's own writes eˣ − 1 out, which leaves nothing of small x.
   onnx(graph, x, { alpha }, dtype) {
-    if (dtype === "float32") return graph.node("Elu", [x], { alpha: { float: alpha } });
     const scalar = (value: number): OnnxValue => graph.constant(dtype, [], [value]);
-    const low = graph.node("Sub", [graph.node("Exp", [graph.node("Min", [x, scalar(0)])]), scalar(1)]);
+    const low = expm1Nodes(graph, graph.node("Min", [x, scalar(0)]), dtype);
     return graph.node("Where", [graph.node("Greater", [x, scalar(0)]), x, graph.node("Mul", [low, scalar(alpha)])]);
   },
+  kernel: (write, x, { alpha }) =>
+    write.apply(
+      "select",
+      write.apply("less", write.constant(0), x),
+      x,
+      write.apply("mul", kernelExpm1(write, x), write.constant(alpha)),
+    ),
+  severalPasses: true,
   f: (x, { alpha }) => (x > 0 ? x : alpha * Math.expm1(x)),
   gradient(x, _y, dy, { alpha }) {
-    // dx = dy where x > 0, dy·α·eˣ elsewhere; the exponential of min(x, 0), which cannot overflow.
-    const positive = x.step();
-    const slope = x.minimum(0).exp().mul(alpha);
-    return dy.mul(positive.add(slope.sub(positive.mul(slope))));
+    const low = x.apply(clip, [], { max: 0 }).exp(); // dx = dy where x > 0, dy·α·eˣ elsewhere, with an exponential that cannot overflow
+    return x.greater(0).apply(where, [dy, dy.mul(low).mul(alpha)], undefined);
   },
   params: [{ alpha: 1 }, { alpha: 0.3 }],
   plateaus: ({ alpha }) => ({ low: -alpha, reached: false }),

@@ -22,6 +22,11 @@ const erfFar = [
   -0.0029476583003997803, 0.00018637919856701046,
 ];
 
+/** tanh⁻¹ s / s in s², for |s| ≤ ⅓; within 1e-9. */
+const atanhNear = [
+  1, 0.33333340287208557, 0.19999346137046814, 0.14310361444950104, 0.10696626454591751, 0.12206529825925781,
+];
+
 /** ln 2 in two parts (Cody and Waite, Software Manual for the Elementary Functions, 1980): products of the first with whole numbers below 2⁹ have no rounding. */
 const ln2 = [0.693359375, -2.1219444005469057e-4] as const;
 
@@ -95,4 +100,24 @@ export function kernelTanh(write: KernelWriter, x: KernelValue): KernelValue {
   const power = write.apply("power", n);
   const grown = write.apply("fma", power, rest, write.apply("sub", power, write.constant(1)));
   return write.apply("div", grown, write.apply("add", grown, write.constant(2)));
+}
+
+/** eˣ − 1 for x ≤ 0 within 2 units in the last place, as tanh has it. */
+export function kernelExpm1(write: KernelWriter, x: KernelValue): KernelValue {
+  const { n, rest } = exponential(write, bounded(write, x, -30, 0)); //  below, it is −1
+  const power = write.apply("power", n);
+  return write.apply("fma", power, rest, write.apply("sub", power, write.constant(1)));
+}
+
+/** ln(1 + e⁻ˣ) for x ≥ 0: with t = e⁻ˣ it is 2·tanh⁻¹(t / (t + 2)), which loses nothing where t is small. */
+export function kernelSmallSoftplus(write: KernelWriter, x: KernelValue): KernelValue {
+  const t = kernelExp(write, write.apply("neg", x));
+  const s = write.apply("div", t, write.apply("add", t, write.constant(2)));
+  return write.apply("mul", write.apply("add", s, s), polynomial(write, write.apply("mul", s, s), atanhNear));
+}
+
+/** ln(1 + eˣ) within 4 units in the last place. */
+export function kernelSoftplus(write: KernelWriter, x: KernelValue): KernelValue {
+  const small = kernelSmallSoftplus(write, write.apply("abs", x));
+  return write.apply("add", write.apply("max", write.constant(0), x), small);
 }

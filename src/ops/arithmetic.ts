@@ -20,6 +20,8 @@ import {
 } from "../graph/op.ts";
 import { type DType, isFloat, type Shape, sameShape, showShape, sizeOf, type TensorType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { kernelSmallSoftplus } from "./approximations.ts";
+import { softplusNodes } from "./exponentials.ts";
 
 /** Whether a tensor of shape `from` is repeated to shape `to` by broadcasting. */
 export function widens(from: Shape, to: Shape): boolean {
@@ -65,6 +67,7 @@ interface Rule {
   readonly onnxTypes?: readonly DType[];
   readonly sample?: Draw;
   readonly kernel?: Op<undefined>["kernel"];
+  readonly severalPasses?: true;
   readonly divisor?: Op<undefined>["divisor"];
   /** Whether the two sides may change places. Default false. */
   readonly commutes?: boolean;
@@ -109,13 +112,27 @@ const logic = (rule: Omit<Rule, "dtypes" | "gradient" | "sample">): LogicOp =>
     commutes: true,
   });
 
-function binary(rule: Rule): Op<undefined> {
-  const { name, onnx, f, gradient, dtypes = numeric, result, onnxTypes, sample = real, kernel, divisor } = rule;
+/** An op of two elements, as a record alone. */
+export function binary(rule: Rule): Op<undefined> {
+  const {
+    name,
+    onnx,
+    f,
+    gradient,
+    dtypes = numeric,
+    result,
+    onnxTypes,
+    sample = real,
+    kernel,
+    severalPasses,
+    divisor,
+  } = rule;
   return defineOp<undefined>({
     name,
     elementwise: true,
     onnxTypes,
     ...(kernel && { kernel }),
+    ...(severalPasses && { severalPasses }),
     ...(divisor && { divisor }),
     shape([a, b]) {
       expectWidens(name, a!, b!);
@@ -299,6 +316,39 @@ export const minimum: PairOp = pair({
   },
 });
 
+/** ln(eᵃ + eᵇ), which neither overflows nor loses digits. Of two −∞ it is −∞, and neither counts in the gradient. */
+export const logAddExp: PairOp = pair({
+  name: "logAddExp",
+  commutes: true,
+  dtypes: floats,
+  onnx(graph, a, b, dtype) {
+    const distance = graph.node("Abs", [graph.node("Sub", [a, b])]);
+    const more = softplusNodes(graph, graph.node("Neg", [distance]), dtype);
+    const none = graph.constant(dtype, [], [0]); //  equal infinities have no distance
+    const safe = graph.node("Where", [graph.node("IsNaN", [distance]), none, more]);
+    return graph.node("Add", [graph.node("Max", [a, b]), safe]);
+  },
+  kernel(write, [a, b]) {
+    const distance = write.apply("abs", write.apply("sub", a!, b!));
+    const more = kernelSmallSoftplus(write, distance);
+    const safe = write.apply("select", write.apply("unordered", distance, distance), write.constant(0), more);
+    return write.apply("add", extreme(write, "max", a!, b!), safe);
+  },
+  severalPasses: true,
+  f(a, b) {
+    const distance = Math.abs(a - b);
+    return Math.max(a, b) + (Number.isNaN(distance) ? 0 : Math.log1p(Math.exp(-distance)));
+  },
+  gradient(a, b, c, dc) {
+    // c = ln(eᵃ + eᵇ)  ⇒  da = dc·σ(a − b),  db = dc·σ(b − a); halves for two +∞, nothing for two −∞
+    const zero = dc.scalar(0).expandTo(dc.shape);
+    const isTie = a.equal(b).and(c.isInfinite());
+    const distance = chosen(isTie, zero, a.sub(b));
+    const counted = chosen(c.equal(Number.NEGATIVE_INFINITY), zero, dc);
+    return [counted.mul(distance.sigmoid()), counted.mul(distance.neg().sigmoid())];
+  },
+});
+
 export const equal: ComparisonOp = comparison({
   name: "equal",
   commutes: true,
@@ -412,6 +462,18 @@ export const hypot: PairOp = pair({
     const isEndless = graph.node("Or", [graph.node("Equal", [x, infinity]), graph.node("Equal", [y, infinity])]);
     return graph.node("Where", [isEndless, infinity, graph.node("Mul", [longer, factor])]);
   },
+  kernel(write, inputs) {
+    const [x, y] = inputs.map((input) => write.apply("abs", input)) as [KernelValue, KernelValue];
+    const [longer, shorter] = [extreme(write, "max", x, y), extreme(write, "min", x, y)];
+    const [one, infinity] = [write.constant(1), write.constant(Number.POSITIVE_INFINITY)];
+    const divisor = write.apply("select", write.apply("equal", longer, write.constant(0)), one, longer);
+    const ratio = write.apply("div", shorter, divisor);
+    const length = write.apply("mul", longer, write.apply("sqrt", write.apply("fma", ratio, ratio, one)));
+    const orEndless = (side: KernelValue, other: KernelValue): KernelValue =>
+      write.apply("select", write.apply("equal", side, infinity), infinity, other);
+    return orEndless(x, orEndless(y, length));
+  },
+  severalPasses: true,
   f: (a, b) => Math.hypot(a, b),
   dtypes: floats,
   gradient(a, b, c, dc) {

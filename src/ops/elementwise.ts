@@ -8,8 +8,9 @@ import type { Data, OnnxGraph, OnnxValue, Plateaus, Sampler } from "../graph/op.
 import { defineOp, floats, type Op } from "../graph/op.ts";
 import type { DType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { kernelErf, kernelExp, kernelNormal, kernelSigmoid, kernelTanh } from "./approximations.ts";
+import { kernelErf, kernelExp, kernelNormal, kernelSigmoid, kernelSoftplus, kernelTanh } from "./approximations.ts";
 import { chosen } from "./arithmetic.ts";
+import { expm1Nodes, log1pNodes, softplusNodes } from "./exponentials.ts";
 
 /** An op that maps each element by itself and needs no parameters. */
 export interface UnaryOp extends Op<undefined> {
@@ -55,8 +56,8 @@ function elementwise(rule: Rule): UnaryOp {
     dtypes,
     onnxTypes,
     ...(plateaus && { plateaus: () => plateaus }),
-    ...(severalPasses && { severalPasses }),
     ...(kernel && { kernel: (write: KernelWriter, [x]: readonly KernelValue[]) => kernel(write, x!) }),
+    ...(severalPasses && { severalPasses }),
     shape: ([x]) => x!.shape,
     gradient: ([x], y, dy) => [gradient(x!, y, dy)],
     onnx: (graph, [x], { inputTypes }) =>
@@ -243,39 +244,18 @@ export const round: UnaryOp = elementwise({
   gradient: () => undefined, //                                     constant almost everywhere
 });
 
-/** eˣ − 1 without the loss of digits near 0 (Kahan's form: (u − 1)·x / ln u with u = eˣ as rounded). */
+/** eˣ − 1 without the loss of digits near 0. */
 export const expm1: UnaryOp = elementwise({
   name: "expm1",
-  onnx(graph, x, dtype) {
-    const one = graph.constant(dtype, [], [1]);
-    const u = graph.node("Exp", [x]);
-    const low = graph.node("Sub", [u, one]);
-    const isOne = graph.node("Equal", [u, one]);
-    const logarithm = graph.node("Where", [isOne, one, graph.node("Log", [u])]);
-    const scaled = graph.node("Mul", [low, graph.node("Div", [x, logarithm])]);
-    // Where x is so small that u is 1 the answer is x itself; for large |x|, where ln u is infinite or the same as x, it is u − 1.
-    const isLarge = graph.node("Greater", [graph.node("Abs", [x]), graph.constant(dtype, [], [1])]);
-    return graph.node("Where", [isOne, x, graph.node("Where", [isLarge, low, scaled])]);
-  },
+  onnx: expm1Nodes,
   f: Math.expm1,
   gradient: (x, _y, dy) => dy.mul(x.exp()), //                      y = eˣ − 1     ⇒  dx = dy·eˣ
 });
 
-/** ln(1 + x) without the loss of digits near 0 (Kahan's form: ln u · x / (u − 1) with u = 1 + x as rounded). */
+/** ln(1 + x) without the loss of digits near 0. */
 export const log1p: UnaryOp = elementwise({
   name: "log1p",
-  onnx(graph, x, dtype) {
-    const one = graph.constant(dtype, [], [1]);
-    const u = graph.node("Add", [x, one]);
-    const low = graph.node("Sub", [u, one]);
-    const isLost = graph.node("Equal", [low, graph.constant(dtype, [], [0])]);
-    const logarithm = graph.node("Log", [u]);
-    const ratio = graph.node("Div", [x, graph.node("Where", [isLost, one, low])]);
-    // For large x the ratio is 1 up to rounding; ∞ / ∞ must not be asked for.
-    const isLarge = graph.node("Greater", [x, one]);
-    const scaled = graph.node("Where", [isLarge, logarithm, graph.node("Mul", [logarithm, ratio])]);
-    return graph.node("Where", [isLost, x, scaled]);
-  },
+  onnx: log1pNodes,
   f: Math.log1p,
   domain: "positive",
   gradient: (x, _y, dy) => dy.div(x.add(1)), //                     y = ln(1 + x)  ⇒  dx = dy / (1 + x)
@@ -441,12 +421,8 @@ export const atanh: UnaryOp = elementwise({
 /** ln(1 + eˣ), a smooth relu; neither overflows nor vanishes. */
 export const softplus: UnaryOp = elementwise({
   name: "softplus",
-  onnx(graph, x, dtype) {
-    if (dtype === "float32") return graph.node("Softplus", [x]);
-    const small = graph.node("Exp", [graph.node("Neg", [graph.node("Abs", [x])])]);
-    const correction = graph.node("Log", [graph.node("Add", [small, graph.constant(dtype, [], [1])])]);
-    return graph.node("Add", [graph.node("Relu", [x]), correction]);
-  },
+  onnx: softplusNodes,
+  kernel: kernelSoftplus,
   f: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
   gradient: (x, _y, dy) => dy.mul(x.sigmoid()), //                  y = ln(1 + eˣ) ⇒  dx = dy·σ(x)
 });

@@ -21,7 +21,7 @@ export interface AxisParams {
 }
 
 /** For each position of x, the position of the reduced element it belongs to. */
-function reducedPosition(shape: Shape, axes: readonly number[]): (position: number) => number {
+export function reducedPosition(shape: Shape, axes: readonly number[]): (position: number) => number {
   const kept = shape.map((size, axis) => (axes.includes(axis) ? 1 : size));
   const from = stridesOf(shape);
   const to = stridesOf(kept);

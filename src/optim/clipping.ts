@@ -1,5 +1,6 @@
 /** Gradients kept small (Pascanu, Mikolov and Bengio 2013). */
 import { ConfigError } from "../errors.ts";
+import { stack } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 function expectLimit(subject: string, limit: number): void {
@@ -11,10 +12,7 @@ function expectLimit(subject: string, limit: number): void {
 export function globalNorm(gradients: readonly Tensor[]): Tensor {
   const [first] = gradients;
   if (!first) throw new ConfigError("globalNorm", "there are no gradients", "give at least one");
-  return gradients
-    .map((g) => g.square().sum().cast(first.dtype))
-    .reduce((total, square) => total.add(square))
-    .sqrt();
+  return stack(gradients.map((g) => g.norm().cast(first.dtype))).norm();
 }
 
 /** Each element cut to ± limit. */

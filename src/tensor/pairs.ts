@@ -14,16 +14,8 @@ export const floorDivide = (a: Tensor, b: Tensor): Tensor => {
   return a.dtype === "int32" ? down : where(b.equal(0), a.div(b).round(), down);
 };
 
-/** ln(eᵃ + eᵇ) */
-export const logAddExp = (a: Tensor, b: Tensor): Tensor => {
-  const larger = a.maximum(b);
-  // Two equal infinities have no difference; their own value is the answer.
-  const distance = where(larger.abs().less(Number.POSITIVE_INFINITY), a.sub(b).abs(), 0);
-  return larger.add(distance.neg().exp().log1p());
-};
-
 /** log₂(2ᵃ + 2ᵇ) */
-export const logAddExp2 = (a: Tensor, b: Tensor): Tensor => logAddExp(a.mul(Math.LN2), b.mul(Math.LN2)).mul(Math.LOG2E);
+export const logAddExp2 = (a: Tensor, b: Tensor): Tensor => a.mul(Math.LN2).logAddExp(b.mul(Math.LN2)).mul(Math.LOG2E);
 
 /** a·2ᵇ */
 export const ldexp = (a: Tensor, b: Tensor): Tensor => a.mul(a.scalar(2).expandTo(b.shape).pow(b));

@@ -79,11 +79,14 @@ export const mish = (x: Tensor): Tensor => x.mul(unobserved(() => x.softplus().t
 /** ln σ(x) = −softplus(−x) */
 export const logSigmoid = (x: Tensor): Tensor => x.neg().softplus().neg();
 
-/** x·Φ(x) with tanh in place of erf: ½x·(1 + tanh(√(2/π)·(x + 0.044715·x³))) (Hendrycks and Gimpel 2016). */
+/**
+ * x·Φ(x) with tanh in place of erf: ½x·(1 + tanh z), z = √(2/π)·(x + 0.044715·x³) (Hendrycks and Gimpel 2016). ½(1 + tanh z) is σ(2z),
+ * which loses nothing where it is small.
+ */
 export function geluTanh(x: Tensor): Tensor {
-  const near = x.clip(-20, 20); //  beyond, the tanh is ±1 and the cube may overflow
-  const inner = near.mul(near.mul(near).mul(0.044715).add(1)).mul(Math.sqrt(2 / Math.PI));
-  return x.mul(0.5).mul(unobserved(() => inner.tanh()).add(1));
+  const near = clip(x, -30, 30); //  beyond, σ is 0 or 1, and the cube may overflow
+  const z = near.mul(near.mul(near).mul(0.044715).add(1)).mul(2 * Math.sqrt(2 / Math.PI));
+  return x.mul(unobserved(() => z.sigmoid()));
 }
 
 /** x·σ(1.702·x) (Hendrycks and Gimpel 2016). */
@@ -104,8 +107,8 @@ export function hardTanh(x: Tensor, min: number = -1, max: number = 1): Tensor {
 /** min(max(x/6 + ½, 0), 1) (Courbariaux, Bengio and David 2015, with PyTorch's slope). */
 export const hardSigmoid = (x: Tensor): Tensor => apply(activations.hardSigmoid, [x], { slope: 1 / 6, offset: 0.5 });
 
-/** x·hardSigmoid(x) (Howard et al. 2019). */
-export const hardSwish = (x: Tensor): Tensor => x.mul(unobserved(() => hardSigmoid(x)));
+/** x·hardSigmoid(x) (Howard et al. 2019). The slope at ±3 is that of the parabola between, −½ and 1½. */
+export const hardSwish = (x: Tensor): Tensor => x.mul(clip(x.mul(1 / 6).add(0.5), 0, 1));
 
 /** x where x > 0, α·(eˣ − 1) elsewhere (Clevert, Unterthiner and Hochreiter 2015). */
 export const elu = (x: Tensor, alpha: number = 1): Tensor => apply(activations.elu, [x], { alpha });
@@ -191,9 +194,11 @@ export const cumMax = (x: Tensor, axis: number = -1): Tensor => running("cumMax"
 /** The smallest element so far along an axis. */
 export const cumMin = (x: Tensor, axis: number = -1): Tensor => running("cumMin", x, axis, (a, b) => a.minimum(b));
 
-/** ln Σ exp of the elements so far along an axis. */
-export const logCumSumExp = (x: Tensor, axis: number = -1): Tensor =>
-  running("logCumSumExp", x, axis, (a, b) => a.logAddExp(b));
+/** ln Σ exp of the elements so far along an axis. An element of −∞ does not count, and has the gradient 0. */
+export function logCumSumExp(x: Tensor, axis: number = -1): Tensor {
+  const counted = where(x.equal(Number.NEGATIVE_INFINITY).not(), x, Number.NEGATIVE_INFINITY);
+  return running("logCumSumExp", counted, axis, (a, b) => a.logAddExp(b));
+}
 
 /** Everything up to each element joined by an associative f, in log₂ n steps (Hillis and Steele 1986). */
 function running(subject: string, x: Tensor, axis: number, f: (a: Tensor, b: Tensor) => Tensor): Tensor {

@@ -6,9 +6,11 @@ import { ConfigError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
 import { expectType, floats } from "../graph/op.ts";
 import * as movement from "../ops/movement.ts";
+import { norm as normOp } from "../ops/norm.ts";
 import * as reduce from "../ops/reduce.ts";
 import { axisList } from "./axes.ts";
 import { where } from "./create.ts";
+import { clip } from "./pointwise.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Nothing means all axes. */
@@ -73,14 +75,15 @@ export function variance(x: Tensor, axis?: ReducedAxes, options: VarianceOptions
   );
 }
 
-/** The square root of the variance. */
-export const standardDeviation = (x: Tensor, axis?: ReducedAxes, options?: VarianceOptions): Tensor =>
-  rootOf(variance(x, axis, options));
-
-/** √x with the gradient 0 where x is 0, as for the length of a vector of zeros. */
-function rootOf(x: Tensor): Tensor {
-  const isZero = x.equal(0);
-  return where(isZero, x, where(isZero, x.add(1), x).sqrt());
+/** The square root of the variance, also of one that has no room. The gradient is 0 where all elements are equal. */
+export function standardDeviation(x: Tensor, axis?: ReducedAxes, options: VarianceOptions = {}): Tensor {
+  const { correction = 0, ...rest } = options;
+  // From the first element on, of which the result does not depend: equal elements have no deviation then, however a mean is rounded.
+  const axes = axesOf("standardDeviation", x, axis);
+  const first = x.slice(...x.shape.map((_, at) => (axes.includes(at) ? ([0, 1] as const) : null)));
+  const moved = x.size === 0 ? x : x.sub(first.detach());
+  const centered = moved.sub(mean(moved, axis, { keepAxes: true }));
+  return norm(centered, axis, rest).mul(1 / Math.sqrt(Math.max(0, countOf("standardDeviation", x, axis) - correction)));
 }
 
 export interface NormOptions extends ReductionOptions {
@@ -88,29 +91,31 @@ export interface NormOptions extends ReductionOptions {
   readonly order?: number;
 }
 
-/** The length of a vector: (Σ|x|ᵖ)^(1/p). The gradient at a vector of zeros is 0. */
+/**
+ * The length of a vector: (Σ|x|ᵖ)^(1/p), wherever it has room, whatever the powers. The gradient at a vector of zeros is 0, and that of an
+ * element which is 0.
+ */
 export function norm(x: Tensor, axis?: ReducedAxes, options: NormOptions = {}): Tensor {
   const { order = 2, ...rest } = options;
   if (Number.isNaN(order)) throw new ConfigError("norm", "the order is NaN", "give a number, such as 2");
-  if (order === 2) return rootOf(sum(x.mul(x), axis, rest));
   if (order === Number.POSITIVE_INFINITY) return max(x.abs(), axis, rest);
   if (order === Number.NEGATIVE_INFINITY) return min(x.abs(), axis, rest);
   if (order === 0) return sum(x.equal(0).not().cast(x.dtype), axis, rest);
   if (order === 1) return sum(x.abs(), axis, rest);
-  const size = x.abs();
-  // Below 1 the power is infinitely steep at 0, where the gradient is taken to be 0 all the same.
-  const isNothing = size.equal(0);
-  const powers = order > 1 ? size.pow(order) : where(isNothing, size, where(isNothing, size.add(1), size).pow(order));
-  const total = sum(powers, axis, rest);
-  // For a negative order a single 0 makes the norm 0.
-  const isZero = order > 0 ? total.equal(0) : isNothing.any(axis, rest);
-  return where(isZero, total.mul(0), where(isZero, total.add(1), total).pow(1 / order));
+  return apply(normOp, [x], { axes: axesOf("norm", x, axis), keepAxes: rest.keepAxes ?? false, order });
 }
 
-/** ln Σ eˣ, which neither overflows nor loses small parts. */
+/**
+ * ln Σ eˣ, which neither overflows nor loses small parts. Of nothing but −∞ it is −∞, with the gradient 0; elements of +∞ share the gradient.
+ */
 export function logSumExp(x: Tensor, axis?: ReducedAxes, options?: ReductionOptions): Tensor {
-  const largest = max(x, axis, { keepAxes: true }).detach();
-  const shift = where(largest.isFinite(), largest, 0);
-  const kept = sum(x.sub(shift).exp(), axis, { keepAxes: true }).log().add(shift);
+  const largest = max(x, axis, { keepAxes: true });
+  // The result does not depend on the shift, nor does any derivative of it.
+  const shift = where(largest.isInfinite().not(), largest, 0).detach();
+  const total = sum(clip(x.sub(shift), undefined, 0).exp(), axis, { keepAxes: true });
+  const isSome = total.greater(0).or(total.isNaN());
+  const counted = where(isSome, total, 1).log().add(shift);
+  const isEndless = largest.equal(Number.POSITIVE_INFINITY);
+  const kept = where(isEndless, largest, where(isSome, counted, Number.NEGATIVE_INFINITY));
   return options?.keepAxes ? kept : withoutAxes(kept, axesOf("logSumExp", x, axis));
 }

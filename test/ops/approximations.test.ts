@@ -5,7 +5,7 @@ import { fromValues, nodeEngine, type Tensor, useEngine } from "../../src/node.t
 import "../../src/ops/index.ts";
 import { watched } from "../support/watched.ts";
 
-type Name = "exp" | "erf" | "tanh" | "sigmoid" | "gelu";
+type Name = "exp" | "erf" | "tanh" | "sigmoid" | "softplus" | "gelu";
 
 /** What an op's own evaluation says, in float64. */
 function exactly(name: Name, x: number): number {
@@ -36,6 +36,7 @@ describe.runIf(nodeEngine().target.kernels === true)("in kernels", () => {
     ["tanh", 2.7, [0.7, 2, 20]],
     ["sigmoid", 2.7, [1, 10, 87]],
     ["erf", 1.4, [0.5, 1.5, 5]],
+    ["softplus", 4, [1, 10, 87]],
   ] as const)("%s is within %f units", async (name, units, ranges) => {
     for (const range of ranges) {
       const x = Float32Array.from({ length: 50_000 }, (_, i) => range * ((2 * i) / 50_000 - 1));

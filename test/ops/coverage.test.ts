@@ -113,7 +113,8 @@ This page is written by \`npm run ops\` from what the tests find; \`npm test\` f
 
 Every op is a record with its own samples. On each of them, and on whole numbers, truth values, infinities, NaN and signed zeros where
 the op takes them, its values on ONNX Runtime are compared with its plain evaluation in float64; its first and second derivative with
-finite differences (\`test/conformance.test.ts\`). Then come other people's numbers: **OpInfo** is the database of samples by which PyTorch
+finite differences (\`test/conformance.test.ts\`). Derivatives up to the third order, of ops and of all functions written with them, are
+compared along directions that have nothing to do with each other (\`test/derivatives.test.ts\`). Then come other people's numbers: **OpInfo** is the database of samples by which PyTorch
 tests itself, values and gradients, in float64 on the plain engine (1e-10) and in float32 on ONNX Runtime (1e-5): ${share(opinfo)} samples
 of ${Object.keys(opinfo.entries).length} entries pass. **ONNX** is the official tests of its nodes, on both engines: ${share(onnx)} pass.
 The rest is left out, for the reasons below.
@@ -149,6 +150,25 @@ elements).
 
 int32 arithmetic wraps around, modulo 2³², in each op that has it: \`add\`, \`sub\`, \`mul\`, \`neg\`, \`abs\`, \`square\`, \`matmul\`, \`dot\`, \`einsum\`,
 \`trace\`, \`sum\`, \`prod\`, \`cumsum\`, \`cumprod\` and what is added at places that repeat; on every engine (\`test/tensor/wrap-around.test.ts\`).
+
+## Slopes at kinks and limits
+
+What holds where a function has no slope, or where its formula has no number, on each engine and in both precisions
+(\`test/kinks.test.ts\`; PyTorch 1.13 has the same, unless it has NaN):
+
+- At 0 the slope of relu, leakyRelu and prelu is that of negative x, that of elu, celu and selu the limit from the left, and that of abs 0.
+- clip passes the gradient at its bounds. The activations hardTanh, relu6 and hardSigmoid do not; hardSwish has the slopes −½ and 1½ at ±3.
+- Of two equals, maximum and minimum give half to each. Of several, max and min give each the same share, maxPool all to the first.
+- norm of zeros has the gradient 0, of any order; so has an element of 0 for orders other than 2. standardDeviation of equal elements has
+  the gradient 0.
+- logAddExp, logSumExp and logCumSumExp: −∞ does not count and has the gradient 0, also where there is nothing else and the result is −∞.
+  Several +∞ share the gradient.
+- binaryCrossEntropyOfProbabilities takes no logarithm below −100 and no p·(1 − p) below 1e-12: at p = 0 and p = 1 the slope is 0 where the
+  label says the same, and ∓1e12 where it does not.
+- What is in between needs no room: norm, standardDeviation, hypot, cosineSimilarity, rmsNormalize, globalNorm and logSumExp are right, as are
+  their slopes, wherever the result has room: the norm of (3e30, 4e30) is 5e30 in float32.
+- Nothing is lost in tails: softplus, sigmoid, logSigmoid, elu and binaryCrossEntropy keep their digits where they are small. The slopes
+  of tanh and sigmoid are 1 − y² and y − y², which lose theirs where y is 1 but for a rounding.
 
 ## NumPy's elementwise functions
 

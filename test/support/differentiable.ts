@@ -141,6 +141,8 @@ const image: Shape = [2, 4, 5, 5];
 /** Functions, layers and losses. One that is missing here fails the test that walks the public surface. */
 export const functions: Readonly<Record<string, Build>> = {
   affine: on((x, w, b) => glissade.affine(x, w, b), [2, 2, 3], [4, 3], [4]),
+  avgPool1d: on((x) => (glissade.avgPool1d(2)(single(x)) as Tensor).square(), [2, 3, 6]),
+  avgPool2d: on((x) => (glissade.avgPool2d(2)(single(x)) as Tensor).square(), image),
   averagePool: all(
     on((x) => glissade.averagePool(x, { kernel: 2 }).square(), image),
     on((x) => glissade.averagePool(x, { kernel: 3, stride: 2, padding: 1, countPadding: false }).square(), image),
@@ -199,6 +201,8 @@ export const functions: Readonly<Record<string, Build>> = {
   concat: on((x, y) => glissade.concat([x, y], 1).square(), [2, 1], [2, 3]),
   conv1d: on((x) => glissade.conv1d(3, 2, 2)(single(x)) as Tensor, [2, 3, 5]),
   conv2d: on((x) => (glissade.conv2d(4, 2, 3)(single(x)) as Tensor).square(), image),
+  convTranspose1d: on((x) => glissade.convTranspose1d(3, 2, 2)(single(x)) as Tensor, [2, 3, 5]),
+  convTranspose2d: on((x) => (glissade.convTranspose2d(4, 2, 3)(single(x)) as Tensor).square(), image),
   convolve: on(
     (x, w, b) => glissade.convolve(x, w, { bias: b as never, stride: 2, padding: 1 }),
     image,
@@ -232,6 +236,8 @@ export const functions: Readonly<Record<string, Build>> = {
   layerNorm: on((x) => glissade.layerNorm(4)(single(x)), [2, 4]),
   layerNormalize: on((x, scale, shift) => glissade.layerNormalize(x, scale, shift), [2, 3, 4], [4], [4]),
   linear: on((x) => (glissade.linear(3, 2)(single(x)) as Tensor).square(), [2, 3]),
+  maxPool1d: on((x) => (glissade.maxPool1d(2)(single(x)) as Tensor).square(), [2, 3, 6]),
+  maxPool2d: on((x) => (glissade.maxPool2d(2)(single(x)) as Tensor).square(), image),
   maxPool: on((x) => glissade.maxPool(x, { kernel: 2, padding: 1 }).square(), image),
   maxout: on((x) => (glissade.maxout(3, 2)(single(x)) as Tensor).square(), [2, 3]),
   meanAbsoluteError: on((x, y) => glissade.meanAbsoluteError(x, y).square(), [2, 3], [2, 3]),
@@ -282,6 +288,6 @@ export const leftOut: Readonly<Record<string, string>> = {
   "go on from run to run": "spectralEstimate observe smoother seed gradientCheck activationCurve gradients",
   "are layers of `embed`, `sequential` and any function": "embedding module",
   "update parameters": "adadelta adagrad adam adamW amsgrad lbfgs lion nadam radam rmsprop sgd",
-  "are about data and files":
-    "dataset decodeSafetensors decodeWeights encodeSafetensors encodeWeights fitStandardizer loader",
+  "are about data, files and messages":
+    "printable quoted dataset decodeSafetensors decodeWeights encodeSafetensors encodeWeights fitStandardizer loader",
 };

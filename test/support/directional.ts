@@ -13,7 +13,7 @@ export const mostOrders = 3;
 const tolerance = 1e-6;
 
 /** Between the places of a finite difference. */
-const step = 1e-4;
+const step = 1e-5;
 
 /**
  * Compares Σ ∂f/∂x·u with a finite difference of f along u, then takes that slope for f, up to the third order, with a direction drawn

@@ -1,0 +1,121 @@
+/** The length of vectors, which has room wherever its result does. */
+import { defineOp, floats, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
+import { sizeOf, type TensorType } from "../graph/types.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { chosen } from "./arithmetic.ts";
+import { reducedPosition } from "./reduce.ts";
+import { type ReduceParams, reducedShape, reduceNode, sumNodes, sumOfSquaresNodes } from "./sums.ts";
+
+export interface NormParams extends ReduceParams {
+  /** p of (Σ|x|ᵖ)^(1/p): finite, not 0. */
+  readonly order: number;
+}
+
+/** (Σ|x|ᵖ)^(1/p) over axes. Its gradient is 0 for a vector of zeros, and for elements of 0. */
+export const norm: Op<NormParams> = defineOp<NormParams>({
+  name: "norm",
+  dtypes: floats,
+  shape: ([x], params) => reducedShape(x!, params),
+  gradient([x], y, dy, params) {
+    // y = (Σ|x|ᵖ)^(1/p)  ⇒  dx = dy·sign x·(|x| / y)^(p − 1), which for p = 2 is dy·x / y: no power leaves the range of y.
+    const kept = reducedShape(x!, { ...params, keepAxes: true });
+    const isNothing = y.equal(0);
+    const length = chosen(isNothing, one(y), y).reshape(kept);
+    const slope = chosen(isNothing, dy.mul(0), dy).reshape(kept);
+    if (params.order === 2) return [x!.div(length).mul(slope)];
+    const ratio = chosen(x!.equal(0), one(x!), x!.abs().div(length));
+    return [
+      ratio
+        .pow(params.order - 1)
+        .mul(x!.sign())
+        .mul(slope),
+    ];
+  },
+  onnx(graph, [x], { params, inputTypes: [type], outputTypes: [output] }) {
+    if (params.axes.length === 0) return graph.node("Abs", [x]);
+    const length = (params.order === 2 ? euclidean : scaled)(graph, x!, type!, params);
+    return graph.node("Reshape", [length, graph.integers(output!.shape)]);
+  },
+  evaluate([x], y, { axes, order }) {
+    const at = reducedPosition(x!.shape, axes);
+    const vectors = Array.from(y.values, (): number[] => []);
+    x!.values.forEach((value, i) => vectors[at(i)]!.push(Math.abs(value)));
+    vectors.forEach((sizes, i) => (y.values[i] = normOf(sizes, order)));
+  },
+  samples: (random) => [
+    { inputs: [random.real(2, 3)], params: { axes: [1], keepAxes: false, order: 2 } },
+    { inputs: [random.real(4, 2, 3)], params: { axes: [0, 2], keepAxes: true, order: 2 } },
+    { inputs: [random.real(2, 3)], params: { axes: [0, 1], keepAxes: false, order: 3 } },
+    { inputs: [random.real(3, 4)], params: { axes: [1], keepAxes: false, order: -1 } },
+    { inputs: [random.real(3, 4)], params: { axes: [0], keepAxes: false, order: 0.5 } },
+    { inputs: [random.real()], params: { axes: [], keepAxes: false, order: 2 } },
+    { inputs: [random.real(2, 0)], params: onLast },
+    { inputs: [random.real(0, 3)], params: onLast },
+  ],
+});
+
+const onLast: NormParams = { axes: [1], keepAxes: false, order: 2 };
+
+const one = (x: Tensor): Tensor => x.scalar(1).expandTo(x.shape);
+
+/** With all sizes relative to the one that counts most. */
+function normOf(sizes: readonly number[], order: number): number {
+  const most = order > 0 ? Math.max : Math.min;
+  const largest = sizes.reduce((a, b) => most(a, b), order > 0 ? 0 : Number.POSITIVE_INFINITY);
+  const unit = largest > 0 && largest < Number.POSITIVE_INFINITY ? largest : 1;
+  const total = sizes.reduce((sum, size) => sum + (size / unit) ** order, 0);
+  return unit * (order === 2 ? Math.sqrt(total) : total ** (1 / order));
+}
+
+/** Sums of squares between which no square that counts was too large or too small, and a power of two that brings others there. */
+const ranges = {
+  float32: { low: 1e-24, high: 1e38, power: 2 ** 80 },
+  float64: { low: 1e-280, high: 1e300, power: 2 ** 600 },
+} as const;
+
+/** √Σx², and once more with other units where a sum of squares has no room. */
+function euclidean(graph: OnnxGraph, x: OnnxValue, type: TensorType, { axes }: NormParams): OnnxValue {
+  const params = { axes, keepAxes: true };
+  const kept = { ...type, shape: reducedShape(type, params) };
+  const { low, high, power } = ranges[kept.dtype as keyof typeof ranges];
+  const sumOfSquares = (branch: OnnxGraph, of: OnnxValue): OnnxValue =>
+    axes.length === type.shape.length
+      ? branch.node("Reshape", [sumOfSquaresNodes(branch, of, type), branch.integers(kept.shape)])
+      : sumNodes(branch, branch.node("Mul", [of, of]), type, params);
+  const squares = sumOfSquares(graph, x);
+  if (sizeOf(kept.shape) === 0) return squares;
+  const scalar = (on: OnnxGraph, value: number): OnnxValue => on.constant(kept.dtype, [], [value]);
+  const [smallest, largest] = ["ReduceMin", "ReduceMax"].map((type) => graph.node(type, [squares], { keepdims: 0 }));
+  const hasRoom = graph.node("And", [
+    graph.node("GreaterOrEqual", [smallest, scalar(graph, low)]),
+    graph.node("LessOrEqual", [largest, scalar(graph, high)]),
+  ]);
+  const careful = (branch: OnnxGraph): OnnxValue[] => {
+    const isSmall = branch.node("Less", [squares, scalar(branch, low)]);
+    const isLarge = branch.node("Greater", [squares, scalar(branch, high)]);
+    const down = branch.node("Where", [isLarge, scalar(branch, 1 / power), scalar(branch, 1)]);
+    const unit = branch.node("Where", [isSmall, scalar(branch, power), down]);
+    const again = sumOfSquares(branch, branch.node("Mul", [x, unit]));
+    return [branch.node("Div", [branch.node("Sqrt", [again]), unit])];
+  };
+  return graph.nodes("If", [hasRoom], 1, {
+    then_branch: graph.subgraph([], [kept], (branch) => [branch.node("Sqrt", [squares])]),
+    else_branch: graph.subgraph([], [kept], careful),
+  })[0]!;
+}
+
+/** (Σ|x|ᵖ)^(1/p) with all sizes relative to the one that counts most. */
+function scaled(graph: OnnxGraph, x: OnnxValue, type: TensorType, { axes, order }: NormParams): OnnxValue {
+  const params = { axes, keepAxes: true };
+  const kept = { ...type, shape: reducedShape(type, params) };
+  const scalar = (value: number): OnnxValue => graph.constant(kept.dtype, [], [value]);
+  const size = graph.node("Abs", [x]);
+  const most =
+    sizeOf(kept.shape) === 0 ? scalar(1) : reduceNode(graph, order > 0 ? "ReduceMax" : "ReduceMin", size, params);
+  const isBounded = graph.node("Less", [most, scalar(Number.POSITIVE_INFINITY)]);
+  const isUnit = graph.node("And", [graph.node("Greater", [most, scalar(0)]), isBounded]);
+  const unit = graph.node("Where", [isUnit, most, scalar(1)]);
+  const powers = graph.node("Pow", [graph.node("Div", [size, unit]), scalar(order)]);
+  const total = sumNodes(graph, powers, type, params);
+  return graph.node("Mul", [graph.node("Pow", [total, scalar(1 / order)]), unit]);
+}
