@@ -145,7 +145,11 @@ export class Lbfgs {
         evaluations++;
         return { t, ...here, slope: dot(here.gradient, direction) };
       };
-      const found = await search(at, { t: 0, loss, gradient, slope }, first, largest(direction), changeTolerance);
+      const from: Point = { t: 0, loss, gradient, slope };
+      const found = await search(at, from, first, largest(direction), changeTolerance).catch((error: unknown) => {
+        this.#write(start); //  back from where the loss could not be computed
+        throw error;
+      });
       done++;
       x = start.map((value, i) => value + found.t * direction[i]!);
       this.#write(x);

@@ -9,6 +9,7 @@ import {
   Parameter,
   plainEngine,
   seed,
+  type Tensor,
   tensor,
   useEngine,
 } from "../../src/index.ts";
@@ -151,4 +152,15 @@ test("refuses a start where the loss or its gradient is not finite, and options 
   await expect(lbfgs([zero], () => zero.sqrt()).step()).rejects.toThrow(`the gradient of state is Infinity ${start}`);
   expect(() => lbfgs([zero], () => zero, { history: 0 })).toThrow("lbfgs: history is 0");
   expect(() => lbfgs([], () => zero)).toThrow("lbfgs: the model has no parameters to train");
+});
+
+test("a loss that cannot be computed on the way leaves the parameters at the best point so far", async () => {
+  const x = new Parameter({ shape: [], dtype: "float64" }, Float64Array.of(3), { name: "x" });
+  const table = tensor([1, 2, 3, 4, 5]);
+  // The index is whole and outside of the table as soon as x is below 1.
+  const loss = (): Tensor =>
+    x.square().add(table.gather(x.sub(1).floor().detach().cast("int32")).cast("float64").mul(0));
+  const optimizer = lbfgs([x], loss, { learningRate: 10 });
+  await expect(optimizer.step()).rejects.toThrow("gather: index ");
+  expect(await x.item()).toBe(3);
 });
