@@ -65,7 +65,19 @@ export { adam, adamW, amsgrad, nadam, radam } from "./optim/adam.ts";
 export { clipByGlobalNorm, clipByNorm, clipByValue, globalNorm } from "./optim/clipping.ts";
 export { lbfgs } from "./optim/lbfgs.ts";
 export { lion } from "./optim/lion.ts";
-export type { Optimizer, ParameterGroup } from "./optim/optimizer.ts";
+export {
+  type At,
+  type Defaults,
+  defineOptimizer,
+  type MinimizeOptions,
+  type Optimizer,
+  type OptimizerOptions,
+  type ParameterGroup,
+  type Rule,
+  type SlotStart,
+  type Slots,
+  type Trainable,
+} from "./optim/optimizer.ts";
 export * as schedule from "./optim/schedules.ts";
 export { sgd } from "./optim/sgd.ts";
 export { averagePool, convolve, convolveTransposed, globalAveragePool, maxPool } from "./tensor/convolution.ts";

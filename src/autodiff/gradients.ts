@@ -19,6 +19,18 @@ export function gradients<const T extends readonly Tensor[]>(
   wrt: T,
   seed?: Tensor,
 ): { [K in keyof T]: T[K] } {
+  return partialGradients(loss, wrt, seed).map((gradient, i) => {
+    if (gradient) return gradient;
+    throw new GraphError(
+      "gradients",
+      `the loss does not depend on tensor ${i} of ${wrt.length}, ${nameOf(wrt[i]!)}`,
+      "leave it out, or check that the forward pass uses it (and that it was not assigned to in between)",
+    );
+  }) as { [K in keyof T]: T[K] };
+}
+
+/** The same, with nothing in the place of an x that the loss does not depend on. */
+export function partialGradients(loss: Tensor, wrt: readonly Tensor[], seed?: Tensor): (Tensor | undefined)[] {
   const root = loss.current();
   if (!isFloat(root.dtype))
     throw new DTypeError("gradients", `the loss is ${showType(root)}`, "differentiate a float32 or float64 tensor");
@@ -40,14 +52,9 @@ export function gradients<const T extends readonly Tensor[]>(
   const nodes = new Set(collect([root]));
   return targets.map((x, i) => {
     if (found[i]) return found[i];
-    if (!nodes.has(x.node))
-      throw new GraphError(
-        "gradients",
-        `the loss does not depend on tensor ${i} of ${targets.length}, ${nameOf(wrt[i]!)}`,
-        "leave it out, or check that the forward pass uses it (and that it was not assigned to in between)",
-      );
-    return full(x.shape, 0, x.dtype); //  reached only through ops whose derivative is zero
-  }) as { [K in keyof T]: T[K] };
+    // Zero where x is reached only through ops whose derivative is zero.
+    return nodes.has(x.node) ? full(x.shape, 0, x.dtype) : undefined;
+  });
 }
 
 const pullBack: PullBack = (roots, seeds, targets) => {

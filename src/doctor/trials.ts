@@ -1,5 +1,4 @@
 /** What checks that train a little share: examples, batches, a step whose variables are thrown away. */
-import { gradients } from "../autodiff/gradients.ts";
 import type { Compiled } from "../compile/compile.ts";
 import type { Sandbox } from "../compile/sandbox.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -38,8 +37,8 @@ export function trainingStep(
 ): Compiled<readonly Tensor[], Tensor> {
   return sandbox.compile((...batch: readonly Tensor[]) => {
     const loss = lossOf(...batch);
-    const trained = optimizer.trained();
-    optimizer.apply(trained, gradients(loss, trained), { guard: false });
+    const { parameters, gradients } = optimizer.gradients(loss);
+    optimizer.apply(parameters, gradients, { guard: false });
     return loss;
   });
 }

@@ -1,5 +1,4 @@
 /** Gradients added up over several small batches, as if they had been one large one. */
-import { gradients } from "../autodiff/gradients.ts";
 import { ConfigError, GraphError, ShapeError } from "../errors.ts";
 import { arrayTypes, showShape, sizeOf } from "../graph/types.ts";
 import { full } from "../tensor/create.ts";
@@ -21,6 +20,8 @@ export class Accumulator {
   readonly #optimizer: Optimizer;
   readonly #sums: ReadonlyMap<Parameter, State>;
   readonly #weight: State<[], "float64">;
+  /** Parameters that a loss depended on. */
+  readonly #reached = new Set<Parameter>();
 
   /** Takes one more tensor for each parameter that is trained. Throws GraphError when none is. */
   constructor(optimizer: Optimizer) {
@@ -49,9 +50,10 @@ export class Accumulator {
       throw new ShapeError("Accumulator", `the weight is ${showShape(weight.shape)}`, "give a scalar");
     const weightAs = (dtype: Tensor["dtype"]): Tensor | number =>
       typeof weight === "number" ? weight : weight.detach().cast(dtype);
-    const parameters = this.#trained();
+    this.#trained();
     const subject = "Accumulator.add";
-    const found = gradients(loss, parameters);
+    const { parameters, gradients } = this.#optimizer.gradients(loss);
+    for (const parameter of parameters) this.#reached.add(parameter);
     guardLoss(subject, loss);
     if (typeof weight !== "number")
       guardScalar(
@@ -60,8 +62,8 @@ export class Accumulator {
         (value) => `the weight is ${value}, so nothing was added`,
         "give a finite number, such as how many examples the loss is the mean of",
       );
-    guardGradients(subject, parameters, found);
-    found.forEach((g, i) => {
+    guardGradients(subject, parameters, gradients);
+    gradients.forEach((g, i) => {
       const sum = this.#sums.get(parameters[i]!)!.current();
       this.#sums.get(parameters[i]!)!.assign(sum.add(weight === 1 ? g : g.mul(weightAs(g.dtype) as Tensor)));
     });
@@ -70,8 +72,8 @@ export class Accumulator {
   }
 
   /**
-   * Adds to the graph: the optimizer's update by the averaged gradients, and sums of 0 for the next round. A run before which
-   * nothing was added changes nothing and throws a DataError.
+   * Adds to the graph: the optimizer's update by the averaged gradients, and sums of 0 for the next round. Parameters that no loss
+   * given to `add` depends on are left alone. A run before which nothing was added changes nothing and throws a DataError.
    */
   apply(options: MinimizeOptions = {}): { readonly norm: Tensor } {
     const share = this.#weight.current().reciprocal();
@@ -81,7 +83,9 @@ export class Accumulator {
       () => "no gradients were added since the last update, so none was made",
       "run a step that calls add before each step that calls apply",
     );
-    const parameters = this.#trained();
+    // Which ones losses depend on is known once a step that calls add has been traced.
+    const isReached = (parameter: Parameter): boolean => this.#reached.size === 0 || this.#reached.has(parameter);
+    const parameters = this.#trained().filter(isReached);
     const averages = parameters.map((parameter) => {
       const sum = this.#sums.get(parameter)!.current();
       return sum.mul(share.cast(sum.dtype) as Tensor);

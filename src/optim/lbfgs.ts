@@ -1,9 +1,10 @@
 /** L-BFGS: Newton's method with a curvature remembered from the last steps, for losses without noise. */
-import { gradients } from "../autodiff/gradients.ts";
+import { partialGradients } from "../autodiff/gradients.ts";
 import { compile } from "../compile/compile.ts";
 import { ConfigError, DataError } from "../errors.ts";
 import { flawIn } from "../graph/check.ts";
 import { arrayTypes } from "../graph/types.ts";
+import { zeros } from "../tensor/create.ts";
 import type { Parameter } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { gradientFlaw } from "./guards.ts";
@@ -93,7 +94,11 @@ export class Lbfgs {
       throw new ConfigError("lbfgs", "the model has no parameters to train", "pass a module with layers");
     const run = compile(() => {
       const value = loss();
-      return [value, ...gradients(value, this.#parameters)];
+      const slopes = partialGradients(value, this.#parameters);
+      return [
+        value,
+        ...slopes.map((slope, i) => slope ?? zeros(this.#parameters[i]!.shape, this.#parameters[i]!.dtype)),
+      ];
     });
     this.#evaluate = async () => {
       const [values, ...parts] = await Promise.all((run() as Tensor[]).map((result) => result.data()));

@@ -1,5 +1,5 @@
 /** What optimizers share: finding parameters, keeping state for each, making one graph of loss, gradients and update. */
-import { gradients } from "../autodiff/gradients.ts";
+import { partialGradients } from "../autodiff/gradients.ts";
 import { ConfigError, DTypeError, GraphError, ShapeError } from "../errors.ts";
 import { arrayTypes, isFloat, sameShape, showType, sizeOf, type TensorType } from "../graph/types.ts";
 import { Parameter, State, type Version } from "../tensor/state.ts";
@@ -190,6 +190,8 @@ export class Optimizer {
   /** The same, or one of all parameters. */
   readonly #all: readonly OptimizerGroup[];
   readonly #rate: Setting;
+  /** Parameters that were named because the loss does not depend on them. */
+  readonly #noted = new Set<Parameter>();
   readonly #places: ReadonlyMap<Parameter, { readonly group: OptimizerGroup; readonly slots: Map<string, State> }>;
 
   /** Internal: use `sgd`, `adam`, … */
@@ -227,15 +229,42 @@ export class Optimizer {
   /**
    * Adds to the graph: gradients of the loss, and the parameters' next values. Nothing runs until the graph does. A run in which the
    * loss or a gradient is not finite changes nothing and throws a DataError. Returns the global norm of the gradients as they were before
-   * any clipping: it is computed only if somebody looks at it. Throws GraphError when the loss does not depend on the
-   * parameters, or when all of them are frozen.
+   * any clipping: it is computed only if somebody looks at it. Parameters that the loss does not depend on are left alone, without
+   * decay, and named once on standard error. Throws GraphError when the loss depends on none, or when all of them are frozen.
    */
   minimize(loss: Tensor, options: MinimizeOptions = {}): { readonly norm: Tensor } {
-    const trained = this.trained();
-    const found = gradients(loss, trained);
+    const { parameters, gradients } = this.gradients(loss);
     guardLoss(`${this.name}.minimize`, loss);
-    guardGradients(`${this.name}.minimize`, trained, found);
-    return this.apply(trained, found, { ...options, guard: false });
+    guardGradients(`${this.name}.minimize`, parameters, gradients);
+    return this.apply(parameters, gradients, { ...options, guard: false });
+  }
+
+  /**
+   * The parameters that `minimize` would update, with the gradients of the loss: those that are not frozen and that the loss depends on.
+   * The others are named once on standard error. Throws GraphError when there are none.
+   */
+  gradients(loss: Tensor): { readonly parameters: readonly Parameter[]; readonly gradients: readonly Tensor[] } {
+    const trained = this.trained();
+    const found = partialGradients(loss, trained);
+    const parameters = trained.filter((_, i) => found[i]);
+    if (parameters.length === 0)
+      throw new GraphError(
+        this.name,
+        "the loss does not depend on any of the parameters",
+        "check that the forward pass uses them, and that they were not assigned to in between",
+      );
+    this.#note(trained.filter((_, i) => !found[i]));
+    return { parameters, gradients: found.filter((gradient) => gradient !== undefined) };
+  }
+
+  /** Names parameters that are left alone, each once. */
+  #note(unreached: readonly Parameter[]): void {
+    const fresh = unreached.filter((parameter) => !this.#noted.has(parameter));
+    for (const parameter of fresh) this.#noted.add(parameter);
+    if (fresh.length === 0) return;
+    const shown = fresh.slice(0, 8).map(({ label }) => label);
+    const more = fresh.length > shown.length ? ` and ${fresh.length - shown.length} more` : "";
+    console.error(`glissade: ${this.name}: the loss does not depend on ${shown.join(", ")}${more}: left alone`);
   }
 
   /** The parameters that are not frozen. Throws GraphError when all are. */
@@ -341,6 +370,20 @@ export function optimizerOf<Options extends OptimizerOptions>(
     return new OptimizerGroup(name, whole, defaults, method(whole));
   });
   return new Optimizer(name, made, isGrouped(target), options.learningRate ?? defaults.learningRate);
+}
+
+/**
+ * An optimizer of your own. The rule is the update of one parameter, as its paper writes it; parameter groups, weight decay, clipping,
+ * guards, files and updates in place come with it, as for the built-in ones. The function that is returned makes optimizers:
+ * `lars(model, { learningRate: 0.1 })`. Options that are not given to it are those of `defaults`, or undefined in the rule.
+ */
+export function defineOptimizer<Options extends OptimizerOptions, Names extends string>(
+  name: string,
+  defaults: Defaults,
+  rule: Rule<Names, Options>,
+): (target: Trainable<Options>, options?: Options) => Optimizer {
+  return (target, options) =>
+    optimizerOf(name, target, options ?? ({} as Options), defaults, (own) => withHyper(rule, own));
 }
 
 /** In a group `parameters` is what has them, a module perhaps; in whatever else has parameters it is a method. */
