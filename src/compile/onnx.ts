@@ -211,11 +211,18 @@ function withOutputsNamed(nodes: readonly NodeProto[], outputs: ReadonlySet<stri
     renamed.set(from, to);
     return false;
   });
-  for (const node of kept) {
-    node.input = node.input.map((name) => renamed.get(name) ?? name);
-    node.output = node.output.map((name) => renamed.get(name) ?? name);
-  }
+  rename(kept, renamed);
   return kept;
+}
+
+/** Gives values other names, also where graphs inside of nodes use them. */
+function rename(nodes: readonly NodeProto[], names: ReadonlyMap<string, string>): void {
+  if (names.size === 0) return;
+  for (const node of nodes) {
+    node.input = node.input.map((name) => names.get(name) ?? name);
+    node.output = node.output.map((name) => names.get(name) ?? name);
+    for (const { g } of node.attribute) if (g) rename(g.node, names);
+  }
 }
 
 /** A model as the bytes of an .onnx file. */

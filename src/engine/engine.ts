@@ -26,6 +26,11 @@ export interface Target {
   readonly kernels?: boolean | undefined;
   /** Threads inside an op, where that is known: some nodes are fast on one thread only. */
   readonly threads?: number | undefined;
+  /**
+   * Whether nodes that compare, order or pool elements forget NaN and infinities, as those of ONNX Runtime on a processor do. Tensors
+   * that hold any then go other, slower ways.
+   */
+  readonly forgetsNaN?: boolean | undefined;
   /** Up to so many elements ScatterND adds on one thread, where that is known: on more it races where indices repeat. */
   readonly serialElements?: number | undefined;
 }

@@ -68,11 +68,20 @@ export function argumentsOf([, ...values]: Application): readonly KernelValue[] 
   return values;
 }
 
+/** Every so many rows one, the first of them at `part`: of a tensor with `of` times as many rows. */
+export interface Part {
+  readonly part: number;
+  readonly of: number;
+}
+
 /**
  * How an input lies under the elements, which are rows of `width`: one element for each ("full"), one for each place in a row
- * ("row"), one for each row ("column"), or one for all ("scalar").
+ * ("row"), one for each row ("column"), one for all ("scalar"), or a part of the rows of a larger tensor.
  */
-export type Layout = "full" | "row" | "column" | "scalar";
+export type Layout = "full" | "row" | "column" | "scalar" | Part;
+
+/** Whether an input has an address for each element. */
+export const isStream = (layout: Layout): boolean => layout !== "column" && layout !== "scalar";
 
 /** Most inputs in full or along rows, and outputs, of a kernel: engines keep an address in a register for each. */
 export const mostStreams = 10;
@@ -85,6 +94,8 @@ export interface Kernel {
   readonly steps: readonly Step[];
   /** The values that are written; each has `size` elements. */
   readonly outputs: readonly KernelValue[];
+  /** Whether all outputs are parts of one tensor, in which their rows take turns. Default false. */
+  readonly takeTurns?: boolean;
   /** Number of elements. */
   readonly size: number;
   /** Elements in a row; the whole where nothing depends on rows. */
@@ -108,15 +119,24 @@ export function runKernel(kernel: Kernel, inputs: readonly Float64Array[], outpu
   const { size, width, steps } = kernel;
   const values: number[] = [];
   for (let i = 0; i < size; i++) {
-    const places = { full: i, row: i % width, column: Math.floor(i / width), scalar: 0 };
     values.length = 0;
-    kernel.inputs.forEach((layout, n) => void values.push(inputs[n]![places[layout]]!));
+    kernel.inputs.forEach((layout, n) => void values.push(inputs[n]![placeUnder(layout, i, width)]!));
     for (const step of steps) {
       if (typeof step === "number") values.push(step);
       else values.push(operations[step[0]](...argumentsOf(step).map((n) => values[n]!)));
     }
-    kernel.outputs.forEach((n, output) => (outputs[output]![i] = values[n]!));
+    kernel.outputs.forEach((n, output) => {
+      if (kernel.takeTurns) outputs[0]![placeUnder({ part: output, of: kernel.outputs.length }, i, width)] = values[n]!;
+      else outputs[output]![i] = values[n]!;
+    });
   }
+}
+
+/** Where the element of an input is that belongs to the i-th one of a kernel. */
+export function placeUnder(layout: Layout, i: number, width: number): number {
+  const [row, column] = [Math.floor(i / width), i % width];
+  if (typeof layout === "object") return (row * layout.of + layout.part) * width + column;
+  return { full: i, row: column, column: row, scalar: 0 }[layout];
 }
 
 /** Writes the steps of a kernel; equal ones once. */

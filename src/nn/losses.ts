@@ -272,9 +272,11 @@ export interface KlDivergenceOptions {
 export const klDivergence: PairLoss<"klDivergence", KlDivergenceOptions> = pairLoss(
   "klDivergence",
   (x, y, { logTargets = false }: KlDivergenceOptions) => {
-    if (logTargets) return y.exp().mul(y.sub(x));
-    const isZero = y.equal(0);
-    return y.mul(where(isZero, y.add(1), y).log().sub(x));
+    // What has no probability counts nothing, also where x says so too: 0·∞ must not be asked for.
+    const isZero = logTargets ? y.equal(Number.NEGATIVE_INFINITY) : y.equal(0);
+    const own = where(isZero.and(x.equal(Number.NEGATIVE_INFINITY)), x.scalar(0).expandTo(x.shape), x);
+    if (logTargets) return y.exp().mul(where(isZero, y.scalar(0).expandTo(y.shape), y).sub(own));
+    return y.mul(where(isZero, y.add(1), y).log().sub(own));
   },
 );
 

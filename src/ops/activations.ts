@@ -58,6 +58,13 @@ function parametric<P extends object>(rule: Rule<P>): Op<P> {
   });
 }
 
+/** x, or the bound that it is beyond; NaN and the sign of a zero stay, where Math.max and Math.min have other ideas. */
+function between(x: number, min: number, max: number): number {
+  if (x < min) return min;
+  if (x > max) return max;
+  return x;
+}
+
 export interface ClipParams {
   readonly min?: number;
   readonly max?: number;
@@ -78,12 +85,14 @@ export const clip: Op<ClipParams> = parametric<ClipParams>({
   kernel(write, x, { min = -Infinity, max = Infinity }) {
     return write.apply("min", write.constant(max), write.apply("max", write.constant(min), x)); //  in this order NaN stays
   },
-  f: (x, { min = -Infinity, max = Infinity }) => Math.min(Math.max(x, min), max),
+  f: (x, { min = -Infinity, max = Infinity }) => between(x, min, max),
   gradient(x, _y, dy, { min, max, activation }) {
     const isAbove = (bound: number): Tensor => (activation ? x.greater(bound) : x.greaterEqual(bound));
     const isBelow = (bound: number): Tensor => (activation ? x.less(bound) : x.lessEqual(bound));
-    const above = min === undefined ? dy : dy.mul(isAbove(min).cast(dy.dtype));
-    return max === undefined ? above : above.mul(isBelow(max).cast(dy.dtype));
+    // Not a product with 0 and 1: what does not count may be infinite.
+    const zero = dy.scalar(0).expandTo(dy.shape);
+    const above = min === undefined ? dy : isAbove(min).apply(where, [dy, zero], undefined);
+    return max === undefined ? above : isBelow(max).apply(where, [above, zero], undefined);
   },
   params: [{ min: -0.5, max: 1 }, { min: 0.3 }, { max: 0 }, { min: -1, max: 1, activation: true }],
   plateaus: ({ min, max, activation }) => (activation ? { low: min, high: max, reached: true } : undefined),
@@ -159,10 +168,11 @@ export const hardSigmoid: Op<HardSigmoidParams> = parametric<HardSigmoidParams>(
     const line = write.apply("add", write.apply("mul", x, write.constant(slope)), write.constant(offset));
     return write.apply("min", write.constant(1), write.apply("max", write.constant(0), line));
   },
-  f: (x, { slope, offset }) => Math.min(Math.max(slope * x + offset, 0), 1),
+  f: (x, { slope, offset }) => between(slope * x + offset, 0, 1),
   gradient(_x, y, dy, { slope }) {
-    const between = y.greater(0).and(y.less(1));
-    return dy.mul(between.cast(dy.dtype)).mul(slope);
+    const zero = dy.scalar(0).expandTo(dy.shape);
+    const above = y.greater(0).apply(where, [dy.mul(slope), zero], undefined);
+    return y.less(1).apply(where, [above, zero], undefined);
   },
   params: [
     { slope: 1 / 6, offset: 0.5 },

@@ -22,6 +22,7 @@ import { type DType, isFloat, type Shape, sameShape, showShape, sizeOf, type Ten
 import type { Tensor } from "../tensor/tensor.ts";
 import { kernelSmallSoftplus } from "./approximations.ts";
 import { softplusNodes } from "./exponentials.ts";
+import { forNumbers } from "./nonfinite.ts";
 
 /** Whether a tensor of shape `from` is repeated to shape `to` by broadcasting. */
 export function widens(from: Shape, to: Shape): boolean {
@@ -280,13 +281,14 @@ export const pow: PairOp = pair({
   },
 });
 
-/** 1 for the side that wins, ½ each for a tie, in the dtype of the gradient. */
-function share(wins: Tensor, ties: Tensor, like: Tensor): Tensor {
-  return wins.cast(like.dtype).add(ties.cast(like.dtype).mul(0.5));
+/** A side's share of the gradient: half of it for a tie, none for the loser. NaN loses to nothing, and nothing to NaN. */
+function shared(dc: Tensor, ties: Tensor, loses: Tensor): Tensor {
+  const zero = dc.scalar(0).expandTo(dc.shape);
+  return chosen(ties, dc.mul(0.5), chosen(loses, zero, dc));
 }
 
 /** The larger or smaller of two; NaN if either is, where the processor's instruction forgets the first. */
-function extreme(write: KernelWriter, operation: "min" | "max", a: KernelValue, b: KernelValue): KernelValue {
+export function extreme(write: KernelWriter, operation: "min" | "max", a: KernelValue, b: KernelValue): KernelValue {
   return write.apply("select", write.apply("unordered", a, a), a, write.apply(operation, a, b));
 }
 
@@ -295,12 +297,8 @@ export const maximum: PairOp = pair({
   commutes: true,
   onnx: "Max",
   kernel: (write, [a, b]) => extreme(write, "max", a!, b!),
-  f: (a, b) => Math.max(a, b),
-  gradient(a, b, _c, dc) {
-    const ties = a.equal(b);
-    const da = dc.mul(share(a.greater(b), ties, dc));
-    return [da, dc.sub(da)];
-  },
+  f: (a, b) => (a > b || Number.isNaN(a) ? a : b),
+  gradient: (a, b, _c, dc) => [shared(dc, a.equal(b), a.less(b)), shared(dc, a.equal(b), a.greater(b))],
 });
 
 export const minimum: PairOp = pair({
@@ -308,12 +306,8 @@ export const minimum: PairOp = pair({
   commutes: true,
   onnx: "Min",
   kernel: (write, [a, b]) => extreme(write, "min", a!, b!),
-  f: (a, b) => Math.min(a, b),
-  gradient(a, b, _c, dc) {
-    const ties = a.equal(b);
-    const da = dc.mul(share(a.less(b), ties, dc));
-    return [da, dc.sub(da)];
-  },
+  f: (a, b) => (a < b || Number.isNaN(a) ? a : b),
+  gradient: (a, b, _c, dc) => [shared(dc, a.equal(b), a.greater(b)), shared(dc, a.equal(b), a.less(b))],
 });
 
 /** ln(eᵃ + eᵇ), which neither overflows nor loses digits. Of two −∞ it is −∞, and neither counts in the gradient. */
@@ -609,6 +603,41 @@ export const where: Op<undefined> = defineOp<undefined>({
     { inputs: [random.booleans(2, 1), random.real(4, 2, 3), random.real(3)], params: undefined },
     { inputs: [random.booleans(), random.real(0, 2), random.real()], params: undefined },
   ],
+});
+
+/**
+ * a where b is above 0 or NaN, 0 elsewhere: the gradient of relu. No product with 0 and 1, since what does not count may be infinite.
+ */
+export const gate: Op<undefined> = defineOp<undefined>({
+  name: "gate",
+  dtypes: floats,
+  elementwise: true,
+  shape([a, b]) {
+    expectWidens("gate", a!, b!);
+    return a!.shape;
+  },
+  gradient: ([, b], _c, dc) => [dc.apply(gate, [b!], undefined), undefined],
+  onnx(graph, [a, b], { inputTypes: [type], outputTypes }) {
+    const { dtype } = type!;
+    const careful = (branch: OnnxGraph): OnnxValue[] => {
+      const zero = branch.constant(dtype, [], [0]);
+      return [branch.node("Where", [branch.node("LessOrEqual", [b, zero]), zero, a])];
+    };
+    if (dtype !== "float32" || !graph.target.forgetsNaN) return careful(graph)[0]!;
+    // A hard sigmoid with the steepest slope there is takes half the time of a choice.
+    const steep = { alpha: { float: 3e38 }, beta: { float: 0 } };
+    const quick = (branch: OnnxGraph): OnnxValue[] => [branch.node("Mul", [a, branch.node("HardSigmoid", [b], steep)])];
+    return forNumbers(graph, [a!, b!], dtype, outputTypes, quick, careful)[0]!;
+  },
+  kernel(write, [a, b]) {
+    const zero = write.constant(0);
+    return write.apply("select", write.apply("lessEqual", b!, zero), zero, a!);
+  },
+  evaluate([a, b], c) {
+    const at = broadcastPositions(b!.shape, c.shape);
+    for (let i = 0; i < c.values.length; i++) c.values[i] = b!.values[at(i)]! <= 0 ? 0 : a!.values[i]!;
+  },
+  samples: (random) => pairs(random, real),
 });
 
 /** where(condition, a, b) for rules above; the condition and b are widened to a. */

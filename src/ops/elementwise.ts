@@ -9,7 +9,7 @@ import { defineOp, floats, type Op } from "../graph/op.ts";
 import type { DType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { kernelErf, kernelExp, kernelNormal, kernelSigmoid, kernelSoftplus, kernelTanh } from "./approximations.ts";
-import { chosen } from "./arithmetic.ts";
+import { chosen, gate } from "./arithmetic.ts";
 import { expm1Nodes, log1pNodes, softplusNodes } from "./exponentials.ts";
 
 /** An op that maps each element by itself and needs no parameters. */
@@ -99,7 +99,7 @@ export const sign: UnaryOp = elementwise({
     const notAbove = write.apply("select", write.apply("less", x, none), write.constant(-1), zero);
     return write.apply("select", write.apply("less", none, x), one, notAbove);
   },
-  f: Math.sign,
+  f: (x) => Math.sign(x) + 0,
   dtypes: ["float32", "float64", "int32"],
   gradient: () => undefined, //                                     constant almost everywhere
 });
@@ -165,8 +165,8 @@ export const relu: UnaryOp = elementwise({
   name: "relu",
   onnx: "Relu",
   kernel: (write, x) => write.apply("max", write.constant(0), x),
-  f: (x) => (x > 0 || Number.isNaN(x) ? x : 0),
-  gradient: (_x, y, dy) => dy.mul(y.step()), //                     y = max(x, 0)  ⇒  dx = dy·[y > 0]
+  f: (x) => (x >= 0 || Number.isNaN(x) ? x : 0),
+  gradient: (_x, y, dy) => dy.apply(gate, [y], undefined), //       y = max(x, 0)  ⇒  dx = dy where y > 0
   plateaus: { low: 0, reached: true },
 });
 

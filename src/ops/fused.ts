@@ -1,6 +1,6 @@
 /** Several elementwise ops as one: what the compiler makes of them where the engine has code for kernels. */
 
-import { argumentsOf, type Kernel, KernelWriter, type Layout, type Operation, runKernel } from "../graph/kernel.ts";
+import { argumentsOf, type Kernel, KernelWriter, type Operation, runKernel } from "../graph/kernel.ts";
 import {
   commonType,
   type Data,
@@ -38,7 +38,13 @@ export const fused: Op<FusedParams> = register<FusedParams>({
       inputs.map(({ values }) => values),
       outputs.map(({ values }) => values),
     ),
-  samples: (random) => [sample(random, 3, 5), sample(random, 40, 1), sample(random, 1, 19)],
+  samples: (random) => [
+    sample(random, 3, 5),
+    sample(random, 40, 1),
+    sample(random, 1, 19),
+    partsSample(random, 3, 5),
+    partsSample(random, 1, 9),
+  ],
 });
 
 /** How ONNX has a step: an op, or nodes. */
@@ -80,19 +86,21 @@ const forms: Readonly<Record<Operation, Form>> = {
  */
 function unfused(
   graph: OnnxGraph,
-  { inputs: layouts, steps, outputs, size, width }: Kernel,
+  { inputs: layouts, steps, outputs, takeTurns, size, width }: Kernel,
   shapes: readonly Shape[],
   inputs: readonly OnnxValue[],
   dtype: DType,
 ): OnnxValue[] {
   const rows = size / width;
-  const under: Readonly<Record<Layout, Shape>> = {
-    full: [rows, width],
-    row: [1, width],
-    column: [rows, 1],
-    scalar: [],
-  };
-  const values = layouts.map((layout, i) => graph.node("Reshape", [inputs[i], graph.integers(under[layout])]));
+  const under = { full: [rows, width], row: [1, width], column: [rows, 1], scalar: [] };
+  const shaped = (value: OnnxValue, shape: Shape): OnnxValue => graph.node("Reshape", [value, graph.integers(shape)]);
+  const values = layouts.map((layout, i) => {
+    if (typeof layout === "string") return shaped(inputs[i]!, under[layout]);
+    const { part, of } = layout;
+    return graph.node("Gather", [shaped(inputs[i]!, [rows, of, width]), graph.constant("int64", [], [part])], {
+      axis: 1,
+    });
+  });
   for (const step of steps) {
     if (typeof step === "number") values.push(graph.constant(dtype, [], [step]));
     else {
@@ -101,7 +109,28 @@ function unfused(
       values.push(typeof form === "string" ? graph.node(form, of) : form(graph, of, dtype));
     }
   }
-  return outputs.map((value, i) => graph.node("Reshape", [values[value], graph.integers(shapes[i]!)]));
+  const written = outputs.map((value) => values[value]!);
+  if (!takeTurns) return written.map((value, i) => shaped(value, shapes[i]!));
+  const parts = written.map((value) => shaped(value, [rows, 1, width]));
+  return [shaped(graph.node("Concat", parts, { axis: 1 }), shapes[0]!)];
+}
+
+/** Two parts of the rows of one tensor; what is written are its rows too. */
+function partsSample(random: Sampler, rows: number, width: number): Sample<FusedParams> {
+  const write = new KernelWriter();
+  const [a, b, c] = [write.input({ part: 0, of: 2 }), write.input({ part: 1, of: 2 }), write.input("full")];
+  const outputs = [write.apply("sub", a, b), write.apply("mul", b, c), write.apply("add", a, c)];
+  const shapes = [[rows, 3, width]];
+  const kernel: Kernel = {
+    inputs: write.inputs,
+    steps: write.steps,
+    outputs,
+    takeTurns: true,
+    size: rows * width,
+    width,
+  };
+  const x = random.real(rows, 2, width);
+  return { inputs: [x, x, random.real(rows, width)], params: { kernel, shapes } };
 }
 
 /** Every operation and every layout. */

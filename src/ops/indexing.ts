@@ -15,6 +15,7 @@ import {
 import { type DType, type Shape, showShape, showType, sizeOf, stridesOf, type TensorType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { productNodes } from "./matmul.ts";
+import { forNumbers, nanFlags } from "./nonfinite.ts";
 import { inFloat64, longestRow } from "./sums.ts";
 
 function expectIndices(op: string, indices: TensorType): void {
@@ -127,12 +128,21 @@ function meetings(graph: OnnxGraph, indices: OnnxValue, count: number, size: num
   return graph.node("Gather", [last, list]);
 }
 
-/** Adds rows to a small table: the product of one-hot vectors with them. */
-function addedAsProduct(graph: OnnxGraph, { dy, indices, count, size, inner }: Updates): OnnxValue {
+/** Adds rows to a small table: the product of one-hot vectors with them, in which every row of the result sees every NaN and infinity. */
+function addedAsProduct(graph: OnnxGraph, updates: Updates): OnnxValue {
+  const { dy, indices, count, size, inner, dtype } = updates;
   const rows = graph.node("Reshape", [dy, graph.integers([count, inner])]);
-  const oneHots = floatOneHots(graph, graph.node("Reshape", [indices, graph.integers([count])]), size, -1);
-  const types = [size, inner].map((width): TensorType => ({ shape: [count, width], dtype: "float32" }));
-  return productNodes(graph, [oneHots, rows], types, { transposeA: true, transposeB: false, alpha: 1 }, longestRow);
+  const list = graph.node("Reshape", [indices, graph.integers([count])]);
+  const types = [size, inner].map((width): TensorType => ({ shape: [count, width], dtype }));
+  const params = { transposeA: true, transposeB: false, alpha: 1 };
+  const table: TensorType = { shape: [size, inner], dtype };
+  const quick = (branch: OnnxGraph): OnnxValue[] => [
+    productNodes(branch, [floatOneHots(branch, list, size, -1), rows], types, params, longestRow),
+  ];
+  const careful = (branch: OnnxGraph): OnnxValue[] => [
+    branch.node("Reshape", [addedElements(branch, updates), branch.integers(table.shape)]),
+  ];
+  return forNumbers(graph, [dy], dtype, [table], quick, careful)[0]!;
 }
 
 /**
@@ -257,9 +267,21 @@ export const unpick: Op<{ readonly depth: number }> = defineOp<{ readonly depth:
     return x!.dtype;
   },
   gradient: ([, indices], _y, dy) => [dy.pick(indices!), undefined],
-  onnx(graph, [x, indices], { params: { depth }, inputTypes }) {
-    const oneHots = oneHotNode(graph, indices!, inputTypes[1]!.shape.length, depth, inputTypes[0]!.dtype);
-    return graph.node("Mul", [oneHots, graph.node("Unsqueeze", [x, graph.integers([-1])])]);
+  onnx(graph, [x, indices], { params: { depth }, inputTypes, outputTypes }) {
+    const [typeX, typeIndices] = inputTypes as [TensorType, TensorType];
+    const column = graph.node("Unsqueeze", [x, graph.integers([-1])]);
+    const oneHots = (branch: OnnxGraph, dtype: DType): OnnxValue =>
+      oneHotNode(branch, indices!, typeIndices.shape.length, depth, dtype);
+    const zero = (branch: OnnxGraph): OnnxValue => branch.constant(typeX.dtype, [], [0]);
+    // A NaN or an infinity times 0 is no 0.
+    return forNumbers(
+      graph,
+      [x!],
+      typeX.dtype,
+      outputTypes,
+      (branch) => [branch.node("Mul", [oneHots(branch, typeX.dtype), column])],
+      (branch) => [branch.node("Where", [oneHots(branch, "bool"), column, zero(branch)])],
+    )[0]!;
   },
   evaluate([x, indices], y, { depth }) {
     for (let i = 0; i < x!.values.length; i++) y.values[i * depth + indices!.values[i]!] = x!.values[i]!;
@@ -473,6 +495,12 @@ export const scatterElements: Op<ScatterParams> = defineOp<ScatterParams>({
   indices: ([x], { axis }) => ({ input: 1, below: x!.shape[axis]! }),
 });
 
+/** Below 0 where a comes before b in ascending order, above where it comes behind; NaN comes last. */
+const compared = (a: number, b: number): number =>
+  Number.isNaN(a) || Number.isNaN(b)
+    ? Number(Number.isNaN(a)) - Number(Number.isNaN(b))
+    : Number(a > b) - Number(a < b);
+
 export interface TopKParams {
   readonly k: number;
   readonly axis: number;
@@ -480,7 +508,7 @@ export interface TopKParams {
   readonly smallest: boolean;
 }
 
-/** The k largest elements along an axis, the largest first, and where they were; among equals the first ones. */
+/** The k largest elements along an axis, the largest first, and where they were; among equals the first ones. NaN counts as larger than all. */
 export const topK: Op<TopKParams> = register<TopKParams>({
   name: "topK",
   type([x], { k, axis }) {
@@ -503,21 +531,40 @@ export const topK: Op<TopKParams> = register<TopKParams>({
     const zero = dValues.scalar(0).expandTo(x!.shape);
     return [zero.apply(scatterElements, [places!, dValues], { axis, reduction: "add" })];
   },
-  onnx(graph, { inputs: [x], params: { k, axis, smallest }, outputTypes }) {
+  onnx(graph, { inputs: [x], params: { k, axis, smallest }, inputTypes, outputTypes }) {
     if (sizeOf(outputTypes[0]!.shape) === 0) return outputTypes.map((type) => zeros(graph, type));
-    const [values, places] = graph.nodes("TopK", [x, graph.integers([k])], 2, {
-      axis,
-      largest: Number(!smallest),
-      sorted: 1,
-    });
-    return [values!, graph.cast(places!, "int32")];
+    const type = inputTypes[0]!;
+    const largest = Number(!smallest);
+    const sorted = (branch: OnnxGraph, of: OnnxValue, count: number): OnnxValue[] =>
+      branch.nodes("TopK", [of, branch.integers([count])], 2, { axis, largest, sorted: 1 });
+    return forNumbers(
+      graph,
+      [x!],
+      type.dtype,
+      outputTypes,
+      (branch) => {
+        const [values, places] = sorted(branch, x!, k);
+        return [values!, branch.cast(places!, "int32")];
+      },
+      (branch) => {
+        // All numbers in order, and then, in the order that they have by now, by whether they are any.
+        const at = (table: OnnxValue, places: OnnxValue): OnnxValue =>
+          branch.node("GatherElements", [table, places], { axis });
+        const zero = branch.constant(type.dtype, [], [0]);
+        const numbers = branch.node("Where", [branch.node("IsNaN", [x]), zero, x]);
+        const [, order] = sorted(branch, numbers, type.shape[axis]!);
+        const [, last] = sorted(branch, at(nanFlags(branch, x!), order!), k);
+        const places = at(order!, last!);
+        return [at(x!, places), branch.cast(places, "int32")];
+      },
+    );
   },
   evaluate([x], [values, places], { k, axis, smallest }) {
     const [outer, size, inner] = around(x!.shape, axis);
     for (let o = 0; o < outer; o++)
       for (let i = 0; i < inner; i++) {
         const at = (j: number): number => x!.values[(o * size + j) * inner + i]!;
-        const order = [...Array(size).keys()].sort((a, b) => (smallest ? at(a) - at(b) : at(b) - at(a)) || a - b);
+        const order = [...Array(size).keys()].sort((a, b) => (smallest ? 1 : -1) * compared(at(a), at(b)) || a - b);
         for (let j = 0; j < k; j++) {
           const to = (o * k + j) * inner + i;
           values!.values[to] = at(order[j]!);

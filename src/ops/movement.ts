@@ -11,7 +11,7 @@ import {
   type Op,
   register,
 } from "../graph/op.ts";
-import { type DType, type Shape, showShape, sizeOf, stridesOf } from "../graph/types.ts";
+import { type DType, isFloat, type Shape, showShape, sizeOf, stridesOf } from "../graph/types.ts";
 import { broadcastPositions, widens } from "./arithmetic.ts";
 
 export interface ShapeParams {
@@ -422,6 +422,12 @@ export const split: Op<SplitParams> = register<SplitParams>({
   ],
 });
 
+/** Without the fraction; −2³¹ for NaN and for all that int32 has not. */
+function toInt32(value: number): number {
+  const whole = Math.trunc(value);
+  return whole >= -(2 ** 31) && whole < 2 ** 31 ? whole : -(2 ** 31);
+}
+
 export const cast: Op<{ readonly dtype: DType }> = defineOp<{ readonly dtype: DType }>({
   name: "cast",
   dtypes: anyType,
@@ -432,16 +438,27 @@ export const cast: Op<{ readonly dtype: DType }> = defineOp<{ readonly dtype: DT
   },
   gradient: ([x], y, dy) => [
     // Only between real dtypes does a small change of x make a small change of y.
-    isReal(x!.dtype) && isReal(y.dtype) ? dy.cast(x!.dtype) : undefined,
+    isFloat(x!.dtype) && isFloat(y.dtype) ? dy.cast(x!.dtype) : undefined,
   ],
-  onnx: (graph, [x], { params }) => graph.cast(x!, params.dtype),
+  onnx(graph, [x], { params, inputTypes: [from] }) {
+    if (params.dtype !== "int32" || !isFloat(from!.dtype)) return graph.cast(x!, params.dtype);
+    // What is none of int32 is another number on another processor.
+    const [low, high] = [-(2 ** 31), from!.dtype === "float32" ? 2 ** 31 - 128 : 2 ** 31 - 1].map((bound) =>
+      graph.constant(from!.dtype, [], [bound]),
+    );
+    const whole =
+      from!.dtype === "float32"
+        ? x!
+        : graph.node("Mul", [graph.node("Sign", [x]), graph.node("Floor", [graph.node("Abs", [x])])]);
+    const isInRange = graph.node("Equal", [whole, graph.node("Clip", [whole, low, high])]);
+    return graph.cast(graph.node("Where", [isInRange, whole, low]), "int32");
+  },
   kernel(write, [x], { dtype }, [from]) {
     if (dtype !== "float32" || from!.dtype !== "bool") return undefined;
     return write.apply("select", x!, write.constant(1), write.constant(0));
   },
   evaluate([x], y, { dtype }) {
-    const convert =
-      dtype === "bool" ? (v: number) => Number(v !== 0) : dtype === "int32" ? Math.trunc : (v: number) => v;
+    const convert = dtype === "bool" ? (v: number) => Number(v !== 0) : dtype === "int32" ? toInt32 : (v: number) => v;
     x!.values.forEach((value, i) => (y.values[i] = convert(value)));
   },
   samples: (random) => [
@@ -452,8 +469,6 @@ export const cast: Op<{ readonly dtype: DType }> = defineOp<{ readonly dtype: DT
     { inputs: [random.integers(5, 3)], params: { dtype: "float32" } },
   ],
 });
-
-const isReal = (dtype: DType): boolean => dtype === "float32" || dtype === "float64";
 
 /** The same values, through which no gradient flows. */
 export const detach: Op<undefined> = defineOp<undefined>({

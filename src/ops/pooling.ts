@@ -10,7 +10,7 @@ import {
   type Op,
   type Sampler,
 } from "../graph/op.ts";
-import { type Shape, sameShape, showShape, showType, sizeOf, type TensorType } from "../graph/types.ts";
+import { type Shape, sameShape, showShape, showType, sizeOf, stridesOf, type TensorType } from "../graph/types.ts";
 import {
   convolutionInput,
   eachProduct,
@@ -20,6 +20,7 @@ import {
   zeros,
 } from "./convolution.ts";
 import { gatherElements } from "./indexing.ts";
+import { forNumbers, nanFlags } from "./nonfinite.ts";
 import { blocksOf, inFloat64, longestRow, sliced } from "./sums.ts";
 
 export interface PoolParams extends WindowParams {
@@ -37,12 +38,13 @@ function eachElement(x: Shape, y: Shape, params: PoolParams, visit: (x: number, 
     );
 }
 
-/** Calls `visit` with the position of the first maximum of each window in x, and that of the window in y. */
+/** Calls `visit` with the position of the first maximum of each window in x, the first NaN where there is one, and that of the window in y. */
 function eachMaximum(x: Data, y: Shape, params: PoolParams, visit: (x: number, y: number) => void): void {
   const best = new Map<number, number>();
   eachElement(x.shape, y, params, (atX, atY) => {
     const known = best.get(atY);
-    if (known === undefined || x.values[atX]! > x.values[known]!) best.set(atY, atX);
+    const [value, most] = [x.values[atX]!, known === undefined ? undefined : x.values[known]!];
+    if (most === undefined || value > most || (Number.isNaN(value) && !Number.isNaN(most))) best.set(atY, atX);
   });
   for (const [atY, atX] of best) visit(atX, atY);
 }
@@ -73,14 +75,86 @@ const poolAttributes = (params: PoolParams): Record<string, readonly number[]> =
   kernel_shape: params.kernel,
 });
 
-/** The largest element of each window. Padding is never the largest. */
+/** Values and positions (int32, in x as one long vector) of the maxima of windows. */
+function maxima(
+  graph: OnnxGraph,
+  x: OnnxValue,
+  type: TensorType,
+  { shape }: TensorType,
+  params: PoolParams,
+): readonly [values: OnnxValue, positions: OnnxValue] {
+  const quick = (branch: OnnxGraph): OnnxValue[] => {
+    const [values, positions] = branch.nodes("MaxPool", [x], 2, poolAttributes(params));
+    return [values!, branch.cast(positions!, "int32")];
+  };
+  const types: TensorType[] = [
+    { shape, dtype: type.dtype },
+    { shape, dtype: "int32" },
+  ];
+  return forNumbers(graph, [x], type.dtype, types, quick, (branch) =>
+    gatheredMaxima(branch, x, type, shape, params),
+  ) as [OnnxValue, OnnxValue];
+}
+
+/** The same with the elements of all windows side by side: slow, and right for NaN and −∞, which MaxPool forgets. */
+function gatheredMaxima(
+  graph: OnnxGraph,
+  x: OnnxValue,
+  { shape, dtype }: TensorType,
+  pooled: Shape,
+  { kernel, stride, dilation, padding }: PoolParams,
+): OnnxValue[] {
+  const [images, space, places] = [sizeOf(shape.slice(0, 2)), shape.slice(2), pooled.slice(2)];
+  const whole = space.map((size, i) => padding[i]![0] + size + padding[i]![1]);
+  const integers = (dims: Shape, values: readonly number[]): OnnxValue => graph.constant("int64", dims, values);
+  const starts = (size: Shape): OnnxValue => integers([1, sizeOf(places), 1], gridPositions(places, stride, size));
+  const steps = (size: Shape): readonly number[] => gridPositions(kernel, dilation, size);
+  /** [images, places, elements of a window] */
+  const windows = (value: OnnxValue, count: number, filling: OnnxValue): OnnxValue => {
+    const sides = [0, 1].flatMap((side) => [0, ...padding.map((widths) => widths[side]!)]);
+    const planes = graph.node("Reshape", [value, graph.integers([count, ...space])]);
+    const padded = graph.node("Pad", [planes, graph.integers(sides), filling]);
+    const flat = graph.node("Reshape", [padded, graph.integers([count, sizeOf(whole)])]);
+    const table = graph.node("Add", [starts(whole), integers([steps(whole).length], steps(whole))]);
+    return graph.node("Gather", [flat, graph.node("Squeeze", [table, graph.integers([0])])], { axis: 1 });
+  };
+  const elements = windows(x, images, graph.constant(dtype, [], [Number.NEGATIVE_INFINITY]));
+  const ones = graph.node("Expand", [graph.constant("float32", [], [1]), graph.integers(space)]);
+  const isInside = graph.cast(windows(ones, 1, graph.constant("float32", [], [0])), "bool");
+  const most = (of: OnnxValue): OnnxValue => graph.node("ReduceMax", [of, graph.integers([2])], { keepdims: 1 });
+  const nan = graph.constant(dtype, [], [Number.NaN]);
+  const largest = graph.node("Where", [graph.cast(most(nanFlags(graph, elements)), "bool"), nan, most(elements)]);
+  const isLargest = graph.node("Or", [graph.node("IsNaN", [elements]), graph.node("Equal", [elements, largest])]);
+  // Padding is −∞ too, and no maximum.
+  const candidates = graph.cast(graph.node("And", [isLargest, isInside]), "int32");
+  const first = graph.node("ArgMax", [candidates], { axis: 2, keepdims: 1 });
+  // From the corner of the padding to x itself.
+  const corner = stridesOf(space).reduce((at, width, i) => at - width * padding[i]![0], 0);
+  const begins = Array.from({ length: images }, (_, image) => image * sizeOf(space) + corner);
+  const inWindow = graph.node("Gather", [integers([steps(space).length], steps(space)), first]);
+  const inImage = graph.node("Add", [starts(space), inWindow]);
+  const positions = graph.node("Add", [integers([images, 1, 1], begins), inImage]);
+  const shaped = (value: OnnxValue): OnnxValue => graph.node("Reshape", [value, graph.integers(pooled)]);
+  return [shaped(largest), graph.cast(shaped(positions), "int32")];
+}
+
+/** The positions, in space of some size, of the points of a grid. */
+function gridPositions(counts: Shape, steps: Shape, size: Shape): readonly number[] {
+  const strides = stridesOf(size);
+  return counts.reduce<readonly number[]>(
+    (all, count, i) => all.flatMap((at) => Array.from({ length: count }, (_, n) => at + n * steps[i]! * strides[i]!)),
+    [0],
+  );
+}
+
+/** The largest element of each window, NaN where there is one. Padding is never the largest. */
 export const maxPool: Op<PoolParams> = defineOp<PoolParams>({
   name: "maxPool",
   dtypes: floats,
   shape: ([x], params) => poolShape("maxPool", x!, params),
   gradient: ([x], _y, dy, params) => [x!.apply(maxPoolInput, [dy], params)],
-  onnx: (graph, [x], { params, outputTypes: [y] }) =>
-    sizeOf(y!.shape) === 0 ? zeros(graph, y!) : graph.node("MaxPool", [x], poolAttributes(params)),
+  onnx: (graph, [x], { params, inputTypes: [type], outputTypes: [y] }) =>
+    sizeOf(y!.shape) === 0 ? zeros(graph, y!) : maxima(graph, x!, type!, y!, params)[0],
   evaluate: ([x], y, params) => eachMaximum(x!, y.shape, params, (atX, atY) => (y.values[atY] = x!.values[atX]!)),
   samples: poolSamples,
 });
@@ -107,7 +181,8 @@ export const maxPoolInput: Op<PoolParams> = defineOp<PoolParams>({
   onnx(graph, [x, dy], { params, inputTypes, outputTypes: [dx] }) {
     if (sizeOf(inputTypes[1]!.shape) === 0) return zeros(graph, dx!);
     const flat = graph.integers([-1]);
-    const [, positions] = graph.nodes("MaxPool", [x], 2, poolAttributes(params));
+    const [typeX, typeDy] = inputTypes as [TensorType, TensorType];
+    const [, positions] = maxima(graph, x!, typeX, typeDy, params);
     const list = graph.node("Reshape", [positions, flat]);
     const laid = (nothing: OnnxValue, slopes: OnnxValue): OnnxValue =>
       graph.node("ScatterElements", [nothing, list, slopes], { axis: 0, reduction: "add" });
@@ -136,10 +211,8 @@ export const maxPoolPositions: Op<PoolParams> = defineOp<PoolParams>({
     return "int32";
   },
   gradient: () => [undefined],
-  onnx: (graph, [x], { params, outputTypes: [y] }) =>
-    sizeOf(y!.shape) === 0
-      ? zeros(graph, y!)
-      : graph.cast(graph.nodes("MaxPool", [x], 2, poolAttributes(params))[1]!, "int32"),
+  onnx: (graph, [x], { params, inputTypes: [type], outputTypes: [y] }) =>
+    sizeOf(y!.shape) === 0 ? zeros(graph, y!) : maxima(graph, x!, type!, y!, params)[1],
   evaluate: ([x], y, params) => eachMaximum(x!, y.shape, params, (atX, atY) => (y.values[atY] = atX)),
   samples: poolSamples,
   limits: ([x]) => [0, sizeOf(x!.shape) - 1],

@@ -1,11 +1,15 @@
 /** Sums and extremes over axes. */
 
 import { ShapeError } from "../errors.ts";
+import type { KernelValue, KernelWriter } from "../graph/kernel.ts";
 import type { Data, Sample, Sampler } from "../graph/op.ts";
 import { defineOp, expectType, floats, numeric, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
 import { type Shape, showType, sizeOf, stridesOf } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { extreme } from "./arithmetic.ts";
 import { concat } from "./movement.ts";
+import { forNumbers, nanFlags } from "./nonfinite.ts";
+import { partsKernel, partsOf } from "./parts.ts";
 import {
   inFloat64,
   longestRow,
@@ -100,9 +104,9 @@ export function deviations(x: Tensor, { axes }: ReduceParams): Tensor {
   return x.sub(x.mean(axes, { keepAxes: true }));
 }
 
-/** The largest or smallest element; equals share the gradient. */
+/** The largest or smallest element, NaN where there is one; equals share the gradient. */
 function extremum(
-  name: string,
+  name: "max" | "min",
   onnx: string,
   what: string,
   start: number,
@@ -121,7 +125,24 @@ function extremum(
       const share = winners.div(winners.apply(sum, [], { ...params, keepAxes: true }));
       return [share.mul(dy.reshape(kept))];
     },
-    onnx: (graph, [x], { params }) => reduceNode(graph, onnx, x!, params),
+    onnx(graph, [x], { params, inputTypes: [type], outputTypes }) {
+      const [axis, ...more] = params.axes;
+      const parts = axis !== undefined && more.length === 0 && partsOf(type!, axis, graph.target, 1);
+      if (parts) {
+        const largest = (write: KernelWriter, of: readonly KernelValue[]): KernelValue[] => [
+          of.reduce((a, b) => extreme(write, name, a, b)),
+        ];
+        const kernel = partsKernel(parts, 0, largest, false);
+        return graph.kernel(kernel, [outputTypes[0]!.shape], Array<OnnxValue>(parts.of).fill(x!))[0]!;
+      }
+      const quick = (branch: OnnxGraph): OnnxValue[] => [reduceNode(branch, onnx, x!, params)];
+      const careful = (branch: OnnxGraph): OnnxValue[] => {
+        const hasNaN = branch.cast(reduceNode(branch, "ReduceMax", nanFlags(branch, x!), params), "bool");
+        const nan = branch.constant(type!.dtype, [], [Number.NaN]);
+        return [branch.node("Where", [hasNaN, nan, reduceNode(branch, onnx, x!, params)])];
+      };
+      return forNumbers(graph, [x!], type!.dtype, outputTypes, quick, careful)[0]!;
+    },
     evaluate: ([x], y, { axes }) => fold(x!, y, axes, start, f),
     samples,
   });
@@ -130,6 +151,94 @@ function extremum(
 export const max: Op<ReduceParams> = extremum("max", "ReduceMax", "largest", -Infinity, Math.max);
 
 export const min: Op<ReduceParams> = extremum("min", "ReduceMin", "smallest", Infinity, Math.min);
+
+/**
+ * dy laid where x has its first maximum y along an axis, the first NaN where there is one; zeros elsewhere. Inputs x, y and dy; the
+ * compiler's own, for max pooling.
+ */
+export const layAtMaximum: Op<AxisParams> = defineOp<AxisParams>({
+  name: "layAtMaximum",
+  dtypes: floats,
+  shape: ([x]) => x!.shape,
+  onnx(graph, [x, y, dy], { params: { axis }, inputTypes: [type], outputTypes }) {
+    const { shape, dtype } = type!;
+    const count = shape[axis]!;
+    const parts = partsOf(type!, axis, graph.target, 2 + count);
+    if (parts) {
+      const laid = (write: KernelWriter, of: readonly KernelValue[], [most, given]: readonly KernelValue[]) => {
+        const zero = write.constant(0);
+        let rest = given!;
+        return of.map((part, i) => {
+          if (i === of.length - 1) return rest;
+          const [isMost, isNoNumber] = [write.apply("equal", part, most!), write.apply("unordered", part, part)];
+          const chosen = (a: KernelValue, b: KernelValue): KernelValue =>
+            write.apply("select", isMost, a, write.apply("select", isNoNumber, a, b));
+          const share = chosen(rest, zero);
+          rest = chosen(zero, rest);
+          return share;
+        });
+      };
+      const kernel = partsKernel(parts, 2, laid, true);
+      return graph.kernel(kernel, [shape], [y!, dy!, ...Array<OnnxValue>(count).fill(x!)])[0]!;
+    }
+    const kept = graph.integers(shape.map((size, at) => (at === axis ? 1 : size)));
+    /** Part by part: what a part takes of the rest, and what it leaves. */
+    const laid = (
+      branch: OnnxGraph,
+      take: (part: OnnxValue, most: OnnxValue, rest: OnnxValue) => readonly [share: OnnxValue, left: OnnxValue],
+    ): OnnxValue[] => {
+      const [most, given] = [y, dy].map((value) => branch.node("Reshape", [value, kept])) as [OnnxValue, OnnxValue];
+      let rest = given;
+      const shares = branch
+        .nodes("Split", [x, branch.integers(Array<number>(count).fill(1))], count, { axis })
+        .map((part, i) => {
+          if (i === count - 1) return rest;
+          const [share, left] = take(part, most, rest);
+          rest = left;
+          return share;
+        });
+      return [branch.node("Concat", shares, { axis })];
+    };
+    const quick = (branch: OnnxGraph): OnnxValue[] =>
+      laid(branch, (part, most, rest) => {
+        const share = branch.node("Mul", [branch.cast(branch.node("Equal", [part, most]), dtype), rest]);
+        return [share, branch.node("Sub", [rest, share])];
+      });
+    const careful = (branch: OnnxGraph): OnnxValue[] =>
+      laid(branch, (part, most, rest) => {
+        const zero = branch.constant(dtype, [], [0]);
+        const isFirst = branch.node("Or", [branch.node("Equal", [part, most]), branch.node("IsNaN", [part])]);
+        return [branch.node("Where", [isFirst, rest, zero]), branch.node("Where", [isFirst, zero, rest])];
+      });
+    return forNumbers(graph, [y!, dy!], dtype, outputTypes, quick, careful)[0]!;
+  },
+  evaluate([x, y, dy], dx, { axis }) {
+    const { shape, values } = x!;
+    const at = reducedPosition(shape, [axis]);
+    const isLaid = new Set<number>();
+    for (let i = 0; i < values.length; i++) {
+      const isMaximum = values[i] === y!.values[at(i)] || Number.isNaN(values[i]);
+      if (!isMaximum || isLaid.has(at(i))) continue;
+      isLaid.add(at(i));
+      dx.values[i] = dy!.values[at(i)]!;
+    }
+  },
+  samples: (random) =>
+    (
+      [
+        [[4, 2, 3], 1],
+        [[3, 2, 40], 1],
+        [[2, 3], 0],
+      ] as const
+    ).map(([shape, axis]) => {
+      const x = random.real(...shape);
+      const params = { axes: [axis], keepAxes: false };
+      const kept = reducedShape(x, params);
+      const most: Data = { ...x, shape: kept, values: new Float64Array(sizeOf(kept)) };
+      max.evaluate([x], [most], params);
+      return { inputs: [x, most, random.real(...kept)], params: { axis } };
+    }),
+});
 
 /** The product over one axis, which stays with size 1. */
 export const prod: Op<AxisParams> = defineOp<AxisParams>({
@@ -214,13 +323,14 @@ export const cumsum: Op<CumulativeParams> = defineOp<CumulativeParams>({
   ],
 });
 
-/** Where the largest or smallest element of an axis is, the first of equals. */
+/** Where the largest or smallest element of an axis is, or NaN if there is one; the first of equals. */
 function position(
   name: string,
   onnx: string,
   what: string,
   isBetter: (a: number, b: number) => boolean,
 ): Op<AxisParams> {
+  const comesBefore = (a: number, b: number): boolean => isBetter(a, b) || (Number.isNaN(a) && !Number.isNaN(b));
   return defineOp<AxisParams>({
     name,
     shape([x], { axis }) {
@@ -232,7 +342,16 @@ function position(
       expectType(name, x!, numeric);
       return "int32";
     },
-    onnx: (graph, [x], { params }) => graph.cast(graph.node(onnx, [x], { axis: params.axis, keepdims: 0 }), "int32"),
+    onnx(graph, [x], { params: { axis }, inputTypes: [type], outputTypes }) {
+      const first = (branch: OnnxGraph, node: string, of: OnnxValue): OnnxValue =>
+        branch.cast(branch.node(node, [of], { axis, keepdims: 0 }), "int32");
+      const careful = (branch: OnnxGraph): OnnxValue[] => {
+        const flags = nanFlags(branch, x!);
+        const hasNaN = branch.cast(reduceNode(branch, "ReduceMax", flags, { axes: [axis], keepAxes: false }), "bool");
+        return [branch.node("Where", [hasNaN, first(branch, "ArgMax", flags), first(branch, onnx, x!)])];
+      };
+      return forNumbers(graph, [x!], type!.dtype, outputTypes, (branch) => [first(branch, onnx, x!)], careful)[0]!;
+    },
     evaluate([x], y, { axis }) {
       const { shape, values } = x!;
       const at = reducedPosition(shape, [axis]);
@@ -240,7 +359,7 @@ function position(
       for (let i = 0; i < values.length; i++) {
         const place = Math.floor(i / stride) % shape[axis]!;
         const best = i + (y.values[at(i)]! - place) * stride;
-        if (isBetter(values[i]!, values[best]!)) y.values[at(i)] = place;
+        if (comesBefore(values[i]!, values[best]!)) y.values[at(i)] = place;
       }
     },
     samples: (random) => [

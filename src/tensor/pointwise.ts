@@ -188,11 +188,13 @@ export function cumsum(
 /** Running products along an axis. */
 export const cumprod = (x: Tensor, axis: number = -1): Tensor => running("cumprod", x, axis, (a, b) => a.mul(b));
 
-/** The largest element so far along an axis. */
-export const cumMax = (x: Tensor, axis: number = -1): Tensor => running("cumMax", x, axis, (a, b) => a.maximum(b));
+/** The largest element so far along an axis, NaN from the first one on. Of equals the last has the gradient. */
+export const cumMax = (x: Tensor, axis: number = -1): Tensor =>
+  running("cumMax", x, axis, (a, b) => where(a.greaterEqual(b).or(a.isNaN()), a, b));
 
-/** The smallest element so far along an axis. */
-export const cumMin = (x: Tensor, axis: number = -1): Tensor => running("cumMin", x, axis, (a, b) => a.minimum(b));
+/** The smallest element so far along an axis, NaN from the first one on. Of equals the last has the gradient. */
+export const cumMin = (x: Tensor, axis: number = -1): Tensor =>
+  running("cumMin", x, axis, (a, b) => where(a.lessEqual(b).or(a.isNaN()), a, b));
 
 /** ln Σ exp of the elements so far along an axis. An element of −∞ does not count, and has the gradient 0. */
 export function logCumSumExp(x: Tensor, axis: number = -1): Tensor {

@@ -571,7 +571,10 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return value.mul(gate.sigmoid()) as Tensor<AnySizes<S>, D>;
   }
 
-  /** The same values in another dtype; towards int32 the fraction is cut off, towards bool everything but 0 is true. */
+  /**
+   * The same values in another dtype; towards int32 the fraction is cut off, and NaN and what int32 has not become −2³¹; towards bool
+   * everything but 0 is true, NaN too.
+   */
   cast<S extends Shape, const T extends DType>(this: Tensor<S>, dtype: T): Tensor<S, T> {
     if (this.dtype === (dtype as DType)) return this as unknown as Tensor<S, T>;
     return apply(movement.cast, [this], { dtype }) as Tensor<S, T>;

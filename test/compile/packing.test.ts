@@ -166,7 +166,7 @@ test("a whole network stays packed from its images to its last pool", async () =
   expect([ops.pack, ops.unpack]).toEqual([2, 1]);
   expect([ops.packedConvolution, ops.packedConvolutionInput, ops.packedConvolutionKernel]).toEqual([2, 1, 2]);
   // The convolutions take relu in; its gradient is on the pools' results.
-  expect([ops.relu, ops.step]).toEqual([undefined, 2]);
+  expect([ops.relu, ops.gate]).toEqual([undefined, 2]);
 });
 
 test("batch normalisation, residuals, scalars and factors for each channel in between", async () => {

@@ -181,6 +181,29 @@ Not here: ${Object.entries(numpyWithout)
   .map(([names, reason]) => `${names} (${reason})`)
   .join("; ")}.
 
+## NaN, infinities, ties and signed zeros
+
+Held by \`test/ops/nonfinite.test.ts\`, which compares with PyTorch in every place of short and long arrays, and by
+\`test/ops/nonfinite-places.test.ts\`; on the plain engine, on ONNX Runtime with kernels and without, and through the binding.
+
+- The largest and the smallest of elements, over axes, of two, so far along an axis and in windows, is NaN where there is one. \`fmax\` and
+  \`fmin\` leave NaN out. Of equals the first is the place of the largest and the smallest, and of several NaN the first, in \`argmax\`,
+  \`argmin\` and in the gradient of pooling. The gradient of \`max\` and \`min\` is shared by equals; that of \`maximum\` and \`minimum\` is halved,
+  and NaN on either side leaves it whole on both; that of \`cumMax\` and \`cumMin\` goes to the last of equals.
+- Sorting is stable. NaN comes last in ascending order and first in descending, as in PyTorch: \`sort\`, \`argsort\`, \`topK\`.
+- The largest element of a window of nothing but −∞ is −∞; padding is never the largest.
+- A comparison with NaN is false, and \`notEqual\` true. Activations and \`clip\` keep NaN. As truth values NaN and infinities are true.
+- What a choice leaves out counts nothing, in values and in gradients: \`where\`, \`relu\`, \`clip\`, \`maximum\`, rows of tables. It is not
+  multiplied by 0, which would make NaN of an infinity.
+- In \`klDivergence\` a target without probability counts 0, also for a log-probability of −∞.
+- Towards int32 the fraction is cut off; NaN, infinities and all other numbers that int32 has not become −2³¹.
+- \`relu\`, \`clip\`, \`abs\`, \`neg\`, \`round\`, \`floor\`, \`ceil\`, \`sqrt\`, products, quotients, sums and differences have the sign of a zero as IEEE
+  754 has it. Elsewhere it is open: \`where\` on ONNX Runtime makes 0 of −0, and which of two zeros is the larger depends on the engine.
+- The compiler's rules neither lose a NaN or an infinity nor bring it elsewhere, save that of infinities which cancel one may become NaN. No
+  rule turns x·0, x − x or x / x into a number.
+
+Exported models have ONNX's own nodes for pooling, sorting and extremes: what becomes of NaN in them is up to the runtime.
+
 ## What is left out
 
 Of OpInfo:

@@ -1,6 +1,13 @@
 /** Random kernels, and what they compute in float32. */
 import fc from "fast-check";
-import { argumentsOf, type Kernel, type Layout, type Operation, type Step } from "../../src/graph/kernel.ts";
+import {
+  argumentsOf,
+  type Kernel,
+  type Layout,
+  type Operation,
+  placeUnder,
+  type Step,
+} from "../../src/graph/kernel.ts";
 
 const { fround } = Math;
 
@@ -39,7 +46,10 @@ export const kernels: fc.Arbitrary<Kernel> = fc
   .record({
     rows: fc.constantFrom(1, 2, 3, 17),
     width: fc.constantFrom(1, 2, 7, 8, 9, 16, 31, 64, 100),
-    layouts: fc.array(fc.constantFrom<Layout>("full", "row", "column", "scalar"), { minLength: 1, maxLength: 6 }),
+    layouts: fc.array(
+      fc.constantFrom<Layout>("full", "row", "column", "scalar", { part: 1, of: 2 }, { part: 0, of: 3 }),
+      { minLength: 1, maxLength: 6 },
+    ),
     steps: fc.array(
       fc.record({
         operation: fc.constantFrom<Operation | "constant">(...exact, "constant"),
@@ -49,8 +59,9 @@ export const kernels: fc.Arbitrary<Kernel> = fc
       { minLength: 1, maxLength: 40 },
     ),
     outputs: fc.array(fc.nat(), { minLength: 1, maxLength: 4 }),
+    takeTurns: fc.boolean(),
   })
-  .map(({ rows, width, layouts, steps: drawn, outputs }) => {
+  .map(({ rows, width, layouts, steps: drawn, outputs, takeTurns }) => {
     const values = layouts.map((_, i) => i);
     const found: number[] = [];
     const steps: Step[] = [];
@@ -68,21 +79,25 @@ export const kernels: fc.Arbitrary<Kernel> = fc
     const computed = values.filter((value) => value >= layouts.length);
     if (computed.length === 0) make(["add", 0, 0], computed);
     const chosen = [...new Set(outputs.map((n) => computed[n % computed.length]!))];
-    return { inputs: layouts, steps, outputs: chosen, size: rows * width, width };
+    return { inputs: layouts, steps, outputs: chosen, takeTurns, size: rows * width, width };
   });
 
 /** Elements of an input. */
 export function elementsUnder(layout: Layout, { size, width }: Kernel): number {
+  if (typeof layout === "object") return layout.of * size;
   return { full: size, row: width, column: size / width, scalar: 1 }[layout];
 }
+
+/** Elements of each output. */
+export const outputSizes = ({ outputs, takeTurns, size }: Kernel): number[] =>
+  takeTurns ? [outputs.length * size] : outputs.map(() => size);
 
 /** The outputs, with float32 between the steps too. */
 export function inSingles(kernel: Kernel, inputs: readonly Float32Array[]): Float32Array[] {
   const { size, width, steps } = kernel;
-  const outputs = kernel.outputs.map(() => new Float32Array(size));
+  const outputs = outputSizes(kernel).map((length) => new Float32Array(length));
   for (let i = 0; i < size; i++) {
-    const places = { full: i, row: i % width, column: Math.floor(i / width), scalar: 0 };
-    const values = kernel.inputs.map((layout, n) => inputs[n]![places[layout]]!);
+    const values = kernel.inputs.map((layout, n) => inputs[n]![placeUnder(layout, i, width)]!);
     for (const step of steps)
       values.push(
         typeof step === "number"
@@ -90,7 +105,8 @@ export function inSingles(kernel: Kernel, inputs: readonly Float32Array[]): Floa
           : inFloat32[step[0]](...argumentsOf(step).map((value) => values[value]!)),
       );
     kernel.outputs.forEach((value, n) => {
-      outputs[n]![i] = values[value]!;
+      if (kernel.takeTurns) outputs[0]![placeUnder({ part: n, of: kernel.outputs.length }, i, width)] = values[value]!;
+      else outputs[n]![i] = values[value]!;
     });
   }
   return outputs;

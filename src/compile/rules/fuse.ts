@@ -12,7 +12,7 @@ import { softmax } from "../../ops/normalize.ts";
 import { sum, sumOfSquares } from "../../ops/reduce.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { type Match, paramsOf, type Rule, ruleFor } from "../rewrite.ts";
-import { constantOf, scaledBy, swapLast } from "./simplify.ts";
+import { asFactor, constantOf, scaledBy, swapLast } from "./simplify.ts";
 
 /**
  * gelu(x) = √2·s·½(1 + erf s) with s = x/√2, where the gradient needs s and its erf anyway. x itself is then needed no more:
@@ -46,8 +46,9 @@ const addPicked: readonly Rule[] = [
   ruleFor("y·c with d added at places", addAt, ([y, x, indices]) => {
     const scaled = scaledBy(y!);
     const added = constantOf(x!);
-    if (!scaled || scaled.factor === 0 || added === undefined) return undefined;
-    const inner = apply(movement.full, [], { shape: x!.shape, value: added / scaled.factor, dtype: x!.dtype });
+    const value = scaled && added !== undefined ? asFactor(added / scaled.factor, x!.dtype) : undefined;
+    if (!scaled || value === undefined) return undefined;
+    const inner = apply(movement.full, [], { shape: x!.shape, value, dtype: x!.dtype });
     return apply(addAt, [scaled.x, inner, indices!], undefined).mul(scaled.factor);
   }),
 ];

@@ -5,7 +5,7 @@ import { fuse } from "./fuse.ts";
 import { loops } from "./loops.ts";
 import { matrices, packedBias } from "./matrices.ts";
 import { fusedRelu, packing } from "./packing.ts";
-import { pooling, poolingMasks } from "./pooling.ts";
+import { pooling, poolingRows } from "./pooling.ts";
 import { products } from "./products.ts";
 import { simplify } from "./simplify.ts";
 
@@ -16,7 +16,7 @@ export const passes: readonly Pass[] = [
   everywhere(...simplify),
   everywhere(...simplify, ...fuse, ...pooling),
   { ...everywhere(...packing), needs: [convolution, convolutionInput, convolutionKernel] },
-  everywhere(...simplify, ...products, ...poolingMasks, fusedRelu),
+  everywhere(...simplify, ...products, ...poolingRows, fusedRelu),
   matrices,
   everywhere(...simplify, ...products, packedBias),
 ];

@@ -1,14 +1,11 @@
-/** Max pooling over windows that tile the input: maxima axis by axis, and their places as masks. */
+/** Max pooling over windows that tile the input: maxima axis by axis, and back the same way. */
 import { apply } from "../../graph/apply.ts";
 import type { Shape } from "../../graph/types.ts";
-import * as arithmetic from "../../ops/arithmetic.ts";
-import { step } from "../../ops/elementwise.ts";
-import { concat } from "../../ops/movement.ts";
+import { gate } from "../../ops/arithmetic.ts";
 import { maxPool, maxPoolInput, type PoolParams } from "../../ops/pooling.ts";
+import { layAtMaximum } from "../../ops/reduce.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { paramsOf, type Rule, ruleFor } from "../rewrite.ts";
-
-type Mask = Tensor<Shape, "bool">;
 
 /** Whether windows lie side by side and leave nothing out. */
 export const isTiling = (space: Shape, { kernel, stride, dilation, padding }: PoolParams): boolean =>
@@ -38,59 +35,29 @@ function levelsOf(x: Tensor, kernel: readonly number[]): Level[] {
 /** The largest element of each tile of the axes from 2 on. */
 export const tileMaxima = (x: Tensor, kernel: readonly number[]): Tensor => levelsOf(x, kernel).at(-1)!.maxima;
 
-/** Where each tile has its first maximum. */
-function firstMaxima({ axis, tiled, maxima }: Level): Mask {
-  const along = axis + 1;
-  const one = tiled.shape.map((size, i) => (i === along ? 1 : size));
-  const isMaximum = tiled.equal(maxima.reshape(one)) as Mask;
-  const parts = isMaximum.split(Array<number>(tiled.shape[along]!).fill(1), along) as Mask[];
-  let free: Mask | undefined;
-  const firsts = parts.map((part, i) => {
-    const isLast = i === parts.length - 1;
-    const first: Mask = !free ? part : isLast ? free : (free.and(part) as Mask);
-    free = free ? (free.and(part.not()) as Mask) : (part.not() as Mask);
-    return first;
-  });
-  return apply(concat, firsts, { axis: along }) as Mask;
-}
-
 /** dy laid where the tiles of x have their first maximum. */
 export function layAtMaxima(x: Tensor, dy: Tensor, kernel: readonly number[]): Tensor {
-  const [lead, after] = [x.shape.slice(0, 2), x.shape.slice(2 + kernel.length)];
-  /** Each axis as tiles and their size, or 1 for axes of which one element a tile is left. */
-  const tiledUpTo = (last: number): Shape => [
-    ...lead,
-    ...kernel.flatMap((size, i) => [x.shape[i + 2]! / size, i <= last ? size : 1]),
-    ...after,
-  ];
-  const [finest, ...coarser] = levelsOf(x, kernel).map(
-    (level) => firstMaxima(level).reshape(tiledUpTo(level.axis - 2)) as Mask,
+  const laid = levelsOf(x, kernel).reduceRight(
+    (slope, { axis, tiled, maxima }) =>
+      apply(layAtMaximum, [tiled, maxima, slope.reshape(maxima.shape)], { axis: axis + 1 }),
+    dy,
   );
-  const mask = coarser.reduce((all, each) => all.and(each) as Mask, finest!);
-  return mask
-    .cast(x.dtype)
-    .mul(dy.reshape(tiledUpTo(-1)))
-    .reshape(x.shape);
+  return laid.reshape(x.shape);
 }
 
-/** What is laid at maxima can be multiplied by a function of x before: there x is the maximum. */
-const reluBehindPooling: Rule = ruleFor(
-  "relu's gradient behind max pooling",
-  arithmetic.mul,
-  ([laid, slope], _, match) => {
-    const pooled = match.uses(laid!) === 1 ? paramsOf(laid!, maxPoolInput) : undefined;
-    const [x, dy] = pooled?.inputs ?? [];
-    const [y] = paramsOf(slope!, step)?.inputs ?? [];
-    if (!pooled || !x || !dy || !y || x.node !== y.node || x.index !== y.index) return undefined;
-    return apply(maxPoolInput, [x, dy.mul(x.apply(maxPool, [], pooled.params).step())], pooled.params);
-  },
-);
+/** What is laid at maxima can be chosen by x before: there x is the maximum. */
+const reluBehindPooling: Rule = ruleFor("relu's gradient behind max pooling", gate, ([laid, y], _, match) => {
+  const pooled = match.uses(laid!) === 1 ? paramsOf(laid!, maxPoolInput) : undefined;
+  const [x, dy] = pooled?.inputs ?? [];
+  if (!pooled || !x || !dy || x.node !== y!.node || x.index !== y!.index) return undefined;
+  return apply(maxPoolInput, [x, dy.apply(gate, [x.apply(maxPool, [], pooled.params)], undefined)], pooled.params);
+});
 
-/** The fewest images times channels for which they are worth bringing to the end, where masks repeat along them. */
+/** The fewest images times channels for which they are worth bringing to the end, where they make long rows. */
 const fewestLanes = 32;
 
-/** Masks instead of a scatter: passes over long rows, and no search for positions. */
-const masks: Rule = ruleFor("places of tiles' maxima as masks", maxPoolInput, ([x, dy], params) => {
+/** Passes over long rows instead of a scatter and a search for positions. */
+const rows: Rule = ruleFor("maxima of tiles in long rows", maxPoolInput, ([x, dy], params) => {
   const [batch, channels, ...space] = x!.shape as [number, number, ...number[]];
   const lanes = batch * channels;
   if (lanes < fewestLanes || x!.size === 0 || !isTiling(space, params)) return undefined;
@@ -108,4 +75,4 @@ const masks: Rule = ruleFor("places of tiles' maxima as masks", maxPoolInput, ([
 
 /** Before tensors are packed, and after. */
 export const pooling: readonly Rule[] = [reluBehindPooling];
-export const poolingMasks: readonly Rule[] = [masks];
+export const poolingRows: readonly Rule[] = [rows];

@@ -8,7 +8,7 @@ import { gemm, matmul, type ProductParams, product } from "../../ops/matmul.ts";
 import * as movement from "../../ops/movement.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { type Match, paramsOf, type Rule, ruleFor } from "../rewrite.ts";
-import { constantOf, scaledBy, swapLast } from "./simplify.ts";
+import { asFactor, constantOf, scaledBy, swapLast } from "./simplify.ts";
 
 /**
  * A side of a product with its last two axes swapped, where that undoes a transpose or leaves one that keeps rows whole:
@@ -52,11 +52,17 @@ function soleProduct(
   return uses(y) === 1 ? paramsOf(y, product) : undefined;
 }
 
+/** The product times a factor. Not times 0: then nobody would look at the sides, which may hold NaN. */
+function scaledProduct(inputs: readonly Tensor[], params: ProductParams, factor: number): Tensor | undefined {
+  const alpha = asFactor(params.alpha * factor, inputs[0]!.dtype);
+  return alpha === undefined ? undefined : apply(product, inputs, { ...params, alpha });
+}
+
 const scales: readonly Rule[] = [
   ruleFor("scale of a product", arithmetic.mul, ([y, c], _, match) => {
     const factor = constantOf(c!);
     const inner = factor === undefined ? undefined : soleProduct(y!, match);
-    return inner && apply(product, inner.inputs, { ...inner.params, alpha: inner.params.alpha * factor! });
+    return inner && scaledProduct(inner.inputs, inner.params, factor!);
   }),
   ruleFor("scale of a gemm", arithmetic.mul, ([y, c], _, match) => {
     const factor = constantOf(c!);
@@ -65,7 +71,9 @@ const scales: readonly Rule[] = [
     const inner = factor !== undefined && match.uses(flat) === 1 ? paramsOf(flat, gemm) : undefined;
     if (!inner || factor === undefined) return undefined;
     const { params, inputs } = inner;
-    const scaled = apply(gemm, inputs, { ...params, alpha: params.alpha * factor, beta: params.beta * factor });
+    const [alpha, beta] = [params.alpha, params.beta].map((scale) => asFactor(scale * factor, y!.dtype));
+    if (alpha === undefined || beta === undefined) return undefined;
+    const scaled = apply(gemm, inputs, { ...params, alpha, beta });
     return reshaped ? scaled.reshape(y!.shape) : scaled;
   }),
   // (y + b)·c = y·c + b·c, where y is a product that can take c and b is much smaller.
@@ -76,16 +84,16 @@ const scales: readonly Rule[] = [
     const [y, b] = paramsOf(sum, arithmetic.add)?.inputs ?? [];
     const inner = y && soleProduct(y, match);
     if (!inner || !b || b.size * 16 > sum.size) return undefined;
-    const scaled = apply(product, inner.inputs, { ...inner.params, alpha: inner.params.alpha * factor });
-    return scaled.add(b.mul(c!)).reshape(x!.shape);
+    const scaled = scaledProduct(inner.inputs, inner.params, factor);
+    return scaled?.add(b.mul(c!)).reshape(x!.shape);
   }),
   ruleFor("scale of the product's left side", product, ([a, b], params) => {
     const scaled = scaledBy(a!);
-    return scaled && apply(product, [scaled.x, b!], { ...params, alpha: params.alpha * scaled.factor });
+    return scaled && scaledProduct([scaled.x, b!], params, scaled.factor);
   }),
   ruleFor("scale of the product's right side", product, ([a, b], params) => {
     const scaled = scaledBy(b!);
-    return scaled && apply(product, [a!, scaled.x], { ...params, alpha: params.alpha * scaled.factor });
+    return scaled && scaledProduct([a!, scaled.x], params, scaled.factor);
   }),
 ];
 

@@ -2,7 +2,7 @@
 
 import { apply } from "../../graph/apply.ts";
 import type { Data, Op } from "../../graph/op.ts";
-import { arrayTypes, isFloat, sameShape, sizeOf } from "../../graph/types.ts";
+import { arrayTypes, type DType, isFloat, sameShape, sizeOf } from "../../graph/types.ts";
 import * as arithmetic from "../../ops/arithmetic.ts";
 import { neg } from "../../ops/elementwise.ts";
 import { unpick } from "../../ops/indexing.ts";
@@ -83,9 +83,13 @@ const swapSides: readonly Rule[] = [arithmetic.add, arithmetic.mul].map((op) =>
   }),
 );
 
+/** Whether a tensor is 0 everywhere, of one sign among floats: −0 + 0 is 0, and −0 + −0 is −0. */
+const isZero = (c: Tensor, zero: 0 | -0): boolean =>
+  isFloat(c.dtype) ? Object.is(constantOf(c), zero) : constantOf(c) === 0;
+
 const neutral: readonly Rule[] = [
-  ruleFor("x + 0", arithmetic.add, ([x, c]) => (constantOf(c!) === 0 ? x : undefined)),
-  ruleFor("x − 0", arithmetic.sub, ([x, c]) => (constantOf(c!) === 0 ? x : undefined)),
+  ruleFor("x + −0", arithmetic.add, ([x, c]) => (isZero(c!, -0) ? x : undefined)),
+  ruleFor("x − 0", arithmetic.sub, ([x, c]) => (isZero(c!, 0) ? x : undefined)),
   ruleFor("x · 1", arithmetic.mul, ([x, c]) => (constantOf(c!) === 1 ? x : undefined)),
   ruleFor("x / 1", arithmetic.div, ([x, c]) => (constantOf(c!) === 1 ? x : undefined)),
   ruleFor("x ^ 1", arithmetic.pow, ([x, c]) => (constantOf(c!) === 1 ? x : undefined)),
@@ -130,11 +134,23 @@ function narrowProduct(z: Tensor): { readonly x: Tensor; readonly y: Tensor } | 
   return x && y && y.size * 2 <= x.size && constantOf(y) === undefined ? { x, y } : undefined;
 }
 
+/**
+ * A number that may take the place of two factors, one after the other: no infinity and no 0 that they are not, since x may be 0 or
+ * infinite. 0 · ∞ is NaN, and so is ∞ · 0.
+ */
+export function asFactor(value: number, dtype: DType): number | undefined {
+  const size = Math.abs(dtype === "float32" ? Math.fround(value) : value);
+  const [least, most] = dtype === "float32" ? [2 ** -126, 2 ** 128] : [2 ** -1022, Infinity];
+  return size >= least && size < most ? value : undefined;
+}
+
 const scaling: readonly Rule[] = [
   ruleFor("(x · c) · d", arithmetic.mul, ([a, b]) => {
     const inner = scaledBy(a!);
     const factor = constantOf(b!);
-    return inner && factor !== undefined && isFloat(a!.dtype) ? inner.x.mul(inner.factor * factor) : undefined;
+    if (!inner || factor === undefined || !isFloat(a!.dtype)) return undefined;
+    const both = asFactor(inner.factor * factor, a!.dtype);
+    return both === undefined ? undefined : inner.x.mul(both);
   }),
   ruleFor("(x · y) · c", arithmetic.mul, ([a, c], _, { uses }) => {
     const { x, y } = (uses(a!) === 1 && narrowProduct(a!)) || {};

@@ -84,7 +84,7 @@ export function bindingEngine({ threads, profile }: Omit<DirectOptions, "kernels
   const profiled = new Set<BindingSession>();
   return {
     name: "node-binding",
-    target: { contrib: true, threads, serialElements: serialElements(threads) },
+    target: { contrib: true, forgetsNaN: true, threads, serialElements: serialElements(threads) },
     buffer: (type, values, isOwned) => new BindingBuffer(type, values, isOwned),
     async load(program) {
       expectWhole(path.join(path.dirname(libraryFile()), "onnxruntime_binding.node"));

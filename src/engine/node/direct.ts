@@ -441,6 +441,7 @@ export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: D
     name: "node",
     target: {
       contrib: true,
+      forgetsNaN: true,
       kernels: kernels !== undefined,
       threads,
       serialElements: serialElements(threads),

@@ -10,12 +10,12 @@ import { nodeEngine } from "../../../src/engine/node/index.ts";
 import type { Kernel } from "../../../src/graph/kernel.ts";
 import type { OnnxValue } from "../../../src/graph/op.ts";
 import type { Shape } from "../../../src/graph/types.ts";
-import { elementsUnder, inSingles, kernels } from "../../support/kernels.ts";
+import { elementsUnder, inSingles, kernels, outputSizes } from "../../support/kernels.ts";
 
 const hasKernels = nodeEngine().target.kernels === true;
 
 /** A model of one kernel, its tensors flat or of the shapes that are given. */
-function programOf(kernel: Kernel, shapes: readonly Shape[] = kernel.outputs.map(() => [kernel.size])): Program {
+function programOf(kernel: Kernel, shapes: readonly Shape[] = outputSizes(kernel).map((size) => [size])): Program {
   const port = (name: string, shape: Shape): Port => ({ name, type: { dtype: "float32", shape } });
   const inputs = kernel.inputs.map((layout, i) => port(`x${i}`, [elementsUnder(layout, kernel)]));
   const outputs = shapes.map((shape, i) => port(`y${i}`, shape));

@@ -10,7 +10,7 @@ import { hasAvx2 } from "../../../src/engine/node/kernels/processor.ts";
 import { loadOrt } from "../../../src/engine/node/ort-api.ts";
 import { EngineError } from "../../../src/errors.ts";
 import { type Kernel, mostStreams, runKernel, type Step } from "../../../src/graph/kernel.ts";
-import { elementsUnder, inSingles, kernels } from "../../support/kernels.ts";
+import { elementsUnder, inSingles, kernels, outputSizes } from "../../support/kernels.ts";
 
 const ort = loadOrt();
 const { koffi } = ort;
@@ -37,8 +37,8 @@ function run(kernel: Kernel, inputs: readonly Float32Array[], cut: number): Floa
   writeKernel(code, kernel);
   const placed = new CodeMemory(ort).place(code.finish());
   try {
-    const outputs = kernel.outputs.map(() => new Float32Array(kernel.size + 2 * margin).fill(canary));
-    const inner = outputs.map((all) => all.subarray(margin, margin + kernel.size));
+    const outputs = outputSizes(kernel).map((size) => new Float32Array(size + 2 * margin).fill(canary));
+    const inner = outputs.map((all) => all.subarray(margin, all.length - margin));
     const addresses = BigUint64Array.from([...inputs, ...inner], (array) => koffi.address(array));
     const units = unitsOf(kernel);
     for (const [begin, end] of [

@@ -1,5 +1,5 @@
 /** Machine code for kernels: the function around the steps, its loops over rows and vectors, its frame and its constants. */
-import type { Kernel, KernelValue, Layout } from "../../../graph/kernel.ts";
+import { isStream, type Kernel, type KernelValue, type Layout, type Part } from "../../../graph/kernel.ts";
 import {
   type Assembler,
   Label,
@@ -33,7 +33,7 @@ const pointers: readonly Register[] = [rcx, r8, r9, r10, r11, rbx, r12, r13, r14
 const saved: readonly Register[] = [rbx, r12, r13, r14, r15];
 
 /** In a single row, what has an element for each place is there in full, and what has one for the row is a scalar. */
-const inOneRow: Readonly<Record<Layout, Layout>> = { full: "full", row: "full", column: "scalar", scalar: "scalar" };
+const inOneRow = { full: "full", row: "full", column: "scalar", scalar: "scalar" } as const;
 
 /** The elements that one call does: whole rows, or elements where the kernel has one row only. */
 export function unitsOf({ size, width }: Kernel): number {
@@ -56,6 +56,8 @@ class Writer implements Frame {
   /** The registers that keep addresses, by input and by output. */
   readonly #inputStreams = new Map<number, Register>();
   readonly #outputStreams: readonly Register[];
+  /** Registers among these whose rows are parts of a larger tensor: what lies between two of them has to be passed over. */
+  readonly #parts = new Map<Register, Part>();
   /** Where an input that is the same for a whole row, or for all, lies on the stack as a vector; by input. */
   readonly #repeated = new Map<number, Memory>();
   /** Where the address of a column's next element is, by input. */
@@ -74,7 +76,9 @@ class Writer implements Frame {
     this.#kernel = kernel;
     const { outputs, size, width } = kernel;
     this.#hasRows = size !== width;
-    const inputs = this.#hasRows ? kernel.inputs : kernel.inputs.map((layout) => inOneRow[layout]);
+    const inputs = kernel.inputs.map((layout) =>
+      this.#hasRows || typeof layout === "object" ? layout : inOneRow[layout],
+    );
     this.#layouts = inputs;
     const free = [...pointers];
     const take = (): Register => {
@@ -88,11 +92,14 @@ class Writer implements Frame {
     const columns = inputs.filter((layout) => layout === "column").length;
     this.#wordBytes = roundUp((1 + columns) * 8, vectorBytes);
     for (const [i, layout] of inputs.entries()) {
-      if (layout === "full" || layout === "row") this.#inputStreams.set(i, take());
+      if (isStream(layout)) this.#inputStreams.set(i, take());
       else this.#repeated.set(i, this.slot(i));
       if (layout === "column") this.#columns.set(i, word(1 + this.#columns.size));
+      if (typeof layout === "object") this.#parts.set(this.#inputStreams.get(i)!, layout);
     }
     this.#outputStreams = outputs.map(take);
+    if (kernel.takeTurns)
+      for (const [part, stream] of this.#outputStreams.entries()) this.#parts.set(stream, { part, of: outputs.length });
   }
 
   write(): void {
@@ -136,7 +143,18 @@ class Writer implements Frame {
       } else this.#repeat(i);
     }
     for (const [i, stream] of this.#outputStreams.entries())
-      code.load(stream, { base: rdi, displacement: 8 * (inputs.length + i) });
+      code.load(stream, { base: rdi, displacement: 8 * (inputs.length + (this.#kernel.takeTurns ? 0 : i)) });
+    for (const [stream, { part }] of this.#parts) code.arithmeticWith("add", stream, part * this.#rowBytes);
+  }
+
+  get #rowBytes(): number {
+    return this.#kernel.width * elementBytes;
+  }
+
+  /** Moves addresses past the rows of other parts: as many times as there are rows at rax, in bytes. */
+  #passOthers(): void {
+    for (const [stream, { of }] of this.#parts)
+      for (let other = 1; other < of; other++) this.#code.arithmetic("add", stream, rax);
   }
 
   /** Fills a vector on the stack with the number at rax. */
@@ -148,10 +166,12 @@ class Writer implements Frame {
   /** Row by row: rsi and rdx hold the first row and the one behind the last. */
   #rows(): void {
     const code = this.#code;
-    const rowBytes = this.#kernel.width * elementBytes;
+    const rowBytes = this.#rowBytes;
     code.number(rax, rowBytes);
     code.multiply(rsi, rax);
     code.multiply(rdx, rax);
+    code.load(rax, rsi);
+    this.#passOthers();
     code.store(this.#rowsEnd, rdx);
     const next = new Label();
     code.place(next);
@@ -164,6 +184,10 @@ class Writer implements Frame {
     code.address(rdx, { base: rsi, displacement: rowBytes });
     code.arithmetic("xor", rdi, rdi);
     this.#row();
+    if (this.#parts.size > 0) {
+      code.number(rax, rowBytes);
+      this.#passOthers();
+    }
     code.arithmetic("cmp", rsi, this.#rowsEnd);
     code.jumpIf("below", next);
   }

@@ -1,6 +1,6 @@
 /** Kernels on this processor: compiled to machine code, and given to ONNX Runtime as custom ops. */
 import { EngineError } from "../../../errors.ts";
-import { type Kernel, type KernelOp, kernelDomain } from "../../../graph/kernel.ts";
+import { isStream, type Kernel, type KernelOp, kernelDomain } from "../../../graph/kernel.ts";
 import { paramsKey } from "../../../graph/text.ts";
 import type { OrtApi, Pointer } from "../ort-api.ts";
 import { Assembler, Label, rdi, rsi } from "./assembler.ts";
@@ -92,7 +92,8 @@ export class Kernels {
       if (!known) writeKernel(code, kernel);
       labels.set(key, main);
       const mayInplace = begin();
-      const full = kernel.inputs.flatMap((layout, i) => (layout === "full" ? [i] : []));
+      // What takes turns is larger than any input that is read element by element.
+      const full = kernel.inputs.flatMap((layout, i) => (layout === "full" && !kernel.takeTurns ? [i] : []));
       writeMayInplace(
         code,
         kernel.outputs.flatMap((_, output) => full.map((input) => [input, output] as const)),
@@ -122,7 +123,7 @@ export class Kernels {
 
   #struct({ name, kernel, shapes }: KernelOp, code: Pointer, mayInplace: Pointer, threads: number): CustomOpStruct {
     const { inputs, outputs, size, width } = kernel;
-    const streams = inputs.filter((layout) => layout === "full").length + outputs.length;
+    const streams = inputs.filter((layout) => isStream(layout) && layout !== "row").length + outputs.length;
     return customOp(this.#ort, this.#functions, {
       name,
       inputs: inputs.length,
@@ -137,6 +138,7 @@ export class Kernels {
 }
 
 /** Equal for kernels with the same code: a single row may have any length. */
-function codeKey({ inputs, steps, outputs, size, width }: Kernel): string {
-  return paramsKey([inputs, steps, outputs, size === width ? "one row" : width]);
+function codeKey({ inputs, steps, outputs, takeTurns = false, size, width }: Kernel): string {
+  const hasParts = takeTurns || inputs.some((layout) => typeof layout === "object");
+  return paramsKey([inputs, steps, outputs, takeTurns, size === width && !hasParts ? "one row" : width]);
 }
