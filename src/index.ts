@@ -1,4 +1,5 @@
 /** Glissade's public surface. Everything here runs in Node and in the browser; `glissade` in Node adds files and the engine. */
+import "./tensor/checked.ts";
 import { setDefaultEngine } from "./compile/runtime.ts";
 import { plainEngine } from "./engine/plain.ts";
 

@@ -1,6 +1,8 @@
 /** Reverse-mode differentiation: more expressions in the same graph. */
+
 import { DTypeError, GraphError, ShapeError } from "../errors.ts";
 import { tensorOf } from "../graph/apply.ts";
+import { aTensor, expectArguments, optional, tensors } from "../graph/arguments.ts";
 import { collect, type Node } from "../graph/node.ts";
 import type { PullBack } from "../graph/op.ts";
 import { isFloat, sameShape, showShape, showType } from "../graph/types.ts";
@@ -19,6 +21,7 @@ export function gradients<const T extends readonly Tensor[]>(
   wrt: T,
   seed?: Tensor,
 ): { [K in keyof T]: T[K] } {
+  expectArguments("gradients", [aTensor, tensors, optional(aTensor)], [loss, wrt, seed]);
   return partialGradients(loss, wrt, seed).map((gradient, i) => {
     if (gradient) return gradient;
     throw new GraphError(

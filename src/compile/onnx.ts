@@ -23,7 +23,9 @@ import { paramsKey } from "../graph/text.ts";
 import type { Shape, TensorType, Values } from "../graph/types.ts";
 
 /** The operator set that every lowering is written for: Gelu came with 20, int4 and float8 with 21. */
-const opset = 21;
+const latestOpset = 21;
+/** Those that exported models may ask for: no lowering uses what 21 brought. */
+export const opsets: readonly number[] = [20, latestOpset];
 const irVersion = 10n;
 
 const dataTypes: Record<OnnxType, TensorProto_DataType> = {
@@ -133,6 +135,7 @@ export class OnnxBuilder implements OnnxGraph {
     outputs: readonly Port[],
     results: readonly OnnxValue[],
     weights: ReadonlyMap<Port, Values> = new Map(),
+    opset: number = latestOpset,
   ): ModelProto {
     const graph = this.#graph(inputs, outputs, results, weights);
     return create(ModelProtoSchema, {

@@ -47,14 +47,14 @@ export class GraphProgram implements Program {
   }
 
   /** The ONNX model; `weights` are values to put inside instead of inputs, by port. */
-  model(weights?: ReadonlyMap<Port, Values>): ModelProto {
+  model(weights?: ReadonlyMap<Port, Values>, opset?: number): ModelProto {
     const builder = new OnnxBuilder(this.#target);
     const results = this.#body.lower(
       builder,
       this.inputs.map(({ name }) => name as OnnxValue),
     );
     this.#kernels = builder.kernels;
-    return builder.model(this.inputs, this.outputs, results, weights);
+    return builder.model(this.inputs, this.outputs, results, weights, opset);
   }
 
   evaluate(inputs: readonly Float64Array[]): Float64Array[] {

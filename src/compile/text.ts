@@ -1,5 +1,7 @@
 /** A graph as a person reads it, under GLISSADE_DEBUG too. */
+
 import { printable } from "../errors.ts";
+import { expectArguments, tensors as someTensors } from "../graph/arguments.ts";
 import { collect, type Node } from "../graph/node.ts";
 import { nodeLine, returnLine } from "../graph/text.ts";
 import { showType } from "../graph/types.ts";
@@ -11,6 +13,7 @@ import type { Tensor } from "../tensor/tensor.ts";
  * Leaves say where their values come from.
  */
 export function printGraph(...tensors: readonly Tensor[]): string {
+  expectArguments("printGraph", [someTensors], [tensors]);
   const roots = tensors.map((tensor) => tensor.current());
   const numbers = new Map<Node, number>();
   const lines = collect(roots).map((node) => {

@@ -1,5 +1,6 @@
 /** Datasets: columns with a common first axis, the examples. */
 import { ConfigError, DataError } from "../errors.ts";
+import { described } from "../graph/arguments.ts";
 import { arrayTypes, type DType, type Shape, showShape, showType, sizeOf, type Values } from "../graph/types.ts";
 import { expectSeed, hostStream } from "../random/generator.ts";
 import { permutation } from "./shuffle.ts";
@@ -90,6 +91,13 @@ export class Dataset<C extends readonly Column[] = readonly Column[]> {
  * labels)`. Keeps the arrays. Throws DataError as the constructor does.
  */
 export function dataset<const C extends readonly Column[]>(...columns: C): Dataset<AnyCount<C>> {
+  for (const [i, column] of columns.entries())
+    if (typeof column !== "object" || column === null || !Array.isArray(column.shape) || !("values" in column))
+      throw new DataError(
+        `dataset: column ${i}`,
+        `it is ${described(column)}`,
+        'give a column as { shape, dtype, values }, with values in a typed array: { shape: [2, 2], dtype: "float32", values: Float32Array.of(1, 2, 3, 4) }',
+      );
   return new Dataset(columns as readonly Column[] as AnyCount<C>);
 }
 

@@ -1,5 +1,7 @@
 /** Batches of a dataset, epoch after epoch. */
+
 import { ConfigError, DataError } from "../errors.ts";
+import { described, expectOptions } from "../graph/arguments.ts";
 import { expectSeed, hostStream } from "../random/generator.ts";
 import { streams } from "../random/streams.ts";
 import { type Column, type Dataset, gatherExamples, sliceExamples } from "./dataset.ts";
@@ -44,6 +46,10 @@ export class Loader<B> implements Iterable<B> {
 
   /** For `createLoader`, which knows what `B` is: an array of what `wrap` makes of each column. */
   constructor(data: Dataset, options: LoaderOptions, wrap: (column: Column) => unknown) {
+    if (typeof data !== "object" || data === null || !("columns" in data))
+      throw new ConfigError("loader", `the data are ${described(data)}`, "give a dataset: dataset(inputs, labels)");
+    if (options === undefined) throw new ConfigError("loader", "there are no options", "give { batchSize: 32 }");
+    expectOptions("loader", options, ["batchSize", "shuffle", "seed", "dropLast", "random"]);
     const { batchSize, shuffle = false, seed = 0, dropLast = false, random = philoxOf } = options;
     expectFits(batchSize, data.length, dropLast);
     expectSeed("loader", seed);

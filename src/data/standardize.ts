@@ -1,5 +1,7 @@
 /** Standardising: every feature to mean 0 and standard deviation 1, by statistics of the training data. */
+
 import { ConfigError, DataError } from "../errors.ts";
+import { aColumn, aRecord, expectArguments, optional } from "../graph/arguments.ts";
 import { arrayTypes, type DType, type Shape, sameShape, showShape, sizeOf } from "../graph/types.ts";
 import type { Column } from "./dataset.ts";
 
@@ -86,6 +88,7 @@ function areFinite(values: readonly number[]): boolean {
  * hold.
  */
 export function fitStandardizer(column: Column, options: StandardizeOptions = {}): Standardizer {
+  expectArguments("fitStandardizer", [aColumn, optional(aRecord)], [column, options]);
   const { perFeature = true } = options;
   const { values } = column;
   const exampleShape: Shape = column.shape.slice(1);

@@ -1,4 +1,5 @@
 /** Loaders that yield tensors. */
+import { aColumn, expectArguments } from "../graph/arguments.ts";
 import { copyOf, type DType, type Shape } from "../graph/types.ts";
 import { adopt } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -26,6 +27,7 @@ export function loader<C extends readonly Column[]>(data: Dataset<C>, options: L
  * an array of another kind or length than the column says.
  */
 export function toTensor<S extends Shape, D extends DType>(column: Column<S, D>): Tensor<[...S], D> {
+  expectArguments("toTensor", [aColumn], [column]);
   expectValues("toTensor", column);
   return adopt(column, copyOf(column.values, column.dtype)) as Tensor<[...S], D>;
 }

@@ -1,5 +1,7 @@
 /** What is in the data: holes, scale, constants, classes, order, duplicates. */
+
 import type { Column } from "../data/dataset.ts";
+import { aRecord, expectArguments } from "../graph/arguments.ts";
 import { isFloat, sizeOf, type Values } from "../graph/types.ts";
 import { expectData, type TrainingData } from "../train/setup.ts";
 import { type ColumnStatistics, statisticsOf } from "./column-statistics.ts";
@@ -51,6 +53,7 @@ export interface DataReport {
  * `test` is no dataset or their columns differ.
  */
 export function data<C extends readonly Column[]>(setup: TrainingData<C>): DataReport {
+  expectArguments("check.data", [aRecord], [setup]);
   const { train, test } = setup as unknown as TrainingData;
   expectData("data", setup as unknown as TrainingData);
   const hasTargets = train.columns.length > 1;

@@ -1,4 +1,5 @@
 /** What a report means, in sentences: the same on the terminal and for programs. */
+import { aRecord, expectArguments } from "../graph/arguments.ts";
 import { type BaselineReport, explainBaseline } from "./baseline.ts";
 import { type DataReport, explainData } from "./data.ts";
 import { explainGradients, type GradientsReport } from "./gradients.ts";
@@ -42,8 +43,14 @@ export function explanationOf(report: CheckReport): Explanation {
 
 export const marks: Readonly<Record<Verdict, string>> = { pass: "✓", warn: "!", fail: "✗", skip: "–" };
 
+const aReport = (value: unknown): string | undefined =>
+  aRecord(value) === undefined && Object.hasOwn(explanations, String((value as CheckReport).check))
+    ? undefined
+    : "give what a check returns: check.explain(await check.overfit(setup))";
+
 /** A report as text: the verdict and the headline, then details and advice, a line each. */
 export function explain(report: CheckReport): string {
+  expectArguments("explain", [aReport], [report]);
   const { headline, details, advice } = explanationOf(report);
   return [
     `${marks[report.verdict]} ${report.check}: ${headline}`,

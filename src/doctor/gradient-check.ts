@@ -5,6 +5,7 @@ import { bind } from "../compile/bind.ts";
 import { traceRoots } from "../compile/compile.ts";
 import { GraphProgram } from "../compile/program.ts";
 import { ConfigError } from "../errors.ts";
+import { aFunction, aRecord, aTensor, expectArguments, optional, tensors } from "../graph/arguments.ts";
 import { hostStream } from "../random/generator.ts";
 import { type Parameter, State } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
@@ -45,6 +46,12 @@ export interface GradientReport {
   readonly elements: readonly CheckedElement[];
 }
 
+const someParameters = (value: unknown): string | undefined =>
+  tensors(value) === undefined ||
+  (((typeof value === "object" && value !== null) || typeof value === "function") && "parameters" in value)
+    ? undefined
+    : "give a module, or an array of parameters";
+
 /**
  * Compares d loss / d parameter with central differences, in float64 by the ops' plain evaluation, whatever engine is in
  * use. `loss` builds a scalar from the parameters; it must be smooth around them (a kink such as relu's at 0 shows as a small
@@ -55,6 +62,7 @@ export async function gradientCheck(
   parameters: readonly Parameter[] | { parameters(): readonly Parameter[] },
   options: GradientCheckOptions = {},
 ): Promise<GradientReport> {
+  expectArguments("gradientCheck", [aFunction, someParameters, optional(aRecord)], [loss, parameters, options]);
   const { elements = 10, step = 1e-5, tolerance = 1e-5, seed = 0, onStep } = options;
   if (!(step > 0)) throw new ConfigError("gradientCheck", `the step is ${step}`, "give a small positive number");
   if (!Number.isSafeInteger(elements) || elements < 1)
@@ -64,6 +72,7 @@ export async function gradientCheck(
     throw new ConfigError("gradientCheck", "no parameters", "pass a module with parameters, or a list");
   const { results } = traceRoots(() => {
     const value = loss();
+    expectArguments("gradientCheck: the loss", [aTensor], [value]);
     return [value, ...gradients(value, targets)];
   }, []);
   const bound = bind({ results, checks: [], assigned: new Map() });

@@ -1,6 +1,8 @@
 /** Weights, activations and gradients under the lens: what training looks at now and then, computed inside its graph. */
+
 import { gradients } from "../autodiff/gradients.ts";
 import { ConfigError } from "../errors.ts";
+import { aFunction, aRecord, expectArguments, optional, withStates } from "../graph/arguments.ts";
 import { collect } from "../graph/node.ts";
 import type { Plateaus } from "../graph/op.ts";
 import { type Observer, observedBy } from "../graph/scope.ts";
@@ -80,6 +82,7 @@ export interface Observation<R> {
  * Throws ConfigError for a tolerance outside [0, ½).
  */
 export function observe<R>(model: Module, call: () => R, options: ObserveOptions = {}): Observation<R> {
+  expectArguments("observe", [withStates, aFunction, optional(aRecord)], [model, call, options]);
   const { tolerance = 0.01 } = options;
   if (!(tolerance >= 0 && tolerance < 0.5))
     throw new ConfigError("observe", `the tolerance is ${tolerance}`, "give a number from 0 to below ½");

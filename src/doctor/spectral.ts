@@ -1,5 +1,7 @@
 /** The ends of a matrix's spectrum by power iteration, for next to nothing at every step. */
+
 import { ConfigError, ShapeError } from "../errors.ts";
+import { aRecord, aTensor, expectArguments, optional } from "../graph/arguments.ts";
 import { expectType, floats } from "../graph/op.ts";
 import { arrayTypes, type DType, showType } from "../graph/types.ts";
 import { hostStream } from "../random/generator.ts";
@@ -30,6 +32,7 @@ export function spectralEstimate(
   weight: Tensor<[number, number]>,
   options: { readonly iterations?: number } = {},
 ): () => SpectralEstimate {
+  expectArguments("spectralEstimate", [aTensor, optional(aRecord)], [weight, options]);
   expectType("spectralEstimate", weight, floats);
   const { iterations = 1 } = options;
   if (!(Number.isSafeInteger(iterations) && iterations >= 1))

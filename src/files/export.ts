@@ -1,15 +1,26 @@
 /** A trained model as an ONNX file that any runtime opens: the forward pass with the weights inside. */
+
 import type { ModelProto } from "onnx-buf";
 import { bind } from "../compile/bind.ts";
-import { traceRoots } from "../compile/compile.ts";
+import { type TracedRoots, traceRoots } from "../compile/compile.ts";
 import { valuesOf } from "../compile/evaluate.ts";
-import { encodeModel } from "../compile/onnx.ts";
+import { encodeModel, opsets } from "../compile/onnx.ts";
 import { GraphProgram } from "../compile/program.ts";
 import { rewrite } from "../compile/rewrite.ts";
 import { passes } from "../compile/rules/index.ts";
 import type { Port, Target } from "../engine/engine.ts";
-import { ConfigError, ShapeError } from "../errors.ts";
+import { ConfigError, printable, ShapeError } from "../errors.ts";
+import {
+  aFunction,
+  aRecord,
+  described,
+  expectArguments,
+  expectOptions,
+  optional,
+  tensors,
+} from "../graph/arguments.ts";
 import type { Values } from "../graph/types.ts";
+import { inMode } from "../nn/module.ts";
 import { fromStorage, full } from "../tensor/create.ts";
 import { State } from "../tensor/state.ts";
 import { Storage } from "../tensor/storage.ts";
@@ -24,6 +35,15 @@ export interface ExportOptions {
   readonly outputs?: readonly string[];
   /** Where the weights' names come from. Default: what the variables call themselves. */
   readonly names?: HasNamedStates;
+  /**
+   * The mode that modules are in. Default: evaluation, and for a function that assigns to variables even then, such as a training
+   * step, the mode that each is in.
+   */
+  readonly training?: boolean;
+  /** The version of ONNX's operators: 20 or 21, the default. */
+  readonly opset?: number;
+  /** Told when the batch's size had to be kept, and why. Default: a line on standard error. */
+  readonly onFixedBatch?: (reason: string) => void;
 }
 
 /** ONNX's own operators alone, so that every runtime can open the file. */
@@ -31,17 +51,21 @@ const portable: Target = { contrib: false };
 
 /**
  * The ONNX model of a function of tensors, for inputs of the types of `examples`. Variables that the function reads become
- * initializers under their own names. Where all examples share their first axis and the function treats it as a batch, its
+ * initializers under their own names, and modules are in evaluation. Where all examples share their first axis and the function treats it as a batch, its
  * size is left open; all other sizes are those of the examples. A function that assigns to variables, such as a training
  * step, keeps all variables outside: inputs under their own names, and an output `NAME.next` for each that is assigned. All weights are
  * those of one place in the queue, also while training goes on.
- * Throws ConfigError when there are not as many names as inputs.
+ * Throws ConfigError when there are not as many names as inputs, and for an option or an opset that there is not.
  */
 export async function exportOnnx<A extends readonly Tensor[]>(
   fn: (...args: A) => Tensor | readonly Tensor[],
   examples: A,
   options: ExportOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
+  expectArguments("exportOnnx", [aFunction, tensors, optional(aRecord)], [fn, examples, options]);
+  expectOptions("exportOnnx", options, ["inputs", "outputs", "names", "training", "opset", "onFixedBatch"]);
+  if (options.opset !== undefined && !opsets.includes(options.opset))
+    throw new ConfigError("exportOnnx", `the opset is ${described(options.opset)}`, `give ${opsets.join(" or ")}`);
   if (options.inputs && options.inputs.length !== examples.length)
     throw new ConfigError(
       "exportOnnx",
@@ -53,11 +77,17 @@ export async function exportOnnx<A extends readonly Tensor[]>(
   const pair = isBatched ? attemptBoth(fn, examples, options) : undefined;
   const exact = draftOf(fn, examples, options);
   // Everything that will be inside, at one place of the queue.
-  const inside = [...new Set([exact, ...(pair ?? [])].flatMap((draft) => [...draft.inside.values()]))];
+  const inside = [
+    ...new Set([exact, ...(Array.isArray(pair) ? pair : [])].flatMap((draft) => [...draft.inside.values()])),
+  ];
   const all = await valuesOf(inside.map((source) => (source instanceof Storage ? fromStorage(source) : source)));
   const values = new Map(inside.map((source, i) => [source, all[i]!]));
-  const open = pair && openBatch(modelOf(pair[0], values), modelOf(pair[1], values));
-  return encodeModel(open ?? modelOf(exact, values));
+  const open = Array.isArray(pair)
+    ? openBatch(modelOf(pair[0]!, values, options), modelOf(pair[1]!, values, options))
+    : pair;
+  if (typeof open === "object") return encodeModel(open);
+  if (open !== undefined) (options.onFixedBatch ?? sayFixed)(open);
+  return encodeModel(modelOf(exact, values, options));
 }
 
 /** A function's graph, and what is to be inside its model: values of variables and constants, by port. */
@@ -66,16 +96,24 @@ interface Draft {
   readonly inside: ReadonlyMap<Port, State | Storage>;
 }
 
-function modelOf({ program, inside }: Draft, values: ReadonlyMap<State | Storage, Values>): ModelProto {
-  return program.model(new Map([...inside].map(([port, source]) => [port, values.get(source)!])));
+function modelOf(
+  { program, inside }: Draft,
+  values: ReadonlyMap<State | Storage, Values>,
+  { opset }: ExportOptions,
+): ModelProto {
+  return program.model(new Map([...inside].map(([port, source]) => [port, values.get(source)!])), opset);
 }
 
-/** The graphs for two batch sizes, of which `openBatch` makes one; nothing where the function is for one size alone. */
+function sayFixed(reason: string): void {
+  console.warn(`glissade: exportOnnx keeps the examples' batch size, because ${printable(reason, 500)}`);
+}
+
+/** The graphs for two batch sizes, of which `openBatch` makes one; the reason where the function is for one size alone. */
 function attemptBoth<A extends readonly Tensor[]>(
   fn: (...args: A) => Tensor | readonly Tensor[],
   examples: A,
   options: ExportOptions,
-): readonly [Draft, Draft] | undefined {
+): [Draft, Draft] | string {
   try {
     const [first, second] = probes.map((size) =>
       draftOf(fn, examples.map((example) => withBatch(example, size)) as readonly Tensor[] as A, options),
@@ -83,7 +121,7 @@ function attemptBoth<A extends readonly Tensor[]>(
     return [first!, second!];
   } catch (error) {
     // Tracing it with the examples themselves tells what else may be wrong.
-    if (error instanceof ShapeError) return undefined;
+    if (error instanceof ShapeError) return `the function takes no other: ${error.subject}: ${error.problem}`;
     throw error;
   }
 }
@@ -98,7 +136,7 @@ function draftOf<A extends readonly Tensor[]>(
   examples: A,
   options: ExportOptions,
 ): Draft {
-  const { identity, results, assigned } = traceRoots(fn, examples);
+  const { identity, results, assigned } = tracedInMode(fn, examples, options.training);
   const bound = bind({ results, checks: [], assigned });
   const states = new Map([...(options.names?.namedStates() ?? [])].map(([name, state]) => [state, name]));
   const inputNames = bound.sources.map((source, i) =>
@@ -121,6 +159,15 @@ function draftOf<A extends readonly Tensor[]>(
     if (source instanceof Storage || (source instanceof State && assigned.size === 0))
       inside.set(program.inputs[i]!, source);
   return { program, inside };
+}
+
+function tracedInMode<A extends readonly Tensor[]>(
+  fn: (...args: A) => Tensor | readonly Tensor[],
+  examples: A,
+  training: boolean | undefined,
+): TracedRoots {
+  const traced = inMode(training ?? false, () => traceRoots(fn, examples));
+  return training === undefined && traced.assigned.size > 0 ? traceRoots(fn, examples) : traced;
 }
 
 /** Two variables may call themselves the same; in a file they may not. */

@@ -1,38 +1,42 @@
 /** An ONNX model for any batch size, from the models of two sizes. */
-import type { GraphProto, ModelProto, TensorProto, ValueInfoProto } from "onnx-buf";
+import type { ModelProto, NodeProto, TensorProto, ValueInfoProto } from "onnx-buf";
 
 /** The sizes that are compared: primes too large to be a layer's width. */
 export const probes = [10007, 10009] as const;
 
 /**
  * The model of the first probe size, with that size left open, when the models of both sizes differ in nothing but sizes that
- * ONNX can leave open; otherwise nothing. Changes `first`.
+ * ONNX can leave open; otherwise the reason. Changes `first`.
  */
-export function openBatch(first: ModelProto, second: ModelProto): ModelProto | undefined {
+export function openBatch(first: ModelProto, second: ModelProto): ModelProto | string {
   const [a, b] = [first.graph!, second.graph!];
-  if (!sameNodes(a, b) || a.initializer.length !== b.initializer.length) return undefined;
+  if (a.node.length !== b.node.length || a.initializer.length !== b.initializer.length)
+    return "the graphs of two batch sizes have different nodes";
+  const odd = a.node.find((node, i) => textOf(node) !== textOf(b.node[i]!));
+  if (odd) return `${odd.opType} node "${odd.name}" holds the batch's size`;
   const shapes = new Set(a.node.filter(({ opType }) => opType === "Reshape").map(({ input }) => input[1]));
   for (const [i, constant] of a.initializer.entries()) {
     const other = b.initializer[i]!;
-    if (constant.name !== other.name || `${constant.dims}` !== `${other.dims}`) return undefined;
-    if (equalBytes(constant.rawData, other.rawData)) continue;
-    if (!shapes.has(constant.name) || !openShape(constant, other)) return undefined;
+    const isSame = constant.name === other.name && `${constant.dims}` === `${other.dims}`;
+    if (isSame && equalBytes(constant.rawData, other.rawData)) continue;
+    if (isSame && shapes.has(constant.name) && openShape(constant, other)) continue;
+    const user = a.node.find(({ input }) => input.includes(constant.name));
+    return `a constant of ${user ? `${user.opType} node "${user.name}"` : "the model"} depends on the batch's size`;
   }
   for (const [side, otherSide] of [
     [a.input, b.input],
     [a.output, b.output],
   ] as const)
-    for (const [i, info] of side.entries()) if (!openInfo(info, otherSide[i]!)) return undefined;
+    for (const [i, info] of side.entries())
+      if (!openInfo(info, otherSide[i]!)) return `the batch is not the first axis alone of ${info.name}`;
   return first;
 }
 
-function sameNodes(a: GraphProto, b: GraphProto): boolean {
-  const text = ({ node }: GraphProto): string =>
-    JSON.stringify(
-      node.map(({ opType, domain, input, output, attribute }) => [opType, domain, input, output, attribute]),
-      (_, value: unknown) => (typeof value === "bigint" ? `${value}n` : value),
-    );
-  return text(a) === text(b);
+/** A node, and the graphs inside it, as text. */
+function textOf({ opType, domain, input, output, attribute }: NodeProto): string {
+  return JSON.stringify([opType, domain, input, output, attribute], (_, value: unknown) =>
+    typeof value === "bigint" ? `${value}n` : value,
+  );
 }
 
 function equalBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -5,7 +5,9 @@
  * A file from outside is hostile until proven otherwise: the whole header is checked before memory is taken for a
  * value, and what decoding then takes is at most four times the file (U8 and I8 grow to int32).
  */
+
 import { FormatError, quoted } from "../errors.ts";
+import { aColumn, aRecord, aText, bytesOfFile, expectArguments, optional } from "../graph/arguments.ts";
 import {
   arrayTypes,
   type DType,
@@ -174,6 +176,7 @@ export function encodeSafetensors(
   metadata?: Readonly<Record<string, string>>,
 ): Uint8Array {
   const subject = "encodeSafetensors";
+  expectArguments(subject, [mapOfValues, optional(aRecord)], [tensors, metadata]);
   // Large elements first, so that each tensor starts at a multiple of its element's size.
   const rank = ({ dtype }: TensorType): number => written.findIndex((entry) => entry.dtype === dtype);
   const ordered = [...tensors].sort(
@@ -213,6 +216,12 @@ export function encodeSafetensors(
   return bytes;
 }
 
+const mapOfValues = (value: unknown): string | undefined =>
+  value instanceof Map &&
+  [...value].every(([name, tensor]) => typeof name === "string" && aColumn(tensor) === undefined)
+    ? undefined
+    : "give a Map from names to { shape, dtype, values }";
+
 function expectFilled(subject: string, name: string, tensor: NamedValues): void {
   const { shape, dtype, values } = tensor;
   const fail = failAbout(subject, name);
@@ -238,6 +247,7 @@ function expectFilled(subject: string, name: string, tensor: NamedValues): void 
  * not fit an int32.
  */
 export function decodeSafetensors(bytes: Uint8Array, source: string = "safetensors"): SafetensorsContent {
+  expectArguments("decodeSafetensors", [bytesOfFile, aText], [bytes, source]);
   const headerEnd = 8 + headerLengthOf(bytes, source);
   const header = new Header(bytes.subarray(8, headerEnd), source);
   const data = new Data(bytes.subarray(headerEnd));

@@ -1,6 +1,8 @@
 /** A model's variables as safetensors, in PyTorch's names and layouts. */
+
 import { valuesOf } from "../compile/evaluate.ts";
-import { FormatError, printable } from "../errors.ts";
+import { ConfigError, FormatError, printable } from "../errors.ts";
+import { anything, aRecord, aText, bytesOfFile, described, expectArguments, withStates } from "../graph/arguments.ts";
 import { showType, type TensorType } from "../graph/types.ts";
 import type { Module } from "../nn/module.ts";
 import type { State } from "../tensor/state.ts";
@@ -14,6 +16,13 @@ export type Saved = HasNamedStates | { readonly [name: string]: HasNamedStates }
 
 /** The variables that files hold. Several names of one variable, such as a weight that two layers share, are all there. */
 function persistent(saved: Saved): Map<string, State> {
+  const isOne = (part: unknown): boolean => withStates(part) === undefined;
+  if (!isOne(saved) && (aRecord(saved) !== undefined || !Object.values(saved).every(isOne)))
+    throw new ConfigError(
+      "weights",
+      `what is saved or loaded is ${described(saved)}`,
+      "give a module, or a record of modules, optimizers and generators: { model, optimizer }",
+    );
   const all = hasNamedStates(saved)
     ? [...saved.namedStates({ removeDuplicates: false })]
     : Object.entries(saved).flatMap(([name, part]) =>
@@ -48,6 +57,7 @@ export async function encodeWeights(saved: Saved, metadata?: Readonly<Record<str
  * what messages call the file.
  */
 export function decodeWeights(saved: Saved, bytes: Uint8Array, source: string = "safetensors"): void {
+  expectArguments("decodeWeights", [anything, bytesOfFile, aText], [saved, bytes, source]);
   const { tensors } = decodeSafetensors(bytes, source);
   const states = persistent(saved);
   const names = new Map<State, string[]>();

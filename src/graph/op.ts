@@ -6,6 +6,7 @@
 import type { Target } from "../engine/engine.ts";
 import { DTypeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { aRecord, expectArguments } from "./arguments.ts";
 import type { Body } from "./body.ts";
 import type { Kernel, KernelValue, KernelWriter } from "./kernel.ts";
 import type { Value } from "./node.ts";
@@ -220,8 +221,17 @@ export const numeric: readonly DType[] = ["float32", "float64", "int32"];
 export const floats: readonly DType[] = ["float32", "float64"];
 export const anyType: readonly DType[] = ["float32", "float64", "int32", "bool"];
 
+const anOp = (value: unknown): string | undefined => {
+  const rule = value as Readonly<Record<string, unknown>>;
+  const isWhole = aRecord(value) === undefined && typeof rule.name === "string";
+  return isWhole && ["shape", "onnx", "evaluate"].every((part) => typeof rule[part] === "function")
+    ? undefined
+    : "give { name, shape, onnx, evaluate }, as docs/internals.md shows";
+};
+
 /** Registers an op with one output. */
 export function defineOp<P = undefined>(rule: SingleOp<P>): Op<P> {
+  expectArguments("defineOp", [anOp], [rule]);
   const { shape, dtype, dtypes = numeric, gradient, onnx, evaluate, ...rest } = rule;
   return register<P>({
     ...rest,

@@ -1,6 +1,8 @@
 /** Activations: free functions to stand between layers, layers with parameters of their own, and what each of them looks like. */
+
 import { gradients } from "../autodiff/gradients.ts";
 import { ConfigError, ShapeError } from "../errors.ts";
+import { aRecord, aTensor, expectArguments, expectOptions, optional } from "../graph/arguments.ts";
 import { currentPath } from "../graph/scope.ts";
 import type { AnySizes } from "../graph/shape-types.ts";
 import { type Shape, showShape } from "../graph/types.ts";
@@ -16,24 +18,30 @@ import { type BiasOf, expectSizes, type HasBias, parameter, weightAndBias } from
 
 type Float<S extends Shape> = Tensor<S, "float32">;
 
+/** Throws ConfigError unless what an activation is called with is a tensor. */
+function given<T extends Tensor>(name: string, x: T): T {
+  expectArguments(name, [aTensor], [x]);
+  return x;
+}
+
 /** The methods of the same names, to stand between layers: `sequential(linear(2, 8), relu, linear(8, 1))`. */
-export const relu = <S extends Shape>(x: Float<S>): Float<S> => x.relu();
-export const tanh = <S extends Shape>(x: Float<S>): Float<S> => x.tanh();
-export const sigmoid = <S extends Shape>(x: Float<S>): Float<S> => x.sigmoid();
-export const gelu = <S extends Shape>(x: Float<S>): Float<S> => x.gelu();
-export const silu = <S extends Shape>(x: Float<S>): Float<S> => x.silu();
-export const elu = <S extends Shape>(x: Float<S>): Float<S> => x.elu();
-export const selu = <S extends Shape>(x: Float<S>): Float<S> => x.selu();
-export const leakyRelu = <S extends Shape>(x: Float<S>): Float<S> => x.leakyRelu();
-export const mish = <S extends Shape>(x: Float<S>): Float<S> => x.mish();
-export const softplus = <S extends Shape>(x: Float<S>): Float<S> => x.softplus();
+export const relu = <S extends Shape>(x: Float<S>): Float<S> => given("relu", x).relu();
+export const tanh = <S extends Shape>(x: Float<S>): Float<S> => given("tanh", x).tanh();
+export const sigmoid = <S extends Shape>(x: Float<S>): Float<S> => given("sigmoid", x).sigmoid();
+export const gelu = <S extends Shape>(x: Float<S>): Float<S> => given("gelu", x).gelu();
+export const silu = <S extends Shape>(x: Float<S>): Float<S> => given("silu", x).silu();
+export const elu = <S extends Shape>(x: Float<S>): Float<S> => given("elu", x).elu();
+export const selu = <S extends Shape>(x: Float<S>): Float<S> => given("selu", x).selu();
+export const leakyRelu = <S extends Shape>(x: Float<S>): Float<S> => given("leakyRelu", x).leakyRelu();
+export const mish = <S extends Shape>(x: Float<S>): Float<S> => given("mish", x).mish();
+export const softplus = <S extends Shape>(x: Float<S>): Float<S> => given("softplus", x).softplus();
 
 type Gated = <S extends Shape>(x: Float<S>) => Float<AnySizes<S>>;
 
 /** v·f(g), where v and g are the first and the second half of the last axis (Shazeer 2020). */
 function gated(name: string, f: (gate: Tensor) => Tensor): Gated {
   return <S extends Shape>(x: Float<S>) => {
-    const [value, gate] = halves(name, x as Tensor, -1);
+    const [value, gate] = halves(name, given(name, x as Tensor), -1);
     return value.mul(f(gate)) as unknown as Float<AnySizes<S>>;
   };
 }
@@ -61,6 +69,7 @@ export function prelu<const N extends number = 1>(
   slopes: N = 1 as N,
   options: { /** Default ¼. */ readonly start?: number } = {},
 ): Prelu<N> {
+  expectOptions("prelu", options, ["start"]);
   expectSizes("prelu", [slopes]);
   const weight = parameter([slopes], constant(options.start ?? 0.25));
   return module("Prelu", { weight }, <S extends Shape>(x: Float<S>) => {
@@ -95,6 +104,7 @@ export function maxout<const I extends number, const O extends number, const P e
   outputs: O,
   options?: P & MaxoutOptions,
 ): Maxout<I, O, HasBias<P>> {
+  expectOptions("maxout", options, ["pieces", "weight", "bias", "generator"]);
   const { pieces = 2, ...rest } = options ?? ({} as MaxoutOptions);
   expectSizes("maxout", [inputs, outputs, pieces]);
   const units = pieces * outputs;
@@ -215,11 +225,17 @@ export interface Curve {
   readonly slope: readonly number[];
 }
 
+const nameOrFunction = (value: unknown): string | undefined =>
+  typeof value === "string" || typeof value === "function"
+    ? undefined
+    : "give an activation's name, or a function of a tensor";
+
 /** An activation's curve and slope at `points` places between two ends. Throws ConfigError for a name that is none of them. */
 export async function activationCurve(
   activation: ActivationName | ((x: Tensor) => Tensor),
   options: { readonly from?: number; readonly to?: number; readonly points?: number } = {},
 ): Promise<Curve> {
+  expectArguments("activationCurve", [nameOrFunction, optional(aRecord)], [activation, options]);
   const { from = -4, to = 4, points = 161 } = options;
   const apply = typeof activation === "string" ? activations[activation]?.apply : activation;
   if (!apply)
@@ -230,6 +246,7 @@ export async function activationCurve(
     );
   const x: Tensor = linspace(from, to, points);
   const y = apply(x);
+  expectArguments("activationCurve: the function's result", [aTensor], [y]);
   const [slope] = gradients(y.sum(), [x]);
   const [xs, ys, slopes] = await Promise.all([x, y, slope!].map(async (each) => [...(await each.data())]));
   return { x: xs!, y: ys!, slope: slopes! };

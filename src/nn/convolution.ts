@@ -1,4 +1,5 @@
 /** Convolutional and pooling layers, in PyTorch's names and layouts. */
+import { aRecord, aWhole, expectArguments, optional, perAxis } from "../graph/arguments.ts";
 import type { Shape } from "../graph/types.ts";
 import {
   type AveragePoolOptions,
@@ -58,6 +59,7 @@ function layer(
   kernel: PerAxis,
   options: ConvolutionOptions = {},
 ): unknown {
+  expectArguments(kind, [aWhole, aWhole, perAxis, optional(aRecord)], [inputs, outputs, kernel, options]);
   const { weight: _, bias: __, generator: ___, ...windows } = options;
   const field = sizesOf(kernel, axes);
   const { groups = 1 } = windows;
@@ -77,6 +79,7 @@ function transposedLayer(
   kernel: PerAxis,
   options: TransposedConvolutionOptions = {},
 ): unknown {
+  expectArguments(kind, [aWhole, aWhole, perAxis, optional(aRecord)], [inputs, outputs, kernel, options]);
   const { weight: _, bias: __, generator: ___, ...windows } = options;
   const field = sizesOf(kernel, axes);
   const { groups = 1 } = windows;

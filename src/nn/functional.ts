@@ -1,6 +1,8 @@
 /** Layers without parameters of their own: what they compute. */
+
 import { ConfigError, ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
+import { aNumber, aTensor, aWhole, expectArguments, optional } from "../graph/arguments.ts";
 import { currentPath } from "../graph/scope.ts";
 import type { Agree, Show } from "../graph/shape-types.ts";
 import { type DType, type Shape, showShape, sizeOf } from "../graph/types.ts";
@@ -19,6 +21,7 @@ export function affine<L extends Shape, K extends number, J extends number, O ex
     Agree<K, J, `linear: x ${Show<[...L, K]>} ends in ${K}, the weight ${Show<[O, J]>} takes ${J}`>,
   bias?: Tensor<[NoInfer<O>], NoInfer<D>>,
 ): Tensor<[...L, O], D> {
+  expectArguments("affine", [aTensor, aTensor, optional(aTensor)], [x, weight, bias]);
   const input = x as Tensor;
   const matrix = weight as Tensor;
   const [inputs, taken] = [input.shape.at(-1), matrix.shape[1]];
@@ -49,6 +52,7 @@ export function layerNormalize<L extends Shape, W extends number, A extends numb
   shift: Tensor<[B], NoInfer<D>> & Agree<B, W, LayerNormMessage<[...L, W], A, B>>,
   epsilon: number = 1e-5,
 ): Tensor<[...L, W], D> {
+  expectArguments("layerNormalize", [aTensor, aTensor, aTensor, optional(aNumber)], [x, scale, shift, epsilon]);
   return apply(layerNorm, [x as Tensor, scale as Tensor, shift as Tensor], { epsilon }) as Tensor<[...L, W], D>;
 }
 
@@ -58,12 +62,16 @@ export function expectRate(rate: number): void {
     throw new ConfigError("dropout", `the rate is ${rate}`, "give a number from 0 to below 1");
 }
 
+const aGenerator = (value: unknown): string | undefined =>
+  typeof value === "object" && value !== null && "uniform" in value ? undefined : "give a generator: defaultGenerator";
+
 /** Zeroes each element with probability `rate` and scales the others by 1 / (1 − rate) (Srivastava et al. 2014). */
 export function drop<S extends Shape>(
   x: Tensor<S, "float32">,
   rate: number,
   generator: Generator,
 ): Tensor<S, "float32"> {
+  expectArguments("drop", [aTensor, aNumber, aGenerator], [x, rate, generator]);
   expectRate(rate);
   if (rate === 0) return x;
   const kept = (generator.uniform((x as Tensor).shape) as Tensor).less(rate).not();
@@ -76,6 +84,7 @@ export function rmsNormalize<L extends Shape, W extends number, A extends number
   scale: Tensor<[A], NoInfer<D>> & Agree<A, W, `rmsNormalize: x ${Show<[...L, W]>} with scale ${Show<[A]>}`>,
   epsilon: number = 1e-6,
 ): Tensor<[...L, W], D> {
+  expectArguments("rmsNormalize", [aTensor, aTensor, optional(aNumber)], [x, scale, epsilon]);
   const [input, factor] = [x as Tensor, scale as Tensor];
   if (factor.shape.length !== 1 || factor.shape[0] !== input.shape.at(-1))
     throw new ShapeError(
@@ -117,6 +126,11 @@ export function batchNormalize<
   shift?: PerChannel<"batchNormalize", [N, C, ...S], C, B, NoInfer<D>>,
   epsilon: number = 1e-5,
 ): Tensor<[N, C, ...S], D> {
+  expectArguments(
+    "batchNormalize",
+    [aTensor, aTensor, aTensor, optional(aTensor), optional(aTensor), optional(aNumber)],
+    [x, mean, variance, scale, shift, epsilon],
+  );
   const input = x as Tensor;
   expectChannels("batchNormalize", input, [mean, variance, scale, shift]);
   const rate = (variance as Tensor).add(epsilon).rsqrt();
@@ -147,6 +161,11 @@ export function batchNormalizeInTraining<
   readonly mean: Tensor<[C], D>;
   readonly variance: Tensor<[C], D>;
 } {
+  expectArguments(
+    "batchNormalizeInTraining",
+    [aTensor, optional(aTensor), optional(aTensor), optional(aNumber)],
+    [x, scale, shift, epsilon],
+  );
   const input = x as Tensor;
   expectChannels("batchNormalizeInTraining", input, [scale, shift]);
   if (input.size < 2 * input.shape[1]!)
@@ -189,6 +208,11 @@ export function groupNormalize<
   shift?: PerChannel<"groupNormalize", [N, C, ...S], C, B, NoInfer<D>>,
   epsilon: number = 1e-5,
 ): Tensor<[N, C, ...S], D> {
+  expectArguments(
+    "groupNormalize",
+    [aTensor, aWhole, optional(aTensor), optional(aTensor), optional(aNumber)],
+    [x, groups, scale, shift, epsilon],
+  );
   const input = x as Tensor;
   expectChannels("groupNormalize", input, [scale, shift]);
   const channels = input.shape[1]!;

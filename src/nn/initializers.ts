@@ -1,5 +1,7 @@
 /** Initial values of parameters, drawn on the JavaScript side. */
+
 import { ConfigError, ShapeError } from "../errors.ts";
+import { aNumber, expectArguments, optional, sizes } from "../graph/arguments.ts";
 import { type Shape, showShape, sizeOf } from "../graph/types.ts";
 import type { PhiloxStream } from "../random/philox.ts";
 
@@ -35,13 +37,34 @@ function draw(shape: Shape, next: () => number): Float32Array {
 
 /** An initializer that can wait. */
 const waiting = (later: Later): Initializer =>
-  Object.assign((shape: Shape, random: PhiloxStream) => later(shape, random)(), { later });
+  Object.assign(
+    (shape: Shape, random: PhiloxStream) => {
+      expectArguments("initializer", [sizes, aStream], [shape, random]);
+      return later(shape, random)();
+    },
+    { later },
+  );
+
+/** What gives random numbers; initializers that draw none do without. */
+const aStream = (value: unknown): string | undefined =>
+  value === undefined || (typeof value === "object" && value !== null && "reserve" in value)
+    ? undefined
+    : "give a generator's `host`, or pass the initializer to a layer";
+
+function drawing(random: PhiloxStream | undefined): PhiloxStream {
+  if (random) return random;
+  throw new ConfigError(
+    "initializer",
+    "it draws numbers and was given nothing to draw from",
+    "give a generator's `host`",
+  );
+}
 
 /** One that draws uniformly, in ± a bound that follows from the shape. */
 const uniformBy = (boundOf: (shape: Shape) => number): Initializer =>
   waiting((shape, random) => {
     const bound = boundOf(shape);
-    const own = random.reserve(sizeOf(shape));
+    const own = drawing(random).reserve(sizeOf(shape));
     return () => draw(shape, () => (2 * own.uniform() - 1) * bound);
   });
 
@@ -49,11 +72,12 @@ const uniformBy = (boundOf: (shape: Shape) => number): Initializer =>
 const normalBy = (deviationOf: (shape: Shape) => number): Initializer =>
   waiting((shape, random) => {
     const deviation = deviationOf(shape);
-    const own = random.reserve(2 * sizeOf(shape)); //  Box and Muller take two numbers for one
+    const own = drawing(random).reserve(2 * sizeOf(shape)); //  Box and Muller take two numbers for one
     return () => draw(shape, () => own.normal() * deviation);
   });
 
 export function constant(value: number): Initializer {
+  expectArguments("constant", [aNumber], [value]);
   return waiting((shape) => () => new Float32Array(sizeOf(shape)).fill(value));
 }
 
@@ -63,12 +87,14 @@ export const ones: Initializer = constant(1);
 
 /** Uniform in [−bound, bound). */
 export function uniform(bound: number): Initializer {
+  expectArguments("uniform", [aNumber], [bound]);
   if (!(bound >= 0)) throw new ConfigError("uniform", `the bound is ${bound}`, "give a number of at least 0");
   return uniformBy(() => bound);
 }
 
 /** Normal with mean 0. */
 export function normal(deviation: number): Initializer {
+  expectArguments("normal", [aNumber], [deviation]);
   if (!(deviation >= 0))
     throw new ConfigError("normal", `the deviation is ${deviation}`, "give a number of at least 0");
   return normalBy(() => deviation);
@@ -76,6 +102,7 @@ export function normal(deviation: number): Initializer {
 
 /** Normal with mean 0, drawn again where it is further than `limit` deviations from it (default 2). */
 export function truncatedNormal(deviation: number, limit: number = 2): Initializer {
+  expectArguments("truncatedNormal", [aNumber, optional(aNumber)], [deviation, limit]);
   if (!(deviation >= 0 && limit > 0))
     throw new ConfigError(
       "truncatedNormal",

@@ -1,4 +1,5 @@
 /** Layers: modules with parameters in PyTorch's names and layouts, so that its checkpoints load as they are. */
+import { aNumber, aTensor, expectArguments, expectOptions } from "../graph/arguments.ts";
 import { withName } from "../graph/scope.ts";
 import type { Agree, ShapeMismatch } from "../graph/shape-types.ts";
 import type { Shape } from "../graph/types.ts";
@@ -33,6 +34,7 @@ export function linear<const I extends number, const O extends number, const P e
   outputs: O,
   options?: P & LinearOptions,
 ): Linear<I, O, HasBias<P>> {
+  expectOptions("linear", options, ["weight", "bias", "generator"]);
   expectSizes("linear", [inputs, outputs]);
   const children = weightAndBias([outputs, inputs], outputs, uniform(1 / Math.sqrt(inputs)), options ?? {});
   const { weight, bias } = children;
@@ -58,6 +60,7 @@ export function embedding<const V extends number, const W extends number>(
   width: W,
   options: EmbeddingOptions = {},
 ): Embedding<V, W> {
+  expectOptions("embedding", options, ["weight", "generator"]);
   expectSizes("embedding", [count, width]);
   const weight = parameter([count, width], options.weight ?? normal(1), options.generator);
   return module("Embedding", { weight }, <S extends Shape>(ids: Tensor<S, "int32">) => embed(weight, ids));
@@ -69,6 +72,8 @@ export interface Dropout extends Module {
 
 /** Zeroes elements at random while training, does nothing in evaluation. The masks come from the generator's seed. */
 export function dropout(rate: number, options: { readonly generator?: Generator } = {}): Dropout {
+  expectArguments("dropout", [aNumber], [rate]);
+  expectOptions("dropout", options, ["generator"]);
   expectRate(rate);
   const generator = options.generator ?? defaultGenerator;
   const self: Dropout = module("Dropout", {}, <S extends Shape>(x: Tensor<S, "float32">) =>
@@ -81,6 +86,7 @@ export function dropout(rate: number, options: { readonly generator?: Generator 
 export function flatten<N extends number, R extends Shape>(
   x: Tensor<[N, ...R], "float32">,
 ): Tensor<[N, number], "float32"> {
+  expectArguments("flatten", [aTensor], [x]);
   return (x as Tensor).flatten(1) as Tensor<[N, number], "float32">;
 }
 

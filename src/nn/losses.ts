@@ -1,5 +1,14 @@
 /** Losses. Averaged over all examples unless asked for otherwise. */
 import { ConfigError, DTypeError, ShapeError } from "../errors.ts";
+import {
+  aNumber,
+  aTensor,
+  aWhole,
+  expectArguments,
+  expectOptions,
+  optional,
+  readingOptions,
+} from "../graph/arguments.ts";
 import { withName } from "../graph/scope.ts";
 import type { Matches, Reduced, Show } from "../graph/shape-types.ts";
 import { type DType, resolveAxis, type Shape, sameShape, showShape, showType } from "../graph/types.ts";
@@ -51,6 +60,7 @@ export function crossEntropy<
     Matches<R, L, `crossEntropy: logits ${Show<[...L, C]>} need labels ${Show<L>}, and got ${Show<R>}`>,
   options: CrossEntropyOptions<N> = {},
 ): Tensor<N extends "none" ? L : [], D> {
+  expectOptions("crossEntropy", options, ["labelSmoothing", "ignore", "weights", "reduction"]);
   const [x, y] = [logits as Tensor, labels as Tensor];
   expectLabels("crossEntropy", "logits", x, y);
   const { labelSmoothing = 0, weights } = options;
@@ -82,6 +92,7 @@ export function negativeLogLikelihood<
     >,
   options: ClassOptions<N> = {},
 ): Tensor<N extends "none" ? L : [], D> {
+  expectOptions("negativeLogLikelihood", options, ["ignore", "weights", "reduction"]);
   const [x, y] = [logProbabilities as Tensor, labels as Tensor];
   expectLabels("negativeLogLikelihood", "log-probabilities", x, y);
   return withName("negativeLogLikelihood", () => ofLabels(x, y, options)) as Tensor<N extends "none" ? L : [], D>;
@@ -120,6 +131,7 @@ function expectWeights(weights: Tensor, x: Tensor): Tensor {
 }
 
 function expectLabels(loss: string, what: string, x: Tensor, labels: Tensor): void {
+  expectArguments(loss, [aTensor, aTensor], [x, labels]);
   const lead = x.shape.slice(0, -1);
   if (!sameShape(lead, labels.shape) || x.shape.length === 0)
     throw new ShapeError(
@@ -148,6 +160,7 @@ export function softCrossEntropy<
     Matches<R, [...L, C], `softCrossEntropy: ${Show<[...L, C]>} against ${Show<R>}`>,
   options: LossOptions<N> = {},
 ): Tensor<N extends "none" ? L : [], D> {
+  expectOptions("softCrossEntropy", options, ["reduction"]);
   const [x, p] = [logits as Tensor, probabilities as Tensor];
   expectSame("softCrossEntropy", x, p);
   return withName("softCrossEntropy", () => reduced(x.logSoftmax().mul(p).sum(-1).neg(), options.reduction)) as Tensor<
@@ -176,12 +189,13 @@ function pairLoss<Name extends string, O extends object = object>(
 ): PairLoss<Name, O> {
   const loss = (x: Tensor, y: Tensor, options: LossOptions & O = {} as O): Tensor => {
     expectSame(name, x, y);
-    return withName(name, () => reduced(f(x, y, options), options.reduction));
+    return withName(name, () => readingOptions(name, options, (own) => reduced(f(x, y, own), own.reduction)));
   };
   return loss as PairLoss<Name, O>;
 }
 
 function expectSame(loss: string, a: Tensor, b: Tensor): void {
+  expectArguments(loss, [aTensor, aTensor], [a, b]);
   if (!sameShape(a.shape, b.shape))
     throw new ShapeError(
       loss,
@@ -294,6 +308,7 @@ export function cosineDistance<
 ): Tensor<N extends "none" ? L : [], D> {
   const [a, b] = [x as Tensor, y as Tensor];
   expectSame("cosineDistance", a, b);
+  expectOptions("cosineDistance", options, ["reduction"]);
   return withName("cosineDistance", () => reduced(cosineSimilarity(a, b).neg().add(1), options.reduction)) as Tensor<
     N extends "none" ? L : [],
     D
@@ -307,6 +322,7 @@ export function cosineSimilarity<S extends Shape, R extends Shape, D extends DTy
   axis?: A,
   epsilon: number = 1e-8,
 ): Tensor<Reduced<S, A, false>, D> {
+  expectArguments("cosineSimilarity", [aTensor, aTensor, optional(aWhole), optional(aNumber)], [x, y, axis, epsilon]);
   const [a, b] = [x as Tensor, y as Tensor];
   expectSame("cosineSimilarity", a, b);
   const at = resolveAxis("cosineSimilarity", axis ?? -1, a.shape.length);

@@ -1,5 +1,7 @@
 /** A module is a function with its parameters attached: `const query = linear(d, d); query(x)` reads like the paper. */
+
 import { GraphError, printable } from "../errors.ts";
+import { aFunction, aRecord, aText, expectArguments } from "../graph/arguments.ts";
 import { currentObserver, currentPath, currentScope, withPath } from "../graph/scope.ts";
 import { showShape } from "../graph/types.ts";
 import { Parameter, State } from "../tensor/state.ts";
@@ -46,6 +48,19 @@ interface Settings {
 }
 
 const settings = new WeakMap<Module, Settings>();
+/** What `training` is for all modules, whatever each was set to. */
+let mode: boolean | undefined;
+
+/** Runs `build` with all modules in training or in evaluation; undefined leaves them as they are. */
+export function inMode<R>(training: boolean | undefined, build: () => R): R {
+  const before = mode;
+  mode = training;
+  try {
+    return build();
+  } finally {
+    mode = before;
+  }
+}
 /** The modules that are being called, and the paths of those inside once one of them is asked for. */
 const calling: { readonly module: Module; paths?: Map<Module, string> }[] = [];
 
@@ -53,6 +68,7 @@ const calling: { readonly module: Module; paths?: Map<Module, string> }[] = [];
 const methods = Object.create(Function.prototype, {
   ...Object.getOwnPropertyDescriptors({
     get training(): boolean {
+      if (mode !== undefined) return mode;
       const own = settings.get(this as unknown as Module)!;
       const value = own.training;
       currentScope().settings.push(() => own.training === value);
@@ -125,6 +141,7 @@ export function module<F extends (...args: never[]) => unknown, const C extends 
   children: C,
   call: F,
 ): F & C & Module {
+  expectArguments("module", [aText, aRecord, aFunction], [kind, children, call]);
   const self = ((...args: never[]): unknown => {
     const path = pathOf(self);
     calling.push({ module: self });

@@ -1,5 +1,7 @@
 /** Layers that normalise, in PyTorch's names, so that its checkpoints load as they are. */
+
 import { ConfigError } from "../errors.ts";
+import { expectOptions } from "../graph/arguments.ts";
 import type { Shape } from "../graph/types.ts";
 import { averaged } from "../tensor/average.ts";
 import { type Parameter, State } from "../tensor/state.ts";
@@ -28,6 +30,7 @@ export function layerNorm<const W extends number>(
   width: W,
   options: { /** Added to the variance. Default 1e-5. */ readonly epsilon?: number } = {},
 ): LayerNorm<W> {
+  expectOptions("layerNorm", options, ["epsilon"]);
   expectSizes("layerNorm", [width]);
   const weight = parameter([width], constant(1));
   const bias = parameter([width], constant(0));
@@ -47,6 +50,7 @@ export function rmsNorm<const W extends number>(
   width: W,
   options: { /** Added to the mean square. Default 1e-6. */ readonly epsilon?: number } = {},
 ): RmsNorm<W> {
+  expectOptions("rmsNorm", options, ["epsilon"]);
   expectSizes("rmsNorm", [width]);
   const weight = parameter([width], constant(1));
   return module("RmsNorm", { weight }, <L extends Shape>(x: Tensor<[...L, W], "float32">) =>
@@ -99,6 +103,7 @@ export function batchNorm<const C extends number, const Affine extends boolean =
   channels: C,
   options: BatchNormOptions<Affine> = {},
 ): BatchNorm<C, Affine> {
+  expectOptions("batchNorm", options, ["momentum", "epsilon", "affine"]);
   expectSizes("batchNorm", [channels]);
   const { momentum = 0.1, epsilon, affine = true } = options;
   if (!(momentum >= 0 && momentum <= 1))
@@ -135,6 +140,7 @@ export function groupNorm<const C extends number>(
   channels: C,
   options: { /** Added to the variance. Default 1e-5. */ readonly epsilon?: number } = {},
 ): GroupNorm<C> {
+  expectOptions("groupNorm", options, ["epsilon"]);
   expectSizes("groupNorm", [groups, channels]);
   const { weight, bias } = perChannel(channels);
   return module(

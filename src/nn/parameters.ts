@@ -1,5 +1,6 @@
 /** What layers make their parameters with. */
 import { ConfigError } from "../errors.ts";
+import { aFunction, described, expectArguments, sizes } from "../graph/arguments.ts";
 import { expectRoom, type Shape } from "../graph/types.ts";
 import { Parameter } from "../tensor/state.ts";
 import { defaultGenerator, type Generator } from "./generator.ts";
@@ -8,7 +9,7 @@ import type { Initializer } from "./initializers.ts";
 /** Throws ConfigError unless all sizes are whole numbers from 1 on. */
 export function expectSizes(subject: string, sizes: readonly number[]): void {
   if (!sizes.every((size) => Number.isSafeInteger(size) && size > 0))
-    throw new ConfigError(subject, `the sizes are ${sizes.join(", ")}`, "give whole numbers from 1 on");
+    throw new ConfigError(subject, `the sizes are ${sizes.map(described).join(", ")}`, "give whole numbers from 1 on");
 }
 
 /**
@@ -21,6 +22,7 @@ export function parameter<const S extends Shape>(
   initializer: Initializer,
   generator: Generator = defaultGenerator,
 ): Parameter<S, "float32"> {
+  expectArguments("parameter", [sizes, aFunction], [shape, initializer]);
   expectSizes("parameter", shape);
   const { host } = generator;
   expectRoom({ shape, dtype: "float32" });

@@ -1,5 +1,7 @@
 /** Gradients kept small (Pascanu, Mikolov and Bengio 2013). */
+
 import { ConfigError } from "../errors.ts";
+import { aNumber, expectArguments, tensors } from "../graph/arguments.ts";
 import { stack } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
@@ -10,6 +12,7 @@ function expectLimit(subject: string, limit: number): void {
 
 /** The length of all gradients seen as one vector: √Σ‖g‖². */
 export function globalNorm(gradients: readonly Tensor[]): Tensor {
+  expectArguments("globalNorm", [tensors], [gradients]);
   const [first] = gradients;
   if (!first) throw new ConfigError("globalNorm", "there are no gradients", "give at least one");
   return stack(gradients.map((g) => g.norm().cast(first.dtype))).norm();
@@ -17,6 +20,7 @@ export function globalNorm(gradients: readonly Tensor[]): Tensor {
 
 /** Each element cut to ± limit. */
 export function clipByValue(gradients: readonly Tensor[], limit: number): Tensor[] {
+  expectArguments("clipByValue", [tensors, aNumber], [gradients, limit]);
   expectLimit("clipByValue", limit);
   return gradients.map((g) => g.clip(-limit, limit));
 }
@@ -26,6 +30,7 @@ export function clipByNorm(
   gradients: readonly Tensor[],
   limit: number,
 ): { readonly gradients: Tensor[]; readonly norms: Tensor[] } {
+  expectArguments("clipByNorm", [tensors, aNumber], [gradients, limit]);
   expectLimit("clipByNorm", limit);
   const norms = gradients.map((g) => g.norm());
   return { gradients: gradients.map((g, i) => g.mul(factor(norms[i]!, limit))), norms };
@@ -36,6 +41,7 @@ export function clipByGlobalNorm(
   gradients: readonly Tensor[],
   limit: number,
 ): { readonly gradients: Tensor[]; readonly norm: Tensor } {
+  expectArguments("clipByGlobalNorm", [tensors, aNumber], [gradients, limit]);
   expectLimit("clipByGlobalNorm", limit);
   const norm = globalNorm(gradients);
   const scale = factor(norm, limit);

@@ -2,6 +2,7 @@
 import { partialGradients } from "../autodiff/gradients.ts";
 import { compile } from "../compile/compile.ts";
 import { ConfigError, DataError } from "../errors.ts";
+import { aFunction, anything, aRecord, expectArguments, optional } from "../graph/arguments.ts";
 import { flawIn } from "../graph/check.ts";
 import { arrayTypes } from "../graph/types.ts";
 import { zeros } from "../tensor/create.ts";
@@ -219,6 +220,7 @@ export class Lbfgs {
 
 /** L-BFGS over a model's parameters; `await optimizer.step()` until the report says that it has converged. */
 export function lbfgs(model: Parameters, loss: () => Tensor, options: LbfgsOptions = {}): Lbfgs {
+  expectArguments("lbfgs", [anything, aFunction, optional(aRecord)], [model, loss, options]);
   return new Lbfgs(model, loss, options);
 }
 

@@ -1,6 +1,7 @@
 /** What optimizers share: finding parameters, keeping state for each, making one graph of loss, gradients and update. */
 import { partialGradients } from "../autodiff/gradients.ts";
 import { ConfigError, DTypeError, GraphError, ShapeError } from "../errors.ts";
+import { described, expectArguments, readingOptions } from "../graph/arguments.ts";
 import { arrayTypes, isFloat, sameShape, showType, sizeOf, type TensorType } from "../graph/types.ts";
 import { Parameter, State, type Version } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -358,6 +359,7 @@ export function optimizerOf<Options extends OptimizerOptions>(
   defaults: Defaults,
   method: (options: Options) => Method,
 ): Optimizer {
+  expectArguments(name, [someParameters, optionsOf(options)], [target, options]);
   const groups = isGrouped(target) ? target : [{ parameters: target } as ParameterGroup<Options>];
   const made = groups.map((group) => {
     if ("learningRate" in group)
@@ -367,7 +369,7 @@ export function optimizerOf<Options extends OptimizerOptions>(
         "give rateFactor: the group's rate is the optimizer's, times this",
       );
     const whole = { ...options, ...group };
-    return new OptimizerGroup(name, whole, defaults, method(whole));
+    return new OptimizerGroup(name, whole, defaults, readingOptions(name, whole, method, common));
   });
   return new Optimizer(name, made, isGrouped(target), options.learningRate ?? defaults.learningRate);
 }
@@ -383,8 +385,21 @@ export function defineOptimizer<Options extends OptimizerOptions, Names extends 
   rule: Rule<Names, Options>,
 ): (target: Trainable<Options>, options?: Options) => Optimizer {
   return (target, options) =>
-    optimizerOf(name, target, options ?? ({} as Options), defaults, (own) => withHyper(rule, own));
+    optimizerOf(name, target, options ?? ({} as Options), defaults, (own) => withHyper(rule, { ...own }));
 }
+
+const someParameters = (value: unknown): string | undefined =>
+  (typeof value === "object" || typeof value === "function") &&
+  value !== null &&
+  (Array.isArray(value) || "parameters" in value)
+    ? undefined
+    : "give a module, an array of parameters or modules, or groups: [{ parameters, rateFactor }]";
+
+const optionsOf = (options: unknown) => (): string | undefined =>
+  typeof options === "object" && options !== null ? undefined : "give options as a record: { learningRate: 0.01 }";
+
+/** What every optimizer, or every group, takes. */
+const common = ["learningRate", "weightDecay", "decoupled", "rateFactor", "parameters"];
 
 /** In a group `parameters` is what has them, a module perhaps; in whatever else has parameters it is a method. */
 function isGrouped<Options extends OptimizerOptions>(
@@ -392,7 +407,7 @@ function isGrouped<Options extends OptimizerOptions>(
 ): target is readonly ParameterGroup<Options>[] {
   if (!Array.isArray(target)) return false;
   const [first] = target as readonly (Parameter | HasParameters | ParameterGroup<Options>)[];
-  if (first === undefined || !("parameters" in first)) return false;
+  if (typeof first !== "object" || first === null || !("parameters" in first)) return false;
   return typeof first.parameters !== "function" || "parameters" in first.parameters;
 }
 
@@ -450,6 +465,15 @@ export function expectAtLeastZero(name: string, what: string, value: number): nu
 
 /** Each parameter once. */
 export function parametersOf(target: Parameters): readonly Parameter[] {
+  const holds = (each: unknown): boolean =>
+    each instanceof Parameter ||
+    (((typeof each === "object" && each !== null) || typeof each === "function") && "parameters" in each);
+  if (!holds(target) && !(Array.isArray(target) && target.every(holds)))
+    throw new ConfigError(
+      "optimizer",
+      `the parameters are ${described(target)}`,
+      "give a module, an array of parameters or modules, or groups: [{ parameters, rateFactor }]",
+    );
   if ("parameters" in target) return target.parameters();
   return [...new Set(target.flatMap((each) => (each instanceof Parameter ? [each] : each.parameters())))];
 }

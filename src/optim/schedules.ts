@@ -2,7 +2,9 @@
  * Learning rates over time. A schedule is a function of the step, from 0: `optimizer.learningRate = schedule(step)` before each
  * step. The rate is a variable of the compiled graph, so nothing compiles again.
  */
+
 import { ConfigError } from "../errors.ts";
+import { aFunction, aNumber, aRecord, expectArguments } from "../graph/arguments.ts";
 
 /** The rate at a step, which is counted from 0. */
 export type Schedule = (step: number) => number;
@@ -25,13 +27,17 @@ export interface StepsOptions {
 }
 
 /** rate·factor^⌊step / every⌋ */
-export function steps(rate: number, { every, factor = 0.1 }: StepsOptions): Schedule {
+export function steps(rate: number, options: StepsOptions): Schedule {
+  expectArguments("steps", [aNumber, aRecord], [rate, options]);
+  const { every, factor = 0.1 } = options;
   expectSteps("steps", every);
   return (step) => rate * factor ** Math.floor(step / every);
 }
 
 /** rate·factor^(step / per): falls by `factor` every `per` steps (default 1), smoothly. */
-export function exponential(rate: number, { factor, per = 1 }: { factor: number; per?: number }): Schedule {
+export function exponential(rate: number, options: { factor: number; per?: number }): Schedule {
+  expectArguments("exponential", [aNumber, aRecord], [rate, options]);
+  const { factor, per = 1 } = options;
   expectSteps("exponential", per);
   return (step) => rate * factor ** (step / per);
 }
@@ -44,13 +50,17 @@ export interface DecayOptions {
 }
 
 /** From `rate` to `end` along half a cosine, and `end` from then on (Loshchilov and Hutter 2017, without restarts). */
-export function cosine(rate: number, { steps: total, end = 0 }: DecayOptions): Schedule {
+export function cosine(rate: number, options: DecayOptions): Schedule {
+  expectArguments("cosine", [aNumber, aRecord], [rate, options]);
+  const { steps: total, end = 0 } = options;
   expectSteps("cosine", total);
   return (step) => end + ((rate - end) * (1 + Math.cos(Math.PI * Math.min(1, step / total)))) / 2;
 }
 
 /** From `rate` to `end` along a straight line, and `end` from then on. */
-export function linear(rate: number, { steps: total, end = 0 }: DecayOptions): Schedule {
+export function linear(rate: number, options: DecayOptions): Schedule {
+  expectArguments("linear", [aNumber, aRecord], [rate, options]);
+  const { steps: total, end = 0 } = options;
   expectSteps("linear", total);
   return (step) => {
     const share = Math.min(1, step / total);
@@ -62,13 +72,17 @@ export function linear(rate: number, { steps: total, end = 0 }: DecayOptions): S
  * The first `steps` steps climb in a straight line towards the schedule's own beginning, which follows: step k of the climb has
  * (k + 1) / (steps + 1) of it.
  */
-export function warmUp(schedule: Schedule, { steps: climb }: { steps: number }): Schedule {
+export function warmUp(schedule: Schedule, options: { steps: number }): Schedule {
+  expectArguments("warmUp", [aFunction, aRecord], [schedule, options]);
+  const { steps: climb } = options;
   if (!(climb >= 0)) throw new ConfigError("warmUp", `${climb} steps`, "give a number of at least 0");
   return (step) => (step < climb ? (schedule(0) * (step + 1)) / (climb + 1) : schedule(step - climb));
 }
 
 /** peak·min(n/w, √(w/n)) for step n from 1: linear growth to the peak in w steps, then a fall with the inverse square root. */
-export function inverseSquareRoot(peak: number, { warmUpSteps = 4000 }: { warmUpSteps?: number } = {}): Schedule {
+export function inverseSquareRoot(peak: number, options: { warmUpSteps?: number } = {}): Schedule {
+  expectArguments("inverseSquareRoot", [aNumber, aRecord], [peak, options]);
+  const { warmUpSteps = 4000 } = options;
   expectSteps("inverseSquareRoot", warmUpSteps);
   return (step) => peak * Math.min((step + 1) / warmUpSteps, Math.sqrt(warmUpSteps / (step + 1)));
 }
@@ -83,7 +97,9 @@ export interface TransformerOptions {
 }
 
 /** d^−½·min(n^−½, n·w^−3/2) for step n from 1 (Vaswani et al. 2017, equation 3): `inverseSquareRoot` with the peak (d·w)^−½. */
-export function transformer({ width, warmUpSteps = 4000, factor = 1 }: TransformerOptions): Schedule {
+export function transformer(options: TransformerOptions): Schedule {
+  expectArguments("transformer", [aRecord], [options]);
+  const { width, warmUpSteps = 4000, factor = 1 } = options;
   expectSteps("transformer", warmUpSteps);
   if (!(width > 0)) throw new ConfigError("transformer", `the width is ${width}`, "give the model's width");
   return inverseSquareRoot(factor * (width * warmUpSteps) ** -0.5, { warmUpSteps });
@@ -102,6 +118,7 @@ export interface OneCycleOptions {
 
 /** Up to a peak and down to almost nothing along half cosines, with a last step at the end (Smith and Topin 2018). */
 export function oneCycle(peak: number, options: OneCycleOptions): Schedule {
+  expectArguments("oneCycle", [aNumber, aRecord], [peak, options]);
   const { steps: total, growth = 0.3, startDivisor = 25, endDivisor = 1e4 } = options;
   expectSteps("oneCycle", total);
   if (!(growth >= 0 && growth <= 1))

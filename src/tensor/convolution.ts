@@ -1,6 +1,8 @@
 /** Convolution and pooling over [batch, channels, length] and [batch, channels, height, width]. */
+
 import { ConfigError, ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
+import { aRecord, aTensor, described, expectArguments, optional } from "../graph/arguments.ts";
 import type { Agree, Show } from "../graph/shape-types.ts";
 import { type DType, type Shape, showShape, showType, sizeOf } from "../graph/types.ts";
 import * as ops from "../ops/convolution.ts";
@@ -33,11 +35,11 @@ export interface ConvolveOptions extends WindowOptions {
 }
 
 function perAxis(subject: string, name: string, value: PerAxis, axes: number, least: number): number[] {
-  const list = typeof value === "number" ? Array<number>(axes).fill(value) : [...value];
+  const list = typeof value === "number" ? Array<number>(axes).fill(value) : Array.isArray(value) ? [...value] : [];
   if (list.length !== axes || !list.every((each) => Number.isInteger(each) && each >= least))
     throw new ConfigError(
       subject,
-      `${name} is ${list.join(", ")}`,
+      `${name} is ${list.map(described).join(", ") || described(value)}`,
       `give a whole number of at least ${least}, or ${axes} of them, one for each axis of space`,
     );
   return list;
@@ -123,6 +125,7 @@ export function convolve<
         >),
   options?: G,
 ): Tensor<[N, O, ...{ [A in keyof S]: number }], D> {
+  expectArguments("convolve", [aTensor, aTensor, optional(aRecord)], [x, weight, options]);
   const { bias, groups = 1, ...rest } = (options ?? {}) as ConvolveOptions;
   const [input, kernel] = [x as Tensor, weight as Tensor];
   expectGroups("convolve", groups);
@@ -162,6 +165,7 @@ export function convolveTransposed<
     >,
   options?: G,
 ): Tensor<[N, G extends { readonly groups: number } ? number : O, ...{ [A in keyof S]: number }], D> {
+  expectArguments("convolveTransposed", [aTensor, aTensor, optional(aRecord)], [x, weight, options]);
   const { bias, groups = 1, outputPadding = 0, ...rest } = (options ?? {}) as TransposedOptions;
   const [input, matrix] = [x as Tensor, weight as Tensor];
   expectGroups("convolveTransposed", groups);
@@ -201,6 +205,7 @@ type Pooled<S extends Shape> = S extends readonly [
 
 /** The largest element of each window of x [batch, channels, …]; its gradient goes to the first of equals. */
 export function maxPool<S extends Shape, D extends DType>(x: Tensor<S, D>, options: PoolOptions): Tensor<Pooled<S>, D> {
+  expectArguments("maxPool", [aTensor, aRecord], [x, options]);
   const input = x as Tensor;
   return apply(pooling.maxPool, [input], poolParams("maxPool", input, options)) as Tensor<Pooled<S>, D>;
 }
@@ -213,8 +218,10 @@ export interface AveragePoolOptions extends PoolOptions {
 /** The mean of each window of x [batch, channels, …]. */
 export function averagePool<S extends Shape, D extends DType>(
   x: Tensor<S, D>,
-  { countPadding = true, ...options }: AveragePoolOptions,
+  given: AveragePoolOptions,
 ): Tensor<Pooled<S>, D> {
+  expectArguments("averagePool", [aTensor, aRecord], [x, given]);
+  const { countPadding = true, ...options } = given;
   const input = x as Tensor;
   const params = poolParams("averagePool", input, options);
   const y = apply(pooling.averagePool, [input], params);
@@ -228,6 +235,7 @@ export function averagePool<S extends Shape, D extends DType>(
 export function globalAveragePool<N extends number, C extends number, S extends Shape, D extends DType>(
   x: Tensor<[N, C, ...S], D>,
 ): Tensor<[N, C], D> {
+  expectArguments("globalAveragePool", [aTensor], [x]);
   const input = x as Tensor;
   if (input.shape.length < 3)
     throw new ShapeError("globalAveragePool", `${showType(input)} has no space`, "x is [batch, channels, …]");

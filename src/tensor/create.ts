@@ -1,9 +1,21 @@
 /** Tensors from values, and functions of several tensors. */
 import { DataError, DTypeError, ShapeError } from "../errors.ts";
 import { apply, tensorOf } from "../graph/apply.ts";
+import {
+  tensors as aListOfTensors,
+  aNumber,
+  anOperand,
+  aTensor,
+  aText,
+  aWhole,
+  described,
+  expectArguments,
+  optional,
+  sizes,
+} from "../graph/arguments.ts";
 import { input } from "../graph/leaf.ts";
 import { makeNode } from "../graph/node.ts";
-import { expectElement } from "../graph/op.ts";
+import { expectDType, expectElement } from "../graph/op.ts";
 import type {
   Broadcast,
   DTypeOf,
@@ -72,40 +84,72 @@ type TensorFromArrays = <const N extends Nested, D extends DType = DTypeOf<N>>(
  * in range.
  */
 export const tensor: TensorFromArrays = ((values: Nested, dtype?: DType): Tensor => {
+  expectArguments("tensor", [nested, optional(aText)], [values, dtype]);
+  if (dtype !== undefined) expectDType("tensor", dtype);
   const shape: number[] = [];
-  for (let level: Nested = values; Array.isArray(level); level = level[0] as Nested) {
+  let level: unknown = values;
+  for (; isList(level); level = level[0]) {
     if (shape.push(level.length) > mostAxes)
       throw new ShapeError(
         "tensor",
         `the array is nested deeper than ${mostAxes} levels`,
         "give an array for each axis",
       );
-    if (level.length === 0) break;
+    if (level.length === 0 || ArrayBuffer.isView(level)) break;
   }
-  const flat: (number | boolean)[] = [];
+  const flat: Element[] = [];
   flatten(values, shape, 0, flat);
-  const type: DType = dtype ?? (typeof flat[0] === "boolean" ? "bool" : "float32");
+  const type =
+    dtype ?? (ArrayBuffer.isView(level) ? dtypeOf(level) : typeof flat[0] === "boolean" ? "bool" : "float32");
   return adopt({ shape, dtype: type }, convert(flat, type));
 }) as TensorFromArrays;
+
+type Element = number | boolean | bigint;
+type List = readonly unknown[] | Exclude<NodeJS.TypedArray, never>;
 
 /** Axes of a tensor that is made of nested arrays; NumPy has 64. */
 const mostAxes = 64;
 
-function flatten(values: Nested, shape: readonly number[], axis: number, into: (number | boolean)[]): void {
-  if (axis === shape.length && !Array.isArray(values)) {
-    into.push(values as number | boolean);
-    return;
-  }
-  if (!Array.isArray(values) || axis === shape.length || values.length !== shape[axis])
-    throw new ShapeError(
-      "tensor",
-      `the array is ragged: axis ${axis} has ${Array.isArray(values) ? values.length : "a number"} where ${shape[axis] ?? "a number"} was expected`,
-      "make all rows of an axis equally long; pad the short ones",
-    );
-  for (const inner of values) flatten(inner as Nested, shape, axis + 1, into);
+function isList(value: unknown): value is List {
+  return Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
 }
 
-function convert(flat: readonly (number | boolean)[], dtype: DType): Values {
+const nested = (value: unknown): string | undefined =>
+  isElement(value) || isList(value) ? undefined : "give numbers, booleans, or arrays of them";
+
+function isElement(value: unknown): value is Element {
+  return typeof value === "number" || typeof value === "boolean" || typeof value === "bigint";
+}
+
+/** The dtype of a typed array's values. Throws DTypeError for bytes, which may be pixels or truth values. */
+function dtypeOf(values: ArrayBufferView): DType {
+  if (values instanceof Float32Array) return "float32";
+  if (values instanceof Float64Array) return "float64";
+  if (!(values instanceof Uint8Array || values instanceof Uint8ClampedArray)) return "int32";
+  throw new DTypeError(
+    "tensor",
+    `the values are a ${values.constructor.name}, whose bytes can be numbers or truth values`,
+    'name the dtype: tensor(pixels, "float32") or tensor(mask, "bool")',
+  );
+}
+
+function flatten(values: unknown, shape: readonly number[], axis: number, into: Element[]): void {
+  if (axis === shape.length && isElement(values)) {
+    into.push(values);
+    return;
+  }
+  if (axis === shape.length && !isList(values))
+    throw new DataError("tensor", `among the values is ${described(values)}`, "give numbers or booleans alone");
+  if (!isList(values) || axis === shape.length || values.length !== shape[axis])
+    throw new ShapeError(
+      "tensor",
+      `the array is ragged: axis ${axis} has ${isList(values) ? values.length : "a number"} where ${shape[axis] ?? "a number"} was expected`,
+      "make all rows of an axis equally long; pad the short ones",
+    );
+  for (const inner of values) flatten(inner, shape, axis + 1, into);
+}
+
+function convert(flat: readonly Element[], dtype: DType): Values {
   const values = new arrayTypes[dtype](flat.length);
   for (let i = 0; i < flat.length; i++) {
     const value = Number(flat[i]);
@@ -116,7 +160,15 @@ function convert(flat: readonly (number | boolean)[], dtype: DType): Values {
   return values;
 }
 
-/** A tensor of a shape from a typed array, which is copied; Float32Array gives float32, Int32Array int32, and so on. */
+const typedValues = (value: unknown): string | undefined =>
+  Object.values(arrayTypes).some((type) => value instanceof type)
+    ? undefined
+    : "give a Float32Array, Float64Array or Int32Array, or a Uint8Array of truth values; tensor(values) takes others";
+
+/**
+ * A tensor of a shape from a typed array, which is copied: Float32Array gives float32, Float64Array float64, Int32Array int32, and
+ * Uint8Array bool. Throws ShapeError when the values do not fill the shape, DTypeError for bytes that are no truth values.
+ */
 export function fromValues<const S extends Shape, V extends Values>(
   values: V,
   shape: readonly [...S],
@@ -124,18 +176,20 @@ export function fromValues<const S extends Shape, V extends Values>(
   S,
   V extends Float32Array ? "float32" : V extends Float64Array ? "float64" : V extends Int32Array ? "int32" : "bool"
 > {
+  expectArguments("fromValues", [typedValues, sizes], [values, shape]);
   if (values.length !== sizeOf(shape))
     throw new ShapeError(
       "fromValues",
       `${values.length} values for the shape ${showShape(shape)}, which has ${sizeOf(shape)}`,
       "give one value for each element",
     );
-  const dtype = (Object.keys(arrayTypes) as DType[]).find((name) => values instanceof arrayTypes[name]);
-  if (!dtype)
+  const dtype = (Object.keys(arrayTypes) as DType[]).find((name) => values instanceof arrayTypes[name])!;
+  const odd = values instanceof Uint8Array ? values.findIndex((value) => value > 1) : -1;
+  if (odd >= 0)
     throw new DTypeError(
       "fromValues",
-      `${Object.prototype.toString.call(values)} is no array of a known dtype`,
-      "use Float32Array, Float64Array, Int32Array or Uint8Array",
+      `a Uint8Array holds truth values, 0 or 1, and element ${odd} is ${values[odd]}`,
+      "for pixels: fromValues(Float32Array.from(pixels), shape)",
     );
   return adopt({ shape, dtype }, copyOf(values, dtype)) as ReturnType<typeof fromValues<S, V>>;
 }
@@ -146,6 +200,7 @@ export function full<const S extends Shape, const D extends DType = "float32">(
   value: number,
   dtype?: D,
 ): Tensor<S, NoInfer<D>> {
+  expectArguments("full", [sizes, aNumber, optional(aText)], [shape, value, dtype]);
   return apply(movement.full, [], { shape: [...shape], value, dtype: dtype ?? "float32" }) as Tensor<S, D>;
 }
 
@@ -168,6 +223,7 @@ const longestRange = 2 ** 20;
 
 /** 0, 1, …, length − 1 as int32. Throws ShapeError for what is no length, and for more than int32 counts. */
 export function range<const N extends number>(length: N): Tensor<[N], "int32"> {
+  expectArguments("range", [aNumber], [length]);
   if (!Number.isInteger(length) || length < 0)
     throw new ShapeError("range", `a length of ${length}`, "give a whole number of at least 0");
   if (length >= 2 ** 31)
@@ -191,6 +247,7 @@ export function arange<const D extends DType = "float32">(
   step: number = 1,
   dtype?: D,
 ): Tensor<[number], NoInfer<D>> {
+  expectArguments("arange", [aNumber, aNumber, optional(aNumber), optional(aText)], [start, stop, step, dtype]);
   const count = Math.max(0, Math.ceil((stop - start) / step));
   if (!Number.isFinite(count))
     throw new ShapeError(
@@ -208,6 +265,7 @@ export function linspace<const N extends number, const D extends DType = "float3
   count: N,
   dtype?: D,
 ): Tensor<[N], NoInfer<D>> {
+  expectArguments("linspace", [aNumber, aNumber, aWhole, optional(aText)], [start, stop, count, dtype]);
   return spaced(count, start, count > 1 ? (stop - start) / (count - 1) : 0, dtype) as unknown as Tensor<[N], D>;
 }
 
@@ -243,6 +301,7 @@ interface Where {
  * when the shapes do not broadcast, DTypeError when a and b differ in dtype or the condition is not bool.
  */
 export const where: Where = ((condition: Tensor, a: Tensor, b: Tensor | number): Tensor => {
+  expectArguments("where", [aTensor, aTensor, anOperand], [condition, a, b]);
   if (typeof b === "number") expectElement("where", b, a.dtype);
   const other = typeof b === "number" ? a.scalar(b) : b;
   const shape = commonShape("where", commonShape("where", condition.shape, a.shape), other.shape);
@@ -254,6 +313,7 @@ export function concat<const T extends readonly Tensor[], const A extends number
   tensors: Alike<T, A, "concat">,
   axis?: A,
 ): Tensor<Replaced<ShapeIn<T[0]>, A, [number]>, DTypeIn<T[0]>> {
+  expectArguments("concat", [aListOfTensors, optional(aWhole)], [tensors, axis]);
   const list = tensors as readonly Tensor[];
   const [first] = list;
   if (!first) throw new ShapeError("concat", "no tensors", "give at least one");
@@ -266,8 +326,10 @@ export function stack<const T extends readonly Tensor[], const A extends number 
   tensors: Alike<T, undefined, "stack">,
   axis?: A,
 ): Tensor<Inserted<ShapeIn<T[0]>, A, T["length"]>, DTypeIn<T[0]>> {
+  expectArguments("stack", [aListOfTensors, optional(aWhole)], [tensors, axis]);
   const list = tensors as readonly Tensor[];
   const [first] = list;
+  if (!first) throw new ShapeError("stack", "no tensors", "give at least one");
   const odd = list.find(({ shape }) => !sameShape(shape, first!.shape));
   if (odd)
     throw new ShapeError(
@@ -300,6 +362,7 @@ export function embed<S extends Shape, V extends number, W extends number, D ext
   table: Tensor<[V, W], D>,
   ids: Tensor<S, "int32">,
 ): Tensor<[...S, W], D> {
+  expectArguments("embed", [aTensor, aTensor], [table, ids]);
   return apply(indexing.gather, [table, ids], { axis: 0 }) as Tensor<[...S, W], D>;
 }
 
@@ -308,6 +371,7 @@ export function broadcast<A extends Shape, B extends Shape, D extends DType, E e
   a: Tensor<A, D>,
   b: Tensor<B, E> & Together<"broadcast", A, B>,
 ): [Tensor<Broadcast<A, B>, D>, Tensor<Broadcast<A, B>, E>] {
+  expectArguments("broadcast", [aTensor, aTensor], [a, b]);
   const [x, y] = [a as Tensor, b as Tensor];
   const shape = commonShape("broadcast", x.shape, y.shape);
   return [x.expandTo(shape), y.expandTo(shape)] as unknown as [Tensor<Broadcast<A, B>, D>, Tensor<Broadcast<A, B>, E>];

@@ -1,5 +1,7 @@
 /** Einstein's summation: products and sums of several tensors by the names of their axes. */
+
 import { ConfigError, ShapeError } from "../errors.ts";
+import { aText, expectArguments, tensors as someTensors } from "../graph/arguments.ts";
 import type { ShapeMismatch, Show } from "../graph/shape-types.ts";
 import type { DType, Shape } from "../graph/types.ts";
 import { showShape, sizeOf } from "../graph/types.ts";
@@ -95,6 +97,7 @@ export function einsum<const E extends string, const T extends readonly Tensor[]
   equation: E,
   ...operands: Operands<E, T>
 ): Tensor<EinsumShape<E, T>, T[0] extends Tensor<Shape, infer D> ? D : DType> {
+  expectArguments("einsum", [aText, someTensors], [equation, operands]);
   const tensors = operands as readonly unknown[] as readonly Tensor[];
   const { inputs, output } = parse(equation, tensors);
   const sizes = new Map<string, number>();

@@ -1,6 +1,8 @@
 /** Diagonals and products written with other ops. */
+
 import { ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
+import { aTensor, aWhole, expectArguments, optional } from "../graph/arguments.ts";
 import { type DType, type Shape, showType } from "../graph/types.ts";
 import * as movement from "../ops/movement.ts";
 import * as spectrum from "../ops/spectrum.ts";
@@ -27,6 +29,7 @@ export function diagonalMatrix<S extends Shape, D extends DType, const O extends
   vectors: Tensor<S, D>,
   offset?: O,
 ): Tensor<Squared<S, O>, D> {
+  expectArguments("diagonalMatrix", [aTensor, optional(aWhole)], [vectors, offset]);
   const [x, above] = [vectors as Tensor, offset ?? 0];
   const length = x.shape.at(-1);
   if (length === undefined) throw new ShapeError("diagonalMatrix", "a scalar has no last axis", "reshape it to [1]");
@@ -52,6 +55,7 @@ export function outer<N extends number, M extends number, D extends DType>(
   x: Tensor<[N], D>,
   y: Tensor<[M], NoInfer<D>>,
 ): Tensor<[N, M], D> {
+  expectArguments("outer", [aTensor, aTensor], [x, y]);
   const [a, b] = [x as Tensor, y as Tensor];
   if (a.shape.length !== 1 || b.shape.length !== 1)
     throw new ShapeError("outer", `${showType(a)} and ${showType(b)}`, "give two vectors; einsum takes more axes");
@@ -77,5 +81,6 @@ export function eye<const R extends number, const C extends number = R>(
 export function singularValues<M extends number, N extends number, D extends DType>(
   x: Tensor<[M, N], D>,
 ): Tensor<[number], D> {
+  expectArguments("singularValues", [aTensor], [x]);
   return apply(spectrum.singularValues, [x as Tensor], undefined) as Tensor<[number], D>;
 }

@@ -1,5 +1,6 @@
 /** The one loop: a step written as a function, applied along the first axis of sequences. */
 import { ConfigError, GraphError, ShapeError } from "../errors.ts";
+import { aFunction, aRecord, described, expectArguments, expectOptions } from "../graph/arguments.ts";
 import { currentPath, currentScope } from "../graph/scope.ts";
 import { type Shape, sameShape, showType } from "../graph/types.ts";
 import { loop } from "../ops/control.ts";
@@ -41,8 +42,11 @@ export interface ScanOptions<T, X> {
  */
 export function scan<T, Y, X = undefined>(
   cell: (state: T, x: SliceOf<X>) => readonly [state: NoInfer<T>, output: Y & IsTree<NoInfer<Y>>],
-  { init, xs, length, reverse = false }: ScanOptions<T & IsTree<T>, X & IsTree<X>>,
+  options: ScanOptions<T & IsTree<T>, X & IsTree<X>>,
 ): { readonly state: T; readonly outputs: StackOf<Y> } {
+  expectArguments("scan", [aFunction, aRecord], [cell, options]);
+  expectOptions("scan", options, ["init", "xs", "length", "reverse"]);
+  const { init, xs, length, reverse = false } = options;
   const states: Tensor[] = [];
   const given: Tensor[] = [];
   const asState = flatten("scan", init, states);
@@ -55,10 +59,10 @@ export function scan<T, Y, X = undefined>(
   const outputs = loop(states, sequences, { length: steps, reverse }, (leaves) => {
     const results: Tensor[] = [];
     const before = new Map(currentScope().assigned);
-    const [next, output, ...more] = cell(
-      asState(leaves) as T,
-      asSlices(leaves.slice(states.length)) as SliceOf<X>,
-    ) as readonly unknown[];
+    const returned: unknown = cell(asState(leaves) as T, asSlices(leaves.slice(states.length)) as SliceOf<X>);
+    if (!Array.isArray(returned))
+      throw new GraphError("scan", `the cell returns ${described(returned)}`, "return [state, output]", currentPath());
+    const [next, output, ...more] = returned as readonly unknown[];
     expectNoAssignment(before);
     if (more.length > 0)
       throw new GraphError(
@@ -80,7 +84,9 @@ function stepsOf(sequences: readonly Tensor[], length: number | undefined): numb
   if (steps === undefined || !Number.isInteger(steps) || steps < 0)
     throw new ConfigError(
       "scan",
-      sequences.length > 0 ? `${showType(sequences[0]!)} has no axis to walk along` : `the length is ${length}`,
+      sequences.length > 0
+        ? `${showType(sequences[0]!)} has no axis to walk along`
+        : `the length is ${described(length)}`,
       "give xs with a first axis, or a length",
     );
   const odd = sequences.find(({ shape }) => shape[0] !== steps);

@@ -5,6 +5,7 @@
 
 import { ShapeError } from "../errors.ts";
 import { apply, applyAll, setTensorMaker } from "../graph/apply.ts";
+import { setTensorClass } from "../graph/arguments.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { expectElement, type Op } from "../graph/op.ts";
 import { currentPath, forbidInTrace } from "../graph/scope.ts";
@@ -594,6 +595,7 @@ Object.defineProperty(Tensor.prototype, Symbol.for("nodejs.util.inspect.custom")
 });
 
 setTensorMaker((node, index) => new Tensor(node, index));
+setTensorClass(Tensor);
 
 function install(name: string, method: (this: Tensor, ...args: never[]) => unknown): void {
   Object.defineProperty(Tensor.prototype, name, { configurable: true, writable: true, value: method });

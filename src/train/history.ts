@@ -1,5 +1,7 @@
 /** What happened in training, epoch by epoch, and how fast. */
+
 import { ConfigError } from "../errors.ts";
+import { aNumber, expectArguments, optional } from "../graph/arguments.ts";
 import { averaged, unbiased } from "../tensor/average.ts";
 
 /** One epoch. */
@@ -32,6 +34,7 @@ export interface StepReport {
  * about fifty numbers. Throws ConfigError for a beta outside [0, 1).
  */
 export function smoother(beta: number = 0.98): (value: number) => number {
+  expectArguments("smoother", [optional(aNumber)], [beta]);
   if (!(beta >= 0 && beta < 1)) throw new ConfigError("smoother", `beta is ${beta}`, "give a number from 0 to below 1");
   let [average, count] = [0, 0];
   return (value) => {
