@@ -112,8 +112,9 @@ export function kernelExpm1(write: KernelWriter, x: KernelValue): KernelValue {
 /** ln(1 + e⁻ˣ) for x ≥ 0: with t = e⁻ˣ it is 2·tanh⁻¹(t / (t + 2)), which loses nothing where t is small. */
 export function kernelSmallSoftplus(write: KernelWriter, x: KernelValue): KernelValue {
   const t = kernelExp(write, write.apply("neg", x));
-  const s = write.apply("div", t, write.apply("add", t, write.constant(2)));
-  return write.apply("mul", write.apply("add", s, s), polynomial(write, write.apply("mul", s, s), atanhNear));
+  const twice = write.apply("div", write.apply("add", t, t), write.apply("add", t, write.constant(2)));
+  const square = write.apply("mul", write.apply("mul", twice, twice), write.constant(0.25));
+  return write.apply("mul", twice, polynomial(write, square, atanhNear)); //  half of it might be no normal number
 }
 
 /** ln(1 + eˣ) within 4 units in the last place. */
