@@ -612,6 +612,7 @@ export const gate: Op<undefined> = defineOp<undefined>({
   name: "gate",
   dtypes: floats,
   elementwise: true,
+  severalPasses: true,
   shape([a, b]) {
     expectWidens("gate", a!, b!);
     return a!.shape;
