@@ -253,20 +253,22 @@ function averageNodes(
   places: Shape,
   { kernel, stride, dilation, padding }: PoolParams,
 ): OnnxValue {
-  const pads = [0, 1].flatMap((side) => [0, 0, ...padding.map((widths) => widths[side]!)]);
-  const isPadded = pads.some((width) => width > 0);
-  let y = isPadded ? graph.node("Pad", [x, graph.integers(pads), graph.constant("float32", [], [0])]) : x;
+  let sizes = shape;
+  let y = x;
   kernel.forEach((size, i) => {
-    y = averagesAlong(
-      graph,
-      y,
-      { axis: i + 2, rank: shape.length, count: places[i + 2]! },
-      {
-        size,
-        stride: stride[i]!,
-        dilation: dilation[i]!,
-      },
-    );
+    const axis = i + 2;
+    const [outer, length, inner] = [sizeOf(sizes.slice(0, axis)), sizes[axis]!, sizeOf(sizes.slice(axis + 1))];
+    const [before, after] = padding[i]!;
+    const reshaped = (value: OnnxValue, to: Shape): OnnxValue => graph.node("Reshape", [value, graph.integers(to)]);
+    const pads = [0, before, 0, 0, after, 0];
+    // In three axes, since ONNX Runtime would take the zeros into the pooling, which allows fewer.
+    const rows = reshaped(y, [outer, length, inner]);
+    const padded =
+      before + after ? graph.node("Pad", [rows, graph.integers(pads), graph.constant("float32", [], [0])]) : rows;
+    const lines = reshaped(padded, [outer, 1, before + length + after, inner]);
+    const windows = { size, stride: stride[i]!, dilation: dilation[i]! };
+    sizes = sizes.with(axis, places[axis]!);
+    y = reshaped(averagesAlong(graph, lines, places[axis]!, windows), sizes);
   });
   return y;
 }
@@ -277,35 +279,26 @@ interface Windows {
   readonly dilation: number;
 }
 
-/** The means of `count` windows along an axis: those of blocks of their elements, and of the elements left over. */
-function averagesAlong(
-  graph: OnnxGraph,
-  x: OnnxValue,
-  along: { readonly axis: number; readonly rank: number; readonly count: number },
-  { size, stride, dilation }: Windows,
-): OnnxValue {
-  const { axis, rank, count } = along;
-  const pooled = (y: OnnxValue, windows: Windows): OnnxValue => {
-    const of = (value: number): number[] => Array.from({ length: rank - 2 }, (_, i) => (i === axis - 2 ? value : 1));
-    return graph.node("AveragePool", [y], {
-      kernel_shape: of(windows.size),
-      strides: of(windows.stride),
-      dilations: of(windows.dilation),
+/** The means of `count` windows along axis 2 of four: those of blocks of their elements, and of the elements left over. */
+function averagesAlong(graph: OnnxGraph, x: OnnxValue, count: number, { size, stride, dilation }: Windows): OnnxValue {
+  const pooled = (windows: Windows): OnnxValue =>
+    graph.node("AveragePool", [x], {
+      kernel_shape: [windows.size, 1],
+      strides: [windows.stride, 1],
+      dilations: [windows.dilation, 1],
     });
-  };
-  if (size <= longestRow) return sliced(graph, pooled(x, { size, stride, dilation }), axis, 0, count);
+  if (size <= longestRow) return sliced(graph, pooled({ size, stride, dilation }), 2, 0, count);
   const { block, count: blocks, rest } = blocksOf(size, longestRow);
   // Blocks begin where windows begin, or whole blocks behind that.
   const step = greatestDivisor(stride, block * dilation);
-  const means = pooled(x, { size: block, stride: step, dilation });
-  const main = averagesAlong(graph, means, along, {
+  const main = averagesAlong(graph, pooled({ size: block, stride: step, dilation }), count, {
     size: blocks,
     stride: stride / step,
     dilation: (block * dilation) / step,
   });
   if (rest === 0) return main;
-  const behind = sliced(graph, x, axis, block * blocks * dilation, Number.MAX_SAFE_INTEGER);
-  const left = averagesAlong(graph, behind, along, { size: rest, stride, dilation });
+  const behind = sliced(graph, x, 2, block * blocks * dilation, Number.MAX_SAFE_INTEGER);
+  const left = averagesAlong(graph, behind, count, { size: rest, stride, dilation });
   const share = (y: OnnxValue, elements: number): OnnxValue =>
     graph.node("Mul", [y, graph.constant("float32", [], [elements / size])]);
   return graph.node("Add", [share(main, block * blocks), share(left, rest)]);
@@ -337,7 +330,14 @@ function poolSamples(random: Sampler): { inputs: Data[]; params: PoolParams }[] 
     }),
     make([2, 1, 7], [2], { stride: [2] }),
     make([1, 1, 12, 9], [9, 8], { stride: [3, 1] }),
-    make([1, 1, 90], [67], { stride: [20], padding: [[3, 12]] }),
+    make([1, 1, 60], [67], { stride: [20], padding: [[66, 12]] }),
+    make([2, 1, 5, 6], [9, 10], {
+      stride: [2, 3],
+      padding: [
+        [4, 8],
+        [9, 1],
+      ],
+    }),
     make([1, 1, 1, 139], [1, 66], { stride: [1, 3], dilation: [1, 2] }),
     make([0, 2, 4, 4], [2, 2]),
   ];
