@@ -1,5 +1,6 @@
 /** What our own code takes of a step: the mlp on an engine whose runs do nothing. `npm run overhead` */
 import { type EngineBuffer, nodeEngine, useEngine } from "glissade";
+import { arrayTypes } from "../src/graph/types.ts";
 import { workloads } from "./ours.ts";
 
 const steps = 20_000;
@@ -9,7 +10,7 @@ export async function main(): Promise<number> {
   const engine = nodeEngine({ threads: 1 });
   // The loss must be finite, or the step is refused.
   const answer = (buffer: EngineBuffer): void => {
-    if (buffer.type.shape.length === 0) buffer.write(Float32Array.of(1));
+    if (buffer.type.shape.length === 0) buffer.write(arrayTypes[buffer.type.dtype].of(1));
   };
   useEngine({
     name: "idle",
