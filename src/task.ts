@@ -32,7 +32,7 @@ export class Task<T> implements Waiting<T> {
   /** What the next step waits for. */
   #awaited: Waiting<unknown> | undefined;
   #outcome: Outcome<T> | undefined;
-  #listeners: (() => void)[] = [];
+  #listeners: (() => void)[] | undefined;
 
   /** Begins with `start`. */
   constructor(steps: Steps<T> | undefined) {
@@ -74,7 +74,8 @@ export class Task<T> implements Waiting<T> {
   /** Calls `listener` once the work is done, at once if it is. */
   whenDone(listener: () => void): void {
     if (this.#outcome) listener();
-    else this.#listeners.push(listener);
+    else if (this.#listeners) this.#listeners.push(listener);
+    else this.#listeners = [listener];
   }
 
   // biome-ignore lint/suspicious/noThenProperty: it is awaited like a promise.
@@ -144,7 +145,7 @@ export class Task<T> implements Waiting<T> {
     this.#outcome = outcome;
     this.#steps = undefined;
     const listeners = this.#listeners;
-    this.#listeners = [];
-    for (const listener of listeners) listener();
+    this.#listeners = undefined;
+    if (listeners) for (const listener of listeners) listener();
   }
 }
