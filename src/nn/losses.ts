@@ -9,7 +9,7 @@ import {
   optional,
   readingOptions,
 } from "../graph/arguments.ts";
-import { withName } from "../graph/scope.ts";
+import { unobserved, withName } from "../graph/scope.ts";
 import type { Matches, Reduced, Show } from "../graph/shape-types.ts";
 import { type DType, resolveAxis, type Shape, sameShape, showShape, showType } from "../graph/types.ts";
 import { probabilityLoss } from "../ops/losses.ts";
@@ -217,7 +217,7 @@ export const meanAbsoluteError: PairLoss<"meanAbsoluteError"> = pairLoss("meanAb
 /** ½d² as far as |d| ≤ c, and how far |d| is beyond: each has a finite slope wherever d is, also at infinity. */
 function bent(d: Tensor, c: number): readonly [Tensor, Tensor] {
   const inner = d.clip(-c, c);
-  return [inner.square().mul(0.5), d.abs().sub(inner.abs())];
+  return [inner.square().mul(0.5), unobserved(() => d.abs().sub(c).relu())];
 }
 
 export interface HuberOptions {

@@ -12,7 +12,16 @@ import {
   type Op,
   register,
 } from "../graph/op.ts";
-import { type DType, type Shape, showShape, showType, sizeOf, stridesOf, type TensorType } from "../graph/types.ts";
+import {
+  type DType,
+  isFloat,
+  type Shape,
+  showShape,
+  showType,
+  sizeOf,
+  stridesOf,
+  type TensorType,
+} from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { productNodes } from "./matmul.ts";
 import { forNumbers, nanFlags } from "./nonfinite.ts";
@@ -465,7 +474,12 @@ export const scatterElements: Op<ScatterParams> = defineOp<ScatterParams>({
     const scattered = (onto: OnnxValue, what: OnnxValue): OnnxValue =>
       graph.node("ScatterElements", [onto, indices, what], { axis, reduction });
     const isLong = reduction === "add" && typeIndices!.shape[axis]! > longestRow;
-    return isLong ? inFloat64(graph, type!, scattered, x!, updates!) : scattered(x!, updates!);
+    const y = isLong ? inFloat64(graph, type!, scattered, x!, updates!) : scattered(x!, updates!);
+    if (!isFloat(type!.dtype) || (reduction !== "max" && reduction !== "min")) return y;
+    // ONNX Runtime's extremes forget NaN: its places are scattered too.
+    const [own, laid] = [x, updates].map((each) => graph.cast(graph.node("IsNaN", [each]), "float32"));
+    const places = graph.node("ScatterElements", [own, indices, laid], { axis, reduction: "max" });
+    return graph.node("Where", [graph.cast(places, "bool"), graph.constant(type!.dtype, [], [Number.NaN]), y]);
   },
   evaluate([x, indices, updates], y, { axis, reduction }) {
     const at = elementPositions(x!.shape, indices!, axis);

@@ -428,6 +428,13 @@ function toInt32(value: number): number {
   return whole >= -(2 ** 31) && whole < 2 ** 31 ? whole : -(2 ** 31);
 }
 
+const conversions: Readonly<Record<DType, (value: number) => number>> = {
+  float32: Math.fround,
+  float64: (value) => value,
+  int32: toInt32,
+  bool: (value) => Number(value !== 0),
+};
+
 export const cast: Op<{ readonly dtype: DType }> = defineOp<{ readonly dtype: DType }>({
   name: "cast",
   dtypes: anyType,
@@ -458,8 +465,7 @@ export const cast: Op<{ readonly dtype: DType }> = defineOp<{ readonly dtype: DT
     return write.apply("select", x!, write.constant(1), write.constant(0));
   },
   evaluate([x], y, { dtype }) {
-    const convert = dtype === "bool" ? (v: number) => Number(v !== 0) : dtype === "int32" ? toInt32 : (v: number) => v;
-    x!.values.forEach((value, i) => (y.values[i] = convert(value)));
+    x!.values.forEach((value, i) => (y.values[i] = conversions[dtype](value)));
   },
   samples: (random) => [
     { inputs: [random.real(2, 3)], params: { dtype: "int32" } },

@@ -5,6 +5,7 @@ import {
   type Data,
   defineOp,
   floats,
+  type OnnxGraph,
   type OnnxValue,
   type Op,
   register,
@@ -23,11 +24,6 @@ function eachLine(x: Data, axis: number, visit: (positions: readonly number[]) =
   const outer = sizeOf(x.shape.slice(0, axis));
   for (let o = 0; o < outer; o++)
     for (let i = 0; i < inner; i++) visit(Array.from({ length: size }, (_, j) => (o * size + j) * inner + i));
-}
-
-function logSumExp(values: readonly number[]): number {
-  const max = Math.max(...values);
-  return max + Math.log(values.reduce((sum, value) => sum + Math.exp(value - max), 0));
 }
 
 /** ONNX Runtime adds up to so many elements of a line in few enough steps that their sum keeps its digits. */
@@ -58,8 +54,9 @@ export const softmax: Op<AxisParams> = defineOp<AxisParams>({
   },
   evaluate([x], y, { axis }) {
     eachLine(x!, axis, (line) => {
-      const total = logSumExp(line.map((at) => x!.values[at]!));
-      for (const at of line) y.values[at] = Math.exp(x!.values[at]! - total);
+      const most = Math.max(...line.map((at) => x!.values[at]!));
+      const total = line.reduce((sum, at) => sum + Math.exp(x!.values[at]! - most), 0);
+      for (const at of line) y.values[at] = Math.exp(x!.values[at]! - most) / total;
     });
   },
   samples,
@@ -72,19 +69,28 @@ export const logSoftmax: Op<AxisParams> = defineOp<AxisParams>({
   // y = x − log Σ eˣ  ⇒  dx = dy − eʸ·Σ dy
   gradient: (_, y, dy, { axis }) => [dy.sub(y.exp().mul(dy.sum(axis, { keepAxes: true })))],
   onnx(graph, [x], { params: { axis }, inputTypes: [type] }) {
-    const y = graph.node("LogSoftmax", [x], { axis });
+    const y = type!.dtype === "float64" ? shiftedBack(graph, x!, axis) : graph.node("LogSoftmax", [x], { axis });
     if (!isLong(type!, axis)) return y;
     const total = sumNodes(graph, graph.node("Exp", [y]), type!, { axes: [axis], keepAxes: true });
     return graph.node("Sub", [y, graph.node("Log", [total])]);
   },
   evaluate([x], y, { axis }) {
     eachLine(x!, axis, (line) => {
-      const total = logSumExp(line.map((at) => x!.values[at]!));
-      for (const at of line) y.values[at] = x!.values[at]! - total;
+      // Not x − (max + log Σ): beside a large maximum the logarithm would be lost.
+      const most = Math.max(...line.map((at) => x!.values[at]!));
+      const total = line.reduce((sum, at) => sum + Math.exp(x!.values[at]! - most), 0);
+      for (const at of line) y.values[at] = x!.values[at]! - most - Math.log(total);
     });
   },
   samples,
 });
+
+/** ln softmax by its definition: ONNX Runtime's own for float64 forgets that ∞ − ∞ is NaN. */
+function shiftedBack(graph: OnnxGraph, x: OnnxValue, axis: number): OnnxValue {
+  const axes = graph.integers([axis]);
+  const low = graph.node("Sub", [x, graph.node("ReduceMax", [x, axes])]);
+  return graph.node("Sub", [low, graph.node("Log", [graph.node("ReduceSum", [graph.node("Exp", [low]), axes])])]);
+}
 
 export interface LayerNormParams {
   /** Added to the variance. */
