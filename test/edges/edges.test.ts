@@ -27,7 +27,7 @@ import {
 } from "./fixture.ts";
 import { integerArrays, integerEdges, integerPairs, integerUnary, shifts, takesDivisor, wrapped } from "./integers.ts";
 import { Ledger } from "./ledger.ts";
-import { page, proofs } from "./page.ts";
+import { page, proofs, proofsOnFile } from "./page.ts";
 import { promises } from "./promises.ts";
 import { notOfElements, publicNames } from "./surface.ts";
 import { derivativesOf, isRight, isSubnormal, runner, runsInOnnx, slopes, toFloats } from "./sweep.ts";
@@ -168,6 +168,7 @@ async function sweep(cases: readonly Case[], engineName: string): Promise<void> 
   };
   for (const each of runnable) await go([each], [[[...each.known.inputs[0]!.keys()]]]);
   if (engineName === "plain") return; //  it takes elements one by one: their places make no difference
+  if (!isWhole && !isFused) return; //  kernels are where they make the most
   for (const length of cases[0]!.known.inputs.length === 1 || !isWhole ? lengths : [3, 9, 16]) {
     const edges = runnable.map(edgesOf);
     const turns = Math.max(...edges.map((places) => places.length));
@@ -361,7 +362,7 @@ describe.each(dtypes)("engines agree, %s", (dtype) => {
 
 test("every op on its own samples, with an edge at the first and last place of each real input", minutes, async () => {
   for (const [name, op] of registry)
-    for (const sample of op.samples(sampler("float32"))) {
+    for (const sample of op.samples(sampler("float32")).slice(0, isWhole ? undefined : 1)) {
       const edges = sample.inputs.flatMap((input, i) =>
         isFloat(input.dtype) && input.values.length > 0
           ? (isWhole ? [0, input.values.length - 1] : [0]).flatMap((place) =>
@@ -514,5 +515,5 @@ test("every exception excepts something, and docs/edges.md says what there is", 
     expect(exceptions.filter((exception) => !used.has(exception)).map(({ reason }) => reason)).toEqual([]);
     await expect(proofs(ledger)).toMatchFileSnapshot("../fixtures/proofs/edges.json");
   }
-  await expect(page()).toMatchFileSnapshot("../../docs/edges.md");
+  await expect(page(isWhole ? proofs(ledger) : proofsOnFile())).toMatchFileSnapshot("../../docs/edges.md");
 });

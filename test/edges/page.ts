@@ -41,12 +41,13 @@ export function proofs({ compared, used }: Ledger): string {
   return `${JSON.stringify(found, undefined, 2)}\n`;
 }
 
-const onFile = (): Proofs =>
-  JSON.parse(readFileSync(new URL("../fixtures/proofs/edges.json", import.meta.url), "utf8")) as Proofs;
+/** The sweep on file. */
+export const proofsOnFile = (): string =>
+  readFileSync(new URL("../fixtures/proofs/edges.json", import.meta.url), "utf8");
 
-/** The page, from the sweep on file. Throws where that one has other exceptions than there are. */
-export function page(): string {
-  const { compared, reasons } = onFile();
+/** The page, from the proofs of a whole sweep. Throws where those have other exceptions than there are. */
+export function page(proofsOfSweep: string): string {
+  const { compared, reasons } = JSON.parse(proofsOfSweep) as Proofs;
   const now = exceptions.map(({ reason }) => reason).sort();
   if (`${now}` !== `${reasons}`)
     throw new Error("the exceptions are others than those of the last sweep: npm run edges");

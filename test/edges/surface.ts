@@ -22,5 +22,5 @@ export const notOfElements: ReadonlyMap<string, string> = new Map([
     "avgPool1d avgPool2d conv1d conv2d convTranspose1d convTranspose2d maxPool1d maxPool2d batchNorm groupNorm rmsNorm linear embedding maxout sequential",
     "layers, whose functions are swept",
   ),
-  ...named("adadelta adagrad rmsprop adam adamW amsgrad nadam radam lbfgs lion sgd", "optimizers"),
+  ...named("adadelta adagrad rmsprop adam adamW amsgrad nadam radam lbfgs lion sgd defineOptimizer", "optimizers"),
 ]);
