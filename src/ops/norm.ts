@@ -34,7 +34,9 @@ export const norm: Op<NormParams> = defineOp<NormParams>({
   onnx(graph, [x], { params, inputTypes: [type], outputTypes: [output] }) {
     if (params.axes.length === 0) return graph.node("Abs", [x]);
     const length = (params.order === 2 ? euclidean : scaled)(graph, x!, type!, params);
-    return graph.node("Reshape", [length, graph.integers(output!.shape)]);
+    return isTotal(type!, params) && !params.keepAxes
+      ? length
+      : graph.node("Reshape", [length, graph.integers(output!.shape)]);
   },
   evaluate([x], y, { axes, order }) {
     const at = reducedPosition(x!.shape, axes);
@@ -73,23 +75,29 @@ const ranges = {
   float64: { low: 1e-280, high: 1e300, power: 2 ** 600 },
 } as const;
 
-/** √Σx², and once more with other units where a sum of squares has no room. */
+/** Whether all elements make one length. */
+const isTotal = ({ shape }: TensorType, { axes }: Pick<NormParams, "axes">): boolean => axes.length === shape.length;
+
+/** √Σx², and once more with other units where a sum of squares has no room. Reduced axes stay, unless all are reduced. */
 function euclidean(graph: OnnxGraph, x: OnnxValue, type: TensorType, { axes }: NormParams): OnnxValue {
-  const params = { axes, keepAxes: true };
+  const isScalar = isTotal(type, { axes });
+  const params = { axes, keepAxes: !isScalar };
   const kept = { ...type, shape: reducedShape(type, params) };
   const { low, high, power } = ranges[kept.dtype as keyof typeof ranges];
   const sumOfSquares = (branch: OnnxGraph, of: OnnxValue): OnnxValue =>
-    axes.length === type.shape.length
-      ? branch.node("Reshape", [sumOfSquaresNodes(branch, of, type), branch.integers(kept.shape)])
-      : sumNodes(branch, branch.node("Mul", [of, of]), type, params);
+    isScalar ? sumOfSquaresNodes(branch, of, type) : sumNodes(branch, branch.node("Mul", [of, of]), type, params);
   const squares = sumOfSquares(graph, x);
   if (sizeOf(kept.shape) === 0) return squares;
   const scalar = (on: OnnxGraph, value: number): OnnxValue => on.constant(kept.dtype, [], [value]);
-  const [smallest, largest] = ["ReduceMin", "ReduceMax"].map((type) => graph.node(type, [squares], { keepdims: 0 }));
-  const hasRoom = graph.node("And", [
-    graph.node("GreaterOrEqual", [smallest, scalar(graph, low)]),
-    graph.node("LessOrEqual", [largest, scalar(graph, high)]),
-  ]);
+  const limited = (): OnnxValue => graph.node("Clip", [squares, scalar(graph, low), scalar(graph, high)]);
+  const haveRoom = (): OnnxValue => {
+    const [smallest, largest] = ["ReduceMin", "ReduceMax"].map((type) => graph.node(type, [squares], { keepdims: 0 }));
+    return graph.node("And", [
+      graph.node("GreaterOrEqual", [smallest, scalar(graph, low)]),
+      graph.node("LessOrEqual", [largest, scalar(graph, high)]),
+    ]);
+  };
+  const hasRoom = isScalar ? graph.node("Equal", [squares, limited()]) : haveRoom();
   const careful = (branch: OnnxGraph): OnnxValue[] => {
     const isSmall = branch.node("Less", [squares, scalar(branch, low)]);
     const isLarge = branch.node("Greater", [squares, scalar(branch, high)]);
@@ -104,9 +112,9 @@ function euclidean(graph: OnnxGraph, x: OnnxValue, type: TensorType, { axes }: N
   })[0]!;
 }
 
-/** (Σ|x|ᵖ)^(1/p) with all sizes relative to the one that counts most. */
+/** (Σ|x|ᵖ)^(1/p) with all sizes relative to the one that counts most, in the shape of `euclidean`. */
 function scaled(graph: OnnxGraph, x: OnnxValue, type: TensorType, { axes, order }: NormParams): OnnxValue {
-  const params = { axes, keepAxes: true };
+  const params = { axes, keepAxes: !isTotal(type, { axes }) };
   const kept = { ...type, shape: reducedShape(type, params) };
   const scalar = (value: number): OnnxValue => graph.constant(kept.dtype, [], [value]);
   const size = graph.node("Abs", [x]);

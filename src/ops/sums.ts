@@ -193,7 +193,7 @@ export function sumOfSquaresNodes(graph: OnnxGraph, x: OnnxValue, type: TensorTy
   const size = sizeOf(type.shape);
   const squares = (values: OnnxValue): OnnxValue => graph.node("ReduceSumSquare", [values], { keepdims: 0 });
   if (type.dtype !== "float32" || size <= longestRow * lanes.last) return squares(x);
-  const { block, count, rest } = blocksOf(size, blockRow * lanes.last);
+  const { block, count, rest } = blocksOf(size, longestRow * lanes.last); //  float64 adds these up
   const whole = reshaped(graph, x, [1, size]);
   const main = rest ? sliced(graph, whole, 1, 0, block * count) : x;
   // Each block times itself: ReduceSumSquare has several lanes only where it adds up everything.

@@ -2,7 +2,7 @@
 
 import { ConfigError } from "../errors.ts";
 import { aNumber, expectArguments, tensors } from "../graph/arguments.ts";
-import { stack } from "../tensor/create.ts";
+import { concat, stack } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 function expectLimit(subject: string, limit: number): void {
@@ -10,12 +10,20 @@ function expectLimit(subject: string, limit: number): void {
     throw new ConfigError(subject, `the limit is ${limit}`, "give a finite number above 0, or do not clip");
 }
 
+/** Gradients of so many elements are laid side by side sooner than they are worked on one by one. */
+const fewElements = 2048;
+
 /** The length of all gradients seen as one vector: √Σ‖g‖². */
 export function globalNorm(gradients: readonly Tensor[]): Tensor {
   expectArguments("globalNorm", [tensors], [gradients]);
   const [first] = gradients;
   if (!first) throw new ConfigError("globalNorm", "there are no gradients", "give at least one");
-  return stack(gradients.map((g) => g.norm().cast(first.dtype))).norm();
+  // Small ones become one vector, for a norm takes several nodes.
+  const isSmall = ({ size, dtype }: Tensor): boolean => size <= fewElements && dtype === first.dtype;
+  const small = gradients.filter(isSmall).map((g) => g.reshape([g.size]));
+  const vectors = [...gradients.filter((g) => !isSmall(g)), ...(small.length > 0 ? [concat(small)] : [])];
+  const [only, ...others] = vectors.map((g) => g.norm().cast(first.dtype)) as [Tensor, ...Tensor[]];
+  return others.length > 0 ? stack([only, ...others]).norm() : only;
 }
 
 /** Each element cut to ± limit. */
