@@ -1,6 +1,6 @@
 /** The length of vectors, which has room wherever its result does. */
 import { defineOp, floats, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
-import { sizeOf, type TensorType } from "../graph/types.ts";
+import { sameShape, sizeOf, type TensorType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { chosen } from "./arithmetic.ts";
 import { reducedPosition } from "./reduce.ts";
@@ -20,10 +20,14 @@ export const norm: Op<NormParams> = defineOp<NormParams>({
     // y = (Σ|x|ᵖ)^(1/p)  ⇒  dx = dy·sign x·(|x| / y)^(p − 1), which for p = 2 is dy·x / y: no power leaves the range of y.
     const kept = reducedShape(x!, { ...params, keepAxes: true });
     const isNothing = y.equal(0);
-    const length = chosen(isNothing, one(y), y).reshape(kept);
+    // Relative to an infinite length, zeros are 0, and so are all slopes.
+    if (params.order === 2) {
+      const length = chosen(isNothing, everywhere(y, Number.POSITIVE_INFINITY), y);
+      return [x!.div(length.reshape(kept)).mul(dy.reshape(kept))];
+    }
+    const length = chosen(isNothing, everywhere(y, 1), y).reshape(kept);
     const slope = chosen(isNothing, dy.mul(0), dy).reshape(kept);
-    if (params.order === 2) return [x!.div(length).mul(slope)];
-    const ratio = chosen(x!.equal(0), one(x!), x!.abs().div(length));
+    const ratio = chosen(x!.equal(0), everywhere(x!, 1), x!.abs().div(length));
     return [
       ratio
         .pow(params.order - 1)
@@ -34,9 +38,8 @@ export const norm: Op<NormParams> = defineOp<NormParams>({
   onnx(graph, [x], { params, inputTypes: [type], outputTypes: [output] }) {
     if (params.axes.length === 0) return graph.node("Abs", [x]);
     const length = (params.order === 2 ? euclidean : scaled)(graph, x!, type!, params);
-    return isTotal(type!, params) && !params.keepAxes
-      ? length
-      : graph.node("Reshape", [length, graph.integers(output!.shape)]);
+    const computed = isTotal(type!, params) ? [] : reducedShape(type!, { ...params, keepAxes: true });
+    return sameShape(computed, output!.shape) ? length : graph.node("Reshape", [length, graph.integers(output!.shape)]);
   },
   evaluate([x], y, { axes, order }) {
     const at = reducedPosition(x!.shape, axes);
@@ -58,7 +61,7 @@ export const norm: Op<NormParams> = defineOp<NormParams>({
 
 const onLast: NormParams = { axes: [1], keepAxes: false, order: 2 };
 
-const one = (x: Tensor): Tensor => x.scalar(1).expandTo(x.shape);
+const everywhere = (x: Tensor, value: number): Tensor => x.scalar(value).expandTo(x.shape);
 
 /** With all sizes relative to the one that counts most. */
 function normOf(sizes: readonly number[], order: number): number {

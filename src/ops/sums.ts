@@ -194,16 +194,15 @@ export function sumOfSquaresNodes(graph: OnnxGraph, x: OnnxValue, type: TensorTy
   const squares = (values: OnnxValue): OnnxValue => graph.node("ReduceSumSquare", [values], { keepdims: 0 });
   if (type.dtype !== "float32" || size <= longestRow * lanes.last) return squares(x);
   const { block, count, rest } = blocksOf(size, longestRow * lanes.last); //  float64 adds these up
-  const whole = reshaped(graph, x, [1, size]);
-  const main = rest ? sliced(graph, whole, 1, 0, block * count) : x;
+  const part = (start: number, end: number): OnnxValue => sliced(graph, reshaped(graph, x, [size]), 0, start, end);
+  const main = rest ? part(0, block * count) : x;
   // Each block times itself: ReduceSumSquare has several lanes only where it adds up everything.
   const rows = reshaped(graph, main, [count, 1, block]);
   const sums = graph.target.contrib
     ? graph.node("FusedMatMul", [rows, rows], { transB: 1 }, "com.microsoft")
     : graph.node("MatMul", [rows, reshaped(graph, main, [count, block, 1])]);
-  const wide = graph.cast(reshaped(graph, sums, [count]), "float64");
-  const total = graph.node("ReduceSum", [wide, graph.integers([0])], { keepdims: 0 });
+  const total = graph.node("ReduceSum", [graph.cast(sums, "float64")], { keepdims: 0 });
   if (rest === 0) return graph.cast(total, "float32");
-  const left = squares(graph.cast(sliced(graph, whole, 1, block * count, size), "float64"));
+  const left = squares(graph.cast(part(block * count, size), "float64"));
   return graph.cast(graph.node("Add", [total, left]), "float32");
 }
