@@ -31,7 +31,10 @@ export function touch(cached: Cached): void {
   cached.lastUse = ++uses;
 }
 
-/** By key what has been compiled. What was added last is kept in any case. */
+/**
+ * By key what has been compiled. What was added last is kept in any case. So is, of what takes more than the limit by itself, what was used
+ * last: it would otherwise give way to the graph of its own arguments, and be compiled anew at every call.
+ */
 export class Cache<T extends Cached> {
   readonly #entries = new Map<string, T>();
   readonly #limit: number;
@@ -53,8 +56,11 @@ export class Cache<T extends Cached> {
     for (const each of this.#entries.values()) bytes += each.bytes;
     if (bytes <= this.#limit) return;
     const oldestFirst = [...this.#entries].sort(([, a], [, b]) => a.lastUse - b.lastUse);
+    const large = oldestFirst.findLast(([, each]) => each.bytes > this.#limit)?.[1];
+    if (large) bytes -= large.bytes;
     for (const [oldest, each] of oldestFirst) {
       if (bytes <= this.#limit || each === entry) return;
+      if (each === large) continue;
       bytes -= each.bytes;
       this.#entries.delete(oldest);
       each.release();

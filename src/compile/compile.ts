@@ -70,16 +70,19 @@ export function compileOver<A extends readonly unknown[], R>(
     forbidInTrace(fn.name || "compiled function", "");
     tellFailures(undefined, call);
     const { tensors, signature } = given(args);
+    // First, because what is compiled for it may push other executables out of the cache.
+    const storages = storagesOf(tensors);
     const engine = currentEngine();
     const key = `${engine.name}${signature}`;
     let trace = traces.get(key);
     if (!trace?.isCurrent() || trace.executable.engine !== engine || trace.executable.isReleased) {
-      if (!trace?.executable.isReleased) retraces.note(fn.name || "a compiled function", args);
+      // A change of engines or a released session is no fault of the function's.
+      const isItsOwn = !trace || (trace.executable.engine === engine && !trace.executable.isReleased);
       trace = traceFunction(fn, args, standIn);
+      if (isItsOwn) retraces.note(fn.name || "a compiled function", args);
       for (const [old, { executable }] of traces) if (executable.isReleased) traces.delete(old);
       traces.set(key, trace);
     }
-    const storages = storagesOf(tensors);
     const { run, results } = submit({
       executable: trace.executable,
       inputs: trace.sources.map((source) => (typeof source === "number" ? storages[source]! : source)),
