@@ -42,6 +42,8 @@ export type InPlace = ReadonlyMap<number, number>;
 export interface Program {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
+  /** How many nodes it has, where that is known: sessions of very large ones are made in another way. */
+  readonly size?: number | undefined;
   /** Outputs that may be written to an input's buffer, because that will have been read by then. Default: none. */
   readonly inPlace?: InPlace | undefined;
   /** The ONNX model, encoded. */

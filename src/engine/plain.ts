@@ -2,24 +2,33 @@
 import { EngineError } from "../errors.ts";
 import { arrayTypes, sizeOf, type TensorType, type Values } from "../graph/types.ts";
 import { type Steps, Task } from "../task.ts";
+import { type Bindable, bind, expectProgram, expectType, expectValues, failReleased } from "./bind.ts";
 import type { Engine, EngineBuffer, Program, Session } from "./engine.ts";
 
-class PlainBuffer implements EngineBuffer {
+const subject = "plain engine";
+
+class PlainBuffer implements Bindable {
   readonly type: TensorType;
   #values: Float64Array | undefined;
+  lastRun = 0;
+  lastWritten = 0;
 
+  /** Float64Array is taken for every dtype: it is what the engine computes with. */
   constructor(type: TensorType, values?: Values) {
+    expectType(subject, type);
+    if (values !== undefined) expectValues(subject, type, values, Float64Array);
     this.type = type;
     this.#values = values ? Float64Array.from(values) : new Float64Array(sizeOf(type.shape));
   }
 
   get values(): Float64Array {
     if (!this.#values)
-      throw new EngineError("plain engine", "a buffer was used after its release", "keep it until the run is done");
+      throw new EngineError(subject, "a buffer was used after its release", "keep it until the run is done");
     return this.#values;
   }
 
   write(values: Values): void {
+    expectValues(subject, this.type, values, Float64Array);
     this.values.set(values);
   }
 
@@ -33,9 +42,28 @@ class PlainBuffer implements EngineBuffer {
   }
 }
 
-function* run(program: Program, inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Steps<void> {
-  const results = program.evaluate(inputs.map((buffer) => (buffer as PlainBuffer).values));
-  results.forEach((values, i) => (outputs[i] as PlainBuffer).values.set(values));
+class PlainSession implements Session {
+  readonly #program: Program;
+  #isReleased = false;
+
+  constructor(program: Program) {
+    this.#program = program;
+  }
+
+  run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Task<void> {
+    return Task.started(this.#run(inputs, outputs));
+  }
+
+  *#run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Steps<void> {
+    if (this.#isReleased) failReleased(subject);
+    const values = bind(subject, PlainBuffer, this.#program, inputs, outputs).map((buffer) => buffer.values);
+    const results = this.#program.evaluate(values.slice(0, inputs.length));
+    results.forEach((result, i) => values[inputs.length + i]!.set(result));
+  }
+
+  release(): void {
+    this.#isReleased = true;
+  }
 }
 
 /** Interprets each node's own `evaluate`, in float64 whatever the dtype. */
@@ -44,7 +72,9 @@ export function plainEngine(): Engine {
     name: "plain",
     target: { contrib: false },
     buffer: (type, values) => new PlainBuffer(type, values),
-    load: (program) =>
-      Task.done<Session>({ run: (inputs, outputs) => Task.started(run(program, inputs, outputs)), release() {} }),
+    load(program) {
+      expectProgram(subject, program);
+      return Task.done<Session>(new PlainSession(program));
+    },
   };
 }

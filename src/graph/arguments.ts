@@ -164,6 +164,16 @@ function distance(a: string, b: string): number {
 
 export const aRecord: Kind = kind("a record", isRecord);
 export const bytesOfFile: Kind = kind("the bytes of a file, a Uint8Array", (value) => value instanceof Uint8Array);
+export const someValues: Kind = kind("values in a typed array", (value) => ArrayBuffer.isView(value));
+export const anEngine: Kind = kind(
+  "an engine: nodeEngine(), plainEngine(), or { name, target, buffer, load }",
+  (value) =>
+    isRecord(value) &&
+    typeof value.name === "string" &&
+    isRecord(value.target) &&
+    typeof value.buffer === "function" &&
+    typeof value.load === "function",
+);
 /** What has variables: a module, an optimizer, a generator. */
 export const withStates: Kind = kind(
   "a module or an optimizer",

@@ -2,6 +2,7 @@
 
 import type { Engine, EngineBuffer } from "../engine/engine.ts";
 import { DTypeError, EngineError, GlissadeError, GraphError, ShapeError } from "../errors.ts";
+import { aTensor, expectArguments, someValues } from "../graph/arguments.ts";
 import { input } from "../graph/leaf.ts";
 import { makeNode, type Node } from "../graph/node.ts";
 import { currentPath, currentScope } from "../graph/scope.ts";
@@ -128,6 +129,7 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
 
   /** The value once the graph has run. Throws ShapeError or DTypeError when `value` is of another type. */
   assign(value: Tensor<NoInfer<S>, NoInfer<D>>): void {
+    expectArguments("assign", [aTensor], [value]);
     const next = value.current();
     if (!sameShape(next.shape, this.shape))
       throw new ShapeError(
@@ -215,6 +217,7 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
 
   #fitting(subject: string, values: Values): Values {
     const { shape, dtype } = this.#type;
+    expectArguments(subject, [someValues], [values]);
     if (values.length !== sizeOf(shape))
       throw new ShapeError(
         subject,

@@ -1,14 +1,14 @@
 /** The fallback: onnxruntime-node's own JavaScript binding, for platforms where the C API cannot be reached. */
 import path from "node:path";
 import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-node";
-import { EngineError } from "../../errors.ts";
 import { sameShape, showShape, showType, type Values } from "../../graph/types.ts";
+import { bind, expectProgram, failReleased } from "../bind.ts";
 import type { EngineBuffer, Program, Session } from "../engine.ts";
-import { bind, NodeBuffer } from "./buffers.ts";
+import { NodeBuffer, subject } from "./buffers.ts";
 import type { DirectOptions } from "./direct.ts";
 import type { NodeEngine } from "./index.ts";
 import { expectWhole, type Koffi, libraryFile, loadKoffi } from "./library.ts";
-import { disabledOptimizers } from "./optimizers.ts";
+import { disabledOptimizers, isOptimized } from "./optimizers.ts";
 import { requirePackage } from "./packages.ts";
 import { Profiles } from "./profiles.ts";
 import { runtimeError } from "./runtime-error.ts";
@@ -32,9 +32,8 @@ class BindingSession implements Session {
   }
 
   async run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Promise<void> {
-    if (this.#released)
-      throw new EngineError("node engine", "a session was run after its release", "release it after its last run");
-    const buffers = bind(BindingBuffer, this.#program, inputs, outputs);
+    if (this.#released) failReleased(subject);
+    const buffers = bind(subject, BindingBuffer, this.#program, inputs, outputs);
     const feeds: Record<string, Tensor> = {};
     for (const [i, { name, type }] of this.#program.inputs.entries())
       feeds[name] = new this.#tensor(type.dtype, buffers[i]!.values as never, type.shape);
@@ -87,12 +86,14 @@ export function bindingEngine({ threads, profile }: Omit<DirectOptions, "kernels
     target: { contrib: true, forgetsNaN: true, threads, serialElements: serialElements(threads) },
     buffer: (type, values, isOwned) => new BindingBuffer(type, values, isOwned),
     async load(program) {
+      expectProgram(subject, program);
       expectWhole(path.join(path.dirname(libraryFile()), "onnxruntime_binding.node"));
       switchTelemetryOff(koffiIfThere());
       const ort = await attempt("loading onnxruntime-node", async () => loadBinding());
       const options: InferenceSession.SessionOptions = {
         intraOpNumThreads: threads,
         interOpNumThreads: 1,
+        graphOptimizationLevel: isOptimized(program) ? "all" : "disabled",
         extra: { optimization: { disable_specified_optimizers: disabledOptimizers } },
         logSeverityLevel: 4, //  what is less than fatal comes back as an exception, and would be printed besides
         ...(profiles && { enableProfiling: true, profileFilePrefix: profiles.next() }),

@@ -1,16 +1,18 @@
 /** The native engine: ONNX Runtime's C API over memory that JavaScript owns, with nothing copied on the way in or out. */
 
 import { EngineError } from "../../errors.ts";
+import { described } from "../../graph/arguments.ts";
 import type { TensorType, Values } from "../../graph/types.ts";
 import { type Steps, Task, type Waiting, wait } from "../../task.ts";
+import { bind, expectProgram, failReleased } from "../bind.ts";
 import type { EngineBuffer, Port, Program, Session } from "../engine.ts";
 import { blockProbe } from "./blocks.ts";
-import { bind, NodeBuffer } from "./buffers.ts";
+import { NodeBuffer, subject } from "./buffers.ts";
 import { type Flushed, flushedDenormals } from "./denormals.ts";
 import type { NodeEngine } from "./index.ts";
 import { type KernelDomain, Kernels } from "./kernels/index.ts";
 import { NativeThread } from "./native-thread.ts";
-import { disabledOptimizers } from "./optimizers.ts";
+import { disabledOptimizers, isOptimized } from "./optimizers.ts";
 import { elementTypes, loadOrt, type OrtApi, type Pointer } from "./ort-api.ts";
 import { Profiles } from "./profiles.ts";
 import { serialElements } from "./serial.ts";
@@ -238,9 +240,8 @@ class DirectSession implements Session {
   }
 
   #bind(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): BoundRun {
-    if (this.#released)
-      throw new EngineError("node engine", "a session was run after its release", "release it after its last run");
-    const buffers = bind(DirectBuffer, this.#ports, inputs, outputs);
+    if (this.#released) failReleased(subject);
+    const buffers = bind(subject, DirectBuffer, this.#ports, inputs, outputs);
     const values = this.#spare.pop() ?? words(this.#ort, new BigUint64Array(buffers.length));
     for (let i = 0; i < buffers.length; i++) {
       buffers[i]!.hold();
@@ -320,10 +321,10 @@ const settings: Readonly<Record<string, string>> = {
   "optimization.disable_specified_optimizers": disabledOptimizers,
 };
 
-function plainOptions(ort: OrtApi): Pointer {
+function plainOptions(ort: OrtApi, program: Program): Pointer {
   const options = ort.create("CreateSessionOptions");
   ort.call("SetInterOpNumThreads", options, 1);
-  ort.call("SetSessionGraphOptimizationLevel", options, allOptimizations);
+  ort.call("SetSessionGraphOptimizationLevel", options, isOptimized(program) ? allOptimizations : 0);
   for (const [name, value] of Object.entries(settings)) ort.call("AddSessionConfigEntry", options, name, value);
   return options;
 }
@@ -331,7 +332,7 @@ function plainOptions(ort: OrtApi): Pointer {
 /** What `Target.block` says, found out by a session that is made and run at once, on the caller's thread, in some milliseconds. */
 function blockWidth(native: Native, environment: Pointer): number | undefined {
   const { ort, flushed } = native;
-  const options = plainOptions(ort);
+  const options = plainOptions(ort, blockProbe);
   const model = blockProbe.onnx();
   const pointer = new BigUint64Array(1);
   try {
@@ -365,6 +366,7 @@ function makeNative(): Native {
 
 /** What a session is made of. */
 interface Model {
+  readonly program: Program;
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly domain: KernelDomain | undefined;
 }
@@ -378,8 +380,8 @@ export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: D
   const profiles = profile === undefined ? undefined : new Profiles(profile);
   const profiled = new Set<DirectSession>();
 
-  const makeOptions = (shared: boolean, domain: KernelDomain | undefined): Pointer => {
-    const options = plainOptions(ort);
+  const makeOptions = (shared: boolean, { program, domain }: Model): Pointer => {
+    const options = plainOptions(ort, program);
     if (domain) ort.call("AddCustomOpDomain", options, domain.pointer);
     if (shared) ort.call("DisablePerSessionThreads", options);
     else ort.call("SetIntraOpNumThreads", options, threads);
@@ -387,9 +389,10 @@ export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: D
     return options;
   };
 
-  function* makeSession({ bytes: model, domain }: Model, shared: boolean): Steps<Pointer> {
+  function* makeSession(made: Model, shared: boolean): Steps<Pointer> {
+    const { bytes: model, domain } = made;
     const environment = ort.environment(threads).pointer;
-    const options = makeOptions(shared, domain);
+    const options = makeOptions(shared, made);
     const session = words(ort, new BigUint64Array(1));
     const parameters = [environment, ort.koffi.address(model), model.length, options, session.address];
     try {
@@ -415,18 +418,21 @@ export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: D
   }
 
   function* load(program: Program): Steps<Session> {
+    expectProgram(subject, program);
     const bytes = program.onnx();
+    if (!(bytes instanceof Uint8Array))
+      throw new EngineError(subject, `a program's model is ${described(bytes)}`, "let onnx() give the encoded model");
     const { kernels: used = [] } = program;
     if (used.length > 0 && !kernels)
       throw new EngineError(
-        "node engine",
+        subject,
         "a program with kernels came to an engine without",
         "compile it for this engine, or make the engine without kernels: false and GLISSADE_KERNELS=off",
       );
     const domain = used.length > 0 ? kernels?.domain(used, threads) : undefined;
     let pointer: Pointer;
     try {
-      pointer = yield* makeSessionInAnyPool({ bytes, domain });
+      pointer = yield* makeSessionInAnyPool({ program, bytes, domain });
     } catch (error) {
       domain?.free();
       throw error;
