@@ -86,7 +86,7 @@ describe("modules", () => {
 
   test("children that cannot be are refused", () => {
     expect(() => module("Bad", { train: linear(1, 1) }, (x: Tensor) => x)).toThrow('Bad: a child is called "train"');
-    expect(() => module("Bad", { w: 3 as never }, (x: Tensor) => x)).toThrow('the child "w" is no variable');
+    expect(() => module("Bad", { w: 3 as never }, (x: Tensor) => x)).toThrow('the child "w" is not a variable');
   });
 });
 
