@@ -97,7 +97,7 @@ describe.each(Object.entries(engines))("batch normalisation on the %s engine", (
     const { shape, epsilon, weight, bias, steps, evaluation } = each;
     const double = (values: readonly number[], as: Shape = shape): Tensor =>
       fromValues(Float64Array.from(values), [...as]);
-    const [scale, shift] = [weight, bias].map((values) => values && double(values, [3])) as [Tensor?, Tensor?];
+    const [scale, shift] = [weight, bias].map((values) => (values ? double(values, [3]) : undefined));
     for (const wanted of steps) {
       const x = double(wanted.x);
       const { y } = batchNormalizeInTraining(x, scale, shift, epsilon);
