@@ -24,7 +24,7 @@ export type { ExportOptions } from "./files/export.ts";
 export type { NamedValues, SafetensorsContent } from "./files/safetensors.ts";
 export type { HasNamedStates, Saved } from "./files/weights.ts";
 export type { Body } from "./graph/body.ts";
-export type { Kernel, KernelOp, KernelValue, KernelWriter, Layout, Operation } from "./graph/kernel.ts";
+export type { Kernel, KernelOp, KernelValue, KernelWriter, Layout, Operation, Part } from "./graph/kernel.ts";
 export type { ArgumentSource, HostSource, Node, Source, StateSource, Value } from "./graph/node.ts";
 export type {
   AnyOp,
