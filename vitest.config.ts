@@ -7,8 +7,8 @@ export default defineConfig({
     // Engines own native memory and threads: each file gets a process of its own.
     pool: "forks",
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     reporters: ["default", new SummaryReporter()],
   },
 });
