@@ -287,7 +287,7 @@ export const leftOut: Readonly<Record<string, string>> = {
   "have no gradient, and say so": "singularValues",
   "go on from run to run": "spectralEstimate observe smoother seed gradientCheck activationCurve gradients",
   "are layers of `embed`, `sequential` and any function": "embedding module",
-  "update parameters": "adadelta adagrad adam adamW amsgrad lbfgs lion nadam radam rmsprop sgd",
+  "update parameters": "adadelta adagrad adam adamW amsgrad defineOptimizer lbfgs lion nadam radam rmsprop sgd",
   "are about data, files and messages":
     "printable quoted dataset decodeSafetensors decodeWeights encodeSafetensors encodeWeights fitStandardizer loader",
 };
