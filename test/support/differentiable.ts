@@ -1,6 +1,6 @@
 /** The public functions that are written with ops, each on inputs on which it is smooth. */
-import type { Data, Sampler } from "../../src/graph/op.ts";
-import type { Shape, Tensor } from "../../src/index.ts";
+import { type Data, defineOp, type Op, type Sampler } from "../../src/graph/op.ts";
+import type { DType, Shape, Tensor } from "../../src/index.ts";
 import * as glissade from "../../src/index.ts";
 
 /** A function of real tensors. */
@@ -30,13 +30,23 @@ const mask = tensor([
 ]);
 /** From 0.1 to 0.9. */
 const probability = (x: Tensor): Tensor => x.mul(0.2).add(0.5);
-/** As layers take it; the plain evaluation does not round. */
-const single = (x: Tensor): never => x.cast("float32") as never;
+/** The same numbers under another dtype, not rounded: a cast would make steps, which finite differences see. */
+const retyped: Op<DType> = defineOp<DType>({
+  name: "retyped",
+  dtypes: ["float32", "float64"],
+  dtype: (_, dtype) => dtype,
+  shape: ([x]) => x!.shape,
+  gradient: ([x], _y, dy) => [dy.apply(retyped, [], x!.dtype)],
+  onnx: (graph, [x], { params }) => graph.cast(x!, params),
+  evaluate: ([x], y) => y.values.set(x!.values),
+  samples: (random) => [{ inputs: [random.real(2, 3)], params: "float32" }],
+});
+/** As layers take it. */
+const single = (x: Tensor): never => x.apply(retyped, [], "float32") as never;
 const logProbabilities = (x: Tensor): Tensor => x.logSoftmax();
 
 /** Methods of tensors. One that is missing here is called with no argument, or with a tensor like x. */
 export const methods: Readonly<Record<string, Build>> = {
-  cast: on((x) => x.cast("float32"), [2, 3]),
   cbrt: all(
     on((x) => x.cbrt(), [2, 3]),
     onPositive((x) => x.cbrt(), [3]),
@@ -283,6 +293,7 @@ export const leftOut: Readonly<Record<string, string>> = {
     "all and any argmax argmin argsort bitAnd bitNot bitOr bitXor countNonZero equal greater greaterEqual isFinite isInfinite isNaN less lessEqual not notEqual oneHot or shiftLeft shiftRight signBit xor",
   "are constant between their jumps": "ceil floor floorDivide round sign step trunc heaviside",
   "end the gradient on purpose": "detach",
+  "round, with the derivative of what is not rounded": "cast",
   "draw random numbers, and are linear in x": "drop dropout",
   "have no gradient, and say so": "singularValues",
   "go on from run to run": "spectralEstimate observe smoother seed gradientCheck activationCurve gradients",
