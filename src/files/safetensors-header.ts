@@ -13,6 +13,10 @@ const deepest = 128;
 const mostAxes = 64;
 /** Bytes of a tensor's name. */
 const longestName = 65_536;
+/** Tensors without elements. They take nothing of the file, so that its size does not limit how many there are. */
+const mostEmpty = 100_000;
+/** Bytes of values that the format has no use for, all entries together: they are passed over, but not for seconds. */
+const mostUnknown = 4_000_000;
 /** Keys of the metadata. Files have a handful of them; the values may be long. */
 const mostMetadata = 10_000;
 
@@ -69,6 +73,16 @@ export class Header {
   #hash = 0;
   /** Whether that string is ASCII without escapes. */
   #isPlain = true;
+  // What is used again and again: for a million tensors most of the time would go into collecting garbage.
+  /** By length, arrays for the bytes of a string. */
+  readonly #codes: number[][] = [];
+  /** The array of whole numbers that was read last: the first `#count` of these. */
+  readonly #numbers = new Float64Array(mostAxes);
+  #count = 0;
+  /** Bytes of unknown values that may still come, and where those of the present one have to end. */
+  #unknownLeft = mostUnknown;
+  #unknownEnd = 0;
+  #lastShape: Shape = Object.freeze([]);
 
   constructor(bytes: Uint8Array, source: string) {
     this.#bytes = bytes;
@@ -81,6 +95,7 @@ export class Header {
    */
   read(visit: (entry: HeaderEntry) => void): Record<string, string> {
     this.#at = 0;
+    this.#unknownLeft = mostUnknown;
     if (this.#bytes[0] !== openObject)
       throw new FormatError(this.#source, `its header should be a JSON object, and got ${this.#excerpt()}`, toCheck);
     let metadata: Record<string, string> | undefined;
@@ -118,8 +133,8 @@ export class Header {
     if (this.#next() !== openObject)
       fail(`its entry should be an object with dtype, shape and data_offsets, and got ${this.#show()}`, toRewrite);
     let dtype: string | undefined;
-    let shape: number[] | undefined;
-    let offsets: number[] | undefined;
+    let shape: Shape | undefined;
+    let [hasOffsets, begin, end]: [boolean, number | undefined, number | undefined] = [false, undefined, undefined];
     this.#members(() => {
       const field = this.#word();
       this.#space();
@@ -131,21 +146,24 @@ export class Header {
           break;
         case "shape":
           if (shape) this.#failTwice(field);
-          shape = this.#wholeNumbers(mostAxes, "its shape should be an array of whole numbers", fail);
+          this.#wholeNumbers(mostAxes, "its shape should be an array of whole numbers", fail);
+          shape = this.#shape();
           break;
         case "data_offsets":
-          if (offsets) this.#failTwice(field);
-          offsets = this.#wholeNumbers(2, offsetsWanted, fail);
+          if (hasOffsets) this.#failTwice(field);
+          this.#wholeNumbers(2, offsetsWanted, fail);
+          hasOffsets = true;
+          begin = this.#count > 0 ? this.#numbers[0] : undefined;
+          end = this.#count > 1 ? this.#numbers[1] : undefined;
           break;
         default:
-          this.#skip(2);
+          this.#skipUnknown();
       }
     });
     if (dtype === undefined) return fail("the dtype is nothing", toRewrite);
     if (!shape) return fail("its shape should be an array of whole numbers, and got nothing", toRewrite);
-    const [begin, end] = offsets ?? [];
     if (begin === undefined || end === undefined)
-      return fail(`${offsetsWanted}, and got ${offsets ? `[${offsets.join()}]` : "nothing"}`, toRewrite);
+      return fail(`${offsetsWanted}, and got ${hasOffsets ? `[${begin ?? ""}]` : "nothing"}`, toRewrite);
     return { at, hash, dtype, shape, begin, end };
   }
 
@@ -172,10 +190,10 @@ export class Header {
     return expectMetadata(this.#source, Object.fromEntries(metadata));
   }
 
-  /** An array of at most `most` whole numbers, written in digits alone. */
-  #wholeNumbers(most: number, wanted: string, fail: Fail): number[] {
+  /** Reads an array of at most `most` whole numbers, written in digits alone, into `#numbers`. */
+  #wholeNumbers(most: number, wanted: string, fail: Fail): void {
     const begin = this.#at;
-    const numbers: number[] = [];
+    this.#count = 0;
     const refuse = (): never => {
       this.#at = begin;
       return fail(`${wanted}, and got ${this.#show()}`, toRewrite);
@@ -183,10 +201,18 @@ export class Header {
     if (this.#next() !== openList) refuse();
     this.#items(() => {
       const number = this.#wholeNumber();
-      if (number === undefined || numbers.length === most) refuse();
-      else numbers.push(number);
+      if (number === undefined || this.#count === most) refuse();
+      else this.#numbers[this.#count++] = number;
     });
-    return numbers;
+  }
+
+  /** The shape that has just been read; tensors of one shape that follow one another share it. */
+  #shape(): Shape {
+    const last = this.#lastShape;
+    let isSame = last.length === this.#count;
+    for (let i = 0; isSame && i < last.length; i++) isSame = last[i] === this.#numbers[i];
+    if (!isSame) this.#lastShape = Object.freeze([...this.#numbers.subarray(0, this.#count)]);
+    return this.#lastShape;
   }
 
   #wholeNumber(): number | undefined {
@@ -280,17 +306,26 @@ export class Header {
   /** The string that was passed last, when it is one of the words of the format: no new string is made of it. */
   #word(): string | undefined {
     const length = this.#end - this.#begin;
-    return wordsByLength[length]?.find((word) => {
-      for (let i = 0; i < length; i++) if (word.charCodeAt(i) !== this.#bytes[this.#begin + i]) return false;
-      return true;
-    });
+    if (length >= wordsByLength.length) return undefined;
+    for (const word of wordsByLength[length]!) if (this.#isWord(word)) return word;
+    return undefined;
+  }
+
+  #isWord(word: string): boolean {
+    for (let i = 0; i < word.length; i++) if (word.charCodeAt(i) !== this.#bytes[this.#begin + i]) return false;
+    return true;
   }
 
   /** The string that was passed last. */
   #text(): string {
     const [begin, end] = [this.#begin, this.#end];
-    if (this.#isPlain && end - begin < 128)
-      return String.fromCharCode.apply(null, this.#bytes.subarray(begin, end) as unknown as number[]);
+    if (this.#isPlain && end - begin < 128) {
+      const length = end - begin;
+      this.#codes[length] ??= new Array<number>(length).fill(0);
+      const codes = this.#codes[length];
+      for (let i = 0; i < codes.length; i++) codes[i] = this.#bytes[begin + i]!;
+      return String.fromCharCode.apply(null, codes);
+    }
     const text = this.#decoded(this.#bytes.subarray(begin - 1, end + 1));
     if (this.#isPlain) return text.slice(1, -1);
     try {
@@ -309,10 +344,24 @@ export class Header {
     }
   }
 
+  /** Passes over the value of a field that the format has no use for. */
+  #skipUnknown(): void {
+    const begin = this.#at;
+    this.#unknownEnd = begin + this.#unknownLeft;
+    this.#skip(2);
+    this.#unknownLeft -= this.#at - begin;
+  }
+
   /** Passes over a value that the format has no use for. */
   #skip(depth: number): void {
     if (depth > deepest)
       throw new FormatError(this.#source, `its header is nested deeper than ${deepest} levels`, toCheck);
+    if (this.#at > this.#unknownEnd)
+      throw new FormatError(
+        this.#source,
+        `its header has more than ${mostUnknown} bytes beside dtype, shape and data_offsets`,
+        "keep what else there is to say in the metadata",
+      );
     switch (this.#next()) {
       case quote:
         this.#string();
@@ -401,6 +450,7 @@ export class Places {
   readonly #header: Header;
   readonly #source: string;
   #count = 0;
+  #empty = 0;
   /** What `HeaderEntry` calls so. */
   #ats = new Float64Array(64);
   #hashes = new Float64Array(64);
@@ -416,6 +466,8 @@ export class Places {
 
   add({ at, hash, begin, end }: HeaderEntry): void {
     const count = this.#count++;
+    if (begin === end && ++this.#empty > mostEmpty)
+      throw new FormatError(this.#source, `its header has more than ${mostEmpty} tensors without elements`, toRewrite);
     if (count === this.#ats.length)
       [this.#ats, this.#hashes, this.#begins, this.#ends] = [
         grown(this.#ats),

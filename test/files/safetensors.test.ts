@@ -310,6 +310,27 @@ describe("hostile files", () => {
     expect(decodeSafetensors(file(header, [0, 0, 0, 0])).metadata).toEqual({ x: "x", dtype: '{"x":' });
   });
 
+  test("more than the format has a use for", () => {
+    for (const unknown of [`[${"1,".repeat(2_500_000)}`, `{"a":[${'"",'.repeat(2_000_000)}`])
+      expect(refusal(file(`{"x":{"note":${unknown}`))).toMatch("more than 4000000 bytes beside dtype, shape and");
+    const note = `{"dtype":"F32","shape":[],"note":[${"1,".repeat(100_000)}1],"data_offsets":[0,4]}`;
+    expect(decodeSafetensors(file(`{"x":${note}}`, [0, 0, 0, 0])).tensors.size).toBe(1);
+    const empty = Array.from({ length: 100_001 }, (_, i) => `"${i}":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}`);
+    expect(refusal(file(`{${empty.join()}}`))).toMatch("more than 100000 tensors without elements");
+    expect(decodeSafetensors(file(`{${empty.slice(1).join()}}`)).tensors.size).toBe(100_000);
+  });
+
+  test("tensors of one shape share it, and nobody can change it", () => {
+    const entries = ["a", "b"].map(
+      (name, i) => `"${name}":{"dtype":"F32","shape":[1],"data_offsets":[${4 * i},${4 * i + 4}]}`,
+    );
+    const { tensors } = decodeSafetensors(file(`{${entries.join()}}`, new Array<number>(8).fill(0)));
+    expect([...tensors.values()].map(({ shape }) => [shape, Object.isFrozen(shape)])).toEqual([
+      [[1], true],
+      [[1], true],
+    ]);
+  });
+
   test("an entry that is not an object", () => {
     expect(refusal(file({ x: [1, [2], { y: 3 }] }))).toMatchInlineSnapshot(`
       "model.safetensors: tensor "x": its entry should be an object with dtype, shape and data_offsets, and got [1, an array, …]
