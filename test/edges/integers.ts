@@ -15,6 +15,15 @@ export const integerEdges: readonly number[] = [
 ];
 
 const floorOf = (a: bigint, b: bigint): bigint => a / b - BigInt(a % b !== 0n && a < 0n !== b < 0n);
+/** Math.max and Math.min do not take whole numbers of any size. */
+function largest(a: bigint, b: bigint): bigint {
+  if (a > b) return a;
+  return b;
+}
+function smallest(a: bigint, b: bigint): bigint {
+  if (a < b) return a;
+  return b;
+}
 const truth = (is: boolean): bigint => BigInt(is);
 
 /** By name; only for divisors that are not 0, and shifts from 0 to 31. */
@@ -26,10 +35,10 @@ export const integerPairs: Readonly<Record<string, (a: bigint, b: bigint) => big
   floorDivide: floorOf,
   remainder: (a, b) => a - b * floorOf(a, b),
   fmod: (a, b) => a % b,
-  maximum: (a, b) => (a > b ? a : b),
-  minimum: (a, b) => (a < b ? a : b),
-  fmax: (a, b) => (a > b ? a : b),
-  fmin: (a, b) => (a < b ? a : b),
+  maximum: largest,
+  minimum: smallest,
+  fmax: largest,
+  fmin: smallest,
   bitAnd: (a, b) => a & b,
   bitOr: (a, b) => a | b,
   bitXor: (a, b) => a ^ b,
@@ -66,12 +75,12 @@ export const integerArrays: Readonly<Record<string, (x: readonly bigint[]) => re
   prod: (x) => [x.reduce((product, value) => product * value, 1n)],
   cumsum: (x) => x.map((_, i) => sumOf(x.slice(0, i + 1))),
   cumprod: (x) => x.map((_, i) => x.slice(0, i + 1).reduce((product, value) => product * value, 1n)),
-  max: (x) => [x.reduce((a, b) => (a > b ? a : b))],
-  min: (x) => [x.reduce((a, b) => (a < b ? a : b))],
-  cumMax: (x) => x.map((_, i) => x.slice(0, i + 1).reduce((a, b) => (a > b ? a : b))),
-  cumMin: (x) => x.map((_, i) => x.slice(0, i + 1).reduce((a, b) => (a < b ? a : b))),
-  argmax: (x) => [BigInt(x.indexOf(x.reduce((a, b) => (a > b ? a : b))))],
-  argmin: (x) => [BigInt(x.indexOf(x.reduce((a, b) => (a < b ? a : b))))],
+  max: (x) => [x.reduce(largest)],
+  min: (x) => [x.reduce(smallest)],
+  cumMax: (x) => x.map((_, i) => x.slice(0, i + 1).reduce(largest)),
+  cumMin: (x) => x.map((_, i) => x.slice(0, i + 1).reduce(smallest)),
+  argmax: (x) => [BigInt(x.indexOf(x.reduce(largest)))],
+  argmin: (x) => [BigInt(x.indexOf(x.reduce(smallest)))],
   any: (x) => [truth(x.some((value) => value !== 0n))],
   all: (x) => [truth(x.every((value) => value !== 0n))],
   countNonZero: (x) => [BigInt(x.filter((value) => value !== 0n).length)],
