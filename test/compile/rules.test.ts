@@ -35,6 +35,12 @@ describe("products take their neighbours in", () => {
     const ops = await bothWays((a, b) => a.mul(0.5).matmul(b.mul(3)).mul(2), normal(2, 3), normal(3, 2));
     expect(ops).toEqual({ product: 1 });
   });
+  test("a scale stays outside where a row is multiplied", async () => {
+    const behind = await bothWays((a, b) => a.matmul(b).mul(2), normal(1, 3), normal(3, 2));
+    expect(behind).toEqual({ product: 1, full: 1, mul: 1 });
+    const before = await bothWays((a, b) => a.mul(0.5).matmul(b.mul(3)), normal(1, 3), normal(3, 2));
+    expect(before).toEqual({ product: 1, full: 1, mul: 1 });
+  });
   test("a bias, and a residual through the reshape of a flattened product", async () => {
     const w = normal(4, 4);
     const flat = (x: Tensor): Tensor => x.reshape([6, 4]).matmul(w).reshape([2, 3, 4]);
