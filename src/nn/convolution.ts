@@ -51,43 +51,28 @@ function usual(channels: number, field: readonly number[]): Initializer {
   return uniform(1 / Math.sqrt(field.reduce((product, size) => product * size, channels)));
 }
 
+type Convolve = (x: Tensor, weight: Tensor, options: TransposedOptions) => Tensor;
+
+/** A convolution over so many axes of space, or its transpose, whose weight has the inputs first, as PyTorch's has. */
 function layer(
   kind: string,
   axes: number,
   inputs: number,
   outputs: number,
   kernel: PerAxis,
-  options: ConvolutionOptions = {},
-): unknown {
-  expectArguments(kind, [aWhole, aWhole, perAxis, optional(aRecord)], [inputs, outputs, kernel, options]);
-  const { weight: _, bias: __, generator: ___, ...windows } = options;
-  const field = sizesOf(kernel, axes);
-  const { groups = 1 } = windows;
-  expectSizes(kind, [inputs, outputs, groups, ...field]);
-  const own = inputs / groups;
-  const children = weightAndBias([outputs, own, ...field], outputs, usual(own, field), options);
-  return module(kind, children, (x: Tensor) =>
-    convolve(x as never, children.weight as never, { ...windows, bias: children.bias } as never),
-  );
-}
-
-function transposedLayer(
-  kind: string,
-  axes: number,
-  inputs: number,
-  outputs: number,
-  kernel: PerAxis,
   options: TransposedConvolutionOptions = {},
+  isTransposed: boolean = false,
 ): unknown {
   expectArguments(kind, [aWhole, aWhole, perAxis, optional(aRecord)], [inputs, outputs, kernel, options]);
   const { weight: _, bias: __, generator: ___, ...windows } = options;
   const field = sizesOf(kernel, axes);
   const { groups = 1 } = windows;
   expectSizes(kind, [inputs, outputs, groups, ...field]);
-  const own = outputs / groups;
-  const children = weightAndBias([inputs, own, ...field], outputs, usual(own, field), options);
+  const [first, second] = isTransposed ? [inputs, outputs / groups] : [outputs, inputs / groups];
+  const children = weightAndBias([first, second, ...field], outputs, usual(second, field), options);
+  const call = (isTransposed ? convolveTransposed : convolve) as Convolve;
   return module(kind, children, (x: Tensor) =>
-    convolveTransposed(x as never, children.weight as never, { ...windows, bias: children.bias } as never),
+    call(x, children.weight, { ...windows, ...(children.bias && { bias: children.bias }) }),
   );
 }
 
@@ -122,12 +107,7 @@ export function convTranspose1d<
   kernel: PerAxis,
   options?: P & TransposedConvolutionOptions,
 ): Convolution<I, O, [number], HasBias<P>> {
-  return transposedLayer("ConvTranspose1d", 1, inputs, outputs, kernel, options) as Convolution<
-    I,
-    O,
-    [number],
-    HasBias<P>
-  >;
+  return layer("ConvTranspose1d", 1, inputs, outputs, kernel, options, true) as Convolution<I, O, [number], HasBias<P>>;
 }
 
 /** A transposed convolution, which makes images larger: x [batch, inputs, height, width]. Options as in `convolveTransposed`. */
@@ -141,7 +121,7 @@ export function convTranspose2d<
   kernel: PerAxis,
   options?: P & TransposedConvolutionOptions,
 ): Convolution<I, O, [number, number], HasBias<P>> {
-  return transposedLayer("ConvTranspose2d", 2, inputs, outputs, kernel, options) as Convolution<
+  return layer("ConvTranspose2d", 2, inputs, outputs, kernel, options, true) as Convolution<
     I,
     O,
     [number, number],
