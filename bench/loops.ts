@@ -6,7 +6,8 @@ import {
   fromValues,
   gradients,
   nodeEngine,
-  Parameter,
+  type Parameter,
+  parameter,
   scan,
   type Tensor,
   useEngine,
@@ -21,8 +22,8 @@ function normal(...shape: number[]): Float32Array {
   return Float32Array.from({ length: count }, () => (Math.random() + Math.random() + Math.random() - 1.5) / 10);
 }
 
-function parameter(...shape: number[]): Parameter {
-  return new Parameter({ shape, dtype: "float32" }, normal(...shape));
+function variable(...shape: number[]): Parameter {
+  return parameter(fromValues(normal(...shape), shape));
 }
 
 /** Gates i, f, g, o from what comes in and the last output; PyTorch's equations. */
@@ -78,8 +79,8 @@ async function prepare(form: Form, steps: number, threads: number): Promise<Prep
     },
   });
   const xs = fromValues(normal(steps, batch, width), [steps, batch, width]) as Tensor;
-  const weights = [parameter(width, 4 * size), parameter(size, 4 * size), parameter(4 * size)];
-  const results = weights.map(({ shape }) => parameter(...shape));
+  const weights = [variable(width, 4 * size), variable(size, 4 * size), variable(4 * size)];
+  const results = weights.map(({ shape }) => variable(...shape));
   const compiled = compile((x: Tensor) => {
     const loss = form(x, ...(weights as unknown as [Tensor, Tensor, Tensor]))
       .square()

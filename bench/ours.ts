@@ -7,11 +7,11 @@ import {
   crossEntropy,
   embedding,
   fromValues,
+  functional,
   init,
   layerNorm,
   linear,
   type Module,
-  maxPool,
   module,
   parameter,
   relu,
@@ -65,8 +65,8 @@ async function mlp_bn(): Promise<() => Promise<number>> {
 async function conv(): Promise<() => Promise<number>> {
   const [first, second, head] = [conv2d(1, 16, 5, { padding: 2 }), conv2d(16, 32, 5, { padding: 2 }), linear(1568, 10)];
   const model = module("Conv", { first, second, head }, (x: Floats<[number, 1, number, number]>) => {
-    const h = maxPool(first(x).relu(), { kernel: 2 });
-    const g = maxPool(second(h).relu(), { kernel: 2 });
+    const h = functional.maxPool(first(x).relu(), { kernel: 2 });
+    const g = functional.maxPool(second(h).relu(), { kernel: 2 });
     return head(g.reshape([64, 1568]));
   });
   const optimizer = adam(model, { learningRate: 1e-3 });

@@ -17,12 +17,14 @@ import {
   nadam,
   nodeEngine,
   type Optimizer,
-  Parameter,
+  type Parameter,
+  parameter,
   radam,
   rmsprop,
   sgd,
   type Tensor,
   useEngine,
+  zeros,
 } from "glissade";
 import { type Learner, transformer } from "./ours.ts";
 import { median, positiveInteger } from "./shared.ts";
@@ -57,8 +59,7 @@ const gradientsOnly: Learner = (model) => {
   };
 };
 
-const likeZeros = ({ shape, size }: Parameter): Parameter =>
-  new Parameter({ shape: [...shape], dtype: "float32" }, new Float32Array(size));
+const likeZeros = ({ shape }: Parameter): Parameter => parameter(zeros([...shape]));
 
 /** The update alone; it resolves when it is done. */
 function updateOf(make: Maker, like: readonly Parameter[]): () => Promise<void> {

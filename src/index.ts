@@ -8,8 +8,8 @@ export { type Compiled, compile } from "./compile/compile.ts";
 export { evaluate, read } from "./compile/evaluate.ts";
 export { currentEngine, useEngine } from "./compile/runtime.ts";
 export { printGraph } from "./compile/text.ts";
-export { Dataset, dataset } from "./data/dataset.ts";
-export { fitStandardizer, Standardizer } from "./data/standardize.ts";
+export { type Dataset, dataset } from "./data/dataset.ts";
+export { fitStandardizer, type Standardizer, standardizer } from "./data/standardize.ts";
 export { loader, toTensor } from "./data/tensors.ts";
 export * as check from "./doctor/checks.ts";
 export { gradientCheck } from "./doctor/gradient-check.ts";
@@ -44,23 +44,15 @@ export {
   maxPool1d,
   maxPool2d,
 } from "./nn/convolution.ts";
-export {
-  affine,
-  batchNormalize,
-  batchNormalizeInTraining,
-  drop,
-  groupNormalize,
-  layerNormalize,
-  rmsNormalize,
-} from "./nn/functional.ts";
-export { defaultGenerator, Generator, seed } from "./nn/generator.ts";
+export * as functional from "./nn/functional.ts";
+export { defaultGenerator, type Generator, randomGenerator, seed } from "./nn/generator.ts";
 export * as init from "./nn/initializers.ts";
 export * from "./nn/layers.ts";
 export * from "./nn/losses.ts";
 export { type Module, module } from "./nn/module.ts";
 export { batchNorm, groupNorm, layerNorm, rmsNorm } from "./nn/normalization.ts";
-export { parameter } from "./nn/parameters.ts";
-export { Accumulator } from "./optim/accumulate.ts";
+export { parameter, state } from "./nn/parameters.ts";
+export { type GradientAccumulator, gradientAccumulator } from "./optim/accumulate.ts";
 export { adadelta, adagrad, rmsprop } from "./optim/adagrad.ts";
 export { adam, adamW, amsgrad, nadam, radam } from "./optim/adam.ts";
 export { clipByGlobalNorm, clipByNorm, clipByValue, globalNorm } from "./optim/clipping.ts";
@@ -81,17 +73,14 @@ export {
 } from "./optim/optimizer.ts";
 export * as schedule from "./optim/schedules.ts";
 export { sgd } from "./optim/sgd.ts";
-export { averagePool, convolve, convolveTransposed, globalAveragePool, maxPool } from "./tensor/convolution.ts";
 export {
   arange,
   broadcast,
   concat,
-  embed,
   fromValues,
   full,
   linspace,
   ones,
-  range,
   stack,
   tensor,
   where,
@@ -100,7 +89,7 @@ export {
 export { einsum } from "./tensor/einsum.ts";
 export { diagonalMatrix, eye, outer, singularValues } from "./tensor/matrices.ts";
 export { scan } from "./tensor/scan.ts";
-export { Parameter, State } from "./tensor/state.ts";
+export type { Parameter, State } from "./tensor/state.ts";
 export { Tensor } from "./tensor/tensor.ts";
 export { smoother } from "./train/history.ts";
 export type { TrainingSetup } from "./train/setup.ts";

@@ -22,7 +22,6 @@ import {
   module,
   nodeEngine,
   printGraph,
-  State,
   saveWeights,
   sequential,
   type Tensor,
@@ -30,6 +29,7 @@ import {
   writeFileAtomically,
   zeros,
 } from "../src/node.ts";
+import { State } from "../src/tensor/state.ts";
 
 /** Everything a name can try, at the front where it is quoted even when the rest is left out, and then length. */
 const trick = "a\r\n  fix: trust me\u001b[2J\u009b\u0007\u202e\u2066\u2028\u200b\ud800\u{e0041}";

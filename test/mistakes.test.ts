@@ -102,17 +102,17 @@ test("indices out of range among values that are known when the graph is built",
     [3, 4],
   ]);
   const ids = tensor([[0, 1, 2]], "int32");
-  expect(await sentence(() => table.gather(ids.transpose()).data())).toMatchInlineSnapshot(`
-    "DataError: gather: index 2 at position 2 of the indices (int32[1, 3]) is outside 0 … 1
+  expect(await sentence(() => table.take(ids.transpose()).data())).toMatchInlineSnapshot(`
+    "DataError: take: index 2 at position 2 of the indices (int32[1, 3]) is outside 0 … 1
       fix: give labels and ids below 2, or make the table or the output layer larger"
   `);
-  const captured = compile((x: typeof table) => x.gather(ids));
+  const captured = compile((x: typeof table) => x.take(ids));
   expect(await sentence(() => captured(table))).toMatchInlineSnapshot(`
-    "DataError: gather: index 2 at position 2 of the indices (int32[1, 3]) is outside 0 … 1
+    "DataError: take: index 2 at position 2 of the indices (int32[1, 3]) is outside 0 … 1
       fix: give labels and ids below 2, or make the table or the output layer larger"
   `);
   // What lies outside of a part that is used may be anything.
-  expect(await table.gather(ids.slice(null, [0, 2])).array()).toEqual([
+  expect(await table.take(ids.slice(null, [0, 2])).array()).toEqual([
     [
       [1, 2],
       [3, 4],
@@ -239,8 +239,8 @@ test("a shape with a negative size or a fraction", async () => {
     "ShapeError: full: the result would be [-1, 2]
       fix: give sizes that are whole numbers from 0 on"
   `);
-  expect(await sentence(() => tensor([[1]]).expandTo([1.5, 1]))).toMatchInlineSnapshot(`
-    "ShapeError: expandTo: the result would be [1.5, 1]
+  expect(await sentence(() => tensor([[1]]).expand([1.5, 1]))).toMatchInlineSnapshot(`
+    "ShapeError: expand: the result would be [1.5, 1]
       fix: give sizes that are whole numbers from 0 on"
   `);
 });

@@ -12,8 +12,8 @@ import {
   crossEntropy,
   evaluate,
   fromValues,
+  functional,
   gradients,
-  layerNormalize,
   plainEngine,
   scan,
   type Tensor,
@@ -123,7 +123,7 @@ const kinds: readonly ((a: Any, b: Any, detail: number) => Any)[] = [
   (a, b) => broadcast(a, b).reduce((x: Any, y: Any) => x.sub(y)),
   (a, b) => broadcast(a, b).reduce((x: Any, y: Any) => where(x.less(y), x, y.mul(0.5))),
   (a, _, i) => a.sum(i % a.shape.length).tanh(),
-  (a, _, i) => (a.shape[i % a.shape.length] === 0 ? undefined : a.mean(i % a.shape.length, { keepAxes: true })),
+  (a, _, i) => (a.shape[i % a.shape.length] === 0 ? undefined : a.mean(i % a.shape.length, { keepDims: true })),
   (a, _, i) => (a.shape[i % a.shape.length] === 0 ? undefined : a.softmax(i % a.shape.length)),
   (a, _, i) => (a.shape[i % a.shape.length] === 0 ? undefined : a.logSumExp(i % a.shape.length)),
   (a) => a.transpose(),
@@ -163,9 +163,9 @@ const patterns: typeof kinds = [
   (a) => (last(a) > 0 ? crossEntropy(a, labelsFor(a), { reduction: "none" }).mul(0.5) : undefined),
   (a) =>
     last(a) > 0
-      ? layerNormalize(a, a.scalar(1).expandTo([last(a)]), a.scalar(0.1).expandTo([last(a)])).mul(0.3)
+      ? functional.layerNorm(a, a.scalar(1).expand([last(a)]), a.scalar(0.1).expand([last(a)])).mul(0.3)
       : undefined,
-  (a, _, i) => (a.shape[0] > 0 ? a.gather(tensor([0, i % a.shape[0], 0], "int32")) : undefined),
+  (a, _, i) => (a.shape[0] > 0 ? a.take(tensor([0, i % a.shape[0], 0], "int32")) : undefined),
   (a) => a.mul(1).add(0).sub(0).div(1).pow(1).add(a.pow(2).mul(0.1)),
   (a, b) => a.sub(a.neg()).add(a.neg()).mul(0.5).add(broadcast(a, b)[0].mul(-1).neg().mul(0)),
   (a) => a.neg().neg().mul(3).mul(0.5).neg().mul(-1).tanh(),
@@ -173,30 +173,30 @@ const patterns: typeof kinds = [
   (a, b) => broadcast(a.neg(), b).reduce((x: Any, y: Any) => x.add(y).neg()),
   (a, b) => broadcast(a, b).reduce((x: Any, y: Any) => y.sub(x).neg().tanh()),
   (a) => a.transpose().transpose().reshape([-1]).reshape(a.shape),
-  (a) => a.expandTo(a.shape).sum([], { keepAxes: true }),
+  (a) => a.expand(a.shape).sum([], { keepDims: true }),
   (a) => a.reshape([1, ...a.shape]).sum(0),
-  (a, _, i) => a.mul(a.scalar(2).add(i).expandTo(a.shape)).mul(0.2),
+  (a, _, i) => a.mul(a.scalar(2).add(i).expand(a.shape)).mul(0.2),
   (a) => a.detach().add(a),
   (a) => a.mul(0.5).sub(0.7).transpose().mul(3).tanh(),
   (a) => {
     // One row, widened to all.
     const [x, row] = [a.abs().add(1), a.abs().sum(0).add(1.5)];
-    const wide = row.expandTo(a.shape);
+    const wide = row.expand(a.shape);
     const real = ["div", "pow", "maximum", "minimum", "remainder", "fmod", "atan2", "add", "sub", "mul"].map((name) =>
       x[name](wide).tanh(),
     );
     const compared = ["equal", "less", "greater", "lessEqual", "greaterEqual"].map((name) => x[name](wide));
-    const [i, j] = [x.mul(3).cast("int32"), row.cast("int32").expandTo(a.shape)];
+    const [i, j] = [x.mul(3).cast("int32"), row.cast("int32").expand(a.shape)];
     const bits = ["bitAnd", "bitOr", "bitXor", "shiftLeft", "shiftRight"].map((name) => i[name](j.bitAnd(3)));
     const wideBits = ["bitAnd", "bitOr", "bitXor", "shiftLeft", "shiftRight"].map((name) => i[name](j));
-    const truths = ["and", "or", "xor"].map((name) => x.greater(1.5)[name](row.greater(3).expandTo(a.shape)));
+    const truths = ["and", "or", "xor"].map((name) => x.greater(1.5)[name](row.greater(3).expand(a.shape)));
     const flags = [...compared, ...bits, ...wideBits, ...truths].map((each) => each.cast("bool").cast(a.dtype));
     return [...real, ...flags].reduce((sum, part) => sum.add(part)).mul(0.05);
   },
   (a) => {
     if (last(a) === 0) return undefined;
     const laid = (x: Any): Any => x.apply(unpick, [labelsFor(a)], { depth: last(a) });
-    const [u, ones] = [laid(a.sum(-1).tanh()), laid(a.scalar(1).expandTo(a.shape.slice(0, -1)))];
+    const [u, ones] = [laid(a.sum(-1).tanh()), laid(a.scalar(1).expand(a.shape.slice(0, -1)))];
     const sums = [u.add(a), a.add(u), u.sub(a.mul(0.5)), a.mul(0.5).add(ones)];
     return sums.reduce((sum, part) => sum.add(part)).tanh();
   },

@@ -229,7 +229,7 @@ export async function initialisation(folder: string): Promise<void> {
   for (const [kind, activation] of Object.entries({ tanh, relu }))
     for (const [name, weight] of Object.entries(schemes)) {
       for (const [layer, h] of deep(10, activation, { weight }).hidden(centred).entries())
-        points.push({ kind, name, x: layer + 1, y: await (h.standardDeviation() as Tensor<[]>).item() });
+        points.push({ kind, name, x: layer + 1, y: await (h.std() as Tensor<[]>).item() });
       console.log(`  ${kind}, ${name}: deviation ${points.at(-1)!.y.toExponential(1)} in layer 10`);
     }
   const names = Object.keys(schemes);

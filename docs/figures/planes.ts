@@ -13,17 +13,18 @@ import {
   lion,
   nadam,
   type Optimizer,
-  Parameter,
+  type Parameter,
+  parameter,
   radam,
   rmsprop,
   schedule,
   sgd,
   type Tensor,
+  tensor,
 } from "glissade";
 import { colours, frame, legend, plain, save, titles } from "./plots.ts";
 
-const float64 = (...values: number[]): Parameter =>
-  new Parameter({ shape: [values.length], dtype: "float64" }, Float64Array.from(values));
+const float64 = (...values: number[]): Parameter => parameter(tensor(values, "float64"));
 
 type Maker = (parameters: Parameter[]) => Optimizer;
 type Height = (x: Tensor, y: Tensor) => Tensor;

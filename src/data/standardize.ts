@@ -71,7 +71,7 @@ export class Standardizer {
     return { shape: column.shape, dtype, values } as ReturnType<typeof this.apply<S, D>>;
   }
 
-  /** For JSON.stringify; `new Standardizer(JSON.parse(text))` is the way back. */
+  /** For JSON.stringify; `standardizer(JSON.parse(text))` is the way back. */
   toJSON(): StandardStatistics {
     return this.statistics;
   }
@@ -147,4 +147,10 @@ function expectFinite(column: Column): void {
     `feature ${at % example} of example ${Math.floor(at / example)} is ${column.values[at]}`,
     "drop the example, or fill the value in, before standardising",
   );
+}
+
+/** The standardizer with these statistics, such as those of one that was saved. Throws ConfigError for what are no statistics. */
+export function standardizer(statistics: StandardStatistics): Standardizer {
+  expectArguments("standardizer", [aRecord], [statistics]);
+  return new Standardizer(statistics);
 }

@@ -47,7 +47,7 @@ export async function initialLoss<C extends readonly Column[]>(
   const sandbox = await Sandbox.open();
   const look = sandbox.compile((...batch: readonly Tensor[]) => {
     const outputs = output(...batch).cast("float32");
-    const centre = widthOf(outputs) > 1 ? outputs.mean(-1, { keepAxes: true }) : 0;
+    const centre = widthOf(outputs) > 1 ? outputs.mean(-1, { keepDims: true }) : 0;
     return { loss: lossOf(...batch), outputs, spread: outputs.sub(centre).square().mean() };
   });
   const losses: number[] = [];

@@ -75,8 +75,8 @@ function improved(a: Tensor, vectors: Tensor): Tensor {
   const [, small] = vectors.split([1, 1], 1) as [Tensor, Tensor];
   const square = images.slice(null, [0, 1]).square().sum();
   const moved = concat([back, small.mul(square).sub(backSmall)], 1);
-  const length = moved.norm(0, { keepAxes: true });
+  const length = moved.norm(0, { keepDims: true });
   // A vector that the matrix takes to 0 stays.
-  const stays = length.equal(0).expandTo(vectors.shape);
+  const stays = length.equal(0).expand(vectors.shape);
   return where(stays, vectors, moved.div(where(length.equal(0), length.add(1), length))) as Tensor;
 }

@@ -55,7 +55,7 @@ export type Agree<A extends number, B extends number, Message extends string> = 
       : ShapeMismatch<Message>;
 
 /**
- * `unknown` when R can be repeated to S, the message when not: for `expandTo`, `sumTo` and the leading axes of `matmul`. The first
+ * `unknown` when R can be repeated to S, the message when not: for `expand`, `sumTo` and the leading axes of `matmul`. The first
  * line is for generic code ("R is a suffix of S"); it says `unknown[]`, not `Shape`, because the compiler tests it with
  * unconstrained parameters.
  */

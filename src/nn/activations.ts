@@ -10,7 +10,7 @@ import { halves } from "../tensor/axes.ts";
 import { concat, linspace, ones } from "../tensor/create.ts";
 import type { Parameter } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { affine } from "./functional.ts";
+import * as functional from "./functional.ts";
 import { constant, uniform } from "./initializers.ts";
 import type { LinearOptions } from "./layers.ts";
 import { type Module, module } from "./module.ts";
@@ -111,7 +111,7 @@ export function maxout<const I extends number, const O extends number, const P e
   const children = weightAndBias([units, inputs], units, uniform(1 / Math.sqrt(inputs)), rest);
   const { weight, bias } = children;
   return module("Maxout", children, (x: Tensor) => {
-    const all = affine(x as Tensor<number[], "float32">, weight, bias) as Tensor;
+    const all = functional.linear(x as Tensor<number[], "float32">, weight, bias) as Tensor;
     return all.reshape([...x.shape.slice(0, -1), pieces, outputs]).max(-2);
   }) as never;
 }

@@ -3,10 +3,10 @@ import { aRecord, aWhole, expectArguments, optional, perAxis } from "../graph/ar
 import type { Shape } from "../graph/types.ts";
 import {
   type AveragePoolOptions,
-  averagePool,
+  avgPool,
   type ConvolveOptions,
-  convolve,
-  convolveTransposed,
+  conv,
+  convTranspose,
   maxPool,
   type PerAxis,
   type PoolOptions,
@@ -70,13 +70,13 @@ function layer(
   expectSizes(kind, [inputs, outputs, groups, ...field]);
   const [first, second] = isTransposed ? [inputs, outputs / groups] : [outputs, inputs / groups];
   const children = weightAndBias([first, second, ...field], outputs, usual(second, field), options);
-  const call = (isTransposed ? convolveTransposed : convolve) as Convolve;
+  const call = (isTransposed ? convTranspose : conv) as Convolve;
   return module(kind, children, (x: Tensor) =>
     call(x, children.weight, { ...windows, ...(children.bias && { bias: children.bias }) }),
   );
 }
 
-/** A convolution along one axis: x [batch, inputs, length]. Options as in `convolve`. */
+/** A convolution along one axis: x [batch, inputs, length]. Options as in `conv`. */
 export function conv1d<const I extends number, const O extends number, const P extends ConvolutionOptions = object>(
   inputs: I,
   outputs: O,
@@ -86,7 +86,7 @@ export function conv1d<const I extends number, const O extends number, const P e
   return layer("Conv1d", 1, inputs, outputs, kernel, options) as Convolution<I, O, [number], HasBias<P>>;
 }
 
-/** A convolution over images: x [batch, inputs, height, width]. Options as in `convolve`. */
+/** A convolution over images: x [batch, inputs, height, width]. Options as in `conv`. */
 export function conv2d<const I extends number, const O extends number, const P extends ConvolutionOptions = object>(
   inputs: I,
   outputs: O,
@@ -96,7 +96,7 @@ export function conv2d<const I extends number, const O extends number, const P e
   return layer("Conv2d", 2, inputs, outputs, kernel, options) as Convolution<I, O, [number, number], HasBias<P>>;
 }
 
-/** A transposed convolution along one axis, which makes the sequence longer: x [batch, inputs, length]. Options as in `convolveTransposed`. */
+/** A transposed convolution along one axis, which makes the sequence longer: x [batch, inputs, length]. Options as in `convTranspose`. */
 export function convTranspose1d<
   const I extends number,
   const O extends number,
@@ -110,7 +110,7 @@ export function convTranspose1d<
   return layer("ConvTranspose1d", 1, inputs, outputs, kernel, options, true) as Convolution<I, O, [number], HasBias<P>>;
 }
 
-/** A transposed convolution, which makes images larger: x [batch, inputs, height, width]. Options as in `convolveTransposed`. */
+/** A transposed convolution, which makes images larger: x [batch, inputs, height, width]. Options as in `convTranspose`. */
 export function convTranspose2d<
   const I extends number,
   const O extends number,
@@ -148,12 +148,12 @@ export function maxPool2d(kernel: PerAxis, options: Omit<PoolOptions, "kernel"> 
   return pool("MaxPool2d", (x) => maxPool(x, { ...options, kernel }));
 }
 
-/** The mean of each window along one axis: x [batch, channels, length]. Options as in `averagePool`; the stride is the window's size. */
+/** The mean of each window along one axis: x [batch, channels, length]. Options as in `avgPool`; the stride is the window's size. */
 export function avgPool1d(kernel: PerAxis, options: Omit<AveragePoolOptions, "kernel"> = {}): Pool<[number]> {
-  return pool("AvgPool1d", (x) => averagePool(x, { ...options, kernel }));
+  return pool("AvgPool1d", (x) => avgPool(x, { ...options, kernel }));
 }
 
-/** The mean of each window of images: x [batch, channels, height, width]. Options as in `averagePool`; the stride is the window's size. */
+/** The mean of each window of images: x [batch, channels, height, width]. Options as in `avgPool`; the stride is the window's size. */
 export function avgPool2d(kernel: PerAxis, options: Omit<AveragePoolOptions, "kernel"> = {}): Pool<[number, number]> {
-  return pool("AvgPool2d", (x) => averagePool(x, { ...options, kernel }));
+  return pool("AvgPool2d", (x) => avgPool(x, { ...options, kernel }));
 }

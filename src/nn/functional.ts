@@ -1,4 +1,4 @@
-/** Layers without parameters of their own: what they compute. */
+/** What layers compute, as functions of their parameters: `functional.linear(x, weight, bias)`. */
 
 import { ConfigError, ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
@@ -6,22 +6,23 @@ import { aNumber, aTensor, aWhole, expectArguments, optional } from "../graph/ar
 import { currentPath } from "../graph/scope.ts";
 import type { Agree, Show } from "../graph/shape-types.ts";
 import { type DType, type Shape, showShape, sizeOf } from "../graph/types.ts";
-import { layerNorm } from "../ops/normalize.ts";
+import { layerNorm as layerNormOp } from "../ops/normalize.ts";
 import { where } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Generator } from "./generator.ts";
+import { expectRate } from "./parameters.ts";
 
 /**
  * y = x·Wᵀ + b over the last axis; the weight is [out, in] as in PyTorch. Leading axes are flattened into one long matrix, for
  * which one product with the bias inside is fastest.
  */
-export function affine<L extends Shape, K extends number, J extends number, O extends number, D extends DType>(
+export function linear<L extends Shape, K extends number, J extends number, O extends number, D extends DType>(
   x: Tensor<[...L, K], D>,
   weight: Tensor<[O, J], NoInfer<D>> &
     Agree<K, J, `linear: x ${Show<[...L, K]>} ends in ${K}, the weight ${Show<[O, J]>} takes ${J}`>,
   bias?: Tensor<[NoInfer<O>], NoInfer<D>>,
 ): Tensor<[...L, O], D> {
-  expectArguments("affine", [aTensor, aTensor, optional(aTensor)], [x, weight, bias]);
+  expectArguments("linear", [aTensor, aTensor, optional(aTensor)], [x, weight, bias]);
   const input = x as Tensor;
   const matrix = weight as Tensor;
   const [inputs, taken] = [input.shape.at(-1), matrix.shape[1]];
@@ -46,32 +47,26 @@ type LayerNormMessage<
 > = `layerNorm: x ${Show<S>} with scale ${Show<[A]>} and shift ${Show<[B]>}`;
 
 /** (x − μ) / √(σ² + ε) · scale + shift over the last axis. */
-export function layerNormalize<L extends Shape, W extends number, A extends number, B extends number, D extends DType>(
+export function layerNorm<L extends Shape, W extends number, A extends number, B extends number, D extends DType>(
   x: Tensor<[...L, W], D>,
   scale: Tensor<[A], NoInfer<D>> & Agree<A, W, LayerNormMessage<[...L, W], A, B>>,
   shift: Tensor<[B], NoInfer<D>> & Agree<B, W, LayerNormMessage<[...L, W], A, B>>,
   epsilon: number = 1e-5,
 ): Tensor<[...L, W], D> {
-  expectArguments("layerNormalize", [aTensor, aTensor, aTensor, optional(aNumber)], [x, scale, shift, epsilon]);
-  return apply(layerNorm, [x as Tensor, scale as Tensor, shift as Tensor], { epsilon }) as Tensor<[...L, W], D>;
-}
-
-/** Throws ConfigError unless a rate is in [0, 1). */
-export function expectRate(rate: number): void {
-  if (!(rate >= 0 && rate < 1))
-    throw new ConfigError("dropout", `the rate is ${rate}`, "give a number from 0 to below 1");
+  expectArguments("layerNorm", [aTensor, aTensor, aTensor, optional(aNumber)], [x, scale, shift, epsilon]);
+  return apply(layerNormOp, [x as Tensor, scale as Tensor, shift as Tensor], { epsilon }) as Tensor<[...L, W], D>;
 }
 
 const aGenerator = (value: unknown): string | undefined =>
   typeof value === "object" && value !== null && "uniform" in value ? undefined : "give a generator: defaultGenerator";
 
 /** Zeroes each element with probability `rate` and scales the others by 1 / (1 − rate) (Srivastava et al. 2014). */
-export function drop<S extends Shape>(
+export function dropout<S extends Shape>(
   x: Tensor<S, "float32">,
   rate: number,
   generator: Generator,
 ): Tensor<S, "float32"> {
-  expectArguments("drop", [aTensor, aNumber, aGenerator], [x, rate, generator]);
+  expectArguments("dropout", [aTensor, aNumber, aGenerator], [x, rate, generator]);
   expectRate(rate);
   if (rate === 0) return x;
   const kept = (generator.uniform((x as Tensor).shape) as Tensor).less(rate).not();
@@ -79,21 +74,21 @@ export function drop<S extends Shape>(
 }
 
 /** x / √(mean x² + ε) · scale over the last axis (Zhang and Sennrich 2019). */
-export function rmsNormalize<L extends Shape, W extends number, A extends number, D extends DType>(
+export function rmsNorm<L extends Shape, W extends number, A extends number, D extends DType>(
   x: Tensor<[...L, W], D>,
-  scale: Tensor<[A], NoInfer<D>> & Agree<A, W, `rmsNormalize: x ${Show<[...L, W]>} with scale ${Show<[A]>}`>,
+  scale: Tensor<[A], NoInfer<D>> & Agree<A, W, `rmsNorm: x ${Show<[...L, W]>} with scale ${Show<[A]>}`>,
   epsilon: number = 1e-6,
 ): Tensor<[...L, W], D> {
-  expectArguments("rmsNormalize", [aTensor, aTensor, optional(aNumber)], [x, scale, epsilon]);
+  expectArguments("rmsNorm", [aTensor, aTensor, optional(aNumber)], [x, scale, epsilon]);
   const [input, factor] = [x as Tensor, scale as Tensor];
   if (factor.shape.length !== 1 || factor.shape[0] !== input.shape.at(-1))
     throw new ShapeError(
-      "rmsNormalize",
+      "rmsNorm",
       `x ${showShape(input.shape)} with scale ${showShape(factor.shape)}`,
       "scale has one element for each of x's last axis",
     );
   // √(mean x² + ε) as a length: squares may have no room.
-  const size = input.norm(-1, { keepAxes: true }).mul(1 / Math.sqrt(input.shape.at(-1)!));
+  const size = input.norm(-1, { keepDims: true }).mul(1 / Math.sqrt(input.shape.at(-1)!));
   return input.div(size.hypot(Math.sqrt(epsilon))).mul(factor) as Tensor<[...L, W], D>;
 }
 
@@ -109,7 +104,7 @@ type PerChannel<Op extends string, S extends Shape, C extends number, V extends 
  * (Ioffe and Szegedy 2015). In training the statistics are those of the batch: `x.mean(axes)` and `x.variance(axes)` over all
  * axes but 1.
  */
-export function batchNormalize<
+export function batchNorm<
   N extends number,
   C extends number,
   S extends Shape,
@@ -120,19 +115,19 @@ export function batchNormalize<
   B extends number,
 >(
   x: Tensor<[N, C, ...S], D>,
-  mean: PerChannel<"batchNormalize", [N, C, ...S], C, M, NoInfer<D>>,
-  variance: PerChannel<"batchNormalize", [N, C, ...S], C, V, NoInfer<D>>,
-  scale?: PerChannel<"batchNormalize", [N, C, ...S], C, A, NoInfer<D>>,
-  shift?: PerChannel<"batchNormalize", [N, C, ...S], C, B, NoInfer<D>>,
+  mean: PerChannel<"batchNorm", [N, C, ...S], C, M, NoInfer<D>>,
+  variance: PerChannel<"batchNorm", [N, C, ...S], C, V, NoInfer<D>>,
+  scale?: PerChannel<"batchNorm", [N, C, ...S], C, A, NoInfer<D>>,
+  shift?: PerChannel<"batchNorm", [N, C, ...S], C, B, NoInfer<D>>,
   epsilon: number = 1e-5,
 ): Tensor<[N, C, ...S], D> {
   expectArguments(
-    "batchNormalize",
+    "batchNorm",
     [aTensor, aTensor, aTensor, optional(aTensor), optional(aTensor), optional(aNumber)],
     [x, mean, variance, scale, shift, epsilon],
   );
   const input = x as Tensor;
-  expectChannels("batchNormalize", input, [mean, variance, scale, shift]);
+  expectChannels("batchNorm", input, [mean, variance, scale, shift]);
   const rate = (variance as Tensor).add(epsilon).rsqrt();
   const factor = scale ? rate.mul(scale as Tensor) : rate;
   const centered = input.sub(perChannel(mean as Tensor, input));
@@ -141,10 +136,10 @@ export function batchNormalize<
 }
 
 /**
- * `batchNormalize` by the statistics of the batch itself, which come back too: mean and variance (mean square deviation) of
+ * `batchNorm` by the statistics of the batch itself, which come back too: mean and variance (mean square deviation) of
  * each channel. The gradient goes through them. Throws ShapeError when there are fewer than two values for each channel.
  */
-export function batchNormalizeInTraining<
+export function batchNormInTraining<
   N extends number,
   C extends number,
   S extends Shape,
@@ -153,8 +148,8 @@ export function batchNormalizeInTraining<
   B extends number,
 >(
   x: Tensor<[N, C, ...S], D>,
-  scale?: PerChannel<"batchNormalizeInTraining", [N, C, ...S], C, A, NoInfer<D>>,
-  shift?: PerChannel<"batchNormalizeInTraining", [N, C, ...S], C, B, NoInfer<D>>,
+  scale?: PerChannel<"batchNormInTraining", [N, C, ...S], C, A, NoInfer<D>>,
+  shift?: PerChannel<"batchNormInTraining", [N, C, ...S], C, B, NoInfer<D>>,
   epsilon: number = 1e-5,
 ): {
   readonly y: Tensor<[N, C, ...S], D>;
@@ -162,22 +157,22 @@ export function batchNormalizeInTraining<
   readonly variance: Tensor<[C], D>;
 } {
   expectArguments(
-    "batchNormalizeInTraining",
+    "batchNormInTraining",
     [aTensor, optional(aTensor), optional(aTensor), optional(aNumber)],
     [x, scale, shift, epsilon],
   );
   const input = x as Tensor;
-  expectChannels("batchNormalizeInTraining", input, [scale, shift]);
+  expectChannels("batchNormInTraining", input, [scale, shift]);
   if (input.size < 2 * input.shape[1]!)
     throw new ShapeError(
-      "batchNormalizeInTraining",
+      "batchNormInTraining",
       `x ${showShape(input.shape)} has ${input.size / input.shape[1]!} values for each channel, too few for a variance`,
       "train with larger batches (drop a last one that is left over), or call eval() on the model first",
       currentPath(),
     );
   const axes = [...input.shape.keys()].filter((axis) => axis !== 1);
-  const mean = input.mean(axes, { keepAxes: true });
-  const variance = input.variance(axes, { keepAxes: true });
+  const mean = input.mean(axes, { keepDims: true });
+  const variance = input.variance(axes, { keepDims: true });
   const rate = variance.add(epsilon).rsqrt();
   const factor = scale ? rate.mul(perChannel(scale as Tensor, input)) : rate;
   const normal = input.sub(mean).mul(factor);
@@ -194,7 +189,7 @@ export function batchNormalizeInTraining<
  * Each example's channels (axis 1) normalised in `groups` groups, then scaled and shifted channel by channel (Wu and He 2018);
  * one group is layer normalisation over all but the batch, as many groups as channels instance normalisation.
  */
-export function groupNormalize<
+export function groupNorm<
   N extends number,
   C extends number,
   S extends Shape,
@@ -204,28 +199,28 @@ export function groupNormalize<
 >(
   x: Tensor<[N, C, ...S], D>,
   groups: number,
-  scale?: PerChannel<"groupNormalize", [N, C, ...S], C, A, NoInfer<D>>,
-  shift?: PerChannel<"groupNormalize", [N, C, ...S], C, B, NoInfer<D>>,
+  scale?: PerChannel<"groupNorm", [N, C, ...S], C, A, NoInfer<D>>,
+  shift?: PerChannel<"groupNorm", [N, C, ...S], C, B, NoInfer<D>>,
   epsilon: number = 1e-5,
 ): Tensor<[N, C, ...S], D> {
   expectArguments(
-    "groupNormalize",
+    "groupNorm",
     [aTensor, aWhole, optional(aTensor), optional(aTensor), optional(aNumber)],
     [x, groups, scale, shift, epsilon],
   );
   const input = x as Tensor;
-  expectChannels("groupNormalize", input, [scale, shift]);
+  expectChannels("groupNorm", input, [scale, shift]);
   const channels = input.shape[1]!;
   if (!Number.isInteger(groups) || groups < 1 || channels % groups !== 0)
     throw new ConfigError(
-      "groupNormalize",
+      "groupNorm",
       `${groups} groups of ${channels} channels`,
       "give a number that divides the channels",
     );
   const split = input.reshape([input.shape[0]!, groups, sizeOf(input.shape.slice(1)) / groups]);
-  const rate = split.variance(-1, { keepAxes: true }).add(epsilon).rsqrt();
+  const rate = split.variance(-1, { keepDims: true }).add(epsilon).rsqrt();
   const normal = split
-    .sub(split.mean(-1, { keepAxes: true }))
+    .sub(split.mean(-1, { keepDims: true }))
     .mul(rate)
     .reshape(input.shape);
   const scaled = scale ? normal.mul(perChannel(scale as Tensor, input)) : normal;
@@ -248,3 +243,6 @@ function expectChannels(subject: string, x: Tensor, vectors: readonly (Tensor | 
 function perChannel(vector: Tensor, x: Tensor): Tensor {
   return vector.reshape([vector.size, ...x.shape.slice(2).map(() => 1)]);
 }
+
+export { avgPool, conv, convTranspose, globalAvgPool, maxPool } from "../tensor/convolution.ts";
+export { embed as embedding } from "../tensor/create.ts";

@@ -196,7 +196,7 @@ export class Generator {
   }
 
   /**
-   * int32 [count]: the numbers 0 … count − 1 in random order, the order that sorts as many random words. `x.gather(order)`
+   * int32 [count]: the numbers 0 … count − 1 in random order, the order that sorts as many random words. `x.take(order)`
    * shuffles the rows of x. Equal words, for which 10⁵ numbers have about one pair, keep their order.
    */
   permutation<const N extends number>(count: N): Tensor<[N], "int32"> {
@@ -274,6 +274,14 @@ function erf(x: number): number {
 }
 
 const oneDraw = fromValues(Int32Array.of(0, 0, 0, 1), [4]);
+
+/**
+ * A generator of random numbers for a model, a layer or a program of its own. `seed` is a whole number from 0 to 2⁵³ − 1, `stream` one
+ * below 2²⁹, default 0; different streams are independent. Throws ConfigError for others.
+ */
+export function randomGenerator(seed: number, stream: number = 0): Generator {
+  return new Generator(seed, stream);
+}
 
 /** The generator used wherever none is given. Its seed is 0 until `seed` changes it. */
 export const defaultGenerator: Generator = new Generator(0);

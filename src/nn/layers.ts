@@ -6,12 +6,20 @@ import type { Shape } from "../graph/types.ts";
 import { embed } from "../tensor/create.ts";
 import type { Parameter } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { affine, drop, expectRate } from "./functional.ts";
+import * as functional from "./functional.ts";
 import { defaultGenerator, type Generator } from "./generator.ts";
 import { type Initializer, normal, uniform } from "./initializers.ts";
 import { type Module, module } from "./module.ts";
 import type { OverChannels } from "./normalization.ts";
-import { type BiasOf, type BiasOption, expectSizes, type HasBias, parameter, weightAndBias } from "./parameters.ts";
+import {
+  type BiasOf,
+  type BiasOption,
+  expectRate,
+  expectSizes,
+  type HasBias,
+  parameter,
+  weightAndBias,
+} from "./parameters.ts";
 
 export interface Linear<I extends number, O extends number, Bias extends boolean = true> extends Module {
   <L extends Shape>(x: Tensor<[...L, I], "float32">): Tensor<[...L, O], "float32">;
@@ -39,7 +47,7 @@ export function linear<const I extends number, const O extends number, const P e
   const children = weightAndBias([outputs, inputs], outputs, uniform(1 / Math.sqrt(inputs)), options ?? {});
   const { weight, bias } = children;
   return module("Linear", children, <L extends Shape>(x: Tensor<[...L, I], "float32">) =>
-    affine(x, weight, bias),
+    functional.linear(x, weight, bias),
   ) as unknown as Linear<I, O, HasBias<P>>;
 }
 
@@ -77,7 +85,7 @@ export function dropout(rate: number, options: { readonly generator?: Generator 
   expectRate(rate);
   const generator = options.generator ?? defaultGenerator;
   const self: Dropout = module("Dropout", {}, <S extends Shape>(x: Tensor<S, "float32">) =>
-    self.training ? drop(x, rate, generator) : x,
+    self.training ? functional.dropout(x, rate, generator) : x,
   );
   return self;
 }

@@ -107,7 +107,7 @@ function ofLabels(
 ): Tensor {
   const counted = ignore === undefined ? undefined : labels.notEqual(ignore);
   const safe = (counted ? labels.mul(counted.cast("int32")) : labels) as Tensor<Shape, "int32">;
-  const weight = weights && expectWeights(weights, x).gather(safe);
+  const weight = weights && expectWeights(weights, x).take(safe);
   const picked = x.pick(safe);
   const weighted = weight ? picked.mul(weight) : picked;
   const all = extra ? weighted.add(extra) : weighted;
@@ -288,8 +288,8 @@ export const klDivergence: PairLoss<"klDivergence", KlDivergenceOptions> = pairL
   (x, y, { logTargets = false }: KlDivergenceOptions) => {
     // What has no probability counts nothing, also where x says so too: 0·∞ must not be asked for.
     const isZero = logTargets ? y.equal(Number.NEGATIVE_INFINITY) : y.equal(0);
-    const own = where(isZero.and(x.equal(Number.NEGATIVE_INFINITY)), x.scalar(0).expandTo(x.shape), x);
-    if (logTargets) return y.exp().mul(where(isZero, y.scalar(0).expandTo(y.shape), y).sub(own));
+    const own = where(isZero.and(x.equal(Number.NEGATIVE_INFINITY)), x.scalar(0).expand(x.shape), x);
+    if (logTargets) return y.exp().mul(where(isZero, y.scalar(0).expand(y.shape), y).sub(own));
     return y.mul(where(isZero, y.add(1), y).log().sub(own));
   },
 );
@@ -327,6 +327,6 @@ export function cosineSimilarity<S extends Shape, R extends Shape, D extends DTy
   expectSame("cosineSimilarity", a, b);
   const at = resolveAxis("cosineSimilarity", axis ?? -1, a.shape.length);
   // Each is made as long as 1 first: products of what is long, or short, may have no room.
-  const unit = (v: Tensor): Tensor => v.div(v.norm(at, { keepAxes: true }).clip(epsilon));
+  const unit = (v: Tensor): Tensor => v.div(v.norm(at, { keepDims: true }).clip(epsilon));
   return unit(a).mul(unit(b)).sum(at) as Tensor<Reduced<S, A, false>, D>;
 }

@@ -6,13 +6,7 @@ import type { Shape } from "../graph/types.ts";
 import { averaged } from "../tensor/average.ts";
 import { type Parameter, State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import {
-  batchNormalize,
-  batchNormalizeInTraining,
-  groupNormalize,
-  layerNormalize,
-  rmsNormalize,
-} from "./functional.ts";
+import * as functional from "./functional.ts";
 import { constant } from "./initializers.ts";
 import { type Module, module } from "./module.ts";
 import { expectSizes, parameter } from "./parameters.ts";
@@ -35,7 +29,7 @@ export function layerNorm<const W extends number>(
   const weight = parameter([width], constant(1));
   const bias = parameter([width], constant(0));
   return module("LayerNorm", { weight, bias }, <L extends Shape>(x: Tensor<[...L, W], "float32">) =>
-    layerNormalize(x, weight, bias, options.epsilon),
+    functional.layerNorm(x, weight, bias, options.epsilon),
   );
 }
 
@@ -54,7 +48,7 @@ export function rmsNorm<const W extends number>(
   expectSizes("rmsNorm", [width]);
   const weight = parameter([width], constant(1));
   return module("RmsNorm", { weight }, <L extends Shape>(x: Tensor<[...L, W], "float32">) =>
-    rmsNormalize(x, weight, options.epsilon),
+    functional.rmsNorm(x, weight, options.epsilon),
   );
 }
 
@@ -116,8 +110,8 @@ export function batchNorm<const C extends number, const Affine extends boolean =
   const num_batches_tracked = new State({ shape: [] as const, dtype: "int32" }, new Int32Array(1));
   const children = { ...(weight && bias && { weight, bias }), running_mean, running_var, num_batches_tracked };
   const forward = <N extends number, S extends Shape>(x: Tensor<[N, C, ...S], "float32">) => {
-    if (!self.training) return batchNormalize(x, running_mean, running_var, weight, bias, epsilon);
-    const { y, mean, variance } = batchNormalizeInTraining(x, weight, bias, epsilon);
+    if (!self.training) return functional.batchNorm(x, running_mean, running_var, weight, bias, epsilon);
+    const { y, mean, variance } = functional.batchNormInTraining(x, weight, bias, epsilon);
     const count = (x as Tensor).size / channels;
     const keep = (running: State, next: Tensor): void =>
       running.assign(averaged(running.current(), next, 1 - momentum));
@@ -147,6 +141,6 @@ export function groupNorm<const C extends number>(
     "GroupNorm",
     { weight, bias },
     <N extends number, S extends Shape>(x: Tensor<[N, C, ...S], "float32">) =>
-      groupNormalize(x, groups, weight, bias, options.epsilon),
+      functional.groupNorm(x, groups, weight, bias, options.epsilon),
   ) as GroupNorm<C>;
 }

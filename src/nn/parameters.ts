@@ -1,8 +1,19 @@
 /** What layers make their parameters with. */
-import { ConfigError } from "../errors.ts";
-import { aFunction, described, expectArguments, sizes } from "../graph/arguments.ts";
-import { expectRoom, type Shape } from "../graph/types.ts";
-import { Parameter } from "../tensor/state.ts";
+import { ConfigError, GraphError } from "../errors.ts";
+import {
+  aFunction,
+  aRecord,
+  aTensor,
+  described,
+  expectArguments,
+  expectOptions,
+  optional,
+  sizes,
+} from "../graph/arguments.ts";
+import type { Data } from "../graph/op.ts";
+import { copyOf, type DType, expectRoom, type Shape, type Values } from "../graph/types.ts";
+import { Parameter, State, type StateOptions } from "../tensor/state.ts";
+import { Tensor } from "../tensor/tensor.ts";
 import { defaultGenerator, type Generator } from "./generator.ts";
 import type { Initializer } from "./initializers.ts";
 
@@ -12,22 +23,75 @@ export function expectSizes(subject: string, sizes: readonly number[]): void {
     throw new ConfigError(subject, `the sizes are ${sizes.map(described).join(", ")}`, "give whole numbers from 1 on");
 }
 
+/** Throws ConfigError unless a rate is in [0, 1). */
+export function expectRate(rate: number): void {
+  if (!(rate >= 0 && rate < 1))
+    throw new ConfigError("dropout", `the rate is ${rate}`, "give a number from 0 to below 1");
+}
+
 /**
- * A float32 parameter with initial values, drawn when they are first needed where the initializer can wait: a large model whose
- * weights come from a file is made at once. What is drawn is the same either way. Throws ConfigError for sizes that are no whole
- * numbers from 1 on, EngineError for more values than can be held.
+ * A parameter: a variable that optimizers update. Either `parameter([64, 32], heNormal())`, float32, with values drawn when they are first
+ * needed where the initializer can wait: a large model whose weights come from a file is made at once. Or `parameter(tensor([1, 2]))`, with
+ * the shape, the dtype and the values of a tensor. Throws ConfigError for sizes that are no whole numbers from 1 on, EngineError for more
+ * values than can be held, GraphError for a tensor whose values have yet to be computed.
  */
 export function parameter<const S extends Shape>(
   shape: readonly [...S],
   initializer: Initializer,
+  generator?: Generator,
+): Parameter<S, "float32">;
+export function parameter<S extends Shape, D extends DType>(
+  values: Tensor<S, D>,
+  options?: StateOptions,
+): Parameter<S, D>;
+export function parameter(
+  first: Shape | Tensor,
+  second?: Initializer | StateOptions,
   generator: Generator = defaultGenerator,
-): Parameter<S, "float32"> {
-  expectArguments("parameter", [sizes, aFunction], [shape, initializer]);
-  expectSizes("parameter", shape);
+): Parameter {
+  if (first instanceof Tensor) {
+    expectArguments("parameter", [aTensor, optional(aRecord)], [first, second]);
+    return new Parameter(first, knownValues("parameter", first), stateOptions("parameter", second as StateOptions));
+  }
+  expectArguments("parameter", [sizes, aFunction], [first, second]);
+  expectSizes("parameter", first);
+  const initializer = second as Initializer;
   const { host } = generator;
-  expectRoom({ shape, dtype: "float32" });
-  const values = initializer.later ? initializer.later(shape, host) : initializer(shape, host);
-  return new Parameter({ shape, dtype: "float32" }, values);
+  const type = { shape: first, dtype: "float32" } as const;
+  expectRoom(type);
+  const values = initializer.later ? initializer.later(first, host) : initializer(first, host);
+  return new Parameter(type, values);
+}
+
+/**
+ * A variable that no optimizer updates, with the shape, the dtype and the values of a tensor: `state(zeros([10]))`. In expressions it
+ * stands for its value; `assign` says what it will be once the run is done. Throws GraphError for a tensor whose values have yet to be
+ * computed.
+ */
+export function state<S extends Shape, D extends DType>(values: Tensor<S, D>, options?: StateOptions): State<S, D> {
+  expectArguments("state", [aTensor, optional(aRecord)], [values, options]);
+  const { shape, dtype } = values;
+  return new State({ shape, dtype }, knownValues("state", values), stateOptions("state", options));
+}
+
+function stateOptions(subject: string, options: StateOptions = {}): StateOptions {
+  expectOptions(subject, options, ["name", "persistent"]);
+  return options;
+}
+
+/** The values of a tensor that was given them, or of one that its op makes from nothing, such as zeros. */
+function knownValues(subject: string, x: Tensor): Values {
+  const { node } = x;
+  if (node.source?.kind === "host" && node.source.storage.values) return node.source.storage.values;
+  if (node.inputs.length > 0 || node.source)
+    throw new GraphError(
+      subject,
+      "the values of the tensor have yet to be computed",
+      `give values that are known: ${subject}(tensor(await x.array()))`,
+    );
+  const data: Data = { shape: x.shape, dtype: x.dtype, values: new Float64Array(x.size) };
+  node.op.evaluate([], [data], node.params);
+  return copyOf(data.values, x.dtype);
 }
 
 /** How a bias begins, or `false` for none. */

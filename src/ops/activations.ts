@@ -90,7 +90,7 @@ export const clip: Op<ClipParams> = parametric<ClipParams>({
     const isAbove = (bound: number): Tensor => (activation ? x.greater(bound) : x.greaterEqual(bound));
     const isBelow = (bound: number): Tensor => (activation ? x.less(bound) : x.lessEqual(bound));
     // Not a product with 0 and 1: what does not count may be infinite.
-    const zero = dy.scalar(0).expandTo(dy.shape);
+    const zero = dy.scalar(0).expand(dy.shape);
     const above = min === undefined ? dy : isAbove(min).apply(where, [dy, zero], undefined);
     return max === undefined ? above : isBelow(max).apply(where, [above, zero], undefined);
   },
@@ -170,7 +170,7 @@ export const hardSigmoid: Op<HardSigmoidParams> = parametric<HardSigmoidParams>(
   },
   f: (x, { slope, offset }) => between(slope * x + offset, 0, 1),
   gradient(_x, y, dy, { slope }) {
-    const zero = dy.scalar(0).expandTo(dy.shape);
+    const zero = dy.scalar(0).expand(dy.shape);
     const above = y.greater(0).apply(where, [dy.mul(slope), zero], undefined);
     return y.less(1).apply(where, [above, zero], undefined);
   },

@@ -273,17 +273,15 @@ export const pow: PairOp = pair({
   gradient(a, b, c, dc) {
     // c = aᵇ  ⇒  da = dc·b·aᵇ⁻¹,  db = dc·c·ln a;  0·0⁻¹ and 0·ln 0 stand for 0.
     const isZero = a.equal(0).and(b.equal(0));
-    const da = dc
-      .mul(b)
-      .mul(a.pow(chosen(isZero, b.scalar(1).expandTo(isZero.shape), b.expandTo(isZero.shape)).sub(1)));
-    const safe = chosen(a.equal(0).and(b.less(0).not()), a.scalar(1).expandTo(a.shape), a);
+    const da = dc.mul(b).mul(a.pow(chosen(isZero, b.scalar(1).expand(isZero.shape), b.expand(isZero.shape)).sub(1)));
+    const safe = chosen(a.equal(0).and(b.less(0).not()), a.scalar(1).expand(a.shape), a);
     return [da, dc.mul(c).mul(safe.log())];
   },
 });
 
 /** A side's share of the gradient: half of it for a tie, none for the loser. NaN loses to nothing, and nothing to NaN. */
 function shared(dc: Tensor, ties: Tensor, loses: Tensor): Tensor {
-  const zero = dc.scalar(0).expandTo(dc.shape);
+  const zero = dc.scalar(0).expand(dc.shape);
   return chosen(ties, dc.mul(0.5), chosen(loses, zero, dc));
 }
 
@@ -335,8 +333,8 @@ export const logAddExp: PairOp = pair({
   },
   gradient(a, b, c, dc) {
     // c = ln(eᵃ + eᵇ)  ⇒  da = dc·σ(a − b),  db = dc·σ(b − a); halves for two +∞, nothing for two −∞
-    const zero = dc.scalar(0).expandTo(dc.shape);
-    const isTie = a.equal(b).and(c.isInfinite());
+    const zero = dc.scalar(0).expand(dc.shape);
+    const isTie = a.equal(b).and(c.isInf());
     const distance = chosen(isTie, zero, a.sub(b));
     const counted = chosen(c.equal(Number.NEGATIVE_INFINITY), zero, dc);
     return [counted.mul(distance.sigmoid()), counted.mul(distance.neg().sigmoid())];
@@ -472,7 +470,7 @@ export const hypot: PairOp = pair({
   dtypes: floats,
   gradient(a, b, c, dc) {
     const isOrigin = c.equal(0);
-    const length = chosen(isOrigin, c.scalar(1).expandTo(c.shape), c);
+    const length = chosen(isOrigin, c.scalar(1).expand(c.shape), c);
     return [dc.mul(a.div(length)), dc.mul(b.div(length))]; //  c = √(a² + b²)  ⇒  da = dc·a/c,  db = dc·b/c
   },
 });
@@ -582,8 +580,8 @@ export const where: Op<undefined> = defineOp<undefined>({
     return a!.dtype;
   },
   gradient([condition, a, b], _y, dy) {
-    const zero = dy.scalar(0).expandTo(dy.shape);
-    const full = condition!.expandTo(dy.shape);
+    const zero = dy.scalar(0).expand(dy.shape);
+    const full = condition!.expand(dy.shape);
     return [undefined, chosen(full, dy, zero).sumTo(a!.shape), chosen(full, zero, dy).sumTo(b!.shape)];
   },
   kernel: (write, inputs) => write.apply("select", ...inputs),

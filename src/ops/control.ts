@@ -369,12 +369,12 @@ function afterLoop(value: Tensor, stack: (part: Tensor) => () => Tensor): (() =>
     return () => updates().apply(scatterAdd, [indices()], params as { axis: number; size: number });
   }
   if (is(sum)) {
-    const { axes, keepAxes } = params as { axes: readonly number[]; keepAxes: boolean };
+    const { axes, keepDims } = params as { axes: readonly number[]; keepDims: boolean };
     const stacked = stack(a!);
     return () => {
       const steps = stacked();
       const all = steps.reshape([steps.shape[0]!, ...a!.shape]).sum([0, ...axes.map((axis) => axis + 1)]);
-      return keepAxes ? all.reshape(value.shape) : all;
+      return keepDims ? all.reshape(value.shape) : all;
     };
   }
   if (is(matmul) && value.shape.length === 2 && (a!.node.op as unknown) === transpose) {

@@ -273,7 +273,7 @@ export const convolutionKernel: Op<ConvolutionKernelParams> = defineOp<Convoluti
       ? graph.node("FusedMatMul", [slopes, columns], { transB: 1 }, "com.microsoft")
       : graph.node("MatMul", [slopes, graph.node("Transpose", [columns], { perm: [0, 1, 3, 2] })]);
     const type = { shape: [batch, groups, outputs / groups, channels * taps], dtype: output.dtype };
-    const summed = sumNodes(graph, products, type, { axes: [0], keepAxes: false });
+    const summed = sumNodes(graph, products, type, { axes: [0], keepDims: false });
     return graph.node("Reshape", [summed, graph.integers(output.shape)]);
   },
   evaluate([x, dy], dw, params) {

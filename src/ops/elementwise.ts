@@ -311,7 +311,7 @@ export const sinc: UnaryOp = elementwise({
   gradient(x, y, dy) {
     // y = sin πx / πx  ⇒  dx = dy·(cos πx − y) / x, and near 0, where that is a difference of equals, its Taylor series.
     const isNear = x.abs().less(0.5);
-    const zero = x.scalar(0).expandTo(x.shape);
+    const zero = x.scalar(0).expand(x.shape);
     const near = chosen(isNear, x, zero);
     const far = chosen(isNear, zero.add(1), x);
     const square = near.mul(near);
@@ -339,7 +339,7 @@ const belowOne = (x: Tensor): Tensor => chosen(x.abs().less(0.5), x.mul(x).neg()
 /** Two numbers of which 1 + x² = (1 + inner²) / scale²: x and 1, or 1/x twice for |x| above 1, whose square may overflow. */
 function aboutOne(x: Tensor): { readonly inner: Tensor; readonly scale: Tensor } {
   const isLarge = x.abs().greater(1);
-  const one = x.scalar(1).expandTo(x.shape);
+  const one = x.scalar(1).expand(x.shape);
   const inverse = chosen(isLarge, x, one).reciprocal();
   return { inner: chosen(isLarge, inverse, x), scale: inverse };
 }

@@ -56,11 +56,11 @@ function eachGathered(
 }
 
 /** Entries of a table along an axis, by number; the axis is replaced by the axes of the indices. */
-export const gather: Op<{ readonly axis: number }> = defineOp<{ readonly axis: number }>({
-  name: "gather",
+export const take: Op<{ readonly axis: number }> = defineOp<{ readonly axis: number }>({
+  name: "take",
   shape: ([x, indices], { axis }) => [...x!.shape.slice(0, axis), ...indices!.shape, ...x!.shape.slice(axis + 1)],
   dtype([x, indices]) {
-    expectIndices("gather", indices!);
+    expectIndices("take", indices!);
     return x!.dtype;
   },
   gradient: ([x, indices], _y, dy, { axis }) => [
@@ -182,7 +182,7 @@ function addedElements(graph: OnnxGraph, updates: Updates): OnnxValue {
     : added(dtype, values);
 }
 
-/** Adds each entry to the place that `gather` would have taken it from: the transpose of `gather`. */
+/** Adds each entry to the place that `take` would have taken it from: the transpose of `take`. */
 export const scatterAdd: Op<{ readonly axis: number; readonly size: number }> = defineOp<{
   readonly axis: number;
   readonly size: number;
@@ -196,7 +196,7 @@ export const scatterAdd: Op<{ readonly axis: number; readonly size: number }> = 
     expectIndices("scatterAdd", indices!);
     return dy!.dtype;
   },
-  gradient: ([, indices], _y, dy, { axis }) => [dy.gather(indices!, axis), undefined],
+  gradient: ([, indices], _y, dy, { axis }) => [dy.take(indices!, axis), undefined],
   onnx(graph, [dy, indices], { params: { axis, size }, inputTypes, outputTypes }) {
     const [typeDy, typeIndices] = inputTypes as [TensorType, TensorType];
     const output = outputTypes[0]!;
@@ -399,16 +399,16 @@ function expectElements(op: string, table: TensorType, indices: TensorType, axis
 }
 
 /** Elements along an axis by number: y[i, j, k] = x[i, indices[i, j, k], k] for axis 1 of three. */
-export const gatherElements: Op<{ readonly axis: number }> = defineOp<{ readonly axis: number }>({
-  name: "gatherElements",
+export const gather: Op<{ readonly axis: number }> = defineOp<{ readonly axis: number }>({
+  name: "gather",
   shape: ([, indices]) => indices!.shape,
   dtype([x, indices], { axis }) {
-    expectElements("gatherElements", x!, indices!, axis);
+    expectElements("gather", x!, indices!, axis);
     return x!.dtype;
   },
   gradient([x, indices], _y, dy, { axis }) {
-    const zero = dy.scalar(0).expandTo(x!.shape);
-    return [zero.apply(scatterElements, [indices!, dy], { axis, reduction: "add" }), undefined];
+    const zero = dy.scalar(0).expand(x!.shape);
+    return [zero.apply(scatter, [indices!, dy], { axis, reduction: "add" }), undefined];
   },
   onnx: (graph, [x, indices], { params, outputTypes }) =>
     sizeOf(outputTypes[0]!.shape) === 0
@@ -439,28 +439,28 @@ const meet: Record<ScatterParams["reduction"], (element: number, update: number)
   min: Math.min,
 };
 
-/** A tensor with updates laid where `gatherElements` would take them from. Inputs: the tensor, int32 indices, updates. */
-export const scatterElements: Op<ScatterParams> = defineOp<ScatterParams>({
-  name: "scatterElements",
+/** A tensor with updates laid where `gather` would take them from. Inputs: the tensor, int32 indices, updates. */
+export const scatter: Op<ScatterParams> = defineOp<ScatterParams>({
+  name: "scatter",
   shape: ([x]) => x!.shape,
   dtype([x, indices, updates], { axis, reduction }) {
-    expectType("scatterElements", x!, reduction === "none" ? anyType : numeric);
-    expectElements("scatterElements", x!, indices!, axis);
+    expectType("scatter", x!, reduction === "none" ? anyType : numeric);
+    expectElements("scatter", x!, indices!, axis);
     if (x!.dtype !== updates!.dtype || `${indices!.shape}` !== `${updates!.shape}`)
       throw new ShapeError(
-        "scatterElements",
+        "scatter",
         `updates ${showType(updates!)} at indices ${showShape(indices!.shape)} of ${showType(x!)}`,
         "give one update of the same dtype for each index",
       );
     return x!.dtype;
   },
   gradient([x, indices, updates], y, dy, { axis, reduction }) {
-    const picked = (z: Tensor): Tensor => z.apply(gatherElements, [indices!], { axis });
+    const picked = (z: Tensor): Tensor => z.apply(gather, [indices!], { axis });
     const laid = (z: Tensor, values: Tensor, how: "none" | "add"): Tensor =>
-      z.apply(scatterElements, [indices!, values], { axis, reduction: how });
+      z.apply(scatter, [indices!, values], { axis, reduction: how });
     if (reduction === "add") return [dy, undefined, picked(dy)];
     if (reduction === "none") {
-      const nothing = dy.scalar(0).expandTo(indices!.shape);
+      const nothing = dy.scalar(0).expand(indices!.shape);
       return [laid(dy, nothing, "none"), undefined, picked(dy)];
     }
     // The extreme ones among the element and its updates share the gradient.
@@ -542,8 +542,8 @@ export const topK: Op<TopKParams> = register<TopKParams>({
   },
   gradient({ inputs: [x], outputs: [, places], gradients: [dValues], params: { axis } }) {
     if (!dValues) return [undefined];
-    const zero = dValues.scalar(0).expandTo(x!.shape);
-    return [zero.apply(scatterElements, [places!, dValues], { axis, reduction: "add" })];
+    const zero = dValues.scalar(0).expand(x!.shape);
+    return [zero.apply(scatter, [places!, dValues], { axis, reduction: "add" })];
   },
   onnx(graph, { inputs: [x], params: { k, axis, smallest }, inputTypes, outputTypes }) {
     if (sizeOf(outputTypes[0]!.shape) === 0) return outputTypes.map((type) => zeros(graph, type));

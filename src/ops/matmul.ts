@@ -24,11 +24,7 @@ export const matmul: Op<object> = defineOp<object>({
       );
     const lead = a!.shape.slice(0, -2);
     if (!widens(b!.shape.slice(0, -2), lead))
-      throw new ShapeError(
-        "matmul",
-        `${shapes} — leading axes differ`,
-        "widen the smaller side first: .expandTo(shape)",
-      );
+      throw new ShapeError("matmul", `${shapes} — leading axes differ`, "widen the smaller side first: .expand(shape)");
     return [...lead, m, n];
   },
   // C = A·B  ⇒  dA = dC·Bᵀ,  dB = Aᵀ·dC; one matrix B for all of A's leading axes sees them as one long matrix.
@@ -208,7 +204,7 @@ export function productNodes(
   const parts = { shape, dtype: a.type.dtype };
   const sum = sumNodes(graph, productNode(graph, [a, b], params.alpha), parts, {
     axes: [shape.length - 3],
-    keepAxes: false,
+    keepDims: false,
   });
   if (rest === 0) return sum;
   const left = sides.map((side) => terms(graph, side, block * count, all)) as [Side, Side];

@@ -49,8 +49,8 @@ export const full: Op<FullParams> = defineOp<FullParams>({
 });
 
 /** 0, 1, 2, … as int32. */
-export const range: Op<{ readonly length: number }> = defineOp<{ readonly length: number }>({
-  name: "range",
+export const arange: Op<{ readonly length: number }> = defineOp<{ readonly length: number }>({
+  name: "arange",
   shape: (_, { length }) => [length],
   dtype: () => "int32",
   gradient: () => [],
@@ -141,14 +141,14 @@ export function inverse(permutation: readonly number[]): number[] {
   return [...permutation.keys()].map((axis) => permutation.indexOf(axis));
 }
 
-export const expandTo: Op<ShapeParams> = defineOp<ShapeParams>({
-  name: "expandTo",
+export const expand: Op<ShapeParams> = defineOp<ShapeParams>({
+  name: "expand",
   rearranges: true,
   dtypes: anyType,
   shape([x], { shape }) {
     if (!widens(x!.shape, shape))
       throw new ShapeError(
-        "expandTo",
+        "expand",
         `${showShape(x!.shape)} cannot be repeated to ${showShape(shape)}`,
         "each axis, counted from the last, must be equal or 1",
       );
@@ -403,7 +403,7 @@ export const split: Op<SplitParams> = register<SplitParams>({
   },
   gradient({ outputs, gradients, params }) {
     const known = gradients.find((g) => g !== undefined)!;
-    const all = gradients.map((g, i) => g ?? known.scalar(0).expandTo(outputs[i]!.shape));
+    const all = gradients.map((g, i) => g ?? known.scalar(0).expand(outputs[i]!.shape));
     return [all[0]!.apply(concat, all.slice(1), { axis: params.axis })];
   },
   onnx: (graph, { inputs, params: { sizes, axis } }) =>

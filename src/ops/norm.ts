@@ -18,7 +18,7 @@ export const norm: Op<NormParams> = defineOp<NormParams>({
   shape: ([x], params) => reducedShape(x!, params),
   gradient([x], y, dy, params) {
     // y = (Σ|x|ᵖ)^(1/p)  ⇒  dx = dy·sign x·(|x| / y)^(p − 1), which for p = 2 is dy·x / y: no power leaves the range of y.
-    const kept = reducedShape(x!, { ...params, keepAxes: true });
+    const kept = reducedShape(x!, { ...params, keepDims: true });
     const isNothing = y.equal(0);
     // Relative to an infinite length, zeros are 0, and so are all slopes.
     if (params.order === 2) {
@@ -38,7 +38,7 @@ export const norm: Op<NormParams> = defineOp<NormParams>({
   onnx(graph, [x], { params, inputTypes: [type], outputTypes: [output] }) {
     if (params.axes.length === 0) return graph.node("Abs", [x]);
     const length = (params.order === 2 ? euclidean : scaled)(graph, x!, type!, params);
-    const computed = isTotal(type!, params) ? [] : reducedShape(type!, { ...params, keepAxes: true });
+    const computed = isTotal(type!, params) ? [] : reducedShape(type!, { ...params, keepDims: true });
     return sameShape(computed, output!.shape) ? length : graph.node("Reshape", [length, graph.integers(output!.shape)]);
   },
   evaluate([x], y, { axes, order }) {
@@ -48,20 +48,20 @@ export const norm: Op<NormParams> = defineOp<NormParams>({
     vectors.forEach((sizes, i) => (y.values[i] = normOf(sizes, order)));
   },
   samples: (random) => [
-    { inputs: [random.real(2, 3)], params: { axes: [1], keepAxes: false, order: 2 } },
-    { inputs: [random.real(4, 2, 3)], params: { axes: [0, 2], keepAxes: true, order: 2 } },
-    { inputs: [random.real(2, 3)], params: { axes: [0, 1], keepAxes: false, order: 3 } },
-    { inputs: [random.real(3, 4)], params: { axes: [1], keepAxes: false, order: -1 } },
-    { inputs: [random.real(3, 4)], params: { axes: [0], keepAxes: false, order: 0.5 } },
-    { inputs: [random.real()], params: { axes: [], keepAxes: false, order: 2 } },
+    { inputs: [random.real(2, 3)], params: { axes: [1], keepDims: false, order: 2 } },
+    { inputs: [random.real(4, 2, 3)], params: { axes: [0, 2], keepDims: true, order: 2 } },
+    { inputs: [random.real(2, 3)], params: { axes: [0, 1], keepDims: false, order: 3 } },
+    { inputs: [random.real(3, 4)], params: { axes: [1], keepDims: false, order: -1 } },
+    { inputs: [random.real(3, 4)], params: { axes: [0], keepDims: false, order: 0.5 } },
+    { inputs: [random.real()], params: { axes: [], keepDims: false, order: 2 } },
     { inputs: [random.real(2, 0)], params: onLast },
     { inputs: [random.real(0, 3)], params: onLast },
   ],
 });
 
-const onLast: NormParams = { axes: [1], keepAxes: false, order: 2 };
+const onLast: NormParams = { axes: [1], keepDims: false, order: 2 };
 
-const everywhere = (x: Tensor, value: number): Tensor => x.scalar(value).expandTo(x.shape);
+const everywhere = (x: Tensor, value: number): Tensor => x.scalar(value).expand(x.shape);
 
 /** With all sizes relative to the one that counts most. */
 function normOf(sizes: readonly number[], order: number): number {
@@ -84,7 +84,7 @@ const isTotal = ({ shape }: TensorType, { axes }: Pick<NormParams, "axes">): boo
 /** √Σx², and once more with other units where a sum of squares has no room. Reduced axes stay, unless all are reduced. */
 function euclidean(graph: OnnxGraph, x: OnnxValue, type: TensorType, { axes }: NormParams): OnnxValue {
   const isScalar = isTotal(type, { axes });
-  const params = { axes, keepAxes: !isScalar };
+  const params = { axes, keepDims: !isScalar };
   const kept = { ...type, shape: reducedShape(type, params) };
   const { low, high, power } = ranges[kept.dtype as keyof typeof ranges];
   const sumOfSquares = (branch: OnnxGraph, of: OnnxValue): OnnxValue =>
@@ -117,7 +117,7 @@ function euclidean(graph: OnnxGraph, x: OnnxValue, type: TensorType, { axes }: N
 
 /** (Σ|x|ᵖ)^(1/p) with all sizes relative to the one that counts most, in the shape of `euclidean`. */
 function scaled(graph: OnnxGraph, x: OnnxValue, type: TensorType, { axes, order }: NormParams): OnnxValue {
-  const params = { axes, keepAxes: !isTotal(type, { axes }) };
+  const params = { axes, keepDims: !isTotal(type, { axes }) };
   const kept = { ...type, shape: reducedShape(type, params) };
   const scalar = (value: number): OnnxValue => graph.constant(kept.dtype, [], [value]);
   const size = graph.node("Abs", [x]);

@@ -44,12 +44,12 @@ export const softmax: Op<AxisParams> = defineOp<AxisParams>({
   dtypes: floats,
   shape: ([x]) => x!.shape,
   // y = softmax x  ⇒  dx = y·(dy − Σ dy·y)
-  gradient: (_, y, dy, { axis }) => [y.mul(dy.sub(dy.mul(y).sum(axis, { keepAxes: true })))],
+  gradient: (_, y, dy, { axis }) => [y.mul(dy.sub(dy.mul(y).sum(axis, { keepDims: true })))],
   onnx(graph, [x], { params: { axis }, inputTypes: [type] }) {
     const y = graph.node("Softmax", [x], { axis });
     // The sum in it may be off; that of the results says by how much.
     return isLong(type!, axis)
-      ? graph.node("Div", [y, sumNodes(graph, y, type!, { axes: [axis], keepAxes: true })])
+      ? graph.node("Div", [y, sumNodes(graph, y, type!, { axes: [axis], keepDims: true })])
       : y;
   },
   evaluate([x], y, { axis }) {
@@ -67,11 +67,11 @@ export const logSoftmax: Op<AxisParams> = defineOp<AxisParams>({
   dtypes: floats,
   shape: ([x]) => x!.shape,
   // y = x − log Σ eˣ  ⇒  dx = dy − eʸ·Σ dy
-  gradient: (_, y, dy, { axis }) => [dy.sub(y.exp().mul(dy.sum(axis, { keepAxes: true })))],
+  gradient: (_, y, dy, { axis }) => [dy.sub(y.exp().mul(dy.sum(axis, { keepDims: true })))],
   onnx(graph, [x], { params: { axis }, inputTypes: [type] }) {
     const y = type!.dtype === "float64" ? shiftedBack(graph, x!, axis) : graph.node("LogSoftmax", [x], { axis });
     if (!isLong(type!, axis)) return y;
-    const total = sumNodes(graph, graph.node("Exp", [y]), type!, { axes: [axis], keepAxes: true });
+    const total = sumNodes(graph, graph.node("Exp", [y]), type!, { axes: [axis], keepDims: true });
     return graph.node("Sub", [y, graph.node("Log", [total])]);
   },
   evaluate([x], y, { axis }) {
@@ -153,7 +153,7 @@ export const layerNorm: Op<LayerNormParams> = register<LayerNormParams>({
       dShift = flat.sum(0);
     }
     const centered = x.sub(mean); //                                        x − μ
-    const plus = (part: Tensor): Tensor => (dx ? dx.add(part) : part.expandTo(x.shape));
+    const plus = (part: Tensor): Tensor => (dx ? dx.add(part) : part.expand(x.shape));
     if (dMean) dx = plus(dMean.mul(1 / width)); //                          μ  = Σx / n
     if (dRate) dx = plus(centered.mul(dRate.mul(rate.pow(3)).mul(-1 / width))); //  dr = −r³·(x − μ) / n
     return [dx, dScale, dShift];
@@ -168,7 +168,7 @@ export const layerNorm: Op<LayerNormParams> = register<LayerNormParams>({
     const scalar = (value: number): OnnxValue => graph.constant(type.dtype, [], [value]);
     const meanOf = (values: OnnxValue): OnnxValue =>
       graph.node("Mul", [
-        sumNodes(graph, values, type, { axes: [axis], keepAxes: true }),
+        sumNodes(graph, values, type, { axes: [axis], keepDims: true }),
         scalar(1 / type.shape[axis]!),
       ]);
     const mean = meanOf(x);

@@ -6,7 +6,7 @@
  * into their order. The n images of a tile make rows n times as long, in which neighbours lie n apart: a dilation of n. And
  * since a kernel's gradient is a sum over images, it is such a convolution too, one whose channels are images.
  *
- * Where an engine has no such convolutions, or none for a form, the ops unpack, convolve and pack.
+ * Where an engine has no such convolutions, or none for a form, the ops unpack, conv and pack.
  */
 import type { Target } from "../engine/engine.ts";
 import {

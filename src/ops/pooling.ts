@@ -19,7 +19,7 @@ import {
   windowCounts,
   zeros,
 } from "./convolution.ts";
-import { gatherElements } from "./indexing.ts";
+import { gather } from "./indexing.ts";
 import { forNumbers, nanFlags } from "./nonfinite.ts";
 import { blocksOf, inFloat64, longestRow, sliced } from "./sums.ts";
 
@@ -176,7 +176,7 @@ export const maxPoolInput: Op<PoolParams> = defineOp<PoolParams>({
   // Where a window's maximum lies does not change with x, almost everywhere.
   gradient([x, dy], _dx, g, params) {
     const positions = x!.apply(maxPoolPositions, [], params).reshape([-1]);
-    return [undefined, g.reshape([-1]).apply(gatherElements, [positions], { axis: 0 }).reshape(dy!.shape)];
+    return [undefined, g.reshape([-1]).apply(gather, [positions], { axis: 0 }).reshape(dy!.shape)];
   },
   onnx(graph, [x, dy], { params, inputTypes, outputTypes: [dx] }) {
     if (sizeOf(inputTypes[1]!.shape) === 0) return zeros(graph, dx!);
@@ -219,15 +219,15 @@ export const maxPoolPositions: Op<PoolParams> = defineOp<PoolParams>({
 });
 
 /** The mean of each window; padding counts as zeros. */
-export const averagePool: Op<PoolParams> = defineOp<PoolParams>({
-  name: "averagePool",
+export const avgPool: Op<PoolParams> = defineOp<PoolParams>({
+  name: "avgPool",
   dtypes: floats,
   onnxTypes: ["float32"],
-  shape: ([x], params) => poolShape("averagePool", x!, params),
+  shape: ([x], params) => poolShape("avgPool", x!, params),
   gradient([x], _y, dy, { kernel, ...params }) {
     // Each channel by itself is convolved with windows of 1 / size.
     const images = x!.shape[0]! * x!.shape[1]!;
-    const weight = dy.scalar(1 / sizeOf(kernel)).expandTo([1, 1, ...kernel]);
+    const weight = dy.scalar(1 / sizeOf(kernel)).expand([1, 1, ...kernel]);
     const spread = dy
       .reshape([images, 1, ...dy.shape.slice(2)])
       .apply(convolutionInput, [weight], { ...params, groups: 1, space: x!.shape.slice(2) });

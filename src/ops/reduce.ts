@@ -43,21 +43,21 @@ function fold(x: Data, y: Data, axes: readonly number[], start: number, f: (a: n
 }
 
 const samples = (random: Sampler): Sample<ReduceParams>[] => [
-  { inputs: [random.real(2, 3)], params: { axes: [1], keepAxes: false } },
-  { inputs: [random.real(4, 2, 3)], params: { axes: [0, 2], keepAxes: true } },
-  { inputs: [random.real(2, 3)], params: { axes: [0, 1], keepAxes: false } },
-  { inputs: [random.real()], params: { axes: [], keepAxes: false } },
+  { inputs: [random.real(2, 3)], params: { axes: [1], keepDims: false } },
+  { inputs: [random.real(4, 2, 3)], params: { axes: [0, 2], keepDims: true } },
+  { inputs: [random.real(2, 3)], params: { axes: [0, 1], keepDims: false } },
+  { inputs: [random.real()], params: { axes: [], keepDims: false } },
 ];
 
 export const sum: Op<ReduceParams> = defineOp<ReduceParams>({
   name: "sum",
   shape: ([x], params) => reducedShape(x!, params),
   gradient: ([x], _y, dy, params) => [
-    dy.reshape(reducedShape(x!, { ...params, keepAxes: true })).expandTo(x!.shape), //  each element's share is dy
+    dy.reshape(reducedShape(x!, { ...params, keepDims: true })).expand(x!.shape), //  each element's share is dy
   ],
   onnx: (graph, [x], { params, inputTypes: [type] }) => sumNodes(graph, x!, type!, params),
   evaluate: ([x], y, { axes }) => fold(x!, y, axes, 0, x!.dtype === "int32" ? (a, b) => (a + b) | 0 : (a, b) => a + b),
-  samples: (random) => [...samples(random), { inputs: [random.real(0, 3)], params: { axes: [0], keepAxes: false } }],
+  samples: (random) => [...samples(random), { inputs: [random.real(0, 3)], params: { axes: [0], keepDims: false } }],
 });
 
 /** Σ x² over all elements in one pass; what the compiler makes of a sum of products of a tensor with itself. */
@@ -80,12 +80,12 @@ export const squaredDeviations: Op<ReduceParams> = defineOp<ReduceParams>({
   dtypes: floats,
   shape: ([x], params) => reducedShape(x!, params),
   gradient([x], _y, dy, params) {
-    const kept = dy.reshape(reducedShape(x!, { ...params, keepAxes: true }));
+    const kept = dy.reshape(reducedShape(x!, { ...params, keepDims: true }));
     return [deviations(x!, params).mul(kept.mul(2))];
   },
   onnx(graph, [x], { params, inputTypes: [type], outputTypes: [y] }) {
     const share = graph.constant(type!.dtype, [], [sizeOf(y!.shape) / sizeOf(type!.shape)]);
-    const mean = graph.node("Mul", [sumNodes(graph, x!, type!, { ...params, keepAxes: true }), share]);
+    const mean = graph.node("Mul", [sumNodes(graph, x!, type!, { ...params, keepDims: true }), share]);
     const centered = graph.node("Sub", [x, mean]);
     return sumNodes(graph, graph.node("Mul", [centered, centered]), type!, params);
   },
@@ -96,12 +96,12 @@ export const squaredDeviations: Op<ReduceParams> = defineOp<ReduceParams>({
     x!.values.forEach((value, i) => (means[at(i)]! += value * share));
     x!.values.forEach((value, i) => (y.values[at(i)]! += (value - means[at(i)]!) ** 2));
   },
-  samples: (random) => [...samples(random), { inputs: [random.real(0, 3)], params: { axes: [0], keepAxes: false } }],
+  samples: (random) => [...samples(random), { inputs: [random.real(0, 3)], params: { axes: [0], keepDims: false } }],
 });
 
 /** x − x̄ */
 export function deviations(x: Tensor, { axes }: ReduceParams): Tensor {
-  return x.sub(x.mean(axes, { keepAxes: true }));
+  return x.sub(x.mean(axes, { keepDims: true }));
 }
 
 /** The largest or smallest element, NaN where there is one; equals share the gradient. */
@@ -120,9 +120,9 @@ function extremum(
       return reducedShape(x!, params);
     },
     gradient([x], y, dy, params) {
-      const kept = reducedShape(x!, { ...params, keepAxes: true });
+      const kept = reducedShape(x!, { ...params, keepDims: true });
       const winners = x!.equal(y.reshape(kept)).cast(x!.dtype);
-      const share = winners.div(winners.apply(sum, [], { ...params, keepAxes: true }));
+      const share = winners.div(winners.apply(sum, [], { ...params, keepDims: true }));
       return [share.mul(dy.reshape(kept))];
     },
     onnx(graph, [x], { params, inputTypes: [type], outputTypes }) {
@@ -232,7 +232,7 @@ export const layAtMaximum: Op<AxisParams> = defineOp<AxisParams>({
       ] as const
     ).map(([shape, axis]) => {
       const x = random.real(...shape);
-      const params = { axes: [axis], keepAxes: false };
+      const params = { axes: [axis], keepDims: false };
       const kept = reducedShape(x, params);
       const most: Data = { ...x, shape: kept, values: new Float64Array(sizeOf(kept)) };
       max.evaluate([x], [most], params);
@@ -243,12 +243,12 @@ export const layAtMaximum: Op<AxisParams> = defineOp<AxisParams>({
 /** The product over one axis, which stays with size 1. */
 export const prod: Op<AxisParams> = defineOp<AxisParams>({
   name: "prod",
-  shape: ([x], { axis }) => reducedShape(x!, { axes: [axis], keepAxes: true }),
+  shape: ([x], { axis }) => reducedShape(x!, { axes: [axis], keepDims: true }),
   // An element's derivative is the product of all others: of those before and those behind, so that zeros do no harm.
   gradient([x], _y, dy, { axis }) {
     const size = x!.shape[axis]!;
     if (size === 0) return [x];
-    const one = x!.scalar(1).expandTo(x!.shape.map((full, at) => (at === axis ? 1 : full)));
+    const one = x!.scalar(1).expand(x!.shape.map((full, at) => (at === axis ? 1 : full)));
     const end = (from: number, to?: number): Tensor =>
       x!.slice(...x!.shape.map((_, at) => (at === axis ? ([from, to] as const) : null)));
     const before = one.apply(concat, [end(0, size - 1)], { axis }).cumprod(axis);
@@ -258,7 +258,7 @@ export const prod: Op<AxisParams> = defineOp<AxisParams>({
   onnx: (graph, [x], { params: { axis }, inputTypes: [type] }) =>
     type!.dtype === "int32" && sizeOf(type!.shape) > 0
       ? wrappedProduct(graph, x!, axis, type!.shape[axis]!)
-      : reduceNode(graph, "ReduceProd", x!, { axes: [axis], keepAxes: true }),
+      : reduceNode(graph, "ReduceProd", x!, { axes: [axis], keepDims: true }),
   evaluate: ([x], y, { axis }) => fold(x!, y, [axis], 1, x!.dtype === "int32" ? Math.imul : (a, b) => a * b),
   samples: (random) => [
     { inputs: [random.real(2, 3)], params: { axis: 1 } },
@@ -336,7 +336,7 @@ function position(
     shape([x], { axis }) {
       if (x!.shape[axis] === 0)
         throw new ShapeError(name, `the ${what} of no elements: ${showType(x!)}`, "choose an axis that has elements");
-      return reducedShape(x!, { axes: [axis], keepAxes: false });
+      return reducedShape(x!, { axes: [axis], keepDims: false });
     },
     dtype([x]) {
       expectType(name, x!, numeric);
@@ -347,7 +347,7 @@ function position(
         branch.cast(branch.node(node, [of], { axis, keepdims: 0 }), "int32");
       const careful = (branch: OnnxGraph): OnnxValue[] => {
         const flags = nanFlags(branch, x!);
-        const hasNaN = branch.cast(reduceNode(branch, "ReduceMax", flags, { axes: [axis], keepAxes: false }), "bool");
+        const hasNaN = branch.cast(reduceNode(branch, "ReduceMax", flags, { axes: [axis], keepDims: false }), "bool");
         return [branch.node("Where", [hasNaN, first(branch, "ArgMax", flags), first(branch, onnx, x!)])];
       };
       return forNumbers(graph, [x!], type!.dtype, outputTypes, (branch) => [first(branch, onnx, x!)], careful)[0]!;

@@ -9,7 +9,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { where } from "./arithmetic.ts";
 import { bodyLeaf, loop } from "./control.ts";
 import { gemm, product } from "./matmul.ts";
-import { concat, range } from "./movement.ts";
+import { arange, concat } from "./movement.ts";
 
 /**
  * All singular values of a matrix, the largest first. Their derivative needs singular vectors, which are not computed: the op
@@ -142,10 +142,10 @@ function twoDiagonals(x: Tensor): [main: Tensor, upper: Tensor] {
 /** The first columns and rows of a matrix reflected into their first elements, one after the other. */
 function eliminated(x: Tensor, steps: number): [rest: Tensor, main: Tensor, upper: Tensor] {
   const [rows, columns] = x.shape as [number, number];
-  const at = apply(range, [], { length: steps });
+  const at = apply(arange, [], { length: steps });
   // For each step a mask over the rows or columns.
   const masks = (count: number, compare: (place: Tensor, at: Tensor) => Tensor): Tensor =>
-    compare(apply(range, [], { length: count }).expandTo([steps, count]), at.reshape([steps, 1])).cast(x.dtype);
+    compare(apply(arange, [], { length: count }).expand([steps, count]), at.reshape([steps, 1])).cast(x.dtype);
   const sequences = [
     at,
     masks(rows, (row, k) => row.greaterEqual(k)),
@@ -154,10 +154,10 @@ function eliminated(x: Tensor, steps: number): [rest: Tensor, main: Tensor, uppe
     masks(columns, (column, k) => column.equal(k.add(1))),
   ];
   const step = ([a, k, below, corner, behind, beside]: readonly Tensor[]): Tensor[] => {
-    const fromLeft = reflection(a!.gather(k!, 1).mul(below!), corner!);
+    const fromLeft = reflection(a!.take(k!, 1).mul(below!), corner!);
     const v = fromLeft.v.reshape([rows, 1]);
     const vA = v.reshape([1, rows]).matmul(a!).mul(fromLeft.factor);
-    const row = a!.gather(k!, 0).sub(vA.reshape([columns]).mul(fromLeft.first));
+    const row = a!.take(k!, 0).sub(vA.reshape([columns]).mul(fromLeft.first));
     const fromRight = reflection(row.mul(behind!), beside!);
     const w = fromRight.v.reshape([columns, 1]);
     const aw = a!
@@ -213,15 +213,15 @@ function ofTwoDiagonals(main: Tensor, upper: Tensor): Tensor {
   const bound = main.max().sqrt().add(upper.max().sqrt()); //  Gershgorin's, of [0 Bᵀ; B 0]
   const square = orOne(bound.mul(bound));
   const [q, e] = [main.div(square), upper.div(square)];
-  const shares = apply(range, [], { length: parts - 1 })
+  const shares = apply(arange, [], { length: parts - 1 })
     .cast(main.dtype)
     .add(1);
-  const rank = apply(range, [], { length: count }).cast(main.dtype).reshape([count, 1]);
+  const rank = apply(arange, [], { length: count }).cast(main.dtype).reshape([count, 1]);
   const cut = ([low, width]: readonly Tensor[]): Tensor[] => {
     const part = width!.mul(1 / parts);
     const x = shares
       .mul(part)
-      .expandTo([count, parts - 1])
+      .expand([count, parts - 1])
       .add(low!);
     const x2 = x.mul(x);
     const [, signs] = loop([x2.neg(), x2.mul(0)], [q, e], { length: count }, ([s, sum, qi, ei]) => {
@@ -229,11 +229,11 @@ function ofTwoDiagonals(main: Tensor, upper: Tensor): Tensor {
       return [s!.div(pivot).mul(ei!).sub(x2), sum!.add(pivot.sign())];
     });
     const atLeast = signs!.add(count).mul(0.5);
-    const below = atLeast.greater(rank).cast(main.dtype).sum(1, { keepAxes: true });
+    const below = atLeast.greater(rank).cast(main.dtype).sum(1, { keepDims: true });
     return [low!.add(below.mul(part)), part];
   };
   const length = cuts[main.dtype as keyof typeof cuts];
-  const everyTime = apply(range, [], { length });
+  const everyTime = apply(arange, [], { length });
   const [low] = loop([rank.mul(0), main.scalar(1)], [everyTime], { length }, cut) as [Tensor];
   return low.mul(bound).reshape([count]);
 }

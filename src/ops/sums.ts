@@ -12,11 +12,11 @@ export interface ReduceParams {
   /** Axes to reduce, counted from the front. */
   readonly axes: readonly number[];
   /** Whether a reduced axis stays, with size 1. */
-  readonly keepAxes: boolean;
+  readonly keepDims: boolean;
 }
 
-export function reducedShape(x: TensorType, { axes, keepAxes }: ReduceParams): Shape {
-  if (keepAxes) return x.shape.map((size, axis) => (axes.includes(axis) ? 1 : size));
+export function reducedShape(x: TensorType, { axes, keepDims }: ReduceParams): Shape {
+  if (keepDims) return x.shape.map((size, axis) => (axes.includes(axis) ? 1 : size));
   return x.shape.filter((_, axis) => !axes.includes(axis));
 }
 
@@ -24,11 +24,11 @@ export const reduceNode = (
   graph: OnnxGraph,
   type: string,
   x: OnnxValue,
-  { axes, keepAxes }: ReduceParams,
+  { axes, keepDims }: ReduceParams,
 ): OnnxValue =>
   axes.length === 0
     ? graph.node("Identity", [x])
-    : graph.node(type, [x, graph.integers(axes)], { keepdims: Number(keepAxes) });
+    : graph.node(type, [x, graph.integers(axes)], { keepdims: Number(keepDims) });
 
 /** The most float32 additions in a row, after which equal elements have lost 1e-6 at most. */
 export const longestRow = 64;
@@ -150,7 +150,7 @@ function shortened(graph: OnnxGraph, { value, runs }: Sum, dtype: "float32" | "i
 /** The sum of what is left, in the shape of the result. */
 function completed(graph: OnnxGraph, { value, runs }: Sum, shape: Shape): OnnxValue {
   const axes = runs.flatMap(({ isSummed }, i) => (isSummed ? [i] : []));
-  const sum = reduceNode(graph, "ReduceSum", reshaped(graph, value, shapeOf({ runs })), { axes, keepAxes: false });
+  const sum = reduceNode(graph, "ReduceSum", reshaped(graph, value, shapeOf({ runs })), { axes, keepDims: false });
   return reshaped(graph, sum, shape);
 }
 

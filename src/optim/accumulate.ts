@@ -1,22 +1,23 @@
 /** Gradients added up over several small batches, as if they had been one large one. */
 import { ConfigError, GraphError, ShapeError } from "../errors.ts";
+import { described } from "../graph/arguments.ts";
 import { arrayTypes, showShape, sizeOf } from "../graph/types.ts";
 import { full } from "../tensor/create.ts";
 import { type Parameter, State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { guardGradients, guardLoss, guardScalar } from "./guards.ts";
-import { type MinimizeOptions, namesOf, type Optimizer } from "./optimizer.ts";
+import { type MinimizeOptions, namesOf, Optimizer } from "./optimizer.ts";
 
 /**
  * Adds up gradients between updates:
  *
- *     const sums = new Accumulator(optimizer);
+ *     const sums = gradientAccumulator(optimizer);
  *     const micro = compile((x, y) => { const loss = …; sums.add(loss, x.shape[0]); return loss; });
  *     const update = compile(() => { sums.apply(); });
  *
  * Losses that are means, with the sizes of their batches as weights, give the numbers of the mean over one large batch.
  */
-export class Accumulator {
+export class GradientAccumulator {
   readonly #optimizer: Optimizer;
   readonly #sums: ReadonlyMap<Parameter, State>;
   readonly #weight: State<[], "float64">;
@@ -45,13 +46,13 @@ export class Accumulator {
    */
   add(loss: Tensor, weight: number | Tensor = 1): void {
     if (typeof weight === "number" && !(weight > 0 && Number.isFinite(weight)))
-      throw new ConfigError("Accumulator", `the weight is ${weight}`, "give a finite number above 0");
+      throw new ConfigError("gradientAccumulator", `the weight is ${weight}`, "give a finite number above 0");
     if (typeof weight !== "number" && weight.shape.length > 0)
-      throw new ShapeError("Accumulator", `the weight is ${showShape(weight.shape)}`, "give a scalar");
+      throw new ShapeError("gradientAccumulator", `the weight is ${showShape(weight.shape)}`, "give a scalar");
     const weightAs = (dtype: Tensor["dtype"]): Tensor | number =>
       typeof weight === "number" ? weight : weight.detach().cast(dtype);
     this.#trained();
-    const subject = "Accumulator.add";
+    const subject = "gradientAccumulator.add";
     const { parameters, gradients } = this.#optimizer.gradients(loss);
     for (const parameter of parameters) this.#reached.add(parameter);
     guardLoss(subject, loss);
@@ -78,7 +79,7 @@ export class Accumulator {
   apply(options: MinimizeOptions = {}): { readonly norm: Tensor } {
     const share = this.#weight.current().reciprocal();
     guardScalar(
-      "Accumulator.apply",
+      "gradientAccumulator.apply",
       share,
       () => "no gradients were added since the last update, so none was made",
       "run a step that calls add before each step that calls apply",
@@ -113,10 +114,24 @@ export class Accumulator {
     const late = trained.find((parameter) => !this.#sums.has(parameter));
     if (late)
       throw new GraphError(
-        "Accumulator",
+        "gradientAccumulator",
         `${late.label} was frozen when the accumulator was made`,
         "make a new accumulator after unfreezing",
       );
     return trained;
   }
+}
+
+/**
+ * Adds up the gradients of several small batches before one update of `optimizer`. Throws GraphError when the optimizer trains no
+ * parameter.
+ */
+export function gradientAccumulator(optimizer: Optimizer): GradientAccumulator {
+  if (!((optimizer as unknown) instanceof Optimizer))
+    throw new ConfigError(
+      "gradientAccumulator",
+      `the optimizer is ${described(optimizer)}`,
+      "give an optimizer: gradientAccumulator(adam(model))",
+    );
+  return new GradientAccumulator(optimizer);
 }

@@ -9,7 +9,7 @@ const graphStream = (generator: number): number => 2 * streamOf("generator", gen
 /** Throws ConfigError unless `seed` is a whole number from 0 to 2⁵³ − 1. */
 export function expectSeed(subject: string, seed: number): void {
   if (!Number.isSafeInteger(seed) || seed < 0)
-    throw new ConfigError(subject, `the seed is ${seed}`, "give a whole number from 0 to 2^53 − 1");
+    throw new ConfigError(subject, `the seed is ${String(seed)}`, "give a whole number from 0 to 2^53 − 1");
 }
 
 /** The numbers for values made in JavaScript, such as initial weights and orders of examples, from the stream of a purpose. */

@@ -27,7 +27,7 @@ export function commonShape(subject: string, a: Shape, b: Shape): Shape {
 
 /** x repeated to a shape; itself where it has that shape. */
 export function expanded(x: Tensor, shape: Shape): Tensor {
-  return sameShape(x.shape, shape) ? x : (x.expandTo(shape) as Tensor);
+  return sameShape(x.shape, shape) ? x : (x.expand(shape) as Tensor);
 }
 
 /** a repeated to the common shape of a and b, so that b can be widened into it. Throws ShapeError where there is no such shape. */

@@ -19,10 +19,10 @@ import {
 } from "../graph/arguments.ts";
 import { Tensor } from "./tensor.ts";
 
-const keepAxes = { keepAxes: aFlag };
+const keepDims = { keepDims: aFlag };
 const axis = optional(aWhole);
 const number = optional(aNumber);
-const reduction = [optional(axes), options(keepAxes)];
+const reduction = [optional(axes), options(keepDims)];
 
 /** A range of a slice: a whole axis, or [from, to, step] of one. */
 const range: Kind = (value) => {
@@ -48,12 +48,12 @@ const table: readonly (readonly [methods: string, wanted: readonly Kind[]])[] = 
   ["elu celu leakyRelu hardShrink softShrink", [number]],
   ["tril triu diagonal", [axis]],
   ["threshold", [aNumber, aNumber]],
-  ["softmax logSoftmax softmin glu cumprod cumMax cumMin logCumSumExp argmax argmin", [axis]],
+  ["softmax logSoftmax softmin glu cumprod cummax cummin logCumSumExp argmax argmin", [axis]],
   ["cumsum", [axis, options({ reverse: aFlag, exclusive: aFlag })]],
   ["sum mean max min prod any all countNonZero logSumExp", reduction],
-  ["variance standardDeviation", [optional(axes), options({ ...keepAxes, correction: aNumber })]],
-  ["norm", [optional(axes), options({ ...keepAxes, order: aNumber })]],
-  ["sumTo expandTo reshape tile", [sizes]],
+  ["variance std", [optional(axes), options({ ...keepDims, correction: aNumber })]],
+  ["norm", [optional(axes), options({ ...keepDims, order: aNumber })]],
+  ["sumTo expand reshape tile", [sizes]],
   ["swapAxes roll repeat", [aWhole, aWhole]],
   ["flatten", [axis, axis]],
   ["squeeze", [optional(axes)]],
@@ -61,9 +61,9 @@ const table: readonly (readonly [methods: string, wanted: readonly Kind[]])[] = 
   ["unsqueeze oneHot", [aWhole]],
   ["pad", [pairs, options({ mode: aText, value: aNumber })]],
   ["split", [sizes, axis]],
-  ["gather", [aTensor, axis]],
-  ["gatherElements", [aTensor, aWhole]],
-  ["scatterElements", [aTensor, aTensor, aWhole, options({ reduction: aText })]],
+  ["take", [aTensor, axis]],
+  ["gather", [aTensor, aWhole]],
+  ["scatter", [aTensor, aTensor, aWhole, options({ reduction: aText })]],
   ["topK", [aWhole, axis, options({ smallest: aFlag })]],
   ["sort argsort", [axis, options({ descending: aFlag })]],
   ["cast", [aText]],

@@ -104,7 +104,7 @@ function expectChannels(subject: string, x: Tensor, kernel: Tensor, taken: numbe
  *
  * Throws ShapeError when channels, groups or axes do not go together or no window fits, ConfigError for an option out of range.
  */
-export function convolve<
+export function conv<
   N extends number,
   C extends number,
   S extends Shape,
@@ -118,21 +118,17 @@ export function convolve<
   weight: Tensor<[O, I, ...K], NoInfer<D>> &
     (G extends { readonly groups: number }
       ? unknown
-      : Agree<
-          C,
-          I,
-          `convolve: x ${Show<[N, C, ...S]>} has ${C} channels, the kernel ${Show<[O, I, ...K]>} takes ${I}`
-        >),
+      : Agree<C, I, `conv: x ${Show<[N, C, ...S]>} has ${C} channels, the kernel ${Show<[O, I, ...K]>} takes ${I}`>),
   options?: G,
 ): Tensor<[N, O, ...{ [A in keyof S]: number }], D> {
-  expectArguments("convolve", [aTensor, aTensor, optional(aRecord)], [x, weight, options]);
+  expectArguments("conv", [aTensor, aTensor, optional(aRecord)], [x, weight, options]);
   const { bias, groups = 1, ...rest } = (options ?? {}) as ConvolveOptions;
   const [input, kernel] = [x as Tensor, weight as Tensor];
-  expectGroups("convolve", groups);
-  expectChannels("convolve", input, kernel, groups * kernel.shape[1]!);
-  const params = { ...windows("convolve", input, kernel.shape.slice(2), rest), groups };
+  expectGroups("conv", groups);
+  expectChannels("conv", input, kernel, groups * kernel.shape[1]!);
+  const params = { ...windows("conv", input, kernel.shape.slice(2), rest), groups };
   return apply(ops.convolution, bias ? [input, kernel, bias] : [input, kernel], params) as ReturnType<
-    typeof convolve<N, C, S, O, I, K, D, G>
+    typeof conv<N, C, S, O, I, K, D, G>
   >;
 }
 
@@ -142,11 +138,11 @@ export interface TransposedOptions extends ConvolveOptions {
 }
 
 /**
- * The transpose of `convolve`, which spreads each element over a window: x [batch, channels, …] with a weight [channels, outputs /
+ * The transpose of `conv`, which spreads each element over a window: x [batch, channels, …] with a weight [channels, outputs /
  * groups, …kernel], PyTorch's layout, gives [batch, outputs, …] of the size stride·(n − 1) + dilation·(k − 1) + 1 − padding +
- * outputPadding. Throws as `convolve` does.
+ * outputPadding. Throws as `conv` does.
  */
-export function convolveTransposed<
+export function convTranspose<
   N extends number,
   C extends number,
   S extends Shape,
@@ -161,18 +157,18 @@ export function convolveTransposed<
     Agree<
       C,
       I,
-      `convolveTransposed: x ${Show<[N, C, ...S]>} has ${C} channels, the kernel ${Show<[I, O, ...K]>} takes ${I}`
+      `convTranspose: x ${Show<[N, C, ...S]>} has ${C} channels, the kernel ${Show<[I, O, ...K]>} takes ${I}`
     >,
   options?: G,
 ): Tensor<[N, G extends { readonly groups: number } ? number : O, ...{ [A in keyof S]: number }], D> {
-  expectArguments("convolveTransposed", [aTensor, aTensor, optional(aRecord)], [x, weight, options]);
+  expectArguments("convTranspose", [aTensor, aTensor, optional(aRecord)], [x, weight, options]);
   const { bias, groups = 1, outputPadding = 0, ...rest } = (options ?? {}) as TransposedOptions;
   const [input, matrix] = [x as Tensor, weight as Tensor];
-  expectGroups("convolveTransposed", groups);
-  expectChannels("convolveTransposed", input, matrix, matrix.shape[0]);
+  expectGroups("convTranspose", groups);
+  expectChannels("convTranspose", input, matrix, matrix.shape[0]);
   const kernel = matrix.shape.slice(2);
-  const params = windows("convolveTransposed", input, kernel, rest, takenAway);
-  const more = perAxis("convolveTransposed", "outputPadding", outputPadding, kernel.length, 0);
+  const params = windows("convTranspose", input, kernel, rest, takenAway);
+  const more = perAxis("convTranspose", "outputPadding", outputPadding, kernel.length, 0);
   const space = input.shape.slice(2).map((size, i) => {
     const [before, after] = params.padding[i]!;
     const { stride, dilation } = params;
@@ -180,7 +176,7 @@ export function convolveTransposed<
   });
   const y = apply(ops.convolutionInput, [input, matrix], { ...params, groups, space });
   return (bias ? y.add(bias.reshape([bias.size, ...kernel.map(() => 1)])) : y) as ReturnType<
-    typeof convolveTransposed<N, C, S, I, O, K, D, G>
+    typeof convTranspose<N, C, S, I, O, K, D, G>
   >;
 }
 
@@ -216,29 +212,29 @@ export interface AveragePoolOptions extends PoolOptions {
 }
 
 /** The mean of each window of x [batch, channels, …]. */
-export function averagePool<S extends Shape, D extends DType>(
+export function avgPool<S extends Shape, D extends DType>(
   x: Tensor<S, D>,
   given: AveragePoolOptions,
 ): Tensor<Pooled<S>, D> {
-  expectArguments("averagePool", [aTensor, aRecord], [x, given]);
+  expectArguments("avgPool", [aTensor, aRecord], [x, given]);
   const { countPadding = true, ...options } = given;
   const input = x as Tensor;
-  const params = poolParams("averagePool", input, options);
-  const y = apply(pooling.averagePool, [input], params);
+  const params = poolParams("avgPool", input, options);
+  const y = apply(pooling.avgPool, [input], params);
   if (countPadding || params.padding.every(([before, after]) => before + after === 0)) return y as Tensor<Pooled<S>, D>;
   // The share of each window that lies inside.
-  const ones = input.scalar(1).expandTo([1, 1, ...input.shape.slice(2)]);
-  return y.div(apply(pooling.averagePool, [ones], params)) as Tensor<Pooled<S>, D>;
+  const ones = input.scalar(1).expand([1, 1, ...input.shape.slice(2)]);
+  return y.div(apply(pooling.avgPool, [ones], params)) as Tensor<Pooled<S>, D>;
 }
 
 /** The mean of each channel of x [batch, channels, …]: [batch, channels]. */
-export function globalAveragePool<N extends number, C extends number, S extends Shape, D extends DType>(
+export function globalAvgPool<N extends number, C extends number, S extends Shape, D extends DType>(
   x: Tensor<[N, C, ...S], D>,
 ): Tensor<[N, C], D> {
-  expectArguments("globalAveragePool", [aTensor], [x]);
+  expectArguments("globalAvgPool", [aTensor], [x]);
   const input = x as Tensor;
   if (input.shape.length < 3)
-    throw new ShapeError("globalAveragePool", `${showType(input)} has no space`, "x is [batch, channels, …]");
+    throw new ShapeError("globalAvgPool", `${showType(input)} has no space`, "x is [batch, channels, …]");
   const [batch, channels, ...space] = input.shape as [number, number, ...number[]];
   return input.reshape([batch, channels, sizeOf(space)]).mean(-1) as Tensor<Shape, D> as Tensor<[N, C], D>;
 }

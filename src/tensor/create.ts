@@ -221,41 +221,54 @@ export function ones<const S extends Shape, const D extends DType = "float32">(
 /** Longer ones are made here: ONNX Runtime would make them when a session is made, slowly, and keep them. */
 const longestRange = 2 ** 20;
 
-/** 0, 1, …, length − 1 as int32. Throws ShapeError for what is no length, and for more than int32 counts. */
-export function range<const N extends number>(length: N): Tensor<[N], "int32"> {
-  expectArguments("range", [aNumber], [length]);
+/**
+ * Numbers at equal distances, as NumPy and PyTorch have them: `arange(4)` is 0, 1, 2, 3; `arange(2, 8, 2)` is 2, 4, 6; start, start + step,
+ * … below `stop`, for a negative step above it. int32 unless a dtype is given: `arange(0, 1, 0.1, "float32")`. Throws ShapeError for a
+ * step of 0 and for a count that is not finite or too large, DTypeError for fractions where the dtype is int32.
+ */
+export function arange<const N extends number>(length: N): Tensor<[N], "int32">;
+export function arange<const D extends DType = "int32">(
+  start: number,
+  stop: number,
+  step?: number,
+  dtype?: D,
+): Tensor<[number], NoInfer<D>>;
+export function arange(first: number, stop?: number, step: number = 1, dtype: DType = "int32"): Tensor {
+  expectArguments(
+    "arange",
+    [aNumber, optional(aNumber), optional(aNumber), optional(aText)],
+    [first, stop, step, dtype],
+  );
+  if (stop === undefined) return countTo(first);
+  const count = Math.max(0, Math.ceil((stop - first) / step));
+  if (!Number.isFinite(count))
+    throw new ShapeError(
+      "arange",
+      `from ${first} to ${stop} by ${step}`,
+      "give finite numbers and a step that is not 0",
+    );
+  if (dtype === "int32" && !(Number.isInteger(first) && Number.isInteger(step)))
+    throw new DTypeError(
+      "arange",
+      `from ${first} by ${step} in int32`,
+      `name a dtype that holds fractions: arange(${first}, ${stop}, ${step}, "float32")`,
+    );
+  return spaced(count, first, step, dtype);
+}
+
+/** 0, 1, …, length − 1 as int32. */
+function countTo(length: number): Tensor {
   if (!Number.isInteger(length) || length < 0)
-    throw new ShapeError("range", `a length of ${length}`, "give a whole number of at least 0");
+    throw new ShapeError("arange", `a length of ${length}`, "give a whole number of at least 0");
   if (length >= 2 ** 31)
-    throw new ShapeError("range", `a length of ${length}, and int32 counts to ${2 ** 31 - 1}`, "work on parts");
+    throw new ShapeError("arange", `a length of ${length}, and int32 counts to ${2 ** 31 - 1}`, "work on parts");
   if (length > longestRange) {
     const type = { shape: [length], dtype: "int32" } as const;
     const values = allocate(type);
     for (let i = 0; i < length; i++) values[i] = i;
-    return adopt(type, values) as Tensor<[N], "int32">;
+    return adopt(type, values);
   }
-  return apply(movement.range, [], { length }) as Tensor<[N], "int32">;
-}
-
-/**
- * start, start + step, … below (for a negative step above) `stop`. Throws ShapeError when the step is 0 or the count is not
- * finite.
- */
-export function arange<const D extends DType = "float32">(
-  start: number,
-  stop: number,
-  step: number = 1,
-  dtype?: D,
-): Tensor<[number], NoInfer<D>> {
-  expectArguments("arange", [aNumber, aNumber, optional(aNumber), optional(aText)], [start, stop, step, dtype]);
-  const count = Math.max(0, Math.ceil((stop - start) / step));
-  if (!Number.isFinite(count))
-    throw new ShapeError(
-      "arange",
-      `from ${start} to ${stop} by ${step}`,
-      "give finite numbers and a step that is not 0",
-    );
-  return spaced(count, start, step, dtype);
+  return apply(movement.arange, [], { length });
 }
 
 /** `count` numbers from `start` to `stop`, both included, at equal distances. */
@@ -270,7 +283,7 @@ export function linspace<const N extends number, const D extends DType = "float3
 }
 
 function spaced<D extends DType>(count: number, start: number, step: number, dtype?: D): Tensor<[number], D> {
-  const places = range(count) as Tensor;
+  const places = countTo(count);
   return places
     .cast(dtype ?? ("float32" as D))
     .mul(step)
@@ -363,7 +376,7 @@ export function embed<S extends Shape, V extends number, W extends number, D ext
   ids: Tensor<S, "int32">,
 ): Tensor<[...S, W], D> {
   expectArguments("embed", [aTensor, aTensor], [table, ids]);
-  return apply(indexing.gather, [table, ids], { axis: 0 }) as Tensor<[...S, W], D>;
+  return apply(indexing.take, [table, ids], { axis: 0 }) as Tensor<[...S, W], D>;
 }
 
 /** Both sides widened to their common shape. Throws ShapeError when there is none. */
@@ -374,5 +387,5 @@ export function broadcast<A extends Shape, B extends Shape, D extends DType, E e
   expectArguments("broadcast", [aTensor, aTensor], [a, b]);
   const [x, y] = [a as Tensor, b as Tensor];
   const shape = commonShape("broadcast", x.shape, y.shape);
-  return [x.expandTo(shape), y.expandTo(shape)] as unknown as [Tensor<Broadcast<A, B>, D>, Tensor<Broadcast<A, B>, E>];
+  return [x.expand(shape), y.expand(shape)] as unknown as [Tensor<Broadcast<A, B>, D>, Tensor<Broadcast<A, B>, E>];
 }

@@ -7,7 +7,7 @@ import { type DType, type Shape, showType } from "../graph/types.ts";
 import * as movement from "../ops/movement.ts";
 import * as spectrum from "../ops/spectrum.ts";
 import { part } from "./axes.ts";
-import { range } from "./create.ts";
+import { arange } from "./create.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** The diagonal of the last two axes, `offset` places above the main one, as a last axis. */
@@ -59,7 +59,7 @@ export function outer<N extends number, M extends number, D extends DType>(
   const [a, b] = [x as Tensor, y as Tensor];
   if (a.shape.length !== 1 || b.shape.length !== 1)
     throw new ShapeError("outer", `${showType(a)} and ${showType(b)}`, "give two vectors; einsum takes more axes");
-  return a.reshape([a.size, 1]).expandTo([a.size, b.size]).mul(b) as Tensor<Shape, D> as Tensor<[N, M], D>;
+  return a.reshape([a.size, 1]).expand([a.size, b.size]).mul(b) as Tensor<Shape, D> as Tensor<[N, M], D>;
 }
 
 /** float32 with ones on the diagonal: the identity matrix, or a part of it. */
@@ -68,8 +68,11 @@ export function eye<const R extends number, const C extends number = R>(
   columns?: C,
 ): Tensor<[R, C], "float32"> {
   const width = columns ?? rows;
-  const column = range(width as number).expandTo([rows, width]) as Tensor;
-  return column.equal(range(rows as number).reshape([rows, 1])).cast("float32") as unknown as Tensor<[R, C], "float32">;
+  const column = arange(width as number).expand([rows, width]) as Tensor;
+  return column.equal(arange(rows as number).reshape([rows, 1])).cast("float32") as unknown as Tensor<
+    [R, C],
+    "float32"
+  >;
 }
 
 /**

@@ -87,7 +87,7 @@ type LogicMethods = {
   >;
 };
 
-/** One method for each function of reductions.ts: `x.mean(-1)`, `x.variance([0, 2], { keepAxes: true })`. */
+/** One method for each function of reductions.ts: `x.mean(-1)`, `x.variance([0, 2], { keepDims: true })`. */
 type ReductionMethods = {
   [K in keyof typeof reductions]: <
     S extends Shape,
@@ -98,7 +98,7 @@ type ReductionMethods = {
     this: Tensor<S, D>,
     axis?: A,
     options?: O,
-  ) => Tensor<Reduced<S, A, O extends { readonly keepAxes: true } ? true : false>, D>;
+  ) => Tensor<Reduced<S, A, O extends { readonly keepDims: true } ? true : false>, D>;
 };
 type OptionsOf<F> = F extends (x: Tensor, axis?: ReducedAxes, options?: infer O) => Tensor ? O : never;
 

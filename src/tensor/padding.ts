@@ -66,7 +66,7 @@ function extended(
       `there are ${most} elements to take on each side; pad less, or with a constant`,
     );
   const repeated = (start: number, count: number): Tensor =>
-    part(x, axis, start, start + 1).expandTo(x.shape.map((full, at) => (at === axis ? count : full)));
+    part(x, axis, start, start + 1).expand(x.shape.map((full, at) => (at === axis ? count : full)));
   const [left, right] = {
     reflect: () => [flip(part(x, axis, 1, 1 + before), axis), flip(part(x, axis, size - 1 - after, size - 1), axis)],
     edge: () => [repeated(0, before), repeated(size - 1, after)],

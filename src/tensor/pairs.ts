@@ -18,7 +18,7 @@ export const floorDivide = (a: Tensor, b: Tensor): Tensor => {
 export const logAddExp2 = (a: Tensor, b: Tensor): Tensor => a.mul(Math.LN2).logAddExp(b.mul(Math.LN2)).mul(Math.LOG2E);
 
 /** a·2ᵇ */
-export const ldexp = (a: Tensor, b: Tensor): Tensor => a.mul(a.scalar(2).expandTo(b.shape).pow(b));
+export const ldexp = (a: Tensor, b: Tensor): Tensor => a.mul(a.scalar(2).expand(b.shape).pow(b));
 
 /** The larger of two; where one is NaN, the other. Of equals a has the gradient. */
 export const fmax = (a: Tensor, b: Tensor): Tensor => where(a.greaterEqual(b).or(b.isNaN()), a, b);

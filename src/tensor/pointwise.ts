@@ -10,7 +10,7 @@ import * as activations from "../ops/activations.ts";
 import * as movement from "../ops/movement.ts";
 import { cumsum as cumsumOp } from "../ops/reduce.ts";
 import { axisList, part } from "./axes.ts";
-import { range, where } from "./create.ts";
+import { arange, where } from "./create.ts";
 import type { Tensor } from "./tensor.ts";
 
 // ── Powers, logarithms, rounding ────────────────────────────────────────────────────────────────────────────────
@@ -21,7 +21,7 @@ export const square = (x: Tensor): Tensor => x.mul(x);
 export const rsqrt = (x: Tensor): Tensor => x.sqrt().reciprocal();
 
 /** 2ˣ */
-export const exp2 = (x: Tensor): Tensor => x.scalar(2).expandTo(x.shape).pow(x);
+export const exp2 = (x: Tensor): Tensor => x.scalar(2).expand(x.shape).pow(x);
 
 export const log2 = (x: Tensor): Tensor => x.log().mul(Math.LOG2E);
 
@@ -148,8 +148,8 @@ function belowDiagonal(subject: string, x: Tensor, offset: number): Tensor<Shape
   const [rows, columns] = x.shape.slice(-2);
   if (rows === undefined || columns === undefined)
     throw new ShapeError(subject, `${showType(x)} is no matrix`, "reshape it to two axes or more");
-  const column = range(columns).expandTo([rows, columns]) as Tensor;
-  return column.sub(range(rows).reshape([rows, 1])).lessEqual(offset) as Tensor<Shape, "bool">;
+  const column = arange(columns).expand([rows, columns]) as Tensor;
+  return column.sub(arange(rows).reshape([rows, 1])).lessEqual(offset) as Tensor<Shape, "bool">;
 }
 
 // ── Along an axis ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -189,12 +189,12 @@ export function cumsum(
 export const cumprod = (x: Tensor, axis: number = -1): Tensor => running("cumprod", x, axis, (a, b) => a.mul(b));
 
 /** The largest element so far along an axis, NaN from the first one on. Of equals the last has the gradient. */
-export const cumMax = (x: Tensor, axis: number = -1): Tensor =>
-  running("cumMax", x, axis, (a, b) => where(a.greaterEqual(b).or(a.isNaN()), a, b));
+export const cummax = (x: Tensor, axis: number = -1): Tensor =>
+  running("cummax", x, axis, (a, b) => where(a.greaterEqual(b).or(a.isNaN()), a, b));
 
 /** The smallest element so far along an axis, NaN from the first one on. Of equals the last has the gradient. */
-export const cumMin = (x: Tensor, axis: number = -1): Tensor =>
-  running("cumMin", x, axis, (a, b) => where(a.lessEqual(b).or(a.isNaN()), a, b));
+export const cummin = (x: Tensor, axis: number = -1): Tensor =>
+  running("cummin", x, axis, (a, b) => where(a.lessEqual(b).or(a.isNaN()), a, b));
 
 /** ln Σ exp of the elements so far along an axis. An element of −∞ does not count, and has the gradient 0. */
 export function logCumSumExp(x: Tensor, axis: number = -1): Tensor {

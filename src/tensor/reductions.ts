@@ -18,7 +18,7 @@ export type ReducedAxes = number | readonly number[] | undefined;
 
 export interface ReductionOptions {
   /** Whether a reduced axis stays, with size 1. Default false. */
-  readonly keepAxes?: boolean;
+  readonly keepDims?: boolean;
 }
 
 function axesOf(subject: string, x: Tensor, axis: ReducedAxes): number[] {
@@ -26,7 +26,7 @@ function axesOf(subject: string, x: Tensor, axis: ReducedAxes): number[] {
 }
 
 function reduced(op: typeof reduce.sum, x: Tensor, axis: ReducedAxes, options: ReductionOptions = {}): Tensor {
-  return apply(op, [x], { axes: axesOf(op.name, x, axis), keepAxes: options.keepAxes ?? false });
+  return apply(op, [x], { axes: axesOf(op.name, x, axis), keepDims: options.keepDims ?? false });
 }
 
 /** How many elements make one of the result. */
@@ -52,10 +52,10 @@ export const min = (x: Tensor, axis?: ReducedAxes, options?: ReductionOptions): 
   reduced(reduce.min, x, axis, options);
 
 /** The product; of no elements it is 1. The gradient is right where elements are 0. */
-export function prod(x: Tensor, axis?: ReducedAxes, { keepAxes = false }: ReductionOptions = {}): Tensor {
+export function prod(x: Tensor, axis?: ReducedAxes, { keepDims = false }: ReductionOptions = {}): Tensor {
   const axes = axesOf("prod", x, axis);
   const product = axes.reduce((y, at) => apply(reduce.prod, [y], { axis: at }), x);
-  return keepAxes ? product : withoutAxes(product, axes);
+  return keepDims ? product : withoutAxes(product, axes);
 }
 
 function withoutAxes(x: Tensor, axes: readonly number[]): Tensor {
@@ -76,14 +76,14 @@ export function variance(x: Tensor, axis?: ReducedAxes, options: VarianceOptions
 }
 
 /** The square root of the variance, also of one that has no room. The gradient is 0 where all elements are equal. */
-export function standardDeviation(x: Tensor, axis?: ReducedAxes, options: VarianceOptions = {}): Tensor {
+export function std(x: Tensor, axis?: ReducedAxes, options: VarianceOptions = {}): Tensor {
   const { correction = 0, ...rest } = options;
   // From the first element on, of which the result does not depend: equal elements have no deviation then, however a mean is rounded.
-  const axes = axesOf("standardDeviation", x, axis);
+  const axes = axesOf("std", x, axis);
   const first = x.slice(...x.shape.map((_, at) => (axes.includes(at) ? ([0, 1] as const) : null)));
   const moved = x.size === 0 ? x : x.sub(first.detach());
-  const centered = moved.sub(mean(moved, axis, { keepAxes: true }));
-  return norm(centered, axis, rest).mul(1 / Math.sqrt(Math.max(0, countOf("standardDeviation", x, axis) - correction)));
+  const centered = moved.sub(mean(moved, axis, { keepDims: true }));
+  return norm(centered, axis, rest).mul(1 / Math.sqrt(Math.max(0, countOf("std", x, axis) - correction)));
 }
 
 export interface NormOptions extends ReductionOptions {
@@ -102,20 +102,20 @@ export function norm(x: Tensor, axis?: ReducedAxes, options: NormOptions = {}): 
   if (order === Number.NEGATIVE_INFINITY) return min(x.abs(), axis, rest);
   if (order === 0) return sum(x.equal(0).not().cast(x.dtype), axis, rest);
   if (order === 1) return sum(x.abs(), axis, rest);
-  return apply(normOp, [x], { axes: axesOf("norm", x, axis), keepAxes: rest.keepAxes ?? false, order });
+  return apply(normOp, [x], { axes: axesOf("norm", x, axis), keepDims: rest.keepDims ?? false, order });
 }
 
 /**
  * ln Σ eˣ, which neither overflows nor loses small parts. Of nothing but −∞ it is −∞, with the gradient 0; elements of +∞ share the gradient.
  */
 export function logSumExp(x: Tensor, axis?: ReducedAxes, options?: ReductionOptions): Tensor {
-  const largest = max(x, axis, { keepAxes: true });
+  const largest = max(x, axis, { keepDims: true });
   // The result does not depend on the shift, nor does any derivative of it.
-  const shift = where(largest.isInfinite().not(), largest, 0).detach();
-  const total = sum(clip(x.sub(shift), undefined, 0).exp(), axis, { keepAxes: true });
+  const shift = where(largest.isInf().not(), largest, 0).detach();
+  const total = sum(clip(x.sub(shift), undefined, 0).exp(), axis, { keepDims: true });
   const isSome = total.greater(0).or(total.isNaN());
   const counted = where(isSome, total, 1).log().add(shift);
   const isEndless = largest.equal(Number.POSITIVE_INFINITY);
   const kept = where(isEndless, largest, where(isSome, counted, Number.NEGATIVE_INFINITY));
-  return options?.keepAxes ? kept : withoutAxes(kept, axesOf("logSumExp", x, axis));
+  return options?.keepDims ? kept : withoutAxes(kept, axesOf("logSumExp", x, axis));
 }

@@ -13,7 +13,7 @@ export function tile(x: Tensor, counts: readonly number[]): Tensor {
   // A new axis before each one, repeated and joined with it.
   return x
     .reshape(shape.flatMap((size) => [1, size]))
-    .expandTo(shape.flatMap((size, axis) => [times[axis]!, size]))
+    .expand(shape.flatMap((size, axis) => [times[axis]!, size]))
     .reshape(shape.map((size, axis) => size * times[axis]!));
 }
 
@@ -25,6 +25,6 @@ export function repeat(x: Tensor, count: number, axis: number): Tensor {
   const [before, size, after] = [x.shape.slice(0, at), x.shape[at]!, x.shape.slice(at + 1)];
   return x
     .reshape([...before, size, 1, ...after])
-    .expandTo([...before, size, count, ...after])
+    .expand([...before, size, count, ...after])
     .reshape([...before, size * count, ...after]);
 }

@@ -4,7 +4,7 @@ import { aFunction, aRecord, described, expectArguments, expectOptions } from ".
 import { currentPath, currentScope } from "../graph/scope.ts";
 import { type Shape, sameShape, showType } from "../graph/types.ts";
 import { loop } from "../ops/control.ts";
-import { range } from "./create.ts";
+import { arange } from "./create.ts";
 import type { Tensor } from "./tensor.ts";
 import { flatten, type IsTree } from "./tree.ts";
 
@@ -53,7 +53,7 @@ export function scan<T, Y, X = undefined>(
   const asSlices = flatten("scan", xs, given);
   const steps = stepsOf(given, length);
   // ONNX wants something to count by.
-  const sequences = given.length > 0 ? given : [range(steps) as Tensor];
+  const sequences = given.length > 0 ? given : [arange(steps) as Tensor];
 
   let asOutput: (outputs: readonly Tensor[]) => unknown;
   const outputs = loop(states, sequences, { length: steps, reverse }, (leaves) => {

@@ -199,7 +199,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   any<S extends Shape, const A extends ReducedAxes = undefined, const K extends boolean = false>(
     this: Tensor<S>,
     axis?: A,
-    options?: { readonly keepAxes?: K },
+    options?: { readonly keepDims?: K },
   ): Tensor<Reduced<S, A, K>, "bool"> {
     return this.countNonZero(axis, options).greater(0);
   }
@@ -208,7 +208,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   all<S extends Shape, const A extends ReducedAxes = undefined, const K extends boolean = false>(
     this: Tensor<S>,
     axis?: A,
-    options?: { readonly keepAxes?: K },
+    options?: { readonly keepDims?: K },
   ): Tensor<Reduced<S, A, K>, "bool"> {
     return (this.cast("bool").not().any(axis, options) as Tensor<Shape, "bool">).not() as Tensor<
       Reduced<S, A, K>,
@@ -220,7 +220,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   countNonZero<S extends Shape, const A extends ReducedAxes = undefined, const K extends boolean = false>(
     this: Tensor<S>,
     axis?: A,
-    options?: { readonly keepAxes?: K },
+    options?: { readonly keepDims?: K },
   ): Tensor<Reduced<S, A, K>, "int32"> {
     return this.cast("bool").cast("int32").sum(axis, options) as Tensor<Reduced<S, A, K>, "int32">;
   }
@@ -243,7 +243,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(reduce.argmin, [this], { axis: at }) as Tensor<Reduced<S, A, false>, "int32">;
   }
 
-  /** Adds up whatever broadcasting to this shape's tensor repeated: the transpose of `expandTo`. */
+  /** Adds up whatever broadcasting to this shape's tensor repeated: the transpose of `expand`. */
   sumTo<S extends Shape, const T extends Shape, D extends DType>(
     this: Tensor<S, D>,
     shape: readonly [...T] & BroadcastsInto<T, S, `sumTo: ${Show<T>} does not broadcast into ${Show<S>}`>,
@@ -252,11 +252,11 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   }
 
   /** Repeats along axes of size 1 and along new leading axes until the shape is reached. */
-  expandTo<S extends Shape, const T extends Shape, D extends DType>(
+  expand<S extends Shape, const T extends Shape, D extends DType>(
     this: Tensor<S, D>,
-    shape: readonly [...T] & BroadcastsInto<S, T, `expandTo: ${Show<S>} cannot be repeated to ${Show<T>}`>,
+    shape: readonly [...T] & BroadcastsInto<S, T, `expand: ${Show<S>} cannot be repeated to ${Show<T>}`>,
   ): Tensor<T, D> {
-    return apply(movement.expandTo, [this], { shape: [...(shape as Shape)] }) as Tensor<T, D>;
+    return apply(movement.expand, [this], { shape: [...(shape as Shape)] }) as Tensor<T, D>;
   }
 
   // ── Products ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -466,13 +466,13 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   // ── Indexing ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Entries along an axis by number: the axis is replaced by the axes of `indices`. Default axis 0: rows of a table. */
-  gather<S extends Shape, T extends Shape, D extends DType, const A extends number = 0>(
+  take<S extends Shape, T extends Shape, D extends DType, const A extends number = 0>(
     this: Tensor<S, D>,
     indices: Tensor<T, "int32">,
     axis?: A,
   ): Tensor<Replaced<S, A, T>, D> {
-    const at = resolveAxis("gather", axis ?? 0, (this as Tensor).shape.length);
-    return apply(indexing.gather, [this, indices as Tensor], { axis: at }) as Tensor<Replaced<S, A, T>, D>;
+    const at = resolveAxis("take", axis ?? 0, (this as Tensor).shape.length);
+    return apply(indexing.take, [this, indices as Tensor], { axis: at }) as Tensor<Replaced<S, A, T>, D>;
   }
 
   /** One entry of the last axis for each position of the others: `y[i…] = x[i…, indices[i…]]`. */
@@ -485,29 +485,29 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
   }
 
   /** Elements along an axis by number, one index for each element of the result: y[i, j] = x[indices[i, j], j] for axis 0. */
-  gatherElements<S extends Shape, T extends Shape, D extends DType, const A extends number>(
+  gather<S extends Shape, T extends Shape, D extends DType, const A extends number>(
     this: Tensor<S, D>,
-    indices: Tensor<T, "int32"> & SameRank<"gatherElements", T, S, A>,
+    indices: Tensor<T, "int32"> & SameRank<"gather", T, S, A>,
     axis: A,
   ): Tensor<T, D> {
-    const at = resolveAxis("gatherElements", axis, (this as Tensor).shape.length);
-    return apply(indexing.gatherElements, [this, indices as Tensor], { axis: at }) as Tensor<T, D>;
+    const at = resolveAxis("gather", axis, (this as Tensor).shape.length);
+    return apply(indexing.gather, [this, indices as Tensor], { axis: at }) as Tensor<T, D>;
   }
 
-  /** This tensor with updates laid, or added, at the places that `gatherElements` would take them from. */
-  scatterElements<S extends Shape, T extends Shape, U extends Shape, D extends DType, const A extends number>(
+  /** This tensor with updates laid, or added, at the places that `gather` would take them from. */
+  scatter<S extends Shape, T extends Shape, U extends Shape, D extends DType, const A extends number>(
     this: Tensor<S, D>,
-    indices: Tensor<T, "int32"> & SameRank<"scatterElements", T, S, A>,
+    indices: Tensor<T, "int32"> & SameRank<"scatter", T, S, A>,
     updates: Tensor<U, NoInfer<D>> &
-      Matches<U, T, `scatterElements: updates ${D}${Show<U>} at indices ${Show<T>} of ${D}${Show<S>}`>,
+      Matches<U, T, `scatter: updates ${D}${Show<U>} at indices ${Show<T>} of ${D}${Show<S>}`>,
     axis: A,
     options: { readonly reduction?: indexing.ScatterParams["reduction"] } = {},
   ): Tensor<S, D> {
     const params = {
-      axis: resolveAxis("scatterElements", axis, (this as Tensor).shape.length),
+      axis: resolveAxis("scatter", axis, (this as Tensor).shape.length),
       reduction: options.reduction ?? "none",
     };
-    return apply(indexing.scatterElements, [this, indices as Tensor, updates as Tensor], params) as Tensor<S, D>;
+    return apply(indexing.scatter, [this, indices as Tensor, updates as Tensor], params) as Tensor<S, D>;
   }
 
   /** The k largest elements along an axis (or smallest), the first of them first, and where they were. */
@@ -647,7 +647,7 @@ install("notEqual", function (this: Tensor, other: Tensor | number) {
 install("lerp", function (this: Tensor, end: Tensor, weight: Tensor | number) {
   const [both, to] = operands("lerp", this, end);
   const [x, share] = operands("lerp", both, weight);
-  return x.add(to.expandTo(x.shape).sub(x).mul(share));
+  return x.add(to.expand(x.shape).sub(x).mul(share));
 });
 
 install("maskedFill", function (this: Tensor, mask: Tensor<Shape, "bool">, value: number) {
@@ -672,7 +672,7 @@ function sumTo(x: Tensor, shape: Shape): Tensor {
     );
   const lead = x.shape.length - shape.length;
   const axes = [...x.shape.keys()].filter((axis) => axis < lead || (shape[axis - lead] === 1 && x.shape[axis] !== 1));
-  const summed = axes.length === 0 ? x : apply(reduce.sum, [x], { axes, keepAxes: true });
+  const summed = axes.length === 0 ? x : apply(reduce.sum, [x], { axes, keepDims: true });
   return lead === 0 ? summed : apply(movement.reshape, [summed], { shape: [...shape] });
 }
 

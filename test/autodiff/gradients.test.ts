@@ -6,12 +6,12 @@ import {
   gradients,
   linear,
   module,
-  Parameter,
   plainEngine,
   type Tensor,
   tensor,
   useEngine,
 } from "../../src/index.ts";
+import { Parameter } from "../../src/tensor/state.ts";
 import { complaint } from "../support/complaint.ts";
 
 beforeEach(() => useEngine(plainEngine()));

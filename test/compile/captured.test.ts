@@ -1,6 +1,7 @@
 /** What a compiled function sees of the world outside: variables anew at every run, expressions as the values they had. */
 import { beforeEach, expect, test } from "vitest";
-import { compile, Parameter, plainEngine, State, tensor, useEngine } from "../../src/index.ts";
+import { compile, plainEngine, tensor, useEngine } from "../../src/index.ts";
+import { Parameter, State } from "../../src/tensor/state.ts";
 
 beforeEach(() => useEngine(plainEngine()));
 

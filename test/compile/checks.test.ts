@@ -4,13 +4,13 @@ import { applyAll } from "../../src/graph/apply.ts";
 import { type AnyOp, type Data, registry, type Sample } from "../../src/graph/op.ts";
 import { showPlace } from "../../src/graph/types.ts";
 import {
-  Accumulator,
   adam,
   compile,
   crossEntropy,
   type Engine,
   embedding,
   fromValues,
+  gradientAccumulator,
   gradients,
   lbfgs,
   linear,
@@ -18,10 +18,8 @@ import {
   module,
   negativeLogLikelihood,
   nodeEngine,
-  Parameter,
   plainEngine,
   type Shape,
-  State,
   scan,
   seed,
   sequential,
@@ -31,6 +29,7 @@ import {
   useEngine,
   where,
 } from "../../src/node.ts";
+import { Parameter, State } from "../../src/tensor/state.ts";
 import { sampler, toTensor } from "../support/conformance.ts";
 
 const engines: [string, () => Engine][] = [
@@ -150,17 +149,17 @@ describe.each(engines)("on the %s engine", (_, makeEngine) => {
       ["cross-entropy", "pick", (ids) => crossEntropy(logits(), ids)],
       ["smoothed cross-entropy", "pick", (ids) => crossEntropy(logits(), ids, { labelSmoothing: 0.1 })],
       ["cross-entropy that ignores some", "pick", (ids) => crossEntropy(logits(), ids, { ignore: 9 })],
-      ["weighted cross-entropy", "gather", (ids) => crossEntropy(logits(), ids, { weights: weights as never })],
+      ["weighted cross-entropy", "take", (ids) => crossEntropy(logits(), ids, { weights: weights as never })],
       ["log-likelihood", "pick", (ids) => negativeLogLikelihood(logits().logSoftmax(), ids)],
-      ["embedding", "gather", (ids) => table(ids)],
+      ["embedding", "take", (ids) => table(ids)],
       ["one-hot vectors", "oneHot", (ids) => ids.oneHot(10)],
       [
         "laid out anew",
-        "gather",
+        "take",
         (ids) =>
           logits()
             .mT()
-            .gather(ids.reshape([2, 2]).mT().unsqueeze(0)),
+            .take(ids.reshape([2, 2]).mT().unsqueeze(0)),
       ],
     ];
 
@@ -203,7 +202,7 @@ describe.each(engines)("on the %s engine", (_, makeEngine) => {
     test("an index that depends on another one that is wrong: the first is named", async () => {
       useEngine(engine);
       const next = integers(2, 3, 0, 1);
-      const follow = compile((at: Tensor<[1], "int32">) => next.gather(next.gather(at.mul(5))));
+      const follow = compile((at: Tensor<[1], "int32">) => next.take(next.take(at.mul(5))));
       expect(await follow(tensor([0], "int32")).array()).toEqual([0]);
       const sentence = "index 5 at position 0 of the indices (int32[1]) is outside 0 … 3";
       await expect(follow(tensor([1], "int32")).data()).rejects.toThrow(sentence);
@@ -225,7 +224,7 @@ describe.each(engines)("on the %s engine", (_, makeEngine) => {
         (xs: Ids) =>
           scan(
             (h: Tensor<[2, 2], "float32">, i: Tensor<[2], "int32">) => {
-              const next = h.add(table.gather(i));
+              const next = h.add(table.take(i));
               return [next, next];
             },
             { init: fromValues(new Float32Array(4), [2, 2]), xs },
@@ -233,7 +232,7 @@ describe.each(engines)("on the %s engine", (_, makeEngine) => {
       );
       await run(ids(0, 1, 2, 3, 0, 1)).data();
       expect(() => run(ids(0, 1, 2, 4, 0, 1))).toThrow(
-        "gather: index 4 at position 3 of argument 0 (int32[3, 2]) is outside 0 … 3",
+        "take: index 4 at position 3 of argument 0 (int32[3, 2]) is outside 0 … 3",
       );
     });
 
@@ -250,7 +249,7 @@ describe.each(engines)("on the %s engine", (_, makeEngine) => {
           (n: Tensor<[2], "int32">, i: Tensor<[2], "int32">) => {
             const inner = scan(
               (h: Tensor<[2, 2], "float32">, k: Tensor<[2], "int32">) => {
-                const next = h.add(w.gather(i.mul(k).sub(by)) as never);
+                const next = h.add(w.take(i.mul(k).sub(by)) as never);
                 return [next, next.tanh()];
               },
               {
@@ -264,7 +263,7 @@ describe.each(engines)("on the %s engine", (_, makeEngine) => {
                 ),
               },
             );
-            return [n.add(i), (inner.outputs as Tensor).add(table.gather(n.remainder(4)).sum())];
+            return [n.add(i), (inner.outputs as Tensor).add(table.take(n.remainder(4)).sum())];
           },
           { init: integers(0, 1) as Tensor<[2], "int32">, xs },
         );
@@ -276,7 +275,7 @@ describe.each(engines)("on the %s engine", (_, makeEngine) => {
       await run(ids(0, 1, 2, 3, 0, 1), at(0)).item();
       const before = await w.data();
       await expect(run(ids(0, 1, 2, 3, 0, 1), at(1)).item()).rejects.toThrow(
-        "gather: index -1 at position 0 of the indices of all steps (int32[3, 2, 2]) is outside 0 … 3",
+        "take: index -1 at position 0 of the indices of all steps (int32[3, 2, 2]) is outside 0 … 3",
       );
       expect(await w.data()).toEqual(before);
       await run(ids(0, 1, 2, 3, 0, 1), at(0)).item();
@@ -365,7 +364,7 @@ describe.each(engines)("on the %s engine", (_, makeEngine) => {
           const optimizer = sgd([w], { learningRate: 1e-30 });
           const step = compile((slopes: Tensor, isBad: Tensor<Shape, "bool">, by: Tensor) => {
             const loss = w.mul(0).sum();
-            optimizer.apply([w], [where(isBad, by.div(by.sub(by)).expandTo(shape) as Tensor, slopes)]);
+            optimizer.apply([w], [where(isBad, by.div(by.sub(by)).expand(shape) as Tensor, slopes)]);
             return loss;
           });
           const largest = dtype === "float32" ? 3.4e38 : 1.7e308;
@@ -420,7 +419,7 @@ describe.each(engines)("on the %s engine", (_, makeEngine) => {
         "lbfgs: the gradient of w is Infinity at [1] at the start",
       );
       expect(await w.array()).toEqual([1, 0]);
-      const sums = new Accumulator(sgd([w], { learningRate: 1 }));
+      const sums = gradientAccumulator(sgd([w], { learningRate: 1 }));
       const add = compile(() => void sums.add(w.sqrt().sum()));
       add();
       await expect(add.finished()).rejects.toThrow("Accumulator.add: the gradient of w is Infinity at [1]");

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { nodeEngine } from "../../src/engine/node/index.ts";
-import { compile, Parameter, read, type Tensor, tensor, useEngine } from "../../src/index.ts";
+import { compile, read, type Tensor, tensor, useEngine } from "../../src/index.ts";
+import { Parameter } from "../../src/tensor/state.ts";
 
 const engine = nodeEngine({ threads: 1 });
 beforeEach(() => useEngine(engine));

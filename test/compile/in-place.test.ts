@@ -321,7 +321,7 @@ const views: Readonly<Record<string, readonly [shape: readonly number[], view: (
     (w) =>
       w
         .unsqueeze(0)
-        .expandTo([1, ...square])
+        .expand([1, ...square])
         .reshape(square),
   ],
   "in one part": [square, (w) => concat([w], 0)],
@@ -422,7 +422,7 @@ test("indices that only a metric uses stop the run before anything is written", 
   const step = compile((inputs: X, labels: Y, at: Tensor<[1], "int32">) => {
     const logits = model(inputs) as Tensor<[number, 4], "float32">;
     optimizer.minimize(crossEntropy(logits, labels));
-    return logits.gather(at.mul(2).sub(1)).mean();
+    return logits.take(at.mul(2).sub(1)).mean();
   });
   const at = (place: number) => tensor([place], "int32") as Tensor<[1], "int32">;
   for (let i = 0; i < 2; i++) await step(x, y, at(1)).item();

@@ -118,7 +118,7 @@ describe.runIf(hasKernels)("what becomes a kernel", () => {
     // The sum needs y and is needed by what follows: two kernels, or the graph would have a circle.
     const kernels = await kernelsOf(() => {
       const y = wave(8, 8).abs().add(1);
-      return y.div(y.sum().expandTo([8, 8])).sub(1);
+      return y.div(y.sum().expand([8, 8])).sub(1);
     });
     expect(kernels.map(({ kernel }) => names(kernel))).toEqual([
       ["abs", "add"],
@@ -173,7 +173,7 @@ describe.runIf(hasKernels)("with kernels and without", () => {
     scaled: (x) => x.mul(1.7).add(0.3),
     reciprocal: (x) => x.abs().add(1).reciprocal(),
     flat: (x) => x.reshape([-1]).reshape(x.shape),
-    sums: (x) => x.sub(x.mean(1, { keepAxes: true })),
+    sums: (x) => x.sub(x.mean(1, { keepDims: true })),
     columns: (x) => x.sub(x.mean(0)),
   };
   const binary: Readonly<Record<string, (x: Floats, y: Floats) => Floats>> = {
@@ -185,7 +185,7 @@ describe.runIf(hasKernels)("with kernels and without", () => {
     minimum: (x, y) => x.minimum(y),
     chosen: (x, y) => where(x.less(y), x, y) as Floats,
     row: (x, y) => x.mul(y.sum(0)),
-    column: (x, y) => x.add(y.sum(1, { keepAxes: true })),
+    column: (x, y) => x.add(y.sum(1, { keepDims: true })),
     one: (x, y) => x.mul(y.mean()),
   };
 
@@ -321,7 +321,7 @@ describe.runIf(hasKernels)("truth values", () => {
   });
 
   test("that others need too, or that no kernel makes, keep only their own users out", async () => {
-    const labels = tensor([3, 1, 0, 2], "int32").reshape([4, 1]).expandTo([4, 5]) as Tensor;
+    const labels = tensor([3, 1, 0, 2], "int32").reshape([4, 1]).expand([4, 5]) as Tensor;
     const classes = tensor([0, 1, 2, 3, 4], "int32") as Tensor;
     const hot = (x: Tensor, label: Tensor, all: Tensor) =>
       x.abs().sub(label.equal(all).cast("float32")).mul(0.5).neg().add(x);
@@ -340,7 +340,7 @@ test.runIf(hasKernels)("a kernel for whose result there is no memory says so, an
   useEngine(nodeEngine({ threads: 2 }));
   const column = wave(2 ** 20, 1);
   const petabyte = column
-    .expandTo([2 ** 20, 2 ** 28])
+    .expand([2 ** 20, 2 ** 28])
     .mul(2)
     .add(1); //  more than a process can address
   await expect(petabyte.max().item()).rejects.toThrow(/kernel0.*\n {2}fix: there is not enough memory/s);

@@ -3,17 +3,15 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { nodeEngine } from "../../src/engine/node/index.ts";
 import {
   adam,
-  averagePool,
   batchNorm,
   compile,
   conv1d,
   conv2d,
-  convolve,
   crossEntropy,
   fromValues,
+  functional,
   gradients,
   linear,
-  maxPool,
   module,
   plainEngine,
   seed,
@@ -45,7 +43,7 @@ describe("convolutions", () => {
   test("with their gradients, from one pack of x and one of dy", async () => {
     const ops = await bothWaysInBlocks(
       2,
-      (x, w, b) => gradients(squared(convolve(x as Images, w as Images, { bias: b, padding: 1 })), [x, w, b]),
+      (x, w, b) => gradients(squared(functional.conv(x as Images, w as Images, { bias: b, padding: 1 })), [x, w, b]),
       x,
       w,
       b,
@@ -61,7 +59,7 @@ describe("convolutions", () => {
   ] as const)("with %s", async (_, options) => {
     const ops = await bothWaysInBlocks(
       2,
-      (x, w) => gradients(squared(convolve(x as Images, w as Images, options as object)), [x, w]),
+      (x, w) => gradients(squared(functional.conv(x as Images, w as Images, options as object)), [x, w]),
       x,
       w,
     );
@@ -82,7 +80,7 @@ describe("convolutions", () => {
   ] as const)("but not with %s", async (what, block, shape, kernel, options) => {
     const ops = await bothWaysInBlocks(
       block,
-      (x, w) => gradients(squared(convolve(x as Images, w as Images, options as object)), [x, w]),
+      (x, w) => gradients(squared(functional.conv(x as Images, w as Images, options as object)), [x, w]),
       normal(...shape),
       normal(...kernel),
     );
@@ -94,7 +92,7 @@ describe("convolutions", () => {
   test("a stem of few channels, and batches that are no whole tiles", async () => {
     const ops = await bothWaysInBlocks(
       4,
-      (x, w) => gradients(squared(convolve(x as Images, w as Images)), [w]),
+      (x, w) => gradients(squared(functional.conv(x as Images, w as Images)), [w]),
       normal(6, 3, 4, 4),
       normal(4, 3, 3, 3),
     );
@@ -104,7 +102,7 @@ describe("convolutions", () => {
   test("one axis of space", async () => {
     const ops = await bothWaysInBlocks(
       2,
-      (x, w) => gradients(squared(convolve(x as never, w as never, { stride: 2, padding: 1 })), [x, w]),
+      (x, w) => gradients(squared(functional.conv(x as never, w as never, { stride: 2, padding: 1 })), [x, w]),
       normal(4, 4, 7),
       normal(2, 4, 3),
     );
@@ -112,12 +110,17 @@ describe("convolutions", () => {
   });
 
   test("take in the relu behind them, unless somebody else needs their result", async () => {
-    const fused = await bothWaysInBlocks(2, (x, w) => (convolve(x as Images, w as Images) as Tensor).relu(), x, w);
+    const fused = await bothWaysInBlocks(
+      2,
+      (x, w) => (functional.conv(x as Images, w as Images) as Tensor).relu(),
+      x,
+      w,
+    );
     expect([fused.relu, fused.packedConvolution]).toEqual([undefined, 1]);
     const apart = await bothWaysInBlocks(
       2,
       (x, w) => {
-        const y = convolve(x as Images, w as Images) as Tensor;
+        const y = functional.conv(x as Images, w as Images) as Tensor;
         return y.relu().mul(y.sigmoid());
       },
       x,
@@ -128,7 +131,7 @@ describe("convolutions", () => {
 
   test("and sums of their results, for each channel or otherwise", async () => {
     const sums = (...axes: number[]): Promise<Record<string, number>> =>
-      bothWaysInBlocks(2, (x, w) => (convolve(x as Images, w as Images) as Tensor).exp().sum(axes), x, w);
+      bothWaysInBlocks(2, (x, w) => (functional.conv(x as Images, w as Images) as Tensor).exp().sum(axes), x, w);
     expect(plain(await sums(0, 1, 2, 3))).toEqual([]);
     expect(plain(await sums(0, 2, 3))).toEqual([]);
     expect(plain(await sums(1, 2, 3))).toEqual(["unpack"]);
@@ -138,7 +141,7 @@ describe("convolutions", () => {
   test("and an engine without blocks sees none of this", async () => {
     const { convolution, packedConvolution } = await bothWaysInBlocks(
       undefined,
-      (x, w) => convolve(x as Images, w as Images),
+      (x, w) => functional.conv(x as Images, w as Images),
       x,
       w,
     );
@@ -149,8 +152,10 @@ describe("convolutions", () => {
 test("a whole network stays packed from its images to its last pool", async () => {
   const [first, second, head] = [conv2d(1, 4, 3, { padding: 1 }), conv2d(4, 4, 3, { padding: 1 }), linear(16, 3)];
   const model = module("Net", { first, second, head }, (x: Images) => {
-    const h = maxPool(first(x as never).relu(), { kernel: 2 });
-    return head(maxPool(second(h as never).relu(), { kernel: 2 }).reshape([4, 16]) as never) as Tensor<[number, 3]>;
+    const h = functional.maxPool(first(x as never).relu(), { kernel: 2 });
+    return head(functional.maxPool(second(h as never).relu(), { kernel: 2 }).reshape([4, 16]) as never) as Tensor<
+      [number, 3]
+    >;
   });
   const labels = tensor([0, 1, 2, 0], "int32");
   const ops = await bothWaysInBlocks(
@@ -202,7 +207,7 @@ describe("pools", () => {
   ] as const)("over %s give the gradient to the first maximum", async (_, options) => {
     const weights = normal(8, 4, 6, 12);
     const through = (x: Tensor): Tensor => {
-      const y = maxPool(x as Images, options as { kernel: number }) as Tensor;
+      const y = functional.maxPool(x as Images, options as { kernel: number }) as Tensor;
       return y.mul(weights.slice(null, null, [0, y.shape[2]], [0, y.shape[3]])).sum();
     };
     const x = tied(8, 4, 6, 12);
@@ -210,7 +215,7 @@ describe("pools", () => {
     expect(lanes.maxPoolInput).toBeUndefined();
     const ops = await bothWaysInBlocks(
       4,
-      (x, w) => gradients(through(convolve(x as Images, w as Images)), [x]),
+      (x, w) => gradients(through(functional.conv(x as Images, w as Images)), [x]),
       x,
       fromValues(
         Float32Array.from({ length: 16 }, (_, i) => Number(i % 5 === 0)),
@@ -224,7 +229,7 @@ describe("pools", () => {
     for (const options of [{ kernel: 3, stride: 2 }, { kernel: 2, padding: 1 }, { kernel: 4 }]) {
       const ops = await bothWaysInBlocks(
         4,
-        (x) => gradients(squared(maxPool(x as Images, options) as Tensor), [x]),
+        (x) => gradients(squared(functional.maxPool(x as Images, options) as Tensor), [x]),
         tied(8, 4, 6, 6),
       );
       expect(ops.maxPoolInput, JSON.stringify(options)).toBe(1);
@@ -236,8 +241,8 @@ describe("pools", () => {
     await bothWaysInBlocks(
       2,
       (x) => {
-        const y = averagePool(convolve(x as Images, w as Images), { kernel: 2 });
-        return gradients(squared(convolve(y as Images, w as Images) as Tensor), [x]);
+        const y = functional.avgPool(functional.conv(x as Images, w as Images), { kernel: 2 });
+        return gradients(squared(functional.conv(y as Images, w as Images) as Tensor), [x]);
       },
       normal(4, 2, 7, 7),
     );
@@ -255,10 +260,10 @@ test("the native engine trains what the plain one trains: strides, ties, normali
     ];
     const [along, head] = [conv1d(16, 16, 3, { padding: 1 }), linear(32, 3)];
     const model = module("Net", { stem, norm, down, last, along, head }, (x: Images) => {
-      const h = maxPool((norm(stem(x as never) as never) as Images).relu(), { kernel: 2 });
-      const g = maxPool((last(down(h as never).relu() as never) as Images).relu(), { kernel: 2 }) as Tensor;
+      const h = functional.maxPool((norm(stem(x as never) as never) as Images).relu(), { kernel: 2 });
+      const g = functional.maxPool((last(down(h as never).relu() as never) as Images).relu(), { kernel: 2 }) as Tensor;
       const line = along(g.reshape([6, 16, 4]) as never) as Tensor<[number, number, number], "float32">;
-      return head(maxPool(line, { kernel: 2 }).reshape([6, 32]) as never);
+      return head(functional.maxPool(line, { kernel: 2 }).reshape([6, 32]) as never);
     });
     const optimizer = adam(model, { learningRate: 0.01 });
     // Flat pictures with a few dots: most windows have equal maxima.

@@ -17,15 +17,13 @@ import {
   evaluate,
   exportOnnx,
   fromValues,
-  Generator,
   linear,
   meanSquaredError,
   nodeEngine,
-  Parameter,
   plainEngine,
+  randomGenerator,
   read,
   relu,
-  State,
   seed,
   sequential,
   sgd,
@@ -36,6 +34,7 @@ import {
 } from "../../src/node.ts";
 import type { Steps } from "../../src/task.ts";
 import { Run } from "../../src/tensor/run.ts";
+import { Parameter, State } from "../../src/tensor/state.ts";
 
 const native = nodeEngine({ threads: 1 });
 const handedOver = nodeEngine({ threads: 1, onTheSpot: 0 });
@@ -115,7 +114,7 @@ describe.each(engines)("on the %s engine", (_, engine) => {
 
   test("a seed that is set between two calls is that of the second", async () => {
     useEngine(engine());
-    const generator = new Generator(1);
+    const generator = randomGenerator(1);
     const draw = compile(() => generator.uniform([3]));
     const first = draw();
     generator.seed(1);
@@ -302,7 +301,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
 async function perform(program: readonly Action[], waits: boolean): Promise<unknown[]> {
   const made: Descent = descent();
   const { large, small, optimizer, step } = made;
-  const generator = new Generator(9);
+  const generator = randomGenerator(9);
   const draw = compile(() => generator.uniform([2]));
   const saved = {
     weights: {

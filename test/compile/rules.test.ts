@@ -2,10 +2,10 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import {
   adam,
-  batchNormalizeInTraining,
   compile,
   crossEntropy,
   embedding,
+  functional,
   gradients,
   layerNorm,
   linear,
@@ -92,7 +92,7 @@ describe("passes over memory are saved", () => {
     expect(await bothWays((x, y) => x.sub(y).neg(), normal(3), normal(3))).toEqual({ sub: 1 });
   });
   test("constants are folded, and widened late", async () => {
-    expect(await bothWays((x) => x.mul(x.scalar(2).add(1).expandTo([2, 3])), normal(2, 3))).toEqual({
+    expect(await bothWays((x) => x.mul(x.scalar(2).add(1).expand([2, 3])), normal(2, 3))).toEqual({
       full: 1,
       mul: 1,
     });
@@ -106,7 +106,7 @@ describe("passes over memory are saved", () => {
   });
   test("what is the same along a sum's axes is a factor of the sum", async () => {
     const [x, v] = [normal(2, 4, 3), normal(1, 3)];
-    const total = (y: Tensor): Tensor => y.sum(1, { keepAxes: true });
+    const total = (y: Tensor): Tensor => y.sum(1, { keepDims: true });
     expect(await bothWays((x) => total(x.mul(v)), x)).toEqual({ sum: 1, mul: 1 });
     expect(await bothWays((x) => [total(x), x.mul(v), total(x.mul(v))], x)).toEqual({ sum: 1, mul: 2 });
   });
@@ -117,7 +117,7 @@ describe("passes over memory are saved", () => {
   });
   test("the gradient of batch normalisation goes over the batch four times, two of them for the statistics", async () => {
     const slopes = (x: Tensor, scale: Tensor, shift: Tensor): Tensor[] => {
-      const { y } = batchNormalizeInTraining(x as never, scale as never, shift as never);
+      const { y } = functional.batchNormInTraining(x as never, scale as never, shift as never);
       return gradients((y as Tensor).mul(x.tanh().detach()).sum(), [x, scale, shift]);
     };
     // Of small batches the deviations are taken twice, for their digits' sake.

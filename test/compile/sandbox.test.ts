@@ -7,8 +7,8 @@ import {
   compile,
   crossEntropy,
   defaultGenerator,
-  drop,
   type Engine,
+  functional,
   linear,
   nodeEngine,
   plainEngine,
@@ -35,7 +35,7 @@ function training() {
   const model = sequential(linear(3, 8), batchNorm(8), relu, linear(8, 2));
   const optimizer = adam(model, { learningRate: 0.05 });
   const step = (inputs: Tensor, labels: Tensor): Tensor => {
-    const hidden = drop(inputs as Tensor<[number, 3], "float32">, 0.2, defaultGenerator);
+    const hidden = functional.dropout(inputs as Tensor<[number, 3], "float32">, 0.2, defaultGenerator);
     const loss = crossEntropy(model(hidden), labels as Tensor<[number], "int32">);
     optimizer.minimize(loss);
     return loss;

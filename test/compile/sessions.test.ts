@@ -6,12 +6,11 @@ import {
   adam,
   compile,
   crossEntropy,
-  embed,
+  functional,
   linear,
   plainEngine,
   read,
   relu,
-  State,
   seed,
   sequential,
   type Tensor,
@@ -19,6 +18,7 @@ import {
   useEngine,
   zeros,
 } from "../../src/index.ts";
+import { State } from "../../src/tensor/state.ts";
 
 let native: Engine;
 beforeAll(() => {
@@ -139,7 +139,7 @@ describe.each(engines)("on the %s engine", (_, engine) => {
     useEngine(engine());
     const pick = compile(
       ({ table, ids }: { table: Tensor<[number, 2], "float32">; ids: Tensor<[number], "int32">[] }) =>
-        embed(table, ids[1]!),
+        functional.embedding(table, ids[1]!),
     );
     const ids = [tensor([0], "int32"), tensor([7], "int32")];
     expect(() => pick({ table: zeros([3, 2]), ids })).toThrow(/index 7 at position 0 of argument 0\.ids\[1\]/);

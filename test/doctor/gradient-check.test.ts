@@ -8,12 +8,12 @@ import {
   layerNorm,
   linear,
   module,
-  Parameter,
   seed,
   sequential,
   tensor,
 } from "../../src/node.ts";
 import { mnistSetup } from "../../src/recipes/mnist.ts";
+import { Parameter } from "../../src/tensor/state.ts";
 import { digits, type Images, type Labels, plainSetup } from "./setups.ts";
 
 test("a right gradient passes, with the worst element named", async () => {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { adam, check, dataset, module, Parameter, sgd, type Tensor } from "../../src/node.ts";
+import { adam, check, dataset, module, sgd, type Tensor } from "../../src/node.ts";
 import { mnistSetup, trainMnist } from "../../src/recipes/mnist.ts";
+import { Parameter } from "../../src/tensor/state.ts";
 import { plainSetup } from "./setups.ts";
 
 /** ½·λ·Σθ²: descent of the whole gradient shrinks θ for rates below 2/λ, fastest at 1/λ, and lets it grow above. */

@@ -17,7 +17,6 @@ import {
   type Module,
   module,
   observe,
-  Parameter,
   read,
   relu,
   scan,
@@ -33,6 +32,7 @@ import {
   zeros,
 } from "../../src/node.ts";
 import { perceptron } from "../../src/recipes/mnist.ts";
+import { Parameter } from "../../src/tensor/state.ts";
 
 type Images = Tensor<[number, 784], "float32">;
 type Labels = Tensor<[number], "int32">;

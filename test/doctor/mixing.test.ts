@@ -67,7 +67,7 @@ describe("over the digits", () => {
   });
 
   test.each<[string, (h: Tensor) => Tensor, number]>([
-    ["a mean over the batch", (h) => h.sub(h.mean(0, { keepAxes: true })), 30],
+    ["a mean over the batch", (h) => h.sub(h.mean(0, { keepDims: true })), 30],
     ["a softmax over the batch", (h) => h.softmax(0), 30],
     ["the neighbour's features", (h) => h.add(h.roll(1, 0)), 6],
     ["a reshape in place of a transpose", (h) => h.reshape([16, 6]).mT(), 30],
@@ -80,7 +80,7 @@ describe("over the digits", () => {
   });
 
   test("mixing in training without batch normalisation is a warning", async () => {
-    const setup = through((h, training) => (training ? h.add(h.mean(0, { keepAxes: true })) : h));
+    const setup = through((h, training) => (training ? h.add(h.mean(0, { keepDims: true })) : h));
     const report = await check.mixing(setup);
     expect(report).toMatchObject({ verdict: "warn", inEvaluation: { mixed: [] } });
     expect(setup.model.training).toBe(true);

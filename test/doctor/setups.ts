@@ -6,7 +6,7 @@ import {
   type Dataset,
   dataset,
   defaultGenerator,
-  drop,
+  functional,
   linear,
   loadMnist,
   module,
@@ -43,7 +43,9 @@ export function everythingSetup(): TrainingSetup<(typeof digits)["columns"]> {
   seed(3);
   const parts = { first: linear(784, 32), norm: batchNorm(32), last: linear(32, 10) };
   const model = module("Everything", parts, (x: Images) =>
-    parts.last(drop(parts.norm(parts.first(x)).relu() as Tensor<[number, 32], "float32">, 0.1, defaultGenerator)),
+    parts.last(
+      functional.dropout(parts.norm(parts.first(x)).relu() as Tensor<[number, 32], "float32">, 0.1, defaultGenerator),
+    ),
   );
   return digitsSetup(model);
 }

@@ -5,7 +5,6 @@ import {
   diagonalMatrix,
   fromValues,
   gradients,
-  Parameter,
   read,
   singularValues,
   spectralEstimate,
@@ -15,6 +14,7 @@ import {
   zeros,
 } from "../../src/index.ts";
 import { PhiloxStream } from "../../src/random/philox.ts";
+import { Parameter } from "../../src/tensor/state.ts";
 
 const engine = nodeEngine({ threads: 1 });
 beforeEach(() => useEngine(engine));

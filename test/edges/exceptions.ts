@@ -95,7 +95,7 @@ export const exceptions: readonly Exception[] = [
     when: ({ inputs: [x, y] }) => Math.abs(Math.abs(x! - y!) - 1) < 1e-6,
   },
   {
-    of: /^(cosineSimilarity|cosineDistance|standardDeviation)$/,
+    of: /^(cosineSimilarity|cosineDistance|std)$/,
     reason: "what cancels leaves an error that is small beside 1",
     scale: 1,
   },
@@ -134,12 +134,12 @@ export const exceptions: readonly Exception[] = [
     when: ({ want }) => Math.abs(want) < 1e-36,
   },
   {
-    of: /^(layerNorm|layerNormalize|groupNormalize|batchNormalize|batchNormalizeInTraining|variance|squaredDeviations|sumOfSquares)$/,
+    of: /^(layerNorm|layerNorm|groupNorm|batchNorm|batchNormInTraining|variance|squaredDeviations|sumOfSquares)$/,
     reason: "the square of a number above 1e19 is infinite in float32, as in PyTorch",
     when: ({ inputs, dtype }) => dtype === "float32" && inputs.some((x) => Number.isFinite(x) && Math.abs(x) > 1e18),
   },
   {
-    of: /^(layerNormalize|groupNormalize|batchNormalizeInTraining|rmsNormalize)$/,
+    of: /^(layerNorm|groupNorm|batchNormInTraining|rmsNorm)$/,
     reason: "slopes of normalisations are differences of terms of the size 1/deviation",
     orders: [1, 2],
     scale: 10,
@@ -168,7 +168,7 @@ export const exceptions: readonly Exception[] = [
     when: ({ inputs }) => inputs.some((x) => Math.abs(x) > 1e18),
   },
   {
-    of: "standardDeviation",
+    of: "std",
     reason: "a deviation from the largest number may overflow",
     when: ({ inputs, dtype }) => dtype === "float32" && inputs.some((x) => Math.abs(x) > 1e38),
   },

@@ -63,7 +63,7 @@ export const integerUnary: Readonly<Record<string, (a: bigint) => bigint>> = {
   square: (a) => a * a,
   signBit: (a) => truth(a < 0n),
   isFinite: () => 1n,
-  isInfinite: () => 0n,
+  isInf: () => 0n,
   isNaN: () => 0n,
 };
 
@@ -77,8 +77,8 @@ export const integerArrays: Readonly<Record<string, (x: readonly bigint[]) => re
   cumprod: (x) => x.map((_, i) => x.slice(0, i + 1).reduce((product, value) => product * value, 1n)),
   max: (x) => [x.reduce(largest)],
   min: (x) => [x.reduce(smallest)],
-  cumMax: (x) => x.map((_, i) => x.slice(0, i + 1).reduce(largest)),
-  cumMin: (x) => x.map((_, i) => x.slice(0, i + 1).reduce(smallest)),
+  cummax: (x) => x.map((_, i) => x.slice(0, i + 1).reduce(largest)),
+  cummin: (x) => x.map((_, i) => x.slice(0, i + 1).reduce(smallest)),
   argmax: (x) => [BigInt(x.indexOf(x.reduce(largest)))],
   argmin: (x) => [BigInt(x.indexOf(x.reduce(smallest)))],
   any: (x) => [truth(x.some((value) => value !== 0n))],

@@ -122,11 +122,11 @@ const moves: readonly Kind[] = [
   { name: "flip", make: (a, _b, _c, n) => a.flip(axisOf(a, n)) },
   { name: "concat", make: (a, b, _c, n) => (alike(a, b) ? concat([a, b], axisOf(a, n)) : undefined) },
   { name: "part", make: (a, _b, _c, n) => a.slice([Math.min(n, a.shape[0] ?? 0)]) },
-  { name: "wider", make: (a, _b, _c, n) => a.expandTo([n + 1, ...a.shape]) },
+  { name: "wider", make: (a, _b, _c, n) => a.expand([n + 1, ...a.shape]) },
   {
-    name: "gather",
+    name: "take",
     make: (a, b) =>
-      b.dtype === "int32" && a.shape.length > 0 && a.shape[0] > 0 ? a.gather(b.remainder(a.shape[0])) : undefined,
+      b.dtype === "int32" && a.shape.length > 0 && a.shape[0] > 0 ? a.take(b.remainder(a.shape[0])) : undefined,
   },
   ...(["float32", "float64", "int32", "bool"] as const).map(
     (dtype): Kind => ({ name: `to ${dtype}`, make: (a) => (a.dtype === dtype ? undefined : a.cast(dtype)) }),

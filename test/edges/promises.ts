@@ -1,5 +1,5 @@
 /** What is promised at the edges of the numbers: the sentences of docs/edges.md, each with inputs that show it. */
-import { gradients, maxPool, type Tensor, tensor } from "../../src/index.ts";
+import { functional, gradients, type Tensor, tensor } from "../../src/index.ts";
 import { toFloats } from "./sweep.ts";
 import type { Any } from "./table.ts";
 
@@ -49,15 +49,19 @@ export const promises: readonly Promised[] = [
   {
     about: "NaN",
     sentence:
-      "`max`, `min`, `maximum`, `minimum`, `clip`, `cumMax`, `cumMin` and `maxPool` are NaN where there is one among their numbers; `fmax` and `fmin` take the other number.",
+      "`max`, `min`, `maximum`, `minimum`, `clip`, `cummax`, `cummin` and `maxPool` are NaN where there is one among their numbers; `fmax` and `fmin` take the other number.",
     examples: [
       example(() => floats(1, nan, 2).max(), nan),
       example(() => floats(1, nan, 2).min(), nan),
       example(() => floats(1, nan, 2).maximum(1.5), 1.5, nan, 2),
       example(() => floats(1, nan, 2).clip(0, 1.5), 1, nan, 1.5),
-      example(() => floats(1, nan, 2).cumMax(), 1, nan, nan),
+      example(() => floats(1, nan, 2).cummax(), 1, nan, nan),
       example(() => floats(1, nan, 2).fmax(floats(0, 3, nan)), 1, 3, 2),
-      example(() => maxPool(floats(1, nan, 2, 3).reshape([1, 1, 4]), { kernel: 2, stride: 2 } as Any), nan, 3),
+      example(
+        () => functional.maxPool(floats(1, nan, 2, 3).reshape([1, 1, 4]), { kernel: 2, stride: 2 } as Any),
+        nan,
+        3,
+      ),
     ],
   },
   {
@@ -80,7 +84,7 @@ export const promises: readonly Promised[] = [
     sentence: "A maximum of nothing but −∞ is −∞, in windows too, and ln Σ eˣ of nothing but −∞ is −∞.",
     examples: [
       example(() => floats(-inf, -inf).max(), -inf),
-      example(() => maxPool(floats(-inf, -inf).reshape([1, 1, 2]), { kernel: 2 } as Any), -inf),
+      example(() => functional.maxPool(floats(-inf, -inf).reshape([1, 1, 2]), { kernel: 2 } as Any), -inf),
       example(() => floats(-inf, -inf).logSumExp(), -inf),
     ],
   },

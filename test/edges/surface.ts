@@ -6,7 +6,9 @@ const functions = Object.entries(glissade).flatMap(([name, value]) =>
 );
 const methods = Object.getOwnPropertyNames(glissade.Tensor.prototype);
 
-export const publicNames: readonly string[] = [...new Set([...methods, ...functions])];
+export const publicNames: readonly string[] = [
+  ...new Set([...methods, ...functions, ...Object.keys(glissade.functional)]),
+];
 
 const named = (names: string, reason: string): [string, string][] => names.split(" ").map((name) => [name, reason]);
 
@@ -14,13 +16,16 @@ const named = (names: string, reason: string): [string, string][] => names.split
 export const notOfElements: ReadonlyMap<string, string> = new Map([
   ...named("constructor shape sizes dtype size current data array item text toString apply scalar", "what a tensor is"),
   ...named("gradients compile evaluate read currentEngine useEngine plainEngine printGraph defineOp", "the graph"),
-  ...named("dataset fitStandardizer loader toTensor smoother exportOnnx", "data and files"),
+  ...named("dataset fitStandardizer standardizer loader toTensor smoother exportOnnx", "data and files"),
   ...named("decodeSafetensors encodeSafetensors decodeWeights encodeWeights", "files"),
   ...named("gradientCheck observe spectralEstimate activationCurve", "diagnosis"),
-  ...named("seed module parameter fromValues tensor zeros drop dropout", "values and random numbers"),
+  ...named("seed randomGenerator module parameter state fromValues tensor zeros dropout", "values and random numbers"),
   ...named(
     "avgPool1d avgPool2d conv1d conv2d convTranspose1d convTranspose2d maxPool1d maxPool2d batchNorm groupNorm rmsNorm linear embedding maxout sequential",
     "layers, whose functions are swept",
   ),
-  ...named("adadelta adagrad rmsprop adam adamW amsgrad nadam radam lbfgs lion sgd defineOptimizer", "optimizers"),
+  ...named(
+    "adadelta adagrad rmsprop adam adamW amsgrad nadam radam lbfgs lion sgd defineOptimizer gradientAccumulator",
+    "optimizers",
+  ),
 ]);

@@ -24,7 +24,7 @@ export function slopes(y: Tensor, xs: readonly Tensor[], seed?: Tensor): Tensor[
   const reached = new Set(collect([y]));
   const within = xs.filter(({ node }) => reached.has(node));
   if (within.length === 0) return xs.map((x) => zeros(x.shape, x.dtype) as Tensor);
-  const found = gradients(y, within, seed ?? (y.scalar(1).expandTo(y.shape) as Tensor));
+  const found = gradients(y, within, seed ?? (y.scalar(1).expand(y.shape) as Tensor));
   return xs.map((x) => found[within.indexOf(x)] ?? (zeros(x.shape, x.dtype) as Tensor));
 }
 

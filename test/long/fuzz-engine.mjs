@@ -8,14 +8,16 @@ import {
   compile,
   encodeWeights,
   evaluate,
+  fromValues,
   GlissadeError,
   linear,
   nodeEngine,
   plainEngine,
   read,
-  State,
+  state,
   tensor,
   useEngine,
+  zeros,
 } from "../../dist/node.js";
 
 const calls = Number(process.argv[2] ?? 100_000);
@@ -101,7 +103,7 @@ async function programsOf(engine) {
       return engine.load(program);
     },
   });
-  const variable = new State({ shape: [3, 4], dtype: "float32" }, new Float32Array(12));
+  const variable = state(zeros([3, 4]));
   await compile((x, y) => [x.matmul(y), x.add(1).mul(2).relu()])(tensor([[1, 2]]), tensor([[1], [2]]))[0].array();
   await compile((x) => x.exp().sum([0]).add(x.tanh().mul(x)))(
     tensor([
@@ -291,7 +293,7 @@ function makeFunction(variable) {
   });
   const table = tensor([0, 1, 2, 3]);
   const choose = compile((i) => {
-    const next = state.add(table.gather(i));
+    const next = state.add(table.take(i));
     state.assign(next);
     return next;
   });
@@ -300,7 +302,7 @@ function makeFunction(variable) {
 
 function makeVariable() {
   const values = Float32Array.from({ length: 4 }, () => below(10));
-  const variable = variableOf(new State({ shape: [4], dtype: "float32" }, values), Float64Array.from(values));
+  const variable = variableOf(state(fromValues(values, [4])), Float64Array.from(values));
   keep(variables, variable);
   makeFunction(variable);
 }

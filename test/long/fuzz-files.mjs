@@ -9,7 +9,7 @@ import {
   encodeWeights,
   GlissadeError,
   linear,
-  Standardizer,
+  standardizer,
 } from "../../dist/node.js";
 
 const share = Number(process.argv[2] ?? 1);
@@ -96,7 +96,7 @@ const kinds = {
       } catch {
         return; //  whoever parses hears of it
       }
-      new Standardizer(parsed);
+      standardizer(parsed);
     },
   ],
 };

@@ -5,11 +5,11 @@ import {
   conv2d,
   decodeWeights,
   encodeWeights,
-  Generator,
   init,
   linear,
   ones,
   parameter,
+  randomGenerator,
   seed,
   sequential,
 } from "../../src/index.ts";
@@ -129,7 +129,7 @@ describe("initial values are drawn when they are needed", () => {
 
   test("and are those that are drawn at once", async () => {
     for (const each of [...waiting, init.orthogonal(), init.truncatedNormal(1)]) {
-      const [first, second] = [new Generator(5), new Generator(5)];
+      const [first, second] = [randomGenerator(5), randomGenerator(5)];
       const eager = [0, 1, 2].map(() => each([3, 5], first.host));
       const lazy = [0, 1, 2].map(() => parameter([3, 5], each, second));
       // The last one first, and others drawn in between.

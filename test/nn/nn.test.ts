@@ -8,7 +8,6 @@ import {
   crossEntropy,
   dropout,
   embedding,
-  Generator,
   gradients,
   layerNorm,
   linear,
@@ -16,6 +15,7 @@ import {
   module,
   ones,
   plainEngine,
+  randomGenerator,
   relu,
   seed,
   sequential,
@@ -95,7 +95,7 @@ describe("dropout", () => {
 
   test("masks follow from the seed, differ from step to step, and are the same on every engine", async () => {
     const masks = async (seedValue: number): Promise<unknown[]> => {
-      const drop = dropout(0.4, { generator: new Generator(seedValue) });
+      const drop = dropout(0.4, { generator: randomGenerator(seedValue) });
       const step = compile((x: Tensor<[200, 100], "float32">) => drop(x));
       return [await step(ones(shape)).data(), await step(ones(shape)).data()];
     };
@@ -108,7 +108,7 @@ describe("dropout", () => {
   });
 
   test.each([0.1, 0.5, 0.9])("at the rate %d it zeroes that share and keeps the expectation", async (rate) => {
-    const drop = dropout(rate, { generator: new Generator(5) });
+    const drop = dropout(rate, { generator: randomGenerator(5) });
     const step = compile((x: Tensor<[200, 100], "float32">) => drop(x));
     let [zeros, sum] = [0, 0];
     const n = 4 * 20_000;
@@ -125,7 +125,7 @@ describe("dropout", () => {
   });
 
   test("the gradient passes where the value did, through the same mask", async () => {
-    const drop = dropout(0.5, { generator: new Generator(1) });
+    const drop = dropout(0.5, { generator: randomGenerator(1) });
     const step = compile((x: Tensor<[200, 100], "float32">) => {
       const y = drop(x);
       const [dx] = gradients(y.sum(), [x]);

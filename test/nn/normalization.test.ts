@@ -4,19 +4,17 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { nodeEngine } from "../../src/engine/node/index.ts";
 import {
   batchNorm,
-  batchNormalize,
-  batchNormalizeInTraining,
   compile,
   conv2d,
   decodeWeights,
   fromValues,
+  functional,
   gradients,
   groupNorm,
   linear,
   module,
   plainEngine,
   rmsNorm,
-  rmsNormalize,
   type Shape,
   sequential,
   sgd,
@@ -100,7 +98,7 @@ describe.each(Object.entries(engines))("batch normalisation on the %s engine", (
     const [scale, shift] = [weight, bias].map((values) => (values ? double(values, [3]) : undefined));
     for (const wanted of steps) {
       const x = double(wanted.x);
-      const { y } = batchNormalizeInTraining(x, scale, shift, epsilon);
+      const { y } = functional.batchNormInTraining(x, scale, shift, epsilon);
       const [dx, ...others] = gradients(y.mul(double(wanted.w)).sum(), [x, ...(scale && shift ? [scale, shift] : [])]);
       await expectValues(y, wanted.y, "y", 1e-10);
       await expectValues(dx!, wanted.dx, "dx", 1e-10);
@@ -109,7 +107,7 @@ describe.each(Object.entries(engines))("batch normalisation on the %s engine", (
     }
     const { running_mean, running_var } = steps.at(-1)!;
     const [mean, variance] = [double(running_mean, [3]), double(running_var, [3])];
-    const y = batchNormalize(double(evaluation.x), mean, variance, scale, shift, epsilon);
+    const y = functional.batchNorm(double(evaluation.x), mean, variance, scale, shift, epsilon);
     await expectValues(y, evaluation.y, "evaluation", 1e-10);
   });
 
@@ -162,9 +160,9 @@ describe("layers", () => {
     for (const variance of (await groups.variance(-1).data()) as Float32Array) expect(variance).toBeCloseTo(1, 4);
     const squares = (rmsNorm(5)(x) as Tensor).square().mean(-1);
     for (const square of (await squares.data()) as Float32Array) expect(square).toBeCloseTo(1, 4);
-    expect(() => groupNorm(3, 4)(x)).toThrow("groupNormalize: 3 groups of 4 channels");
+    expect(() => groupNorm(3, 4)(x)).toThrow("groupNorm: 3 groups of 4 channels");
     // @ts-expect-error four channels
-    expect(() => batchNorm(3)(x)).toThrow("batchNormalizeInTraining: x [2, 4, 5] with [3]");
+    expect(() => batchNorm(3)(x)).toThrow("batchNormInTraining: x [2, 4, 5] with [3]");
     expect(() => batchNorm(3, { momentum: 2 })).toThrow("batchNorm: the momentum is 2");
   });
 
@@ -208,7 +206,7 @@ describe("layers", () => {
   });
 
   test("the root of the mean square is divided by, and each element scaled", async () => {
-    const y = rmsNormalize(tensor([[3, 4, 0, 0]]), tensor([1, 2, 3, 4]), 0);
+    const y = functional.rmsNorm(tensor([[3, 4, 0, 0]]), tensor([1, 2, 3, 4]), 0);
     // √(25 / 4) = 2.5
     expect(await y.array()).toEqual([[3 / 2.5, (2 * 4) / 2.5, 0, 0].map(Math.fround)]);
   });
@@ -237,7 +235,7 @@ describe("layers", () => {
     const model = sequential(linear(2, 3), batchNorm(3));
     const one = tensor([[1, 2]]);
     expect(() => model(one)).toThrow(
-      "batchNormalizeInTraining: x [1, 3] has 1 values for each channel, too few for a variance\n  in:  1\n  fix: train with larger batches",
+      "batchNormInTraining: x [1, 3] has 1 values for each channel, too few for a variance\n  in:  1\n  fix: train with larger batches",
     );
     expect(() => batchNorm(3)(tensor([]).reshape([0, 3]))).toThrow("has 0 values for each channel");
     expect(await model.eval()(one).array()).toHaveLength(1);

@@ -159,13 +159,13 @@ What holds where a function has no slope, or where its formula has no number, on
 - At 0 the slope of relu, leakyRelu and prelu is that of negative x, that of elu, celu and selu the limit from the left, and that of abs 0.
 - clip passes the gradient at its bounds. The activations hardTanh, relu6 and hardSigmoid do not; hardSwish has the slopes −½ and 1½ at ±3.
 - Of two equals, maximum and minimum give half to each. Of several, max and min give each the same share, maxPool all to the first.
-- norm of zeros has the gradient 0, of any order; so has an element of 0 for orders other than 2. standardDeviation of equal elements has
+- norm of zeros has the gradient 0, of any order; so has an element of 0 for orders other than 2. std of equal elements has
   the gradient 0.
 - logAddExp, logSumExp and logCumSumExp: −∞ does not count and has the gradient 0, also where there is nothing else and the result is −∞.
   Several +∞ share the gradient.
 - binaryCrossEntropyOfProbabilities takes no logarithm below −100 and no p·(1 − p) below 1e-12: at p = 0 and p = 1 the slope is 0 where the
   label says the same, and ∓1e12 where it does not.
-- What is in between needs no room: norm, standardDeviation, hypot, cosineSimilarity, rmsNormalize, globalNorm and logSumExp are right, as are
+- What is in between needs no room: norm, std, hypot, cosineSimilarity, rmsNorm, globalNorm and logSumExp are right, as are
   their slopes, wherever the result has room: the norm of (3e30, 4e30) is 5e30 in float32.
 - Nothing is lost in tails: softplus, sigmoid, logSigmoid, elu and binaryCrossEntropy keep their digits where they are small. The slopes
   of tanh and sigmoid are 1 − y² and y − y², which lose theirs where y is 1 but for a rounding.
@@ -189,7 +189,7 @@ Held by \`test/ops/nonfinite.test.ts\`, which compares with PyTorch in every pla
 - The largest and the smallest of elements, over axes, of two, so far along an axis and in windows, is NaN where there is one. \`fmax\` and
   \`fmin\` leave NaN out. Of equals the first is the place of the largest and the smallest, and of several NaN the first, in \`argmax\`,
   \`argmin\` and in the gradient of pooling. The gradient of \`max\` and \`min\` is shared by equals; that of \`maximum\` and \`minimum\` is halved,
-  and NaN on either side leaves it whole on both; that of \`cumMax\` and \`cumMin\` goes to the last of equals.
+  and NaN on either side leaves it whole on both; that of \`cummax\` and \`cummin\` goes to the last of equals.
 - Sorting is stable. NaN comes last in ascending order and first in descending, as in PyTorch: \`sort\`, \`argsort\`, \`topK\`.
 - The largest element of a window of nothing but −∞ is −∞; padding is never the largest.
 - A comparison with NaN is false, and \`notEqual\` true. Activations and \`clip\` keep NaN. As truth values NaN and infinities are true.

@@ -6,9 +6,9 @@ import {
   conv2d,
   crossEntropy,
   fromValues,
+  functional,
   gradients,
   klDivergence,
-  maxPool,
   nodeEngine,
   plainEngine,
   type Shape,
@@ -67,7 +67,7 @@ describe.each(engines)("%s", (name, engine) => {
         [images, channels, 4, 4],
       ) as Floats;
       const pool = compile((given: Floats) => {
-        const y = maxPool(given, { kernel: 2 });
+        const y = functional.maxPool(given, { kernel: 2 });
         return [
           y,
           gradients(
@@ -90,7 +90,7 @@ describe.each(engines)("%s", (name, engine) => {
     seed(3);
     const layer = conv2d(1, 16, 3, { padding: 1 });
     const net = compile((x: Tensor<[number, 1, number, number], "float32">) => {
-      const y = maxPool(layer(x as never).relu() as Floats, { kernel: 2 });
+      const y = functional.maxPool(layer(x as never).relu() as Floats, { kernel: 2 });
       return [y, gradients(y.sum(), [x])[0]!] as const;
     });
     for (const place of [0, 8 * 8 * 5 + 27, 8 * 64 - 1]) {
@@ -175,7 +175,7 @@ describe.each(engines)("%s", (name, engine) => {
       [1, 0, 0],
       [0, 0, -inf],
     ]);
-    const table = zeros([200, 3]).gather(tensor([199, 0], "int32"));
+    const table = zeros([200, 3]).take(tensor([199, 0], "int32"));
     expect(table.shape).toEqual([2, 3]);
   });
 
@@ -184,7 +184,7 @@ describe.each(engines)("%s", (name, engine) => {
     const indices = tensor([0, 0, 1, 2], "int32");
     const updates = tensor([5, nan, 0, -inf]);
     const met = (reduction: "add" | "max" | "min"): Promise<number[]> =>
-      x.scatterElements(indices, updates, 0, { reduction }).array() as Promise<number[]>;
+      x.scatter(indices, updates, 0, { reduction }).array() as Promise<number[]>;
     expect(await met("add")).toEqual([nan, 2, -inf]);
     expect(await met("max")).toEqual([nan, 2, 3]);
     expect(await met("min")).toEqual([nan, 0, -inf]);
@@ -275,7 +275,7 @@ test("maxima of short axes in the middle, as parts of rows: every place of a row
         );
         const type = { shape: [5, width], dtype: "float32" as const, values: new Float64Array(5 * width) };
         const data = { shape, dtype: "float32" as const, values: Float64Array.from(values) };
-        max.evaluate([data], [type], { axes: [1], keepAxes: false });
+        max.evaluate([data], [type], { axes: [1], keepDims: false });
         expect(y).toEqual(Float32Array.from(type.values));
         const laid = { ...data, values: new Float64Array(values.length) };
         layAtMaximum.evaluate([data, type, { ...type, values: Float64Array.from(await dy.data()) }], [laid], params);

@@ -5,23 +5,15 @@ import { collect, type Storage } from "../../src/graph/node.ts";
 import { type DType, resolveAxis, sizeOf, stridesOf } from "../../src/graph/types.ts";
 import {
   arange,
-  averagePool,
-  batchNormalize,
-  batchNormalizeInTraining,
   concat,
-  convolve,
-  convolveTransposed,
   crossEntropy,
   dropout,
   einsum,
   fromValues,
   full,
-  globalAveragePool,
-  groupNormalize,
-  maxPool,
+  functional,
   negativeLogLikelihood,
   plainEngine,
-  range,
   scan,
   type Tensor,
   where,
@@ -69,10 +61,10 @@ const fold =
   (inputs) =>
     widened(...inputs).reduce((a: Any, b) => a[name](b));
 const reduction =
-  (f: (x: Any, axes: readonly number[] | undefined, options: { keepAxes: boolean }) => Tensor): Written =>
+  (f: (x: Any, axes: readonly number[] | undefined, options: { keepDims: boolean }) => Tensor): Written =>
   ([x, given], { axes = given && numbersOf(given), keepdims = 1, noop_with_empty_axes = 0 }) => {
     const isNone = axes === undefined || axes.length === 0;
-    return f(x, isNone && !noop_with_empty_axes ? undefined : (axes ?? []), { keepAxes: keepdims === 1 });
+    return f(x, isNone && !noop_with_empty_axes ? undefined : (axes ?? []), { keepDims: keepdims === 1 });
   };
 const position =
   (name: "argmax" | "argmin"): Written =>
@@ -170,12 +162,12 @@ const cosines =
   (...amplitudes: readonly number[]): Written =>
   ([length], { periodic = 1 }) => {
     const size = numberOf(length)!;
-    const turn = (range(size).cast("float32") as Any).mul((2 * Math.PI) / (periodic ? size : size - 1));
+    const turn = (arange(size).cast("float32") as Any).mul((2 * Math.PI) / (periodic ? size : size - 1));
     return amplitudes.map((a, k) => turn.mul(k).cos().mul(a)).reduce((sum, part) => sum.add(part));
   };
 
 const scattered: Written = ([x, indices, updates], { axis = 0, reduction: how = "none" }) =>
-  x.scatterElements(counted(indices, x.shape.at(axis)), updates, axis, { reduction: how });
+  x.scatter(counted(indices, x.shape.at(axis)), updates, axis, { reduction: how });
 
 export const table: Readonly<Record<string, Written>> = {
   ...Object.fromEntries(
@@ -205,7 +197,7 @@ export const table: Readonly<Record<string, Written>> = {
   },
   IsInf: ([x], { detect_positive = 1, detect_negative = 1 }) => {
     const isSide = detect_positive ? (detect_negative ? undefined : x.greater(0)) : x.less(0);
-    return isSide ? x.isInfinite().and(isSide) : x.isInfinite();
+    return isSide ? x.isInf().and(isSide) : x.isInf();
   },
   Where: ([condition, a, b]) => where(...(widened(condition, a, b) as [Any, Any, Any])),
   Clip: ([x, min, max]) => x.clip(numberOf(min), numberOf(max)),
@@ -310,17 +302,17 @@ export const table: Readonly<Record<string, Written>> = {
   Upsample: ([x, scales]) => enlarged(x, numbersOf(scales)),
 
   // Indexing
-  Gather: ([x, indices], { axis = 0 }) => x.gather(counted(indices, x.shape.at(axis)), axis),
-  GatherElements: ([x, indices], { axis = 0 }) => x.gatherElements(counted(indices, x.shape.at(axis)), axis),
+  Gather: ([x, indices], { axis = 0 }) => x.take(counted(indices, x.shape.at(axis)), axis),
+  GatherElements: ([x, indices], { axis = 0 }) => x.gather(counted(indices, x.shape.at(axis)), axis),
   GatherND([x, indices], { batch_dims: b = 0 }) {
     const end = b + indices.shape.at(-1);
     const [lead, inner] = [x.shape.slice(0, b), x.shape.slice(b, end)];
     const at = places(indices, inner);
     const [batches, size] = [sizeOf(lead), sizeOf(inner)];
-    const first = range(batches)
+    const first = arange(batches)
       .mul(size)
       .reshape([...lead, ...ones(at.shape.length - b)]);
-    return x.reshape([batches * size, ...x.shape.slice(end)]).gather(at.add(first));
+    return x.reshape([batches * size, ...x.shape.slice(end)]).take(at.add(first));
   },
   Scatter: scattered,
   ScatterElements: scattered,
@@ -330,7 +322,7 @@ export const table: Readonly<Record<string, Written>> = {
     const at = places(indices, outer).reshape([-1, 1]);
     return x
       .reshape([sizeOf(outer), inner])
-      .scatterElements(at.expandTo([at.size, inner]), updates.reshape([at.size, inner]), 0, { reduction: how })
+      .scatter(at.expand([at.size, inner]), updates.reshape([at.size, inner]), 0, { reduction: how })
       .reshape(x.shape);
   },
   OneHot([indices, depth, values], { axis = -1 }) {
@@ -341,9 +333,9 @@ export const table: Readonly<Record<string, Written>> = {
   TopK: ([x, k], { axis = -1, largest = 1 }) => x.topK(numberOf(k), axis, { smallest: largest === 0 }),
   ReverseSequence([x, lengths], { batch_axis = 1, time_axis = 0 }) {
     const along = (y: Any, axis: number): Any => y.reshape(x.shape.map((n: number, i: number) => (i === axis ? n : 1)));
-    const [t, length] = widened(along(range(x.shape[time_axis]), time_axis), along(lengths, batch_axis)) as [Any, Any];
+    const [t, length] = widened(along(arange(x.shape[time_axis]), time_axis), along(lengths, batch_axis)) as [Any, Any];
     const from = where(t.less(length), length.sub(1).sub(t), t);
-    return x.gatherElements((from as Any).expandTo(x.shape), time_axis);
+    return x.gather((from as Any).expand(x.shape), time_axis);
   },
 
   // Creation
@@ -363,12 +355,12 @@ export const table: Readonly<Record<string, Written>> = {
 
   // Normalisation and losses
   BatchNormalization([x, scale, shift, mean, variance], { epsilon = 1e-5, momentum = 0.9, training_mode = 0 }) {
-    if (!training_mode) return batchNormalize(x, mean, variance, scale, shift, epsilon) as Tensor;
-    const batch = batchNormalizeInTraining(x, scale, shift, epsilon) as Any;
+    if (!training_mode) return functional.batchNorm(x, mean, variance, scale, shift, epsilon) as Tensor;
+    const batch = functional.batchNormInTraining(x, scale, shift, epsilon) as Any;
     return [batch.y, averaged(mean, batch.mean, momentum), averaged(variance, batch.variance, momentum)];
   },
   InstanceNormalization: ([x, scale, shift], { epsilon = 1e-5 }) =>
-    groupNormalize(x, x.shape[1], scale, shift, epsilon) as Tensor,
+    functional.groupNorm(x, x.shape[1], scale, shift, epsilon) as Tensor,
   LayerNormalization([x, scale, shift], { axis = -1, epsilon = 1e-5 }) {
     const at = resolveAxis("LayerNormalization", axis, x.shape.length);
     const [lead, width] = [x.shape.slice(0, at), sizeOf(x.shape.slice(at))];
@@ -378,13 +370,13 @@ export const table: Readonly<Record<string, Written>> = {
     return [y!.reshape(x.shape), ...statistics.map((each) => each.reshape(kept))];
   },
   MeanVarianceNormalization([x], { axes = [0, 2, 3] }) {
-    const spread = x.standardDeviation(axes, { keepAxes: true });
-    return x.sub(x.mean(axes, { keepAxes: true })).div(spread.add(1e-9));
+    const spread = x.std(axes, { keepDims: true });
+    return x.sub(x.mean(axes, { keepDims: true })).div(spread.add(1e-9));
   },
   LRN([x], { size, alpha = 1e-4, beta = 0.75, bias = 1 }) {
     const [n, c, ...space] = x.shape;
     // The mean over neighbouring channels is that of windows on [channels, places].
-    const squares = averagePool(x.square().reshape([n, 1, c, sizeOf(space)]), {
+    const squares = functional.avgPool(x.square().reshape([n, 1, c, sizeOf(space)]), {
       kernel: [size, 1],
       stride: 1,
       padding: [halves(size - 1, true), [0, 0]],
@@ -400,7 +392,11 @@ export const table: Readonly<Record<string, Written>> = {
 
   // Convolution and pooling
   Conv: ([x, w, bias], { group = 1, ...given }) =>
-    convolve(x, w as never, { ...windows(x, w.shape.slice(2), given), groups: group, ...(bias && { bias }) }) as Tensor,
+    functional.conv(x, w as never, {
+      ...windows(x, w.shape.slice(2), given),
+      groups: group,
+      ...(bias && { bias }),
+    }) as Tensor,
   ConvTranspose([x, w, bias], { group = 1, output_shape, output_padding, ...given }) {
     const kernel = w.shape.slice(2);
     const { stride, dilation, padding } = windows(x, kernel, { ...given, auto_pad: "NOTSET" });
@@ -414,7 +410,7 @@ export const table: Readonly<Record<string, Written>> = {
       if (total < 0) more[i]! -= total;
       return halves(Math.max(0, total), given.auto_pad === "SAME_UPPER");
     });
-    return convolveTransposed(x, w, {
+    return functional.convTranspose(x, w, {
       stride,
       dilation,
       padding: pads,
@@ -424,10 +420,10 @@ export const table: Readonly<Record<string, Written>> = {
     });
   },
   AveragePool: ([x], { kernel_shape: kernel, count_include_pad = 0, ...given }) =>
-    averagePool(x, { kernel, ...windows(x, kernel, given), countPadding: count_include_pad === 1 }) as Tensor,
+    functional.avgPool(x, { kernel, ...windows(x, kernel, given), countPadding: count_include_pad === 1 }) as Tensor,
   MaxPool([x], { kernel_shape: kernel, storage_order = 0, ...given }, outputs) {
     const params = { kernel, ...windows(x, kernel, given) } satisfies PoolParams;
-    const y = maxPool(x, params) as Tensor;
+    const y = functional.maxPool(x, params) as Tensor;
     if (outputs === 1) return y;
     const at = x.apply(maxPoolPositions, [], params) as Any;
     if (storage_order === 0) return [y, at];
@@ -443,13 +439,14 @@ export const table: Readonly<Record<string, Written>> = {
     });
     const whole = [...x.shape.slice(0, 2), ...space];
     const y = full([sizeOf(whole)], 0)
-      .scatterElements(indices.reshape([-1]), x.reshape([-1]), 0)
+      .scatter(indices.reshape([-1]), x.reshape([-1]), 0)
       .reshape(whole);
     // The indices are those of the usual size; what is more lies at the end.
     return shape ? y.pad(numbersOf(shape).map((size, axis) => [0, size - whole[axis]!])) : y;
   },
-  GlobalAveragePool: ([x]) => globalAveragePool(x).reshape([...x.shape.slice(0, 2), ...ones(x.shape.length - 2)]),
-  GlobalMaxPool: ([x]) => x.max([...x.shape.keys()].slice(2), { keepAxes: true }),
+  GlobalAveragePool: ([x]) =>
+    functional.globalAvgPool(x).reshape([...x.shape.slice(0, 2), ...ones(x.shape.length - 2)]),
+  GlobalMaxPool: ([x]) => x.max([...x.shape.keys()].slice(2), { keepDims: true }),
 
   // Recurrence
   Scan(inputs, { body, num_scan_inputs: sequences }) {

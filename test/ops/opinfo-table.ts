@@ -2,36 +2,26 @@
 import { applyAll } from "../../src/graph/apply.ts";
 import { sizeOf } from "../../src/graph/types.ts";
 import {
-  affine,
   arange,
-  averagePool,
-  batchNormalize,
-  batchNormalizeInTraining,
   binaryCrossEntropy,
   binaryCrossEntropyOfProbabilities,
   concat,
-  convolve,
-  convolveTransposed,
   cosineSimilarity,
   crossEntropy,
   diagonalMatrix,
   einsum,
-  embed,
   eye,
   fromValues,
   full,
-  groupNormalize,
+  functional,
   huber,
   klDivergence,
-  layerNormalize,
   linspace,
-  maxPool,
   meanAbsoluteError,
   meanSquaredError,
   negativeLogLikelihood,
   ones,
   outer,
-  range,
   smoothL1,
   softCrossEntropy,
   stack,
@@ -74,13 +64,13 @@ const reduction =
   (name: string, more: (options: Options) => object = () => ({})): Written =>
   ([x, dim, keep], options) => {
     const axis = axesOf(dim ?? options.dim);
-    const keepAxes = keep ?? options.keepdim ?? false;
+    const keepDims = keep ?? options.keepdim ?? false;
     if (x.shape.length === 0)
       return x
         .reshape([1])
         [name](axis === undefined ? undefined : 0, more(options))
         .reshape([]);
-    return x[name](axis, { keepAxes, ...more(options) });
+    return x[name](axis, { keepDims, ...more(options) });
   };
 /** A function along an axis that leaves the shape, also for scalars. */
 const along =
@@ -142,7 +132,7 @@ const convolution =
             })
           : one(padding);
     return back(
-      convolve(
+      functional.conv(
         input,
         w as never,
         { ...(bias && { bias }), stride: one(stride), padding: widths, dilation: one(dilation), groups } as never,
@@ -156,7 +146,7 @@ const transposed =
     const one = perAxis(axes);
     const [input, isSingle] = space(x, axes);
     return back(
-      convolveTransposed(input, w, {
+      functional.convTranspose(input, w, {
         ...(bias && { bias }),
         stride: one(stride),
         padding: one(padding),
@@ -196,13 +186,13 @@ const averagePooling =
     const all = { ...windows, padding: around.map(({ pad, over }) => [pad, pad + over] as const) };
     const divisor = given(4, "divisor_override");
     if (typeof divisor === "number")
-      return back((averagePool(input, all) as Any).mul(sizeOf(all.kernel) / divisor), isSingle);
+      return back((functional.avgPool(input, all) as Any).mul(sizeOf(all.kernel) / divisor), isSingle);
     if (given(3, "count_include_pad") === false)
-      return back(averagePool(input, { ...all, countPadding: false }), isSingle);
+      return back(functional.avgPool(input, { ...all, countPadding: false }), isSingle);
     // Padding counts, what a window has beyond it does not.
     const padded = input.pad(around.map(({ pad }) => [pad, pad]));
     const beyond = { ...windows, padding: around.map(({ over }) => [0, over] as const) };
-    return back(averagePool(padded, { ...beyond, countPadding: false }), isSingle);
+    return back(functional.avgPool(padded, { ...beyond, countPadding: false }), isSingle);
   };
 const maxPooling =
   (axes: number): Written =>
@@ -215,7 +205,7 @@ const maxPooling =
       ...params,
       padding: sides(input, params, ceil_mode).map(({ pad, over }) => [pad, pad + over] as const),
     };
-    const y = back(maxPool(input, all), isSingle);
+    const y = back(functional.maxPool(input, all), isSingle);
     if (!return_indices) return y;
     const places = input.apply(maxPoolPositions, [], all) as Any;
     return [y, back(places.remainder(sizeOf(input.shape.slice(2))), isSingle)];
@@ -229,7 +219,7 @@ const adaptiveAverage: Written = ([x, size]) => {
         Math.floor((i * length) / count),
         Math.ceil(((i + 1) * length) / count),
       ])
-      .mean(-1, { keepAxes: true }),
+      .mean(-1, { keepDims: true }),
   );
   return concat(parts, -1);
 };
@@ -240,26 +230,26 @@ const columns: Written = ([x, kernel, dilation, padding, stride]) => {
   const taps = input.shape[1] * sizeOf(one(kernel));
   const weight = (eye(taps).cast(input.dtype) as Any).reshape([taps, input.shape[1], ...one(kernel)]);
   const windows = { stride: one(stride), dilation: one(dilation), padding: one(padding) };
-  const y = convolve(input, weight, windows) as Any;
+  const y = functional.conv(input, weight, windows) as Any;
   return back(y.reshape([...y.shape.slice(0, 2), sizeOf(y.shape.slice(2))]), isSingle);
 };
 const nearest: Written = ([x], { size, scale_factor: scale }) =>
   x.shape.slice(2).reduce((y: Any, length: number, i: number) => {
     const count = size ? size[i] : Math.floor(length * scale);
     const from = Int32Array.from({ length: count }, (_, at) => Math.floor(size ? (at * length) / count : at / scale));
-    return y.gather(fromValues(from, [count]), i + 2);
+    return y.take(fromValues(from, [count]), i + 2);
   }, x);
 const vectorNorm = (x: Any, order: Any, dim: Any, keep: Any): Tensor => {
   const axis = axesOf(dim);
   if (x.shape.length === 0) return x.reshape([1]).norm(undefined, { order: order ?? 2 });
-  return x.norm(axis, { order: order ?? 2, keepAxes: keep ?? false });
+  return x.norm(axis, { order: order ?? 2, keepDims: keep ?? false });
 };
 /** The norm of matrices: that of all elements, or the largest or smallest sum of a row or column. */
 const matrixNorm = (x: Any, order: Any, [rows, columns_]: readonly [number, number], keep = false): Tensor => {
-  if (order === "fro" || order === null) return x.norm([rows, columns_], { keepAxes: keep });
+  if (order === "fro" || order === null) return x.norm([rows, columns_], { keepDims: keep });
   const [along, over] = Math.abs(order) === 1 ? [rows, columns_] : [columns_, rows];
-  const sums = x.abs().sum(along, { keepAxes: true });
-  const y = order > 0 ? sums.max(over, { keepAxes: true }) : sums.min(over, { keepAxes: true });
+  const sums = x.abs().sum(along, { keepDims: true });
+  const y = order > 0 ? sums.max(over, { keepDims: true }) : sums.min(over, { keepDims: true });
   return keep ? y : y.squeeze([rows, columns_]);
 };
 const anyNorm: Written = ([x, order], { ord = order ?? null, dim, keepdim }) => {
@@ -273,9 +263,7 @@ const product = (a: Any, b: Any): Any => {
   const lead = Array.from({ length: rank - 2 }, (_, i) =>
     Math.max(left.shape[i - rank + left.shape.length] ?? 1, right.shape[i - rank + right.shape.length] ?? 1),
   );
-  const y = left
-    .expandTo([...lead, ...left.shape.slice(-2)])
-    .matmul(right.expandTo([...lead, ...right.shape.slice(-2)]));
+  const y = left.expand([...lead, ...left.shape.slice(-2)]).matmul(right.expand([...lead, ...right.shape.slice(-2)]));
   const shape = [
     ...lead,
     ...(a.shape.length === 1 ? [] : [y.shape.at(-2)]),
@@ -309,21 +297,21 @@ const scattered =
   ([x, dim, indices, source], { include_self: isSelf = true }) => {
     const updates = isTensor(source) ? source : (full(indices.shape, source) as Any).cast(x.dtype);
     const [whole, at, values] = [x, indices, updates].map(atLeast1);
-    const all = (value: number): Any => values.scalar(value).expandTo(at.shape);
-    const base = isSelf ? whole : whole.scatterElements(at, all(none), dim);
+    const all = (value: number): Any => values.scalar(value).expand(at.shape);
+    const base = isSelf ? whole : whole.scatter(at, all(none), dim);
     // PyTorch's source may be larger than its indices.
     const used = values.slice(...at.shape.map((size: number) => [0, size]));
-    const y = base.scatterElements(at, used, dim, { reduction: how });
+    const y = base.scatter(at, used, dim, { reduction: how });
     if (!isMean) return y.reshape(x.shape);
-    const counts = whole.mul(0).add(Number(isSelf)).scatterElements(at, all(1), dim, { reduction: "add" });
+    const counts = whole.mul(0).add(Number(isSelf)).scatter(at, all(1), dim, { reduction: "add" });
     return y.div(counts.maximum(1)).reshape(x.shape);
   };
 /** A part of x, found by a view, replaced: the same view of positions says where. */
 const written =
   (view: Written): Written =>
   ([x, part, ...rest], options) => {
-    const places = view([range(x.size).reshape(x.shape), ...rest], options) as Any;
-    const flat = x.reshape([-1]).scatterElements(places.reshape([-1]), part.reshape([-1]), 0);
+    const places = view([arange(x.size).reshape(x.shape), ...rest], options) as Any;
+    const flat = x.reshape([-1]).scatter(places.reshape([-1]), part.reshape([-1]), 0);
     return flat.reshape(x.shape);
   };
 const diagonal: Written = ([x, ...rest], { offset = rest[0] ?? 0, dim1 = rest[1] ?? 0, dim2 = rest[2] ?? 1 }) =>
@@ -338,7 +326,7 @@ const meshgrid: Written = (args, { indexing }) => {
   const isSwapped = indexing === "xy" && list.length > 1;
   const order = isSwapped ? [1, 0, ...[...list.keys()].slice(2)] : [...list.keys()];
   const shape = order.map((at) => list[at].size);
-  return list.map((x: Any, i: number) => x.reshape(order.map((at) => (at === i ? x.size : 1))).expandTo(shape));
+  return list.map((x: Any, i: number) => x.reshape(order.map((at) => (at === i ? x.size : 1))).expand(shape));
 };
 const select = (x: Any, axis: number, at: number): Tensor => {
   const place = (axis + x.shape.length) % x.shape.length;
@@ -348,7 +336,7 @@ const select = (x: Any, axis: number, at: number): Tensor => {
 const flatIndex = (x: Any, indices: Any): Any =>
   x
     .reshape([-1])
-    .gather(indices.reshape([-1]))
+    .take(indices.reshape([-1]))
     .reshape(indices.shape);
 const log1p = (x: Any): Any => x.log1p();
 const ndtr = (x: Any): Any => x.mul(Math.SQRT1_2).erf().add(1).mul(0.5);
@@ -357,8 +345,8 @@ const timesLog = (x: Any, y: Any, log: (y: Any) => Any): Tensor => {
   const isZero = a.equal(0).and(b.isNaN().not());
   return where(
     isZero,
-    a.scalar(0).expandTo(a.shape) as Any,
-    a.mul(log(where(isZero, b.scalar(1).expandTo(b.shape) as Any, b))),
+    a.scalar(0).expand(a.shape) as Any,
+    a.mul(log(where(isZero, b.scalar(1).expand(b.shape) as Any, b))),
   );
 };
 
@@ -398,7 +386,7 @@ export const table: Readonly<Record<string, Written>> = {
   isposinf: ([x]) => x.equal(Number.POSITIVE_INFINITY),
   nan_to_num: ([x], { nan = 0, posinf, neginf }) => x.nanToNum(nan, posinf, neginf),
   isnan: method("isNaN"),
-  isinf: method("isInfinite"),
+  isinf: method("isInf"),
   isfinite: method("isFinite"),
   logit: ([x, epsilon], options) => {
     const edge = epsilon ?? options.eps;
@@ -479,7 +467,7 @@ export const table: Readonly<Record<string, Written>> = {
   where: ([a, condition, b]) => {
     const [x] = both(a, b);
     const [wide] = both(x, condition.cast(x.dtype));
-    const [left, right] = [a, b].map((each) => each.expandTo(wide.shape));
+    const [left, right] = [a, b].map((each) => each.expand(wide.shape));
     return where(condition, left, right);
   },
 
@@ -535,9 +523,9 @@ export const table: Readonly<Record<string, Written>> = {
   count_nonzero: reduction("countNonZero"),
   logsumexp: reduction("logSumExp"),
   var: flagged(reduction("variance", correction)),
-  std: flagged(reduction("standardDeviation", correction)),
+  std: flagged(reduction("std", correction)),
   ...Object.fromEntries(
-    (["variance", "standardDeviation"] as const).map((name): [string, Written] => [
+    (["variance", "std"] as const).map((name): [string, Written] => [
       name === "variance" ? "var_mean" : "std_mean",
       flagged((args, options) => [
         reduction(name, correction)(args, options) as Tensor,
@@ -545,8 +533,8 @@ export const table: Readonly<Record<string, Written>> = {
       ]),
     ]),
   ),
-  cummax: along((x, axis) => x.cumMax(axis)),
-  cummin: along((x, axis) => x.cumMin(axis)),
+  cummax: along((x, axis) => x.cummax(axis)),
+  cummin: along((x, axis) => x.cummin(axis)),
   "max/reduction_no_dim": reduction("max"),
   "min/reduction_no_dim": reduction("min"),
   ...Object.fromEntries(
@@ -554,7 +542,7 @@ export const table: Readonly<Record<string, Written>> = {
       `${name}/reduction_with_dim`,
       ([x, dim, keep = false]) => {
         const y = atLeast1(x);
-        const values = y[name](dim, { keepAxes: keep });
+        const values = y[name](dim, { keepDims: keep });
         const places = y[`arg${name}`](dim);
         const shape = x.shape.length === 0 ? [] : values.shape;
         return [values.reshape(shape), places.reshape(shape)];
@@ -639,7 +627,7 @@ export const table: Readonly<Record<string, Written>> = {
   tensordot: ([a, b], { dims }) => (dims === 2 ? einsum("ijk,jkl->il", a, b) : einsum("ijk,jli->kl", a, b)),
   einsum: ([operands, equation]) => einsum(equation, ...operands),
   "nn.functional.linear": ([x, w, bias]) => {
-    if (x.shape.length > 1 && w.shape.length > 1) return affine(x, w, bias ?? undefined) as Tensor;
+    if (x.shape.length > 1 && w.shape.length > 1) return functional.linear(x, w, bias ?? undefined) as Tensor;
     const y = product(x, w.shape.length === 1 ? w : w.mT());
     return bias ? y.add(bias) : y;
   },
@@ -684,10 +672,10 @@ export const table: Readonly<Record<string, Written>> = {
   unsqueeze: ([x, dim]) => x.unsqueeze(dim),
   expand: ([x, shape]) => {
     const lead = shape.length - x.shape.length;
-    return x.expandTo(shape.map((size: number, i: number) => (size === -1 ? x.shape[i - lead] : size)));
+    return x.expand(shape.map((size: number, i: number) => (size === -1 ? x.shape[i - lead] : size)));
   },
-  expand_as: ([x, like]) => x.expandTo(like.shape),
-  broadcast_to: ([x, shape]) => x.expandTo(shape),
+  expand_as: ([x, like]) => x.expand(like.shape),
+  broadcast_to: ([x, shape]) => x.expand(shape),
   broadcast_tensors: (list) => widened(...list),
   sum_to_size: ([x, ...sizes]) => x.sumTo(sizes.flat()),
   flip: ([x], { dims }) => x.flip(dims),
@@ -758,8 +746,8 @@ export const table: Readonly<Record<string, Written>> = {
   unbind: ([x, dim = 0]) => Array.from({ length: x.shape.at(dim) }, (_, i) => select(x, dim, i)),
   narrow: ([x, dim, start, length]) => {
     if (isTensor(start)) {
-      const places = (start as Any).expandTo([length]).add(range(length));
-      return x.gather(places.remainder(x.shape.at(dim)), dim);
+      const places = (start as Any).expand([length]).add(arange(length));
+      return x.take(places.remainder(x.shape.at(dim)), dim);
     }
     const place = (dim + x.shape.length) % x.shape.length;
     return x.slice(...x.shape.map((_: number, i: number) => (i === place ? [start, start + length] : null)));
@@ -770,8 +758,8 @@ export const table: Readonly<Record<string, Written>> = {
     const y = atLeast1(x);
     const at = (dim + y.shape.length) % y.shape.length;
     const count = Math.floor((y.shape[at] - size) / step) + 1;
-    const places = range(count).mul(step).reshape([count, 1]).expandTo([count, size]).add(range(size));
-    const windows = move(y.gather(places, at), at + 1, -1);
+    const places = arange(count).mul(step).reshape([count, 1]).expand([count, size]).add(arange(size));
+    const windows = move(y.take(places, at), at + 1, -1);
     return x.shape.length === 0 ? windows.reshape([size]) : windows;
   },
   slice: ([x, dim, start, end, step]) =>
@@ -812,16 +800,16 @@ export const table: Readonly<Record<string, Written>> = {
   },
 
   // Indexing
-  gather: ([x, dim, indices]) => atLeast1(x).gatherElements(atLeast1(indices), dim).reshape(indices.shape),
+  gather: ([x, dim, indices]) => atLeast1(x).gather(atLeast1(indices), dim).reshape(indices.shape),
   take_along_dim: ([x, indices, dim]) => {
     if (dim === undefined) return flatIndex(x, indices.reshape([-1]));
     const shape = (like: Any, along: Any): number[] =>
       like.shape.map((size: number, i: number) => (i === dim ? along.shape[i] : Math.max(size, along.shape[i])));
-    return x.expandTo(shape(indices, x)).gatherElements(indices.expandTo(shape(x, indices)), dim);
+    return x.expand(shape(indices, x)).gather(indices.expand(shape(x, indices)), dim);
   },
   take: ([x, indices]) => flatIndex(x, indices.remainder(Math.max(1, x.size))),
   index_select: ([x, dim, indices]) => {
-    const y = atLeast1(x).gather(indices, dim);
+    const y = atLeast1(x).take(indices, dim);
     return x.shape.length === 0 ? y.reshape([]) : y;
   },
   index_add: ([x, dim, indices, source], { alpha = 1 }) => {
@@ -831,7 +819,9 @@ export const table: Readonly<Record<string, Written>> = {
   },
   "nn.functional.one_hot": ([x], { num_classes: classes }) => x.oneHot(classes).cast("int32"),
   "nn.functional.embedding": ([table_, ids]) =>
-    isTensor(table_) && (table_ as Any).dtype === "int32" ? embed(ids, table_ as Any) : embed(table_, ids),
+    isTensor(table_) && (table_ as Any).dtype === "int32"
+      ? functional.embedding(ids, table_ as Any)
+      : functional.embedding(table_, ids),
   scatter: scattered({ none: 0, how: "none" }),
   scatter_add: scattered({ none: 0, how: "add" }),
   "scatter_reduce/sum": scattered({ none: 0, how: "add" }),
@@ -841,7 +831,7 @@ export const table: Readonly<Record<string, Written>> = {
   masked_fill: ([x, mask, value]) => {
     const wide = both(x, mask.cast(x.dtype))[0];
     if (!isTensor(value)) return wide.maskedFill(mask, value);
-    return where(mask, (value as Any).expandTo(wide.shape), wide);
+    return where(mask, (value as Any).expand(wide.shape), wide);
   },
   topk: ([x, k, dim = -1, isLargest = true]) => {
     const [values, places] = atLeast1(x).topK(k, dim, { smallest: !isLargest });
@@ -877,14 +867,14 @@ export const table: Readonly<Record<string, Written>> = {
   "nn.functional.layer_norm": ([x, shape, weight, bias], { eps = 1e-5 }) => {
     const width = shape.reduce((a: number, b: number) => a * b, 1);
     const flat = x.reshape([...x.shape.slice(0, x.shape.length - shape.length), width]);
-    const ones = x.scalar(1).expandTo([width]);
+    const ones = x.scalar(1).expand([width]);
     const scale = weight ? weight.reshape([width]) : ones;
     const shift = bias ? bias.reshape([width]) : ones.mul(0);
-    return (layerNormalize(flat, scale, shift, eps) as Tensor).reshape(x.shape);
+    return (functional.layerNorm(flat, scale, shift, eps) as Tensor).reshape(x.shape);
   },
   native_layer_norm: ([x, shape, weight, bias, eps]) => {
     const [lead, width] = [x.shape.slice(0, x.shape.length - shape.length), sizeOf(shape)];
-    const vector = (given: Any, usual: number): Any => given?.reshape([width]) ?? x.scalar(usual).expandTo([width]);
+    const vector = (given: Any, usual: number): Any => given?.reshape([width]) ?? x.scalar(usual).expand([width]);
     const flat = x.reshape([...lead, width]);
     const [y, ...statistics] = applyAll(layerNorm, [flat, vector(weight, 1), vector(bias, 0)], { epsilon: eps });
     // PyTorch ends the gradient of the statistics.
@@ -894,16 +884,16 @@ export const table: Readonly<Record<string, Written>> = {
   native_batch_norm: ([x, weight, bias, mean, variance, isTraining, , eps]) => {
     const [scale, shift] = [weight ?? undefined, bias ?? undefined];
     if (!isTraining) {
-      const nothing = x.scalar(0).expandTo([0]);
-      return [batchNormalize(x, mean, variance, scale, shift, eps) as Tensor, nothing, nothing];
+      const nothing = x.scalar(0).expand([0]);
+      return [functional.batchNorm(x, mean, variance, scale, shift, eps) as Tensor, nothing, nothing];
     }
-    const batch = batchNormalizeInTraining(x, scale, shift, eps) as Any;
+    const batch = functional.batchNormInTraining(x, scale, shift, eps) as Any;
     return [batch.y, batch.mean.detach(), batch.variance.detach().add(eps).rsqrt()];
   },
   "nn.functional.local_response_norm": ([x, size], { alpha = 1e-4, beta = 0.75, k = 1 }) => {
     const [n, c, ...more] = x.shape;
     // The mean over neighbouring channels is that of windows on [channels, places].
-    const squares = averagePool(x.square().reshape([n, 1, c, sizeOf(more)]), {
+    const squares = functional.avgPool(x.square().reshape([n, 1, c, sizeOf(more)]), {
       kernel: [size, 1],
       stride: 1,
       padding: [[Math.floor(size / 2), Math.floor((size - 1) / 2)], 0],
@@ -914,26 +904,26 @@ export const table: Readonly<Record<string, Written>> = {
     const scores = q.mul(1 / Math.sqrt(q.shape.at(-1))).matmul(k.mT());
     const isPast = (full(scores.shape.slice(-2), 1, "int32") as Any).tril().equal(1);
     const weights = (
-      isCausal ? where(isPast.expandTo(scores.shape), scores, Number.NEGATIVE_INFINITY) : scores
+      isCausal ? where(isPast.expand(scores.shape), scores, Number.NEGATIVE_INFINITY) : scores
     ).softmax();
     return [weights.matmul(v), weights];
   },
   "nn.functional.group_norm": ([x, groups], { weight, bias, eps = 1e-5 }) =>
-    groupNormalize(x, groups, weight ?? undefined, bias ?? undefined, eps),
+    functional.groupNorm(x, groups, weight ?? undefined, bias ?? undefined, eps),
   "nn.functional.instance_norm": (
     [x],
     { weight, bias, running_mean, running_var, use_input_stats = true, eps = 1e-5 },
   ) =>
     use_input_stats
-      ? groupNormalize(x, x.shape[1], weight ?? undefined, bias ?? undefined, eps)
-      : batchNormalize(x, running_mean, running_var, weight ?? undefined, bias ?? undefined, eps),
+      ? functional.groupNorm(x, x.shape[1], weight ?? undefined, bias ?? undefined, eps)
+      : functional.batchNorm(x, running_mean, running_var, weight ?? undefined, bias ?? undefined, eps),
   "nn.functional.batch_norm": ([x, mean, variance, weight, bias], { training = false, eps = 1e-5 }) =>
     training
-      ? batchNormalizeInTraining(x, weight ?? undefined, bias ?? undefined, eps).y
-      : batchNormalize(x, mean, variance, weight ?? undefined, bias ?? undefined, eps),
+      ? functional.batchNormInTraining(x, weight ?? undefined, bias ?? undefined, eps).y
+      : functional.batchNorm(x, mean, variance, weight ?? undefined, bias ?? undefined, eps),
   "nn.functional.normalize": ([x], { p = 2, dim = 1, eps = 1e-12 }) => {
     const y = atLeast1(x);
-    return y.div(y.norm(dim, { order: p, keepAxes: true }).maximum(eps)).reshape(x.shape);
+    return y.div(y.norm(dim, { order: p, keepDims: true }).maximum(eps)).reshape(x.shape);
   },
   "nn.functional.cosine_similarity": ([a, b], { dim = 1, eps = 1e-8 }) => {
     const [x, y] = both(a, b).map(atLeast1) as [Any, Any];
@@ -989,7 +979,7 @@ export const table: Readonly<Record<string, Written>> = {
     const y = labels.reshape([-1]);
     const over = rows.sub(rows.pick(y).unsqueeze(-1)).add(margin).relu();
     const others = where(y.oneHot(rows.shape[1]).cast("bool").not(), p === 2 ? over.square() : over, 0) as Any;
-    const losses = (weight ? others.mul(weight.gather(y).unsqueeze(-1)) : others).mean(-1);
+    const losses = (weight ? others.mul(weight.take(y).unsqueeze(-1)) : others).mean(-1);
     return reduce(x.shape.length < 2 ? losses.reshape([]) : losses, { reduction: how ?? "mean" });
   },
   "nn.functional.margin_ranking_loss": ([a, b, y], options) =>
@@ -1028,7 +1018,7 @@ export const table: Readonly<Record<string, Written>> = {
     const squares = x.sub(y).square();
     const losses = squares
       .div(safe)
-      .add(safe.log().expandTo(squares.shape))
+      .add(safe.log().expand(squares.shape))
       .mul(0.5)
       .add(isFull ? 0.5 * Math.log(2 * Math.PI) : 0);
     return reduce(losses, options);
@@ -1052,7 +1042,7 @@ export const table: Readonly<Record<string, Written>> = {
   },
   "nn.functional.pairwise_distance": ([a, b], { p = 2, eps = 1e-6, keepdim = false }) => {
     const [x, y] = both(a, b);
-    return x.sub(y).add(eps).norm(-1, { order: p, keepAxes: keepdim });
+    return x.sub(y).add(eps).norm(-1, { order: p, keepDims: keepdim });
   },
 
   // Convolution and pooling

@@ -8,7 +8,6 @@ import {
   fromValues,
   gradients,
   ones,
-  Parameter,
   plainEngine,
   singularValues,
   type Tensor,
@@ -16,6 +15,7 @@ import {
   useEngine,
   zeros,
 } from "../../src/index.ts";
+import { Parameter } from "../../src/tensor/state.ts";
 
 type Matrix = Tensor<[number, number]>;
 

@@ -2,15 +2,14 @@
 import { beforeEach, expect, test } from "vitest";
 import { nodeEngine } from "../../src/engine/node/index.ts";
 import {
-  Accumulator,
   adam,
   compile,
   crossEntropy,
   decodeWeights,
   encodeWeights,
   fromValues,
+  gradientAccumulator,
   linear,
-  Parameter,
   plainEngine,
   relu,
   type Shape,
@@ -22,6 +21,7 @@ import {
   useEngine,
 } from "../../src/index.ts";
 import { PhiloxStream } from "../../src/random/philox.ts";
+import { Parameter } from "../../src/tensor/state.ts";
 
 const native = nodeEngine({ threads: 1 });
 beforeEach(() => useEngine(plainEngine()));
@@ -51,7 +51,7 @@ async function learnt(
 ): Promise<{ readonly weights: number[]; readonly norms: number[] }> {
   seed(3);
   const model = sequential(linear(6, 16), relu, linear(16, 4));
-  const sums = new Accumulator(adam(model, { learningRate: 0.05, weightDecay: 0.01 }));
+  const sums = gradientAccumulator(adam(model, { learningRate: 0.05, weightDecay: 0.01 }));
   const micro = compile((x: Images, y: Labels) => {
     const loss = crossEntropy(model(x), y);
     const size = x.shape[0];
@@ -111,7 +111,7 @@ test.each(["number", "tensor"] as const)(
 
 test("in float64 the average is as exact as the gradients, whatever the number of parts", async () => {
   const x = new Parameter({ shape: [], dtype: "float64" }, Float64Array.of(1));
-  const sums = new Accumulator(sgd([x], { learningRate: 1 }));
+  const sums = gradientAccumulator(sgd([x], { learningRate: 1 }));
   const micro = compile(() => void sums.add(x.mul(0.3)));
   const update = compile(() => void sums.apply());
   for (let i = 0; i < 3; i++) micro();
@@ -125,7 +125,7 @@ test("a round that was interrupted goes on from its variables", async () => {
     seed(4);
     const model = linear(6, 4);
     const optimizer = adam(model, { learningRate: 0.1 });
-    const sums = new Accumulator(optimizer);
+    const sums = gradientAccumulator(optimizer);
     const micro = compile((x: Images, y: Labels) => sums.add(crossEntropy(model(x), y)));
     const update = compile(() => void sums.apply());
     return { model, optimizer, sums, micro, update };
@@ -148,7 +148,7 @@ test("a round that was interrupted goes on from its variables", async () => {
 test("an update before anything was added is refused and changes nothing", async () => {
   const x = new Parameter({ shape: [1], dtype: "float32" }, Float32Array.of(1));
   const optimizer = adam([x]);
-  const sums = new Accumulator(optimizer);
+  const sums = gradientAccumulator(optimizer);
   const update = compile(() => sums.apply().norm);
   await expect((update() as Tensor<[]>).item()).rejects.toThrow(
     "Accumulator.apply: no gradients were added since the last update",
@@ -159,7 +159,7 @@ test("an update before anything was added is refused and changes nothing", async
 
 test("gradients that are not finite are not added: the round goes on with those that were", async () => {
   const x = new Parameter({ shape: [1], dtype: "float32" }, Float32Array.of(0), { name: "x" });
-  const sums = new Accumulator(sgd([x], { learningRate: 1 }));
+  const sums = gradientAccumulator(sgd([x], { learningRate: 1 }));
   const infinite = compile(() => void sums.add(x.abs().add(0).sqrt().sum()));
   const finite = compile(() => void sums.add(x.mul(2).sum()));
   const update = compile(() => void sums.apply());
@@ -173,7 +173,7 @@ test("gradients that are not finite are not added: the round goes on with those 
 
 test("a weight that is not finite is refused before anything is added", async () => {
   const x = new Parameter({ shape: [1], dtype: "float32" }, Float32Array.of(1));
-  const sums = new Accumulator(sgd([x], { learningRate: 1 }));
+  const sums = gradientAccumulator(sgd([x], { learningRate: 1 }));
   const add = compile((total: Tensor<[]>) => void sums.add(x.sum(), total.reciprocal()));
   add(tensor(0));
   await expect(add.finished()).rejects.toThrow("Accumulator.add: the weight is Infinity, so nothing was added");
@@ -184,7 +184,7 @@ test("frozen parameters stay; those that were frozen at first need a new accumul
   seed(1);
   const model = linear(6, 4);
   const optimizer = sgd(model, { learningRate: 0.1 });
-  const sums = new Accumulator(optimizer);
+  const sums = gradientAccumulator(optimizer);
   const micro = compile((x: Images, y: Labels) => sums.add(crossEntropy(model(x), y)));
   const update = compile(() => void sums.apply());
   const run = async (): Promise<void> => {
@@ -198,7 +198,7 @@ test("frozen parameters stay; those that were frozen at first need a new accumul
   await run();
   expect(await model.weight.data()).toEqual(weight);
   expect(await model.bias.data()).not.toEqual(bias);
-  const late = new Accumulator(optimizer);
+  const late = gradientAccumulator(optimizer);
   model.unfreeze();
   expect(() => late.apply()).toThrow("weight was frozen when the accumulator was made");
   const loss = tensor(1) as Tensor<Shape, "float32">;

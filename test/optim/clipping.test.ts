@@ -6,13 +6,13 @@ import {
   clipByValue,
   compile,
   globalNorm,
-  Parameter,
   plainEngine,
   sgd,
   type Tensor,
   tensor,
   useEngine,
 } from "../../src/index.ts";
+import { Parameter } from "../../src/tensor/state.ts";
 import { fixture } from "../support/optimizer-fixture.ts";
 
 beforeEach(() => useEngine(plainEngine()));

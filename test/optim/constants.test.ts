@@ -12,7 +12,6 @@ import {
   nadam,
   nodeEngine,
   type Optimizer,
-  Parameter,
   plainEngine,
   radam,
   read,
@@ -22,6 +21,7 @@ import {
   tensor,
   useEngine,
 } from "../../src/node.ts";
+import { Parameter } from "../../src/tensor/state.ts";
 
 const native = nodeEngine({ threads: 1 });
 

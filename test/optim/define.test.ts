@@ -1,12 +1,12 @@
 /** Optimizers of one's own, and parameters that a loss does not reach. */
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import {
-  Accumulator,
   adam,
   compile,
   decodeWeights,
   defineOptimizer,
   encodeWeights,
+  gradientAccumulator,
   lbfgs,
   linear,
   meanSquaredError,
@@ -103,7 +103,7 @@ describe("parameters that the loss does not depend on", () => {
       return () => read([step(), step()]);
     },
     accumulated: (model) => {
-      const sums = new Accumulator(sgd(model, { learningRate: 0.1, weightDecay: 0.1 }));
+      const sums = gradientAccumulator(sgd(model, { learningRate: 0.1, weightDecay: 0.1 }));
       const add = compile(() => sums.add(meanSquaredError(model(inputs), wanted)));
       const update = compile(() => void sums.apply());
       return async () => {

@@ -9,19 +9,10 @@ import { beforeAll, describe, expect, test } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
 import { nodeEngine } from "../../src/engine/node/index.ts";
 import type { Shape } from "../../src/graph/types.ts";
-import {
-  adagrad,
-  adam,
-  evaluate,
-  type Optimizer,
-  Parameter,
-  plainEngine,
-  sgd,
-  type Tensor,
-  useEngine,
-} from "../../src/index.ts";
+import { adagrad, adam, evaluate, type Optimizer, plainEngine, sgd, type Tensor, useEngine } from "../../src/index.ts";
 import { adamRule } from "../../src/optim/adam.ts";
 import { type OptimizerOptions, optimizerOf, withHyper } from "../../src/optim/optimizer.ts";
+import { Parameter } from "../../src/tensor/state.ts";
 import { onnxTests, storedTensor, storedValues } from "../support/onnx-fixture.ts";
 import { problemsOf } from "../support/oracle.ts";
 

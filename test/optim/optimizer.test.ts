@@ -13,7 +13,6 @@ import {
   gradients,
   linear,
   nadam,
-  Parameter,
   type ParameterGroup,
   plainEngine,
   relu,
@@ -26,6 +25,7 @@ import {
   tensor,
   useEngine,
 } from "../../src/index.ts";
+import { Parameter } from "../../src/tensor/state.ts";
 import { firstOrder, problem, valuesOf } from "../support/optimizer-fixture.ts";
 
 beforeEach(() => useEngine(plainEngine()));

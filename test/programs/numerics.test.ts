@@ -14,7 +14,6 @@ import {
   module,
   parameter,
   type Shape,
-  State,
   scan,
   seed,
   sequential,
@@ -25,6 +24,7 @@ import {
   where,
   zeros,
 } from "../../src/node.ts";
+import { State } from "../../src/tensor/state.ts";
 
 type Floats<S extends Shape> = Tensor<S, "float32">;
 
@@ -229,7 +229,7 @@ test("a graph network sums over neighbours", async () => {
     [0, 0, 1, 0],
   ]);
   const [first, second] = [linear(4, 8), linear(8, 2)];
-  const normal = edges.div(edges.sum(-1, { keepAxes: true }));
+  const normal = edges.div(edges.sum(-1, { keepDims: true }));
   const model = module("Gcn", { first, second }, (x: Floats<[4, 4]>) =>
     second(normal.matmul(first(normal.matmul(x)).relu())).logSoftmax(),
   );

@@ -3,6 +3,7 @@ import { beforeEach, expect, test } from "vitest";
 import {
   adam,
   adamW,
+  arange,
   compile,
   crossEntropy,
   embedding,
@@ -12,7 +13,6 @@ import {
   linear,
   module,
   parameter,
-  range,
   type Shape,
   scan,
   seed,
@@ -207,7 +207,7 @@ test("a transformer predicts the next token, with a causal mask", async () => {
   ];
   const model = module("Gpt", { tokens, places, blocks, norm }, (ids: Ids<[number, number]>) => {
     const [, time] = ids.sizes();
-    const steps = range(time);
+    const steps = arange(time);
     const mask = steps.reshape([time, 1]).greaterEqual(steps);
     let h: Floats<[number, number, number]> = tokens(ids).add(places(steps));
     for (const layer of blocks) h = layer(h, mask);
@@ -246,7 +246,7 @@ test("a BERT step: masked tokens, a padding mask, weights tied to the embedding"
   const children = { tokens, places, segments, layer, norm, bias };
   const model = module("Bert", children, (ids: Ids<[4, 8]>, kinds: Ids<[4, 8]>, isToken: Tensor<[4, 8], "bool">) => {
     const h = tokens(ids)
-      .add(places(range(8)))
+      .add(places(arange(8)))
       .add(segments(kinds));
     return norm(layer(h, isToken.reshape([4, 1, 1, 8])))
       .matmul(tokens.weight.mT())

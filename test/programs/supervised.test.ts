@@ -197,7 +197,7 @@ test("a siamese network brings pairs together and others apart", async () => {
 test("contrastive learning: every other example of the batch is a negative", async () => {
   const encoder = linear(6, 4);
   const optimizer = adam(encoder, { learningRate: 0.05 });
-  const unit = (x: Floats<[8, 4]>): Floats<[8, 4]> => x.div(x.norm(-1, { keepAxes: true }));
+  const unit = (x: Floats<[8, 4]>): Floats<[8, 4]> => x.div(x.norm(-1, { keepDims: true }));
   const labels = tensor([0, 1, 2, 3, 4, 5, 6, 7], "int32");
   const step = compile(() => {
     const x = defaultGenerator.normal([8, 6]);
@@ -307,7 +307,7 @@ test("one-shot retrieval by cosine similarity", async () => {
     .reshape([2, 1, 3])
     .mul(shelf)
     .sum(-1)
-    .div(question.norm(-1, { keepAxes: true }));
+    .div(question.norm(-1, { keepDims: true }));
   expect(await similarity.argmax().array()).toEqual([1, 0]);
   expect(await cosineSimilarity(shelf, zeros([3, 3]).add(1)).array()).toHaveLength(3);
 });

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { compile, dataset, Generator, loader, plainEngine, useEngine } from "../../src/node.ts";
+import { compile, dataset, loader, plainEngine, randomGenerator, useEngine } from "../../src/node.ts";
 import { hostStream } from "../../src/random/generator.ts";
 import { type Purpose, streamOf, streams } from "../../src/random/streams.ts";
 
@@ -38,7 +38,7 @@ test("what is drawn differs between purposes, numbers and seeds", async () => {
         note([stream.next(), stream.next(), stream.next(), stream.next()]);
       }
     for (const number of [0, 1, 2]) {
-      const generator = new Generator(seed, number);
+      const generator = randomGenerator(seed, number);
       const draw = compile(() =>
         generator
           .uniform([4])

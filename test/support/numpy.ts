@@ -26,7 +26,7 @@ export const numpy: Readonly<Record<string, string>> = {
   "greater, greater_equal": "greater, greaterEqual",
   heaviside: "heaviside",
   hypot: "hypot",
-  "isfinite, isinf, isnan": "isFinite, isInfinite, isNaN",
+  "isfinite, isinf, isnan": "isFinite, isInf, isNaN",
   ldexp: "ldexp",
   "left_shift, right_shift": "shiftLeft, shiftRight",
   "less, less_equal": "less, lessEqual",

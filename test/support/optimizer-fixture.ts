@@ -10,7 +10,6 @@ import {
   meanSquaredError,
   nadam,
   type Optimizer,
-  Parameter,
   radam,
   rmsprop,
   sgd,
@@ -18,6 +17,7 @@ import {
   tensor,
 } from "../../src/index.ts";
 import type { OptimizerOptions, Trainable } from "../../src/optim/optimizer.ts";
+import { Parameter } from "../../src/tensor/state.ts";
 
 /** Options under PyTorch's names. */
 export interface Options {

@@ -77,7 +77,7 @@ async function difference(
 /** Tensors widened to the shape that they have in common. */
 export function widened(...tensors: readonly Tensor[]): Tensor[] {
   const { shape } = tensors.reduce((a, b) => broadcast(a, b)[0] as Tensor);
-  return tensors.map((x) => x.expandTo(shape));
+  return tensors.map((x) => x.expand(shape));
 }
 
 /** [batch, classes, …] with the classes last. */

@@ -70,7 +70,7 @@ for (const engine of [plainEngine(), nodeEngine()])
             name === "atan2" ? (t.cast("float32") as Tensor) : t,
           ) as [Tensor, Tensor];
           const method = (x as unknown as Record<string, Method>)[name]!;
-          const [wideX, wideY] = [x.expandTo(common) as Tensor, y.expandTo(common) as Tensor];
+          const [wideX, wideY] = [x.expand(common) as Tensor, y.expand(common) as Tensor];
           const [z, wideZ] = [method.call(x, y), method.call(wideX, wideY)];
           expect(z.shape, name).toEqual(common);
           compared.push([name, z, wideZ]);

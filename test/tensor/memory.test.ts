@@ -5,15 +5,14 @@ import {
   fromValues,
   full,
   nodeEngine,
-  Parameter,
   plainEngine,
-  State,
   type Tensor,
   tensor,
   toTensor,
   useEngine,
   zeros,
 } from "../../src/node.ts";
+import { Parameter, State } from "../../src/tensor/state.ts";
 
 const takeAway = ({ buffer }: Float32Array): void => void structuredClone(buffer, { transfer: [buffer] });
 
@@ -73,7 +72,7 @@ describe.each([
     const shape: [number, number] = [2, 3];
     const f = compile((x: Tensor<[2, 3], "float32">) => ({
       y: x.mul(2),
-      z: x.transpose(1, 0).sum(0, { keepAxes: true }),
+      z: x.transpose(1, 0).sum(0, { keepDims: true }),
     }));
     const x = zeros(shape);
     const state = new State({ shape, dtype: "float32" }, new Float32Array(6));

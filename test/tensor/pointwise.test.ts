@@ -33,7 +33,7 @@ test.each<[string, (x: Tensor) => Tensor, (x: number) => number, (x: number) => 
 test("whole numbers are finite, and never NaN", async () => {
   const x = tensor([-3, 0, 2 ** 31 - 1], "int32");
   expect(await x.isFinite().array()).toEqual([true, true, true]);
-  expect(await x.isInfinite().array()).toEqual([false, false, false]);
+  expect(await x.isInf().array()).toEqual([false, false, false]);
   expect(await x.isNaN().array()).toEqual([false, false, false]);
   expect(await x.signBit().array()).toEqual([true, false, false]);
   expect(await x.nanToNum().array()).toEqual([-3, 0, 2 ** 31 - 1]);

@@ -5,7 +5,6 @@ import {
   fromValues,
   gradients,
   printGraph,
-  State,
   scan,
   type Tensor,
   tensor,
@@ -13,6 +12,7 @@ import {
   zeros,
 } from "../../src/index.ts";
 import { PhiloxStream } from "../../src/random/philox.ts";
+import { State } from "../../src/tensor/state.ts";
 
 const stream = new PhiloxStream(3);
 const random = (...shape: number[]): Tensor<number[], "float32"> =>

@@ -1,11 +1,11 @@
 /** Making, printing and reading tensors. */
 import { beforeEach, describe, expect, test } from "vitest";
 import {
+  arange,
   concat,
   fromValues,
   full,
   plainEngine,
-  range,
   type Tensor,
   tensor,
   useEngine,
@@ -120,7 +120,7 @@ describe("values", () => {
     expect(await tensor([1, 2], "int32").data()).toEqual(Int32Array.of(1, 2));
     expect(await tensor([0.1], "float64").item()).toBe(0.1);
     expect(await full([2], 3).array()).toEqual([3, 3]);
-    expect(await range(4).array()).toEqual([0, 1, 2, 3]);
+    expect(await arange(4).array()).toEqual([0, 1, 2, 3]);
     expect(await tensor(7).item()).toBe(7);
     expect(await zeros([0, 2]).array()).toEqual([]);
   });
@@ -146,7 +146,7 @@ describe("values", () => {
       [0, 0, 3],
       [4, 5, 6],
     ]);
-    expect(await x.gather(tensor([1, 0, 1], "int32")).array()).toEqual([
+    expect(await x.take(tensor([1, 0, 1], "int32")).array()).toEqual([
       [4, 5, 6],
       [1, 2, 3],
       [4, 5, 6],

@@ -128,7 +128,7 @@ test("what is added at places that repeat", async () => {
   const expected = [0, 1, 2].map((place) => added(updates.filter((_, i) => i % 3 === place)));
   await expectOn(
     () =>
-      tensorOf(new Int32Array(3), [3]).scatterElements(tensorOf(places, [200]), tensorOf(updates, [200]), 0, {
+      tensorOf(new Int32Array(3), [3]).scatter(tensorOf(places, [200]), tensorOf(updates, [200]), 0, {
         reduction: "add",
       }) as Tensor,
     expected,

@@ -57,15 +57,15 @@ const addPicked: readonly Rule[] = [
  * Σ dP·P along the keys, for dP = dO·Vᵀ and O = P·V, is Σ dO·O along the values, which are fewer
  * (Dao et al. 2022, the rowsum of FlashAttention's backward pass).
  */
-const attentionRowSum: Rule = ruleFor("row sums of attention's gradient", sum, ([y], { axes, keepAxes }, match) => {
+const attentionRowSum: Rule = ruleFor("row sums of attention's gradient", sum, ([y], { axes, keepDims }, match) => {
   const last = y!.shape.length - 1;
-  if (axes.length !== 1 || axes[0] !== last || !keepAxes) return undefined;
+  if (axes.length !== 1 || axes[0] !== last || !keepDims) return undefined;
   const factors = paramsOf(y!, arithmetic.mul)?.inputs;
   if (!factors) return undefined;
   for (const [dP, p] of [factors, [...factors].reverse()] as [Tensor, Tensor][]) {
     if (!paramsOf(p, softmax)) continue;
     const o = outputOf(dP, p, match);
-    if (o) return o.dO.mul(o.o).sum(last, { keepAxes: true });
+    if (o) return o.dO.mul(o.o).sum(last, { keepDims: true });
   }
   return undefined;
 });
@@ -101,9 +101,9 @@ const columnSums: Rule = ruleFor("column sums as a product", sum, ([x], { axes }
 });
 
 /** Σ x·x over all axes, without the products in memory. */
-const squares: Rule = ruleFor("sum of squares", sum, ([x], { keepAxes, axes }, { uses }) => {
+const squares: Rule = ruleFor("sum of squares", sum, ([x], { keepDims, axes }, { uses }) => {
   const factors = uses(x!) === 1 ? paramsOf(x!, arithmetic.mul)?.inputs : undefined;
-  if (!factors || keepAxes || axes.length !== x!.shape.length || !isFloat(x!.dtype)) return undefined;
+  if (!factors || keepDims || axes.length !== x!.shape.length || !isFloat(x!.dtype)) return undefined;
   const [a, b] = factors as [Tensor, Tensor];
   return a.node === b.node && a.index === b.index ? apply(sumOfSquares, [a], undefined) : undefined;
 });

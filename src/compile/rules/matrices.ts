@@ -253,7 +253,7 @@ const moves: readonly Rule[] = [
     const z = packedSource(x!);
     const made = productOf(node);
     if (!z || !made || !isColumnSum(made)) return undefined;
-    return scaled(ones!.reshape([1, 1, -1]).expandTo([z.shape[0]!, 1, z.shape[1]!]).matmul(z), alpha).reshape(
+    return scaled(ones!.reshape([1, 1, -1]).expand([z.shape[0]!, 1, z.shape[1]!]).matmul(z), alpha).reshape(
       node.outputs[0]!.shape,
     );
   }),

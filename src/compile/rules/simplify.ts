@@ -49,8 +49,8 @@ const foldConstants: Rule = {
   },
 };
 
-/** reshape and expandTo of a constant are constants of another shape. */
-const moveConstants: readonly Rule[] = [movement.reshape, movement.expandTo].map((op) =>
+/** reshape and expand of a constant are constants of another shape. */
+const moveConstants: readonly Rule[] = [movement.reshape, movement.expand].map((op) =>
   ruleFor(`${op.name} of a constant`, op, ([x], { shape }) => {
     const value = constantOf(x!);
     return value === undefined ? undefined : apply(movement.full, [], { shape, value, dtype: x!.dtype });
@@ -68,7 +68,7 @@ const widenLate: readonly Rule[] = widening.map((op) =>
   ruleFor(`widen the right side of ${op.name} late`, op, ([a, b]) => {
     const value = constantOf(b!);
     if (value !== undefined && b!.shape.length > 0) return apply(op, [a!, scalarLike(b!, value)], undefined);
-    const widened = paramsOf(b!, movement.expandTo);
+    const widened = paramsOf(b!, movement.expand);
     if (widened) return apply(op, [a!, widened.inputs[0]!], undefined);
     return undefined;
   }),
@@ -77,8 +77,8 @@ const widenLate: readonly Rule[] = widening.map((op) =>
 /** a ∘ b = b ∘ a where the left side is the constant or the widened one. */
 const swapSides: readonly Rule[] = [arithmetic.add, arithmetic.mul].map((op) =>
   ruleFor(`constant side of ${op.name} to the right`, op, ([a, b]) => {
-    const narrow = constantOf(a!) !== undefined || paramsOf(a!, movement.expandTo);
-    const other = constantOf(b!) !== undefined || paramsOf(b!, movement.expandTo);
+    const narrow = constantOf(a!) !== undefined || paramsOf(a!, movement.expand);
+    const other = constantOf(b!) !== undefined || paramsOf(b!, movement.expand);
     return narrow && !other && sameShape(a!.shape, b!.shape) ? apply(op, [b!, a!], undefined) : undefined;
   }),
 );
@@ -173,7 +173,7 @@ const factorOfSum: Rule = ruleFor("Σ x·v with v outside", sum, ([product], par
     return known !== undefined && `${known.params.axes}` === `${axes}`;
   };
   if (uses(product!) > 1 && !readersOf(x).some(isSummed)) return undefined;
-  const kept = apply(sum, [x], { axes, keepAxes: true }).mul(v);
+  const kept = apply(sum, [x], { axes, keepDims: true }).mul(v);
   return kept.reshape(node.outputs[0]!.shape);
 });
 
@@ -196,9 +196,7 @@ const moves: readonly Rule[] = [
     const inner = paramsOf(x!, movement.reshape);
     return inner && apply(movement.reshape, inner.inputs, params);
   }),
-  ruleFor("expandTo the same shape", movement.expandTo, ([x], { shape }) =>
-    sameShape(x!.shape, shape) ? x : undefined,
-  ),
+  ruleFor("expand the same shape", movement.expand, ([x], { shape }) => (sameShape(x!.shape, shape) ? x : undefined)),
   ruleFor("transpose of a transpose", movement.transpose, ([x], { permutation }) => {
     const inner = paramsOf(x!, movement.transpose);
     const order = permutation.map((axis) => inner?.params.permutation[axis] ?? axis);
@@ -218,14 +216,14 @@ const moves: readonly Rule[] = [
     const centered = isExact ? deviations(away, params) : away;
     return apply(sum, [centered.mul(centered)], params);
   }),
-  ruleFor("sum over axes of size 1", sum, ([x], { axes, keepAxes }, { node }) =>
-    axes.every((axis) => x!.shape[axis] === 1) ? x!.reshape(keepAxes ? x!.shape : node.outputs[0]!.shape) : undefined,
+  ruleFor("sum over axes of size 1", sum, ([x], { axes, keepDims }, { node }) =>
+    axes.every((axis) => x!.shape[axis] === 1) ? x!.reshape(keepDims ? x!.shape : node.outputs[0]!.shape) : undefined,
   ),
-  ruleFor("sum over the axis of an unpick", sum, ([x], { axes, keepAxes }) => {
+  ruleFor("sum over the axis of an unpick", sum, ([x], { axes, keepDims }) => {
     const inner = paramsOf(x!, unpick);
     if (!inner || axes.length !== 1 || axes[0] !== x!.shape.length - 1) return undefined;
     const [value] = inner.inputs;
-    return keepAxes ? value!.reshape([...value!.shape, 1]) : value;
+    return keepDims ? value!.reshape([...value!.shape, 1]) : value;
   }),
 ];
 

@@ -7,7 +7,7 @@ const train = digits.take([...labels.keys()].sort((a, b) => labels[a] - labels[b
 const parts = { first: linear(784, 16), last: linear(16, 10) };
 const model = module("Wrong", parts, (x) => {
   const h = parts.first(x).relu();
-  return parts.last(h.sub(h.mean(0, { keepAxes: true })));
+  return parts.last(h.sub(h.mean(0, { keepDims: true })));
 });
 const loss = (images, classes) => crossEntropy(model(images), classes, { reduction: "sum" });
 

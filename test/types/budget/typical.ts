@@ -8,12 +8,12 @@ import {
   crossEntropy,
   einsum,
   embedding,
+  functional,
   gradients,
   init,
   layerNorm,
   linear,
   type Module,
-  maxPool,
   meanSquaredError,
   module,
   parameter,
@@ -50,8 +50,8 @@ export async function perceptron(): Promise<number> {
 export function convolutional(x: Floats<[number, 1, 28, 28]>): Floats<[number, 10]> {
   const [first, norm, second] = [conv2d(1, 16, 5, { padding: 2 }), batchNorm(16), conv2d(16, 32, 5, { padding: 2 })];
   const head = linear(1568, 10);
-  const pooled = maxPool(norm(first(x)).relu(), { kernel: 2 });
-  return head(maxPool(second(pooled).relu(), { kernel: 2 }).reshape([-1, 1568]));
+  const pooled = functional.maxPool(norm(first(x)).relu(), { kernel: 2 });
+  return head(functional.maxPool(second(pooled).relu(), { kernel: 2 }).reshape([-1, 1568]));
 }
 
 interface Block<D extends number> extends Module {
@@ -133,7 +133,7 @@ export function algebra(a: Floats<[8, 3, 4]>, b: Floats<[8, 4, 5]>, rows: Floats
     .sub(zeros([3, 1]))
     .div(zeros([]).add(1));
   const scores = einsum("bik,bkj->bij", a, b).softmax().sum(-1).mean(0);
-  const joined = concat([rows, rows.tanh(), zeros([2, 4])]).gather(tensor([0, 1], "int32"));
+  const joined = concat([rows, rows.tanh(), zeros([2, 4])]).take(tensor([0, 1], "int32"));
   const piled = stack([a, a.relu(), a.exp()], 0).transpose(1, 0, 2, 3).reshape([8, -1, 4]);
   const [best, places] = a.topK(2);
   const slope = gradients(meanSquaredError(a, a.mul(0.5)), [a, b]);

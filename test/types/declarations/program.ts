@@ -31,7 +31,7 @@ export const parts = x.split([1, 2]);
 export const st = g.stack([x, x]);
 export const cc = g.concat([x, x]);
 export const ce = g.crossEntropy(x, g.zeros([2], "int32"));
-export const gen = new g.Generator(1);
+export const gen = g.randomGenerator(1);
 export const obs = g.observe;
 export const chk = g.check;
 export const eng = g.nodeEngine();
@@ -48,7 +48,7 @@ export const op = g.defineOp<undefined>({
 });
 export const rd = g.read(x);
 export const ar = x.array();
-export const red = x.mean(0, { keepAxes: true });
+export const red = x.mean(0, { keepDims: true });
 export const mp = g.maxPool(g.zeros([1, 1, 4, 4]), { kernel: 2 });
 export const cv = g.convolve(g.zeros([1, 1, 4, 4]), g.zeros([1, 1, 2, 2]));
 export const ld = g.loader;
