@@ -134,7 +134,7 @@ export const exceptions: readonly Exception[] = [
     when: ({ want }) => Math.abs(want) < 1e-36,
   },
   {
-    of: /^(layerNorm|layerNorm|groupNorm|batchNorm|batchNormInTraining|variance|squaredDeviations|sumOfSquares)$/,
+    of: /^(layerNorm|groupNorm|batchNorm|batchNormInTraining|variance|squaredDeviations|sumOfSquares)$/,
     reason: "the square of a number above 1e19 is infinite in float32, as in PyTorch",
     when: ({ inputs, dtype }) => dtype === "float32" && inputs.some((x) => Number.isFinite(x) && Math.abs(x) > 1e18),
   },
