@@ -95,7 +95,8 @@ export type {
   Trainable,
 } from "./optim/optimizer.ts";
 export type { SgdOptions } from "./optim/sgd.ts";
-export type { Key, PhiloxStream } from "./random/philox.ts";
+export type { Key } from "./random/philox.ts";
+export type { PhiloxStream } from "./random/stream.ts";
 export type { Steps, Waiting } from "./task.ts";
 export type {
   AveragePoolOptions,

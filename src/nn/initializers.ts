@@ -3,7 +3,7 @@
 import { ConfigError, ShapeError } from "../errors.ts";
 import { aNumber, expectArguments, optional, sizes } from "../graph/arguments.ts";
 import { type Shape, showShape, sizeOf } from "../graph/types.ts";
-import type { PhiloxStream } from "../random/philox.ts";
+import type { PhiloxStream } from "../random/stream.ts";
 
 /** Draws the values of a parameter of a shape. */
 export interface Initializer {
@@ -27,12 +27,6 @@ function fans(shape: Shape): { readonly fanIn: number; readonly fanOut: number }
       "use it for weights of two axes or more",
     );
   return { fanIn: into * sizeOf(field), fanOut: out * sizeOf(field) };
-}
-
-function draw(shape: Shape, next: () => number): Float32Array {
-  const values = new Float32Array(sizeOf(shape));
-  for (let i = 0; i < values.length; i++) values[i] = next();
-  return values;
 }
 
 /** An initializer that can wait. */
@@ -65,15 +59,15 @@ const uniformBy = (boundOf: (shape: Shape) => number): Initializer =>
   waiting((shape, random) => {
     const bound = boundOf(shape);
     const own = drawing(random).reserve(sizeOf(shape));
-    return () => draw(shape, () => (2 * own.uniform() - 1) * bound);
+    return () => own.uniforms(sizeOf(shape), bound);
   });
 
 /** One that draws from the normal distribution, with a deviation that follows from the shape. */
 const normalBy = (deviationOf: (shape: Shape) => number): Initializer =>
   waiting((shape, random) => {
     const deviation = deviationOf(shape);
-    const own = drawing(random).reserve(2 * sizeOf(shape)); //  Box and Muller take two numbers for one
-    return () => draw(shape, () => own.normal() * deviation);
+    const own = drawing(random).reserveBlocks(sizeOf(shape));
+    return () => own.normals(sizeOf(shape), deviation);
   });
 
 export function constant(value: number): Initializer {
@@ -110,7 +104,7 @@ export function truncatedNormal(deviation: number, limit: number = 2): Initializ
       "give a deviation of at least 0 and a limit above 0",
     );
   return (shape, random) =>
-    draw(shape, () => {
+    Float32Array.from({ length: sizeOf(shape) }, () => {
       let z = random.normal();
       while (Math.abs(z) > limit) z = random.normal();
       return z * deviation;

@@ -2,17 +2,13 @@
 import { ShapeError } from "../errors.ts";
 import { defineOp, expectType, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
 import { type Shape, showType, sizeOf } from "../graph/types.ts";
-import { philox4x32 } from "../random/philox.ts";
+import { multipliers, philox4x32, rounds, weyl } from "../random/philox.ts";
 
 export interface BitsParams {
   readonly shape: Shape;
   /** How many random bits an element has: 24 give a non-negative int32 below 2²⁴, 32 any int32. */
   readonly bits: 23 | 24 | 32;
 }
-
-const multipliers = [0xd2511f53, 0xcd9e8d57] as const;
-const weyl = [0x9e3779b9, 0xbb67ae85] as const;
-const rounds = 10;
 
 /**
  * Random int32 from Philox4x32-10 (Salmon et al. 2011). The input is the state of a generator, int32 [4]: two words of

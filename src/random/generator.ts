@@ -1,6 +1,7 @@
 /** Generators: where random numbers of a network come from, on the JavaScript side and inside graphs. */
 import { ConfigError } from "../errors.ts";
-import { type Key, PhiloxStream } from "./philox.ts";
+import type { Key } from "./philox.ts";
+import { PhiloxStream } from "./stream.ts";
 import { type Purpose, streamOf } from "./streams.ts";
 
 /** Streams with even numbers serve JavaScript, odd ones graphs, so that the two never share bits. */

@@ -1,5 +1,5 @@
 /** Small random moves of images, so that a network cannot learn single pixels by heart. */
-import type { PhiloxStream } from "../random/philox.ts";
+import type { PhiloxStream } from "../random/stream.ts";
 
 export interface MoveOptions {
   /** Largest shift in each direction, pixels. */

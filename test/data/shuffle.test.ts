@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { drawIndex, permutation, type RandomBits } from "../../src/data/shuffle.ts";
-import { PhiloxStream } from "../../src/random/philox.ts";
+import { PhiloxStream } from "../../src/random/stream.ts";
 
 /** Random bits that are what the test says. */
 function scripted(...numbers: number[]): RandomBits {

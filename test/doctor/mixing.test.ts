@@ -13,7 +13,7 @@ import {
   sequential,
   type Tensor,
 } from "../../src/node.ts";
-import { PhiloxStream } from "../../src/random/philox.ts";
+import { PhiloxStream } from "../../src/random/stream.ts";
 import { mnistSetup } from "../../src/recipes/mnist.ts";
 import { digitsSetup, everythingSetup, type Images, plainSetup } from "./setups.ts";
 

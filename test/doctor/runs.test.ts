@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { runsTest } from "../../src/doctor/runs.ts";
-import { PhiloxStream } from "../../src/random/philox.ts";
+import { PhiloxStream } from "../../src/random/stream.ts";
 
 describe("the runs test", () => {
   test("counts two kinds as Wald and Wolfowitz do", () => {

@@ -13,7 +13,7 @@ import {
   useEngine,
   zeros,
 } from "../../src/index.ts";
-import { PhiloxStream } from "../../src/random/philox.ts";
+import { PhiloxStream } from "../../src/random/stream.ts";
 import { Parameter } from "../../src/tensor/state.ts";
 
 const engine = nodeEngine({ threads: 1 });

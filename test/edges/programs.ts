@@ -14,7 +14,7 @@ import {
   useEngine,
   where,
 } from "../../src/node.ts";
-import { PhiloxStream } from "../../src/random/philox.ts";
+import { PhiloxStream } from "../../src/random/stream.ts";
 import { adopt } from "../../src/tensor/create.ts";
 import { integerEdges } from "./integers.ts";
 import { isRight, isSubnormal, runsInOnnx } from "./sweep.ts";

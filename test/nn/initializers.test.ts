@@ -13,7 +13,7 @@ import {
   seed,
   sequential,
 } from "../../src/index.ts";
-import { PhiloxStream } from "../../src/random/philox.ts";
+import { PhiloxStream } from "../../src/random/stream.ts";
 
 const draw = (initializer: init.Initializer, ...shape: number[]): Float32Array =>
   initializer(shape, new PhiloxStream(2));

@@ -22,7 +22,7 @@ import {
   tensor,
   useEngine,
 } from "../../src/index.ts";
-import { PhiloxStream } from "../../src/random/philox.ts";
+import { PhiloxStream } from "../../src/random/stream.ts";
 
 type Step = Readonly<Record<"x" | "w" | "y" | "dx" | "running_mean" | "running_var", number[]>> &
   Readonly<Partial<Record<"dweight" | "dbias", number[]>>>;

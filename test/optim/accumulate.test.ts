@@ -20,7 +20,7 @@ import {
   tensor,
   useEngine,
 } from "../../src/index.ts";
-import { PhiloxStream } from "../../src/random/philox.ts";
+import { PhiloxStream } from "../../src/random/stream.ts";
 import { Parameter } from "../../src/tensor/state.ts";
 
 const native = nodeEngine({ threads: 1 });

@@ -1,5 +1,9 @@
-import { expect, test } from "vitest";
-import { PhiloxStream, philox4x32 } from "../../src/random/philox.ts";
+import { describe, expect, test } from "vitest";
+import { plainBlocks } from "../../src/random/blocks.ts";
+import { normalPair, oneByOne } from "../../src/random/box-muller.ts";
+import { philox4x32 } from "../../src/random/philox.ts";
+import { PhiloxStream } from "../../src/random/stream.ts";
+import { compiledBlocks, groupWords } from "../../src/random/wasm.ts";
 
 type Words4 = readonly [number, number, number, number];
 
@@ -104,5 +108,87 @@ test("normal has the first four moments of the standard normal and is always fin
   const variances = [1, 2, 15, 96];
   [0, 1, 0, 3].forEach((expected, k) => {
     expect(Math.abs(moments[k]! - expected)).toBeLessThan(4 * Math.sqrt(variances[k]! / n));
+  });
+});
+
+describe("many numbers at once", () => {
+  const stream = (position: number): PhiloxStream => {
+    const numbers = new PhiloxStream(2 ** 45 + 3, 6);
+    numbers.position = position;
+    return numbers;
+  };
+
+  test("uniforms are (2·uniform − 1)·bound, from any position on, few or many, also where the counter's low word is full", () => {
+    for (const position of [0, 3, 17, 4 * 2 ** 32 - 21])
+      for (const count of [0, 1, 5, 16, 1100, 9000]) {
+        const [one, all] = [stream(position), stream(position)];
+        const wanted = Float32Array.from({ length: count }, () => (2 * one.uniform() - 1) * 0.3);
+        expect(all.uniforms(count, 0.3)).toEqual(wanted);
+        expect(all.position).toBe(one.position);
+        expect(all.next()).toBe(one.next());
+      }
+  });
+
+  test("normals are Box and Muller's of each pair of words from the next whole block on, to float32", () => {
+    for (const position of [0, 8, 9, 4 * 2 ** 32 - 24])
+      for (const count of [1, 6, 1100, 20_000]) {
+        const [one, all] = [stream(4 * Math.ceil(position / 4)), stream(position)];
+        const values = all.normals(count, 0.5);
+        expect(values.length).toBe(count);
+        for (let i = 0; i < count; i += 2) {
+          const radius = Math.sqrt(-2 * Math.log(1 - one.uniform()));
+          const angle = 2 * Math.PI * one.uniform();
+          const wanted = [0.5 * radius * Math.cos(angle), 0.5 * radius * Math.sin(angle)].slice(0, count - i);
+          for (const [j, value] of wanted.entries())
+            if (!(Math.abs(values[i + j]! - value) <= 3e-7 * Math.max(1, radius)))
+              expect.fail(`number ${i + j} from ${position} on is ${values[i + j]}, not ${value}`);
+        }
+        expect(all.position).toBe(4 * (Math.ceil(position / 4) + Math.ceil(count / 4)));
+      }
+  });
+
+  test("WebAssembly and JavaScript give the same bits, for all kinds of words", () => {
+    const compiled = compiledBlocks()!;
+    const groups = compiled.memory.byteLength / 4 / groupWords;
+    const plain = plainBlocks(groups);
+    for (const kind of ["words", "normals"] as const)
+      for (let low = 0; low < 40; low += 4) {
+        const counter = [low * 2 ** 24, low, 0xfffffff0 + low, 0x9abcdef0, 2 ** 31 + low] as const;
+        for (const blocks of [compiled, plain]) blocks[kind](...counter, groups, 0.02);
+        expect(Buffer.compare(Buffer.from(compiled.memory), Buffer.from(plain.memory))).toBe(0);
+      }
+  });
+
+  test("the radius is right to float32 for every word, the smallest and the largest included", () => {
+    let worst = 0;
+    for (let k = 0; k < 2 ** 24; k += k < 5000 || k > 2 ** 24 - 5000 ? 1 : 997) {
+      const [z] = normalPair(oneByOne, k << 8, 0);
+      const wanted = Math.sqrt(-2 * Math.log1p(-k * 2 ** -24));
+      worst = Math.max(worst, Math.abs(z - wanted) / Math.max(wanted, 1e-30));
+    }
+    expect(worst).toBeLessThan(3e-7);
+  });
+
+  test("a reserved part gives what the stream would have given, and the stream goes on behind it", () => {
+    const [one, other] = [stream(5), stream(5)];
+    const [part, rest] = [one.reserveBlocks(9), one.normals(3, 1)];
+    expect(part.normals(9, 1)).toEqual(other.normals(9, 1));
+    expect(rest).toEqual(other.normals(3, 1));
+  });
+
+  test("many have the first four moments of the standard normal, and the two of a pair do not depend on each other", () => {
+    const n = 1_000_000;
+    const values = new PhiloxStream(12).normals(n, 1);
+    const moments = [0, 0, 0, 0];
+    let product = 0;
+    for (const [i, z] of values.entries()) {
+      for (let k = 0; k < 4; k++) moments[k]! += z ** (k + 1) / n;
+      if (i % 2 === 1) product += (z * values[i - 1]!) / (n / 2);
+    }
+    const variances = [1, 2, 15, 96];
+    [0, 1, 0, 3].forEach((expected, k) => {
+      expect(Math.abs(moments[k]! - expected)).toBeLessThan(4 * Math.sqrt(variances[k]! / n));
+    });
+    expect(Math.abs(product)).toBeLessThan(4 / Math.sqrt(n / 2));
   });
 });

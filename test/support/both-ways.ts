@@ -8,7 +8,7 @@ import { passes } from "../../src/compile/rules/index.ts";
 import type { Target } from "../../src/engine/engine.ts";
 import { isFloat } from "../../src/graph/types.ts";
 import type { Tensor } from "../../src/index.ts";
-import { PhiloxStream } from "../../src/random/philox.ts";
+import { PhiloxStream } from "../../src/random/stream.ts";
 import { adopt } from "../../src/tensor/create.ts";
 import type { State } from "../../src/tensor/state.ts";
 import type { Storage } from "../../src/tensor/storage.ts";

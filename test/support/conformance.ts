@@ -8,7 +8,7 @@ import { collect, type Node, type Value } from "../../src/graph/node.ts";
 import type { AnyOp, Data, Sample, Sampler } from "../../src/graph/op.ts";
 import { arrayTypes, type DType, isFloat, sizeOf, type Values } from "../../src/graph/types.ts";
 import { gradients, type Tensor, useEngine } from "../../src/index.ts";
-import { PhiloxStream } from "../../src/random/philox.ts";
+import { PhiloxStream } from "../../src/random/stream.ts";
 import { adopt } from "../../src/tensor/create.ts";
 import { stateOf } from "../../src/tensor/state.ts";
 

@@ -11,7 +11,7 @@ import {
   useEngine,
   zeros,
 } from "../../src/index.ts";
-import { PhiloxStream } from "../../src/random/philox.ts";
+import { PhiloxStream } from "../../src/random/stream.ts";
 import { State } from "../../src/tensor/state.ts";
 
 const stream = new PhiloxStream(3);

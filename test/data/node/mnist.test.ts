@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { loadMnist } from "../../../src/data/node/mnist.ts";
 import { FormatError } from "../../../src/errors.ts";
 import { FileError } from "../../../src/files/node/atomic.ts";
-import { PhiloxStream } from "../../../src/random/philox.ts";
+import { PhiloxStream } from "../../../src/random/stream.ts";
 
 describe("the package's digits", () => {
   test("are split 8,000 to 2,000, every label in its share", async () => {
