@@ -1,7 +1,7 @@
 /** Gradients added up over several small batches, as if they had been one large one. */
 import { ConfigError, GraphError, ShapeError } from "../errors.ts";
 import { described } from "../graph/arguments.ts";
-import { arrayTypes, showShape, sizeOf } from "../graph/types.ts";
+import { allocate, showShape } from "../graph/types.ts";
 import { full } from "../tensor/create.ts";
 import { type Parameter, State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -31,8 +31,8 @@ export class GradientAccumulator {
     this.#sums = new Map(
       trained.map((parameter) => {
         const { shape, dtype, label } = parameter;
-        const zeros = new arrayTypes[dtype](sizeOf(shape));
-        return [parameter, new State({ shape: [...shape], dtype }, zeros, { name: `${label}.gradientSum` })];
+        const type = { shape: [...shape], dtype };
+        return [parameter, new State(type, () => allocate(type), { name: `${label}.gradientSum` })];
       }),
     );
     this.#weight = new State({ shape: [], dtype: "float64" }, new Float64Array(1), { name: "weightSum" });

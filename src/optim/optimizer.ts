@@ -2,7 +2,7 @@
 import { partialGradients } from "../autodiff/gradients.ts";
 import { ConfigError, DTypeError, GraphError, ShapeError } from "../errors.ts";
 import { described, expectArguments, readingOptions } from "../graph/arguments.ts";
-import { arrayTypes, isFloat, sameShape, showType, sizeOf, type TensorType } from "../graph/types.ts";
+import { allocate, isFloat, sameShape, showType, type TensorType, type Values } from "../graph/types.ts";
 import { Parameter, State, type Version } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { clipByGlobalNorm, clipByNorm, clipByValue, globalNorm } from "./clipping.ts";
@@ -487,7 +487,8 @@ function slotsOf({ shape, dtype: own, label }: Parameter, { slots }: Method): Ma
   return new Map(
     [...slots].map(([name, { value = 0, scalar = false }]) => {
       const type: TensorType = scalar ? { shape: [], dtype: "float64" } : { shape, dtype: own };
-      const values = new arrayTypes[type.dtype](sizeOf(type.shape)).fill(value);
+      // When they are first needed. Zeros take no memory before they are written to.
+      const values = (): Values => (value === 0 ? allocate(type) : allocate(type).fill(value));
       return [name, new State(type, values, { name: `${label}.${name}` })];
     }),
   );

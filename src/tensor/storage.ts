@@ -124,9 +124,14 @@ export class Storage {
     return this.#buffer === buffer;
   }
 
-  /** The buffer on `engine` that holds the values, when nothing else does and no other variable. */
+  /**
+   * The buffer on `engine` that holds the values, to be written to; nothing where a reader or another variable holds them too. JavaScript
+   * lets go of its own array, such as one of initial values, which may be the buffer's memory.
+   */
   ownBufferOn(engine: Engine): EngineBuffer | undefined {
-    return this.#engine === engine && !this.#values && !this.isShared ? this.#buffer : undefined;
+    if (this.#engine !== engine || this.isShared) return undefined;
+    this.#values = undefined;
+    return this.#buffer;
   }
 
   /** Whether `bufferOn(engine)` needs the values brought over from another engine first. */
