@@ -91,7 +91,11 @@ export { diagonalMatrix, eye, outer, singularValues } from "./tensor/matrices.ts
 export { scan } from "./tensor/scan.ts";
 export type { Parameter, State } from "./tensor/state.ts";
 export { Tensor } from "./tensor/tensor.ts";
+export type { TrainingEvent } from "./train/events.ts";
+export { type FitResult, fit, validate } from "./train/fit.ts";
 export { smoother } from "./train/history.ts";
+export * as metric from "./train/metrics.ts";
+export type { FitOptions } from "./train/options.ts";
 export type { TrainingSetup } from "./train/setup.ts";
 export type * from "./types.ts";
 

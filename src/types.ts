@@ -1,5 +1,6 @@
 /** Types that public functions mention: for signatures of your own, and for the compiler where it writes declarations of your code. */
 export type { HasStates, ReadOf } from "./compile/evaluate.ts";
+export type { BatchSource } from "./data/batches.ts";
 export type { AnyCount, Column } from "./data/dataset.ts";
 export type { Loader, LoaderOptions, LoaderState } from "./data/loader.ts";
 export type { RandomBits } from "./data/shuffle.ts";
@@ -117,4 +118,32 @@ export type { Change, StateOptions, Version } from "./tensor/state.ts";
 export type { Storage } from "./tensor/storage.ts";
 export type { Range, Scalar } from "./tensor/tensor.ts";
 export type { IsTree, Tree } from "./tensor/tree.ts";
+export type {
+  CheckpointEvent,
+  EndEvent,
+  EndReason,
+  EpochEvent,
+  EvaluationEvent,
+  EvaluationReport,
+  LogEvent,
+  ProgressEvent,
+  StartEvent,
+  TrainingPlace,
+  WarningEvent,
+} from "./train/events.ts";
+export type { ValidateOptions } from "./train/fit.ts";
+export type {
+  ClassMetricOptions,
+  EditDistanceOptions,
+  F1Options,
+  HostCount,
+  HostMetric,
+  Measured,
+  Metric,
+  MetricBase,
+  MetricValue,
+  SummedMetric,
+  Sums,
+} from "./train/metrics.ts";
+export type { Strategy } from "./train/options.ts";
 export type { TrainingData } from "./train/setup.ts";

@@ -70,7 +70,7 @@ Checks (all of them unless some are named):
 
 Subject:
   mnist           the recipe of \`glissade train mnist\` (when none is given)
-  ./file.js       a module of yours: export default { model, loss, train, test, optimizer },
+  ./file.js       a module of yours: export default { model, loss, train, validation, optimizer },
                   or a function that returns it; docs/checks.md says more
 
 The exit code is 1 when a check fails.`,

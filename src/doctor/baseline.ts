@@ -4,7 +4,7 @@ import type { Column } from "../data/dataset.ts";
 import { ConfigError } from "../errors.ts";
 import { zeros } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { type CompleteSetup, completeSetup, type TrainingSetup } from "../train/setup.ts";
+import { type CompleteSetup, completeWithData, type TrainingSetup } from "../train/setup.ts";
 import type { Explanation, Skipped, StepsOptions, Verdict } from "./report.ts";
 import { batches, expectCount, mean, trainingStep } from "./trials.ts";
 import { count, show } from "./words.ts";
@@ -44,7 +44,7 @@ export async function baseline<C extends readonly Column[]>(
   setup: TrainingSetup<C>,
   options: BaselineOptions = {},
 ): Promise<BaselineReport | Skipped<"baseline">> {
-  const complete = completeSetup("baseline", setup);
+  const complete = completeWithData("baseline", setup);
   const { steps = 200, without = "shuffled", seed = 0, onStep } = options;
   expectCount("baseline", "steps", steps, 8);
   if (without !== "zeros" && without !== "shuffled")

@@ -3,7 +3,7 @@
 import type { Column } from "../data/dataset.ts";
 import { aRecord, expectArguments } from "../graph/arguments.ts";
 import { isFloat, sizeOf, type Values } from "../graph/types.ts";
-import { expectData, type TrainingData } from "../train/setup.ts";
+import { datasetsOf, type TrainingData } from "../train/setup.ts";
 import { type ColumnStatistics, statisticsOf } from "./column-statistics.ts";
 import { Examples } from "./duplicates.ts";
 import {
@@ -30,7 +30,7 @@ export interface DataReport {
   readonly check: "data";
   readonly verdict: Verdict;
   readonly examples: number;
-  readonly testExamples: number;
+  readonly validationExamples: number;
   /** Of the training data. */
   readonly columns: readonly ColumnReport[];
   /** In the order of the labels, when each example has one. */
@@ -41,7 +41,7 @@ export interface DataReport {
   readonly repeated: number;
   /** Those of them whose target is another. */
   readonly contradictory: number;
-  /** Test examples whose inputs a training example has. */
+  /** Validation examples whose inputs a training example has. */
   readonly leaked: number;
   /** What wants attention. */
   readonly findings: readonly Finding[];
@@ -50,21 +50,20 @@ export interface DataReport {
 /**
  * Looks through all data: values that are not finite, constant columns, scale, the balance of classes, the order of the
  * targets, inputs that occur twice or in both parts. Some seconds for a gigabyte. Throws ConfigError when `train` or
- * `test` is no dataset or their columns differ.
+ * `validation` is no dataset or their columns differ.
  */
 export function data<C extends readonly Column[]>(setup: TrainingData<C>): DataReport {
   expectArguments("check.data", [aRecord], [setup]);
-  const { train, test } = setup as unknown as TrainingData;
-  expectData("data", setup as unknown as TrainingData);
+  const { train, validation } = datasetsOf("data", setup as unknown as TrainingData);
   const hasTargets = train.columns.length > 1;
   const last = train.columns.length - 1;
   const isTarget = (column: number): boolean => hasTargets && column === last;
   const statistics = train.columns.map(statisticsOf);
-  const testStatistics = test?.columns.map(statisticsOf) ?? [];
+  const validationStatistics = validation?.columns.map(statisticsOf) ?? [];
 
   const target = train.columns[last]!;
   const isScalar = sizeOf(target.shape.slice(1)) === 1;
-  const classes = isScalar && !isFloat(target.dtype) ? countClasses(target, test?.columns[last]) : undefined;
+  const classes = isScalar && !isFloat(target.dtype) ? countClasses(target, validation?.columns[last]) : undefined;
   const runs = isScalar ? runsTest(classes ? target.values : sides(target.values)) : undefined;
 
   const inputs = hasTargets ? train.columns.slice(0, last) : train.columns;
@@ -72,29 +71,31 @@ export function data<C extends readonly Column[]>(setup: TrainingData<C>): DataR
   const targets = new Examples([target]);
   const repeated = known.first.filter((first, i) => first !== i).length;
   const contradictory = known.first.filter((first, i) => targets.first[first] !== targets.first[i]).length;
-  const leaked = test ? known.match(test.columns.slice(0, inputs.length)).filter((match) => match >= 0).length : 0;
+  const leaked = validation
+    ? known.match(validation.columns.slice(0, inputs.length)).filter((match) => match >= 0).length
+    : 0;
 
   const findings: Finding[] = [
     ...statistics.flatMap((own, column) => holes("training", column, own)),
-    ...testStatistics.flatMap((own, column) => holes("test", column, own)),
+    ...validationStatistics.flatMap((own, column) => holes("validation", column, own)),
     ...statistics.flatMap((own, column) => sameness(column, own, isTarget(column))),
     ...statistics.flatMap((own, column) => (isTarget(column) ? [] : scale(column, own))),
-    ...testStatistics.flatMap((own, column) => shift(column, statistics[column]!, own)),
+    ...validationStatistics.flatMap((own, column) => shift(column, statistics[column]!, own)),
     ...(classes ? balance(classes) : []),
     ...(runs ? order(runs) : []),
   ];
   if (repeated > train.length / 100) findings.push({ verdict: "warn", kind: "repeated", count: repeated });
   if (contradictory > 0) findings.push({ verdict: "warn", kind: "contradictory", count: contradictory });
-  if (test && leaked > 0) {
-    const verdict = leaked >= test.length / 100 ? "fail" : "warn";
-    findings.push({ verdict, kind: "leak", count: leaked, test: test.length });
+  if (validation && leaked > 0) {
+    const verdict = leaked >= validation.length / 100 ? "fail" : "warn";
+    findings.push({ verdict, kind: "leak", count: leaked, validation: validation.length });
   }
   const isBad = findings.some(({ verdict }) => verdict === "fail");
   return {
     check: "data",
     verdict: isBad ? "fail" : findings.length > 0 ? "warn" : "pass",
     examples: train.length,
-    testExamples: test?.length ?? 0,
+    validationExamples: validation?.length ?? 0,
     columns: statistics.map(({ deviations, firstHole, ...own }, column) => ({
       ...own,
       role: isTarget(column) ? "target" : "input",
@@ -109,11 +110,11 @@ export function data<C extends readonly Column[]>(setup: TrainingData<C>): DataR
 }
 
 /** Classes in the order of their labels; nothing where many examples have a label of their own. */
-function countClasses(train: Column, test: Column | undefined): ClassCount[] | undefined {
-  const [own, others] = [tally(train.values), tally(test?.values ?? new Int32Array(0))];
+function countClasses(train: Column, validation: Column | undefined): ClassCount[] | undefined {
+  const [own, others] = [tally(train.values), tally(validation?.values ?? new Int32Array(0))];
   if (own.size > train.values.length / 4) return undefined;
   const labels = [...new Set([...own.keys(), ...others.keys()])].sort((a, b) => a - b);
-  return labels.map((label) => ({ label, train: own.get(label) ?? 0, test: others.get(label) ?? 0 }));
+  return labels.map((label) => ({ label, train: own.get(label) ?? 0, validation: others.get(label) ?? 0 }));
 }
 
 function tally(values: Values): Map<number, number> {
@@ -130,8 +131,8 @@ function sides(values: Values): Uint8Array {
 
 /** A report in sentences. */
 export function explainData(report: DataReport): Explanation {
-  const { examples, testExamples, columns, classes, order: runs, repeated, leaked, findings } = report;
-  const parts = `${counted(examples, "example")} to train on, ${count(testExamples)} to test on`;
+  const { examples, validationExamples, columns, classes, order: runs, repeated, leaked, findings } = report;
+  const parts = `${counted(examples, "example")} to train on, ${count(validationExamples)} to validate on`;
   const found = findings.length === 0 ? "nothing stands out" : `${counted(findings.length, "thing")} to look at`;
   const details = columns.map(({ type, role, isReal, smallest, largest, mean, deviation, positions, constant }, i) => {
     const moments = isReal ? `, mean ${show(mean)}, deviation ${show(deviation)}` : "";

@@ -7,14 +7,14 @@ import { count, counted, list, plural, show } from "./words.ts";
 export interface ClassCount {
   readonly label: number;
   readonly train: number;
-  readonly test: number;
+  readonly validation: number;
 }
 
 /** Something that wants attention. Columns are counted from 0. */
 export type Finding = { readonly verdict: "warn" | "fail" } & (
   | {
       readonly kind: "not-finite";
-      readonly part: "training" | "test";
+      readonly part: "training" | "validation";
       readonly column: number;
       readonly count: number;
       /** Where the first is: the example, and the position in it. */
@@ -26,23 +26,23 @@ export type Finding = { readonly verdict: "warn" | "fail" } & (
   /** Deviations of positions: nearly the smallest and nearly the largest. */
   | { readonly kind: "uneven"; readonly column: number; readonly small: number; readonly large: number }
   /**
-   * How far the test data's mean is from the training data's, and their deviation, both in the training data's
+   * How far the validation data's mean is from the training data's, and their deviation, both in the training data's
    * deviations.
    */
   | { readonly kind: "shift"; readonly column: number; readonly mean: number; readonly deviation: number }
   | { readonly kind: "imbalance"; readonly rarest: ClassCount; readonly commonest: ClassCount }
   /** Labels below the largest that no training example has. */
   | { readonly kind: "gaps"; readonly labels: readonly number[] }
-  /** Labels that occur in the test data alone. */
+  /** Labels that occur in the validation data alone. */
   | { readonly kind: "unseen"; readonly labels: readonly number[] }
   | { readonly kind: "order"; readonly order: RunsTest }
   | { readonly kind: "repeated"; readonly count: number }
   | { readonly kind: "contradictory"; readonly count: number }
-  | { readonly kind: "leak"; readonly count: number; readonly test: number }
+  | { readonly kind: "leak"; readonly count: number; readonly validation: number }
 );
 
 /** Values that are NaN or infinite. */
-export function holes(part: "training" | "test", column: number, statistics: ColumnStatistics): Finding[] {
+export function holes(part: "training" | "validation", column: number, statistics: ColumnStatistics): Finding[] {
   const { holes: found, firstHole, positions } = statistics;
   if (found === 0) return [];
   const [example, position] = [Math.floor(firstHole / positions), firstHole % positions];
@@ -69,16 +69,16 @@ export function scale(column: number, { isReal, mean, deviation, deviations }: C
   return found;
 }
 
-/** Test data of another scale than the training data. */
-export function shift(column: number, train: ColumnStatistics, test: ColumnStatistics): Finding[] {
+/** Validation data of another scale than the training data. */
+export function shift(column: number, train: ColumnStatistics, validation: ColumnStatistics): Finding[] {
   if (!train.isReal || !(train.deviation > 0)) return [];
-  const mean = (test.mean - train.mean) / train.deviation;
-  const deviation = test.deviation / train.deviation;
+  const mean = (validation.mean - train.mean) / train.deviation;
+  const deviation = validation.deviation / train.deviation;
   const isShifted = Math.abs(mean) > 0.5 || deviation > 2 || deviation < 0.5;
   return isShifted ? [{ verdict: "warn", kind: "shift", column, mean, deviation }] : [];
 }
 
-/** Labels that are rare, missing, or new in the test data. `classes` are in order of their labels. */
+/** Labels that are rare, missing, or new in the validation data. `classes` are in order of their labels. */
 export function balance(classes: readonly ClassCount[]): Finding[] {
   const found: Finding[] = [];
   const trained = classes.filter(({ train }) => train > 0);
@@ -131,7 +131,7 @@ export function explainFinding(finding: Finding): string {
       );
     case "shift":
       return (
-        `column ${finding.column} of the test data: its mean is ${show(finding.mean, 2)} of the training data's ` +
+        `column ${finding.column} of the validation data: its mean is ${show(finding.mean, 2)} of the training data's ` +
         `deviations away from theirs, its deviation ${show(finding.deviation, 2)} of them. Was it scaled by ` +
         "statistics of its own? Those of the training data serve both"
       );
@@ -150,7 +150,7 @@ export function explainFinding(finding: Finding): string {
       );
     case "unseen":
       return (
-        `the ${plural("label", finding.labels.length)} ${list(finding.labels)}: in the test data alone, so that ` +
+        `the ${plural("label", finding.labels.length)} ${list(finding.labels)}: in the validation data alone, so that ` +
         "nothing can be learnt of them. Split anew, at random"
       );
     case "order":
@@ -168,8 +168,8 @@ export function explainFinding(finding: Finding): string {
       );
     case "leak":
       return (
-        `${count(finding.count)} of ${counted(finding.test, "test example")} with the inputs of a training example: ` +
-        "the test measures what was learnt by heart. Remove duplicates before splitting"
+        `${count(finding.count)} of ${counted(finding.validation, "validation example")} with the inputs of a training example: ` +
+        "validation measures what was learnt by heart. Remove duplicates before splitting"
       );
   }
 }

@@ -1,6 +1,6 @@
 /** The gradient check as a check of a whole setup. */
 import type { Column } from "../data/dataset.ts";
-import { completeSetup, type TrainingSetup } from "../train/setup.ts";
+import { completeWithData, type TrainingSetup } from "../train/setup.ts";
 import { type CheckedElement, type GradientCheckOptions, gradientCheck } from "./gradient-check.ts";
 import type { Explanation, Verdict } from "./report.ts";
 import { asBatch, choose, expectCount } from "./trials.ts";
@@ -28,7 +28,7 @@ export async function gradients<C extends readonly Column[]>(
   setup: TrainingSetup<C>,
   options: GradientsOptions = {},
 ): Promise<GradientsReport> {
-  const { train, loss, optimizer } = completeSetup("gradients", setup);
+  const { train, loss, optimizer } = completeWithData("gradients", setup);
   const { examples = 4, tolerance = 1e-5, seed = 0 } = options;
   expectCount("gradients", "examples", examples, 1);
   const batch = asBatch(choose(train, examples, seed));

@@ -4,7 +4,7 @@ import type { Column } from "../data/dataset.ts";
 import { loader } from "../data/tensors.ts";
 import { ConfigError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { completeSetup, type TrainingSetup } from "../train/setup.ts";
+import { completeWithData, type TrainingSetup } from "../train/setup.ts";
 import type { Explanation, SeedOption, Verdict } from "./report.ts";
 import { choose, expectCount, mean } from "./trials.ts";
 import { count, show } from "./words.ts";
@@ -39,7 +39,7 @@ export async function initialLoss<C extends readonly Column[]>(
   setup: TrainingSetup<C>,
   options: InitialLossOptions = {},
 ): Promise<InitialLossReport> {
-  const { train, batchSize, loss: lossOf, output, ...complete } = completeSetup("initial-loss", setup);
+  const { train, batchSize, loss: lossOf, output, ...complete } = completeWithData("initial-loss", setup);
   const { examples = 1024, seed = 0 } = options;
   expectCount("initial-loss", "examples", examples, 1);
   if (options.expected !== undefined && !(options.expected > 0 && Number.isFinite(options.expected)))

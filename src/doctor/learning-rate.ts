@@ -4,7 +4,7 @@ import type { Column } from "../data/dataset.ts";
 import { ConfigError } from "../errors.ts";
 import { arrayTypes } from "../graph/types.ts";
 import { smoother } from "../train/history.ts";
-import { completeSetup, type TrainingSetup } from "../train/setup.ts";
+import { completeWithData, type TrainingSetup } from "../train/setup.ts";
 import type { Explanation, StepsOptions, Verdict } from "./report.ts";
 import { batches, expectCount, trainingStep } from "./trials.ts";
 import { counted, show } from "./words.ts";
@@ -59,7 +59,7 @@ export async function learningRate<C extends readonly Column[]>(
   setup: TrainingSetup<C>,
   options: LearningRateOptions = {},
 ): Promise<LearningRateReport> {
-  const complete = completeSetup("learning-rate", setup);
+  const complete = completeWithData("learning-rate", setup);
   const { from = 1e-7, to = 10, steps = 200, smoothing = 0.9, seed = 0, onStep } = options;
   expectCount("learning-rate", "steps", steps, 20);
   if (!(from > 0 && to > from && Number.isFinite(to)))

@@ -8,7 +8,7 @@ import { walk } from "../nn/module.ts";
 import { hostStream } from "../random/generator.ts";
 import { fromValues, stack } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { type CompleteSetup, completeSetup, type TrainingSetup } from "../train/setup.ts";
+import { type CompleteSetup, completeWithData, type TrainingSetup } from "../train/setup.ts";
 import type { Explanation, SeedOption, Verdict } from "./report.ts";
 import { asBatch, choose, expectCount, inEvaluation } from "./trials.ts";
 import { counted, list } from "./words.ts";
@@ -62,7 +62,7 @@ export async function mixing<C extends readonly Column[]>(
   setup: TrainingSetup<C>,
   options: MixingOptions = {},
 ): Promise<MixingReport> {
-  const complete = completeSetup("mixing", setup);
+  const complete = completeWithData("mixing", setup);
   const { model, train } = complete;
   const most = Math.floor(train.length / 2);
   const { examples = Math.max(2, Math.min(6, most)), seed = 0 } = options;

@@ -2,7 +2,7 @@
 import { Sandbox } from "../compile/sandbox.ts";
 import type { Column } from "../data/dataset.ts";
 import { ConfigError } from "../errors.ts";
-import { completeSetup, type TrainingSetup } from "../train/setup.ts";
+import { completeWithData, type TrainingSetup } from "../train/setup.ts";
 import type { Explanation, StepsOptions, Verdict } from "./report.ts";
 import { asBatch, choose, expectCount, inEvaluation, trainingStep } from "./trials.ts";
 import { counted, show } from "./words.ts";
@@ -39,7 +39,7 @@ export async function overfit<C extends readonly Column[]>(
   setup: TrainingSetup<C>,
   options: OverfitOptions = {},
 ): Promise<OverfitReport> {
-  const complete = completeSetup("overfit", setup);
+  const complete = completeWithData("overfit", setup);
   const { examples = 8, steps = 500, share = 0.01, seed = 0, onStep } = options;
   expectCount("overfit", "examples", examples, 1);
   expectCount("overfit", "steps", steps, 1);

@@ -49,8 +49,12 @@ export function perceptron(): Perceptron {
 
 export type Perceptron = Sequential<784, 10>;
 
-export interface MnistSetup extends Required<Omit<TrainingSetup<MnistDataset["columns"]>, "output" | "classes">> {
+type Parts = "model" | "loss" | "train" | "validation" | "optimizer" | "batchSize";
+
+export interface MnistSetup extends Required<Pick<TrainingSetup<MnistDataset["columns"]>, Parts>> {
   readonly model: Perceptron;
+  readonly train: MnistDataset;
+  readonly validation: MnistDataset;
 }
 
 export interface MnistResult {
@@ -67,16 +71,16 @@ export interface MnistResult {
 export async function mnistSetup(options: MnistSetupOptions = {}): Promise<MnistSetup> {
   const { batchSize = 64, learningRate = 0.002, seed: seedValue = 0 } = options;
   seed(seedValue);
-  const data = await loadMnist();
+  const { train, test } = await loadMnist();
   const model = perceptron();
   const loss: MnistSetup["loss"] = (images, labels) => crossEntropy(model(images), labels);
-  return { ...data, model, loss, optimizer: adam(model, { learningRate }), batchSize };
+  return { train, validation: test, model, loss, optimizer: adam(model, { learningRate }), batchSize };
 }
 
 /** Trains on 8,000 digits and tests on 2,000. Each epoch sees every digit once, slightly turned, scaled and shifted. */
 export async function trainMnist(recipe: MnistRecipe = {}): Promise<MnistResult> {
   const { epochs = 30, seed: seedValue = 0, onStep, onEpoch, signal } = recipe;
-  const { model, optimizer, train, test, batchSize, ...setup } = await mnistSetup(recipe);
+  const { model, optimizer, train, validation: test, batchSize, ...setup } = await mnistSetup(recipe);
   const { learningRate } = optimizer;
   const learn = compile((images: Tensor<[number, 784], "float32">, labels: Tensor<[number], "int32">) => {
     const loss = setup.loss(images, labels);

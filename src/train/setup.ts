@@ -1,37 +1,97 @@
 /** What a training is made of, as recipes and users' own modules offer it to whatever looks at trainings. */
+import { type BatchSource, isBatchSource } from "../data/batches.ts";
 import { type Column, Dataset } from "../data/dataset.ts";
 import type { Batch } from "../data/tensors.ts";
 import { ConfigError, DTypeError, ShapeError } from "../errors.ts";
+import type { HasNamedStates } from "../files/weights.ts";
+import { missing, withStates } from "../graph/arguments.ts";
 import { isFloat, showType } from "../graph/types.ts";
+import { defaultGenerator, Generator } from "../nn/generator.ts";
 import { isModule, type Module } from "../nn/module.ts";
 import { adam } from "../optim/adam.ts";
 import { Optimizer } from "../optim/optimizer.ts";
+import { Plateau, type Schedule } from "../optim/schedules.ts";
 import { Tensor } from "../tensor/tensor.ts";
+import type { Metric } from "./metrics.ts";
 
 /** A model, its loss and its data. */
 export interface TrainingSetup<C extends readonly Column[] = readonly Column[]> {
   readonly model: Module;
   /** The loss of a batch, a scalar averaged over its examples; takes one tensor for each column, in their order. */
   loss(...batch: Batch<C>): Tensor;
-  /** The last column holds what is to be predicted, those before it the inputs. */
-  readonly train: Dataset<C>;
-  readonly test?: Dataset<C>;
+  /**
+   * The last column holds what is to be predicted, those before it the inputs. A dataset is shuffled anew for each epoch; a loader, or
+   * another source of batches, is taken as it is.
+   */
+  readonly train: Dataset<C> | BatchSource;
+  /** What evaluations look at: the same columns. */
+  readonly validation?: Dataset<C> | BatchSource;
   /** Default: Adam over the model, with its usual rate. */
   readonly optimizer?: Optimizer;
-  /** Examples in a step. Default 64. */
+  /**
+   * The optimizer's rate over time: a schedule, asked before each step, or a `schedule.Plateau`, which hears of each evaluation. Default:
+   * the rate stays.
+   */
+  readonly schedule?: Schedule | Plateau;
+  /** Examples in a step, where `train` is a dataset. Default 64. */
   readonly batchSize?: number;
   /** What the model says of a batch, [examples, …]. Default: the model, called with the first column. */
   output?(...batch: Batch<C>): Tensor;
+  /**
+   * How many things the loss of a batch is the mean of: examples, or the tokens that a mask leaves. Means over several batches, and gradients
+   * that are accumulated, count each batch by it. Default: the batch's examples.
+   */
+  weight?(...batch: Batch<C>): Tensor | number;
+  /** What evaluations measure beside the loss: `[metric.accuracy()]`. Default: nothing. */
+  readonly metrics?: readonly Metric[];
   /** How many classes there are. Default: the last axis of the output, where the last column holds labels (int32). */
   readonly classes?: number;
+  /** Whose numbers dropout and samples are drawn from: its position belongs to a checkpoint. Default: the default generator. */
+  readonly generator?: Generator;
+  /** Called behind the update in each training step, in its graph: for a moving average of weights, say. */
+  afterUpdate?(): void;
+  /** What else has variables that a checkpoint must hold, by name: a moving average, a second generator. */
+  readonly state?: { readonly [name: string]: HasNamedStates };
 }
 
 /** A setup with nothing left open. */
-export type CompleteSetup = Required<Omit<TrainingSetup, "test" | "classes">> & Pick<TrainingSetup, "test" | "classes">;
+export interface CompleteSetup<D = Dataset | BatchSource> {
+  readonly model: Module;
+  loss(...batch: readonly Tensor[]): Tensor;
+  readonly train: D;
+  readonly validation?: D;
+  readonly optimizer: Optimizer;
+  readonly schedule?: Schedule | Plateau;
+  readonly batchSize: number;
+  output(...batch: readonly Tensor[]): Tensor;
+  weight(...batch: readonly Tensor[]): Tensor | number;
+  readonly metrics: readonly Metric[];
+  readonly classes?: number;
+  readonly generator: Generator;
+  afterUpdate(): void;
+  readonly state: { readonly [name: string]: HasNamedStates };
+}
+
+const fields: readonly (keyof TrainingSetup)[] = [
+  "model",
+  "loss",
+  "train",
+  "validation",
+  "optimizer",
+  "schedule",
+  "batchSize",
+  "output",
+  "weight",
+  "metrics",
+  "classes",
+  "generator",
+  "afterUpdate",
+  "state",
+];
 
 /**
  * Checks a setup part by part and fills in what it leaves to defaults. `subject` is what messages call it. Throws
- * ConfigError for a part that is missing or something else than it should be.
+ * ConfigError for a part that is missing, something else than it should be, or unknown.
  */
 export function completeSetup<C extends readonly Column[]>(subject: string, typed: TrainingSetup<C>): CompleteSetup {
   const setup = typed as unknown as TrainingSetup; //  whatever its columns: the loader gives what its functions take
@@ -40,52 +100,115 @@ export function completeSetup<C extends readonly Column[]>(subject: string, type
     throw new ConfigError(subject, `the setup is ${nameOf(setup)}`, "give a record { model, loss, train }");
   expectPart(subject, "model", isModule(given.model), given.model, "a module, such as sequential(linear(4, 3))");
   expectPart(subject, "loss", typeof given.loss === "function", given.loss, "a function of a batch's tensors");
-  expectData(subject, setup);
+  expectBatches(subject, setup);
   const { model, train } = setup;
-  const isOutput = given.output === undefined || typeof given.output === "function";
-  expectPart(subject, "output", isOutput, given.output, "a function of a batch's tensors");
-  const isOptimizer = given.optimizer === undefined || given.optimizer instanceof Optimizer;
-  expectPart(subject, "optimizer", isOptimizer, given.optimizer, "an optimizer, such as adam(model)");
+  const expectOptional = (name: keyof TrainingSetup, holds: (value: unknown) => boolean, wanted: string): void => {
+    const value = given[name];
+    expectPart(subject, name, value === undefined || holds(value), value, wanted);
+  };
+  const isFunction = (value: unknown): boolean => typeof value === "function";
+  expectOptional("output", isFunction, "a function of a batch's tensors");
+  expectOptional("weight", isFunction, "a function of a batch's tensors");
+  expectOptional("afterUpdate", isFunction, "a function");
+  expectOptional("optimizer", (value) => value instanceof Optimizer, "an optimizer, such as adam(model)");
+  expectOptional(
+    "schedule",
+    (value) => isFunction(value) || value instanceof Plateau,
+    "a function of the step, such as schedule.cosine(0.01, { steps }), or a schedule.Plateau",
+  );
+  expectOptional("generator", (value) => value instanceof Generator, "a generator, new Generator(seed)");
+  const haveStates = (value: unknown): boolean =>
+    typeof value === "object" && value !== null && Object.values(value).every((each) => withStates(each) === undefined);
+  expectOptional("state", haveStates, "a record of what has variables: { average }");
+  if (setup.metrics !== undefined) expectMetrics(subject, setup.metrics);
   for (const [name, least] of [
     ["batchSize", 1],
     ["classes", 2],
   ] as const)
     if (given[name] !== undefined && !(Number.isSafeInteger(given[name]) && (given[name] as number) >= least))
       throw new ConfigError(subject, `\`${name}\` is ${String(given[name])}`, `give a whole number from ${least} on`);
+  const unknown = Object.keys(setup).find((name) => !(fields as readonly string[]).includes(name));
+  if (unknown !== undefined)
+    throw new ConfigError(subject, "the setup has a part that nobody reads", missing(unknown, fields));
   const output = (...batch: readonly Tensor[]): Tensor =>
     setup.output ? setup.output(...batch) : (model as unknown as (x: Tensor) => Tensor)(batch[0]!);
+  const batchSize = setup.batchSize ?? 64;
   return {
     model,
     train,
-    ...(setup.test && { test: setup.test }),
+    ...(setup.validation && { validation: setup.validation }),
     ...(setup.classes && { classes: setup.classes }),
+    ...(setup.schedule && { schedule: setup.schedule }),
     loss: (...batch) => expectLoss(subject, setup.loss(...batch)),
     output: (...batch) => expectOutput(subject, output(...batch), batch[0]!.shape[0]!),
+    weight: (...batch) => (setup.weight ? expectWeight(subject, setup.weight(...batch)) : examplesIn(batch)),
     optimizer: setup.optimizer ?? adam(model),
-    batchSize: Math.min(setup.batchSize ?? 64, train.length),
+    batchSize: train instanceof Dataset ? Math.min(batchSize, train.length) : batchSize,
+    metrics: setup.metrics ?? [],
+    generator: setup.generator ?? defaultGenerator,
+    afterUpdate: () => setup.afterUpdate?.(),
+    state: setup.state ?? {},
   };
 }
 
-/** The data of a setup. */
-export type TrainingData<C extends readonly Column[] = readonly Column[]> = Pick<TrainingSetup<C>, "train" | "test">;
+/** A complete setup whose data are in memory, for whoever looks at them. Throws ConfigError for other sources of batches. */
+export function completeWithData<C extends readonly Column[]>(
+  subject: string,
+  setup: TrainingSetup<C>,
+): CompleteSetup<Dataset> {
+  const { validation: _, ...complete } = completeSetup(subject, setup);
+  return { ...complete, ...datasetsOf(subject, setup as unknown as TrainingData) };
+}
 
-/** Throws ConfigError unless the data are datasets whose columns have the same types. */
-export function expectData(subject: string, { train, test }: TrainingData): void {
-  expectPart(subject, "train", train instanceof Dataset, train, "a dataset: dataset(inputs, labels)");
-  if (test === undefined) return;
-  expectPart(subject, "test", test instanceof Dataset, test, "a dataset with the columns of `train`");
+/** How many examples a batch has. */
+export function examplesIn([first]: readonly Tensor[]): number {
+  return first?.shape[0] ?? 1;
+}
+
+/** The data of a setup. */
+export type TrainingData<C extends readonly Column[] = readonly Column[]> = Pick<
+  TrainingSetup<C>,
+  "train" | "validation"
+>;
+
+/** Throws ConfigError unless the data are datasets or sources of batches, and go together. */
+function expectBatches(subject: string, { train, validation }: TrainingData): void {
+  const holds = (value: unknown): boolean => value instanceof Dataset || isBatchSource(value);
+  const wanted = "a dataset: dataset(inputs, labels), or a source of batches: loader(data, { batchSize: 32 })";
+  expectPart(subject, "train", holds(train), train, wanted);
+  expectPart(subject, "validation", validation === undefined || holds(validation), validation, wanted);
+  if (train instanceof Dataset && validation instanceof Dataset) expectSameColumns(subject, train, validation);
+}
+
+/** The data of a setup as datasets. Throws ConfigError for other sources of batches, and where the columns differ. */
+export function datasetsOf(
+  subject: string,
+  { train, validation }: TrainingData,
+): { readonly train: Dataset; readonly validation?: Dataset } {
+  const wanted = "a dataset, whose examples are looked at one by one: dataset(inputs, labels)";
+  if (!(train instanceof Dataset)) return failPart(subject, "train", train, wanted);
+  if (validation === undefined) return { train };
+  if (!(validation instanceof Dataset)) return failPart(subject, "validation", validation, wanted);
+  expectSameColumns(subject, train, validation);
+  return { train, validation };
+}
+
+function expectSameColumns(subject: string, train: Dataset, validation: Dataset): void {
   const show = ({ columns }: Dataset): string =>
     columns.map(({ shape, dtype }) => showType({ shape: shape.slice(1), dtype })).join(", ");
-  if (show(train) !== show(test))
+  if (show(train) !== show(validation))
     throw new ConfigError(
       subject,
-      `an example of \`train\` is ${show(train)}, one of \`test\` ${show(test)}`,
+      `an example of \`train\` is ${show(train)}, one of \`validation\` ${show(validation)}`,
       "make both from the same columns",
     );
 }
 
 function expectPart(subject: string, name: keyof TrainingSetup, holds: boolean, value: unknown, wanted: string): void {
-  if (holds) return;
+  if (!holds) failPart(subject, name, value, wanted);
+}
+
+function failPart(subject: string, name: keyof TrainingSetup, value: unknown, wanted: string): never {
   const isForeign =
     ["object", "function"].includes(typeof value) && value !== null && looksLike[name]?.(value as never);
   throw new ConfigError(
@@ -101,7 +224,7 @@ function expectPart(subject: string, name: keyof TrainingSetup, holds: boolean, 
 const looksLike: { readonly [K in keyof TrainingSetup]?: (value: Readonly<Record<string, unknown>>) => boolean } = {
   model: (value) => "namedStates" in value && "kind" in value,
   train: (value) => "columns" in value && "take" in value,
-  test: (value) => "columns" in value && "take" in value,
+  validation: (value) => "columns" in value && "take" in value,
   optimizer: (value) => "minimize" in value && "namedStates" in value,
 };
 
@@ -125,6 +248,22 @@ function expectLoss(subject: string, loss: unknown): Tensor {
   return loss;
 }
 
+function expectWeight(subject: string, weight: unknown): Tensor | number {
+  if (typeof weight === "number") {
+    if (weight > 0 && Number.isFinite(weight)) return weight;
+    throw new ConfigError(
+      subject,
+      `\`weight\` returns ${weight}`,
+      "return a finite number above 0, or a scalar tensor",
+    );
+  }
+  if (!(weight instanceof Tensor))
+    throw new ConfigError(subject, `\`weight\` returns ${nameOf(weight)}`, "return a number or a scalar tensor");
+  if (weight.shape.length > 0)
+    throw new ShapeError(subject, `\`weight\` returns ${showType(weight)}`, "reduce it to a scalar: .sum()");
+  return weight;
+}
+
 function expectOutput(subject: string, output: unknown, examples: number): Tensor {
   if (!(output instanceof Tensor))
     throw new ConfigError(
@@ -140,3 +279,30 @@ function expectOutput(subject: string, output: unknown, examples: number): Tenso
     );
   return output;
 }
+
+/** Throws ConfigError unless `metrics` is a list of metrics with names of their own. */
+function expectMetrics(subject: string, metrics: unknown): asserts metrics is readonly Metric[] {
+  const isMetric = (each: unknown): each is Metric =>
+    typeof each === "object" &&
+    each !== null &&
+    "name" in each &&
+    typeof each.name === "string" &&
+    ("sums" in each || "reads" in each);
+  if (!Array.isArray(metrics) || !metrics.every(isMetric))
+    throw new ConfigError(
+      subject,
+      "`metrics` holds something that is no metric",
+      "give a list: [metric.accuracy(), metric.f1()]",
+    );
+  const names = metrics.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) < i || reserved.includes(name));
+  if (twice !== undefined)
+    throw new ConfigError(
+      subject,
+      `two metrics are called ${twice}`,
+      `give one another name: metric.accuracy({ name: "…" })`,
+    );
+}
+
+/** Names that evaluations use themselves. */
+const reserved: readonly string[] = ["loss"];

@@ -80,7 +80,7 @@ describe("modules of one's own", () => {
     const flat = out.replace(/\s+/g, " ");
     for (const part of [
       "the targets come in 10 runs of equal ones",
-      "3 of 3 test examples with the inputs of a training example",
+      "3 of 3 validation examples with the inputs of a training example",
       "it is about 64 times too large",
       "outputs depend on other examples of the batch: all of them on all",
       "your rate is where the training breaks down",

@@ -16,9 +16,9 @@ function small(change: (rows: number[][], labels: number[]) => void = () => {}) 
 describe("the digits, 8,000 and 2,000", () => {
   test("have nothing that stands out", () => {
     const started = performance.now();
-    const report = check.data({ train: digits, test: testDigits });
+    const report = check.data({ train: digits, validation: testDigits });
     expect(performance.now() - started).toBeLessThan(5000);
-    expect(report).toMatchObject({ verdict: "pass", examples: 8000, testExamples: 2000, findings: [] });
+    expect(report).toMatchObject({ verdict: "pass", examples: 8000, validationExamples: 2000, findings: [] });
     const [images, labels] = report.columns;
     expect(images).toMatchObject({ type: "float32[784]", role: "input", smallest: 0, largest: 1, positions: 784 });
     const { values } = digits.columns[0];
@@ -30,7 +30,7 @@ describe("the digits, 8,000 and 2,000", () => {
     expect(images!.deviation).toBeCloseTo(Math.sqrt(square / values.length), 10);
     expect(labels).toMatchObject({ role: "target", smallest: 0, largest: 9 });
     expect(report.classes!.reduce((total, { train }) => total + train, 0)).toBe(8000);
-    expect(report.classes!.reduce((total, own) => total + own.test, 0)).toBe(2000);
+    expect(report.classes!.reduce((total, own) => total + own.validation, 0)).toBe(2000);
   });
 
   test("sorted, repeated and leaked are found out", () => {
@@ -39,7 +39,7 @@ describe("the digits, 8,000 and 2,000", () => {
     expect(kinds(check.data({ train: digits.take(sorted) }))).toEqual(["warn order"]);
 
     const twice = [...Array(8000).keys(), ...Array(100).keys()];
-    const report = check.data({ train: digits.take(twice), test: digits.take([5, 6, 7]) });
+    const report = check.data({ train: digits.take(twice), validation: digits.take([5, 6, 7]) });
     expect(report).toMatchObject({ verdict: "fail", repeated: 100, contradictory: 0, leaked: 3 });
     expect(kinds(report)).toContain("fail leak");
   });
@@ -53,9 +53,9 @@ describe("one thing wrong", () => {
       rows[3]![1] = Number.NaN;
       rows[9]![0] = Number.NEGATIVE_INFINITY;
     });
-    expect(check.data({ train, test: train }).findings.slice(0, 2)).toEqual([
+    expect(check.data({ train, validation: train }).findings.slice(0, 2)).toEqual([
       { verdict: "fail", kind: "not-finite", part: "training", column: 0, count: 2, example: 3, position: 1 },
-      { verdict: "fail", kind: "not-finite", part: "test", column: 0, count: 2, example: 3, position: 1 },
+      { verdict: "fail", kind: "not-finite", part: "validation", column: 0, count: 2, example: 3, position: 1 },
     ]);
   });
 
@@ -82,12 +82,12 @@ describe("one thing wrong", () => {
     ],
   ])("%s", (_, change, expected) => expect(kinds(check.data({ train: small(change) }))).toEqual(expected));
 
-  test("test data scaled otherwise, and with labels of their own", () => {
+  test("validation data scaled otherwise, and with labels of their own", () => {
     const other = small((rows, labels) => {
       rows.forEach((row) => row.splice(0, 2, row[0]! * 4, row[1]! * 4));
       labels[0] = 2;
     });
-    expect(kinds(check.data({ train: small(), test: other }))).toEqual(["warn shift", "fail unseen"]);
+    expect(kinds(check.data({ train: small(), validation: other }))).toEqual(["warn shift", "fail unseen"]);
   });
 });
 
@@ -128,10 +128,10 @@ test("equal means equal bit for bit, in every column, whatever its dtype and whe
 test("what is no data is refused", () => {
   expect(() => check.data({ train: [] as never })).toThrowErrorMatchingInlineSnapshot(`
     [ConfigError: data: \`train\` is an array
-      fix: give a dataset: dataset(inputs, labels)]
+      fix: give a dataset, whose examples are looked at one by one: dataset(inputs, labels)]
   `);
-  expect(() => check.data({ train: small(), test: digits as never })).toThrowErrorMatchingInlineSnapshot(`
-    [ConfigError: data: an example of \`train\` is float32[2], int32[], one of \`test\` float32[784], int32[]
+  expect(() => check.data({ train: small(), validation: digits as never })).toThrowErrorMatchingInlineSnapshot(`
+    [ConfigError: data: an example of \`train\` is float32[2], int32[], one of \`validation\` float32[784], int32[]
       fix: make both from the same columns]
   `);
 });

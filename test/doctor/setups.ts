@@ -24,22 +24,27 @@ const all: Awaited<ReturnType<typeof loadMnist>> = await loadMnist();
 export const digits: typeof all.train = all.train;
 export const testDigits: typeof all.test = all.test;
 
+type Columns = (typeof digits)["columns"];
+
+/** A setup whose training data are the digits. */
+export type DigitsSetup = TrainingSetup<Columns> & { readonly train: Dataset<Columns> };
+
 /** A model over digits, trained by Adam. */
 export function digitsSetup(
   model: TrainingSetup["model"] & ((x: Images) => Tensor),
   options: { readonly learningRate?: number } = {},
-): TrainingSetup<(typeof digits)["columns"]> {
+): DigitsSetup {
   return {
     model,
     loss: (images, labels) => crossEntropy(model(images) as Tensor<[number, 10], "float32">, labels),
     train: digits,
-    test: testDigits,
+    validation: testDigits,
     optimizer: adam(model, options),
   };
 }
 
 /** Every kind of variable: parameters, running statistics, moments, a generator. */
-export function everythingSetup(): TrainingSetup<(typeof digits)["columns"]> {
+export function everythingSetup(): DigitsSetup {
   seed(3);
   const parts = { first: linear(784, 32), norm: batchNorm(32), last: linear(32, 10) };
   const model = module("Everything", parts, (x: Images) =>

@@ -17,10 +17,10 @@ test("what is left open gets its default", () => {
   expect(complete.optimizer.name).toBe("adam");
   expect(complete.batchSize).toBe(4);
   expect(complete.output(x, y).shape).toEqual([2, 3]);
-  expect(complete).not.toHaveProperty("test");
+  expect(complete).not.toHaveProperty("validation");
   const optimizer = adam(model);
-  const own = completeSetup("file.js", { ...setup, test: train, batchSize: 2, classes: 3, optimizer });
-  expect(own).toMatchObject({ batchSize: 2, classes: 3, test: train });
+  const own = completeSetup("file.js", { ...setup, validation: train, batchSize: 2, classes: 3, optimizer });
+  expect(own).toMatchObject({ batchSize: 2, classes: 3, validation: train });
   expect(own.optimizer).toBe(optimizer);
 });
 
@@ -45,7 +45,7 @@ describe("what is wrong", () => {
     ["no data", { model, loss }, "there is no `train`"],
     ["data to come", { ...setup, train: Promise.resolve(train) }, "`train` is a promise: await it"],
     ["columns as data", { ...setup, train: train.columns }, "`train` is an array"],
-    ["null as test", { ...setup, test: null }, "`test` is null"],
+    ["null as validation data", { ...setup, validation: null }, "`validation` is null"],
     ["no optimizer", { ...setup, optimizer: { learningRate: 1 } }, "`optimizer` is a record"],
     ["a batch of none", { ...setup, batchSize: 0 }, "`batchSize` is 0"],
     ["a batch of text", { ...setup, batchSize: "64" }, "`batchSize` is 64"],
@@ -55,10 +55,10 @@ describe("what is wrong", () => {
     expect(sentence(given)).toContain(`ConfigError: file.js: ${problem}\n  fix: `);
   });
 
-  test("other test data than training data", () => {
+  test("other validation data than training data", () => {
     const other = dataset({ shape: [4, 3], dtype: "float32", values: new Float32Array(12) });
-    expect(sentence({ ...setup, test: other })).toMatchInlineSnapshot(`
-      "ConfigError: file.js: an example of \`train\` is float32[2], int32[], one of \`test\` float32[3]
+    expect(sentence({ ...setup, validation: other })).toMatchInlineSnapshot(`
+      "ConfigError: file.js: an example of \`train\` is float32[2], int32[], one of \`validation\` float32[3]
         fix: make both from the same columns"
     `);
   });

@@ -11,4 +11,4 @@ const model = module("Wrong", parts, (x) => {
 });
 const loss = (images, classes) => crossEntropy(model(images), classes, { reduction: "sum" });
 
-export default { model, loss, train, test: digits.take([1, 2, 3]), optimizer: adam(model, { learningRate: 5 }) };
+export default { model, loss, train, validation: digits.take([1, 2, 3]), optimizer: adam(model, { learningRate: 5 }) };

@@ -1,0 +1,663 @@
+/** `fit`: the training loop. */
+import { valuesOf } from "../compile/evaluate.ts";
+import { type BatchSource, type EpochOfBatches, epochOf } from "../data/batches.ts";
+import type { Column } from "../data/dataset.ts";
+import { ConfigError, DataError } from "../errors.ts";
+import { decodeWeights, encodeWeights } from "../files/weights.ts";
+import { Plateau } from "../optim/schedules.ts";
+import type { State } from "../tensor/state.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import {
+  type BestEvaluation,
+  captureVariables,
+  type MeanState,
+  type RunStore,
+  restoreVariables,
+  type TrainerState,
+} from "./checkpoint.ts";
+import { Evaluator } from "./evaluation.ts";
+import type {
+  EndReason,
+  EpochEvent,
+  EvaluationEvent,
+  EvaluationReport,
+  TrainingEvent,
+  TrainingPlace,
+} from "./events.ts";
+import type { Metric } from "./metrics.ts";
+import { type CompleteOptions, completeOptions, type FitOptions, fitKinds } from "./options.ts";
+import { type CompleteSetup, completeSetup, examplesIn, type TrainingSetup } from "./setup.ts";
+import { sourcesOf, validationSource, within } from "./sources.ts";
+import { type QueuedBatch, type TrainingStep, trainingStep } from "./step.ts";
+
+/** How a training ended. */
+export interface FitResult {
+  readonly reason: EndReason;
+  /** Updates of the weights, those before a resume included. */
+  readonly step: number;
+  /** Epochs, with a fraction where the last one was left early. */
+  readonly epoch: number;
+  /** All epochs and evaluations, those before a resume included. */
+  readonly epochs: readonly EpochEvent[];
+  readonly evaluations: readonly EvaluationEvent[];
+  /** The best evaluation, by `metricForBestModel`; absent without evaluations. */
+  readonly best?: EvaluationEvent;
+  /** Since the start, or the resume. */
+  readonly seconds: number;
+}
+
+/**
+ * Trains a model:
+ *
+ *     const result = await fit({ model, loss, train, validation, optimizer: adam(model), metrics: [metric.accuracy()] }, { epochs: 10 });
+ *
+ * Steps are queued without waiting for their losses, which are read a few at a time. Throws ConfigError for a setup or options that
+ * cannot be, DataError where a loss or a gradient is not finite: the weights are then those before that step, or a few steps later, as
+ * steps behind it may have been queued; checkpoints are from before it.
+ */
+export async function fit<C extends readonly Column[]>(
+  setup: TrainingSetup<C>,
+  options: FitOptions = {},
+): Promise<FitResult> {
+  return new Training(completeSetup("fit", setup), completeOptions("fit", options)).run();
+}
+
+export interface ValidateOptions {
+  /** At most so many batches; a fraction below 1 is a share of them. Default: all. */
+  readonly limitValidationBatches?: number;
+}
+
+/**
+ * The loss and the metrics of a setup over its `validation` data, or over `train` where it has none, with the model in evaluation. Throws
+ * ConfigError for a setup that cannot be.
+ */
+export async function validate<C extends readonly Column[]>(
+  setup: TrainingSetup<C>,
+  options: ValidateOptions = {},
+): Promise<EvaluationReport> {
+  const { limitValidationBatches } = completeOptions("validate", options, {
+    limitValidationBatches: fitKinds.limitValidationBatches,
+  });
+  const complete = completeSetup("validate", setup);
+  const source = validationSource(complete.validation ?? complete.train, complete.batchSize);
+  return new Evaluator(complete).run(within(source, limitValidationBatches, "limitValidationBatches"));
+}
+
+/** Batches whose losses are read together, or fewer where they take long; at most two such groups are in the queue. */
+const group = 8;
+
+/** A group is closed after so many milliseconds. */
+const groupTime = 50;
+
+/** A weighted mean under way. */
+class Mean {
+  #sum: number;
+  #weight: number;
+
+  constructor({ sum, weight }: MeanState = { sum: 0, weight: 0 }) {
+    this.#sum = sum;
+    this.#weight = weight;
+  }
+
+  add(value: number, weight: number): void {
+    this.#sum += value * weight;
+    this.#weight += weight;
+  }
+
+  /** The mean so far; the next one begins. */
+  take(): number {
+    const mean = this.#sum / this.#weight;
+    this.#sum = 0;
+    this.#weight = 0;
+    return mean;
+  }
+
+  get state(): MeanState {
+    return { sum: this.#sum, weight: this.#weight };
+  }
+}
+
+/** What has been queued and not been read. */
+interface Unread extends QueuedBatch {
+  norm?: Tensor;
+  readonly examples: number;
+}
+
+/** What is known of a place in the queue before what was queued is done. */
+type QueuedState = Omit<TrainerState, "means" | "examples" | "history">;
+
+/** One run of `fit`. */
+export class Training {
+  readonly #setup: CompleteSetup;
+  readonly #options: CompleteOptions;
+  readonly #store: RunStore | undefined;
+  readonly #saving: SavingPlan;
+  readonly #step: TrainingStep;
+  readonly #evaluator: Evaluator;
+  readonly #metric: { readonly greaterIsBetter: boolean };
+
+  // Where the queue is.
+  #steps = 0;
+  #epochs = 0;
+  #batch = 0;
+  #isExhausted = false;
+  #source!: BatchSource;
+  #validation: BatchSource | undefined;
+  #stepsPerEpoch: number | undefined;
+  #plateau: Plateau | undefined;
+  #best: BestEvaluation | null = null;
+  #bad = 0;
+  #evaluatedAt = 0;
+  /** Of the last checkpoint. */
+  #savedAt = "";
+  /** Ends when the last checkpoint is safe. */
+  #saved: Promise<void> = Promise.resolve();
+  #saveFailure: { readonly error: unknown } | undefined;
+  #isStopping: EndReason | undefined;
+  /** Of a model in memory, where `loadBestModelAtEnd` asks for it and there is no store. */
+  #bestModel: Promise<Uint8Array> | undefined;
+  #unread: Unread[] = [];
+  #batchesOfGroup = 0;
+  #groupBegan = 0;
+  #batchesOfStep = 0;
+  #isUnsavedNoted = false;
+
+  // Where the record is: jobs are done one after the other, each when what it reads is there.
+  #record: Promise<void> = Promise.resolve();
+  #earlier: Promise<void> = Promise.resolve();
+  #means = { log: new Mean(), norm: new Mean(), epoch: new Mean() };
+  #examples = 0;
+  #history: { epochs: EpochEvent[]; evaluations: EvaluationEvent[] } = { epochs: [], evaluations: [] };
+  readonly #clock = new Clock();
+
+  constructor(setup: CompleteSetup, options: CompleteOptions, store?: RunStore, saving: SavingPlan = neverSaving) {
+    this.#setup = setup;
+    this.#options = options;
+    this.#store = store;
+    this.#saving = saving;
+    this.#metric = this.#metricForBest();
+    this.#plateau = setup.schedule instanceof Plateau ? setup.schedule : undefined;
+    this.#step = trainingStep(setup, options, (states) => this.#noteUnsaved(states));
+    this.#evaluator = new Evaluator(setup);
+  }
+
+  async run(): Promise<FitResult> {
+    let failure: unknown;
+    try {
+      await this.#begin();
+      while (!this.#isStopping) await this.#epoch();
+      return await this.#end(this.#isStopping);
+    } catch (error) {
+      failure = error;
+      throw error;
+    } finally {
+      // What came before a failure is written down.
+      await this.#record.catch(() => {});
+      await this.#saved.catch(() => {});
+      await this.#store?.close(failure);
+    }
+  }
+
+  // Beginning and end
+
+  async #begin(): Promise<void> {
+    const { train, validation } = await sourcesOf(this.#setup, this.#options);
+    this.#source = train;
+    this.#validation = validation;
+    const { gradientAccumulationSteps, epochs, maxSteps, seed } = this.#options;
+    if (train.batches !== undefined) this.#stepsPerEpoch = Math.ceil(train.batches / gradientAccumulationSteps);
+    const checkpoint = await this.#store?.open(
+      { setup: this.#setup, options: this.#options, steps: this.#totalSteps },
+      (message) => this.#warn(message),
+    );
+    if (checkpoint) {
+      restoreVariables(this.#setup, checkpoint, "");
+      this.#restore(checkpoint.trainer);
+    } else if (seed !== undefined) this.#setup.generator.seed(seed);
+    const { optimizer } = this.#setup;
+    await this.#tell({
+      type: "start",
+      ...this.#place(),
+      ...(this.#totalSteps !== undefined && { steps: this.#totalSteps }),
+      ...(Number.isFinite(epochs) && { epochs }),
+      ...(this.#stepsPerEpoch !== undefined && { stepsPerEpoch: this.#stepsPerEpoch }),
+      parameters: optimizer.parameters.reduce((sum, { trainable, size }) => sum + (trainable ? size : 0), 0),
+      isResumed: checkpoint !== undefined,
+    });
+    if (this.#epochs >= epochs || this.#steps >= maxSteps) this.#isStopping = "finished";
+  }
+
+  async #end(reason: EndReason): Promise<FitResult> {
+    if (reason === "finished" && this.#steps > this.#evaluatedAt) await this.#evaluate();
+    if (this.#saving.atEnd) await this.#save(false);
+    await this.#drain();
+    await this.#saved;
+    if (this.#options.loadBestModelAtEnd && reason !== "stopped") await this.#loadBest();
+    const seconds = this.#clock.seconds;
+    await this.#tell({ type: "end", reason, ...this.#place(), seconds });
+    const { epochs, evaluations } = this.#history;
+    const best = evaluations.find(({ step }) => step === this.#best?.step);
+    return {
+      reason,
+      step: this.#steps,
+      epoch: this.#place().epoch,
+      epochs,
+      evaluations,
+      ...(best && { best }),
+      seconds,
+    };
+  }
+
+  async #loadBest(): Promise<void> {
+    if (!this.#best) return;
+    const bytes = this.#bestModel ? await this.#bestModel : await this.#store?.modelAt(this.#best.step);
+    if (bytes) decodeWeights(this.#setup.model, bytes, "the best model");
+  }
+
+  // Steps
+
+  async #epoch(): Promise<void> {
+    if (!this.#isExhausted) {
+      const epoch = epochOf(this.#source);
+      try {
+        await this.#trainOn(epoch);
+      } catch (error) {
+        await epoch.leave().catch(() => {}); //  what stopped the epoch is what the caller has to hear of
+        throw error;
+      }
+      if (this.#isStopping && !this.#isExhausted) return epoch.leave();
+    }
+    await this.#endEpoch();
+  }
+
+  /** All steps that are left of an epoch, or until the training is to end. */
+  async #trainOn(epoch: EpochOfBatches): Promise<void> {
+    const { gradientAccumulationSteps, maxSteps, signal } = this.#options;
+    for (;;) {
+      const next = epoch.next();
+      const batch = next instanceof Promise ? await next : next;
+      if (!batch) break;
+      if (this.#batchesOfStep === 0) this.#setRate();
+      this.#queue(batch);
+      this.#isExhausted = this.#source.state().batch === 0 || this.#batch === this.#source.batches;
+      if (this.#batchesOfStep < gradientAccumulationSteps && !(this.#step.update && this.#isExhausted)) continue;
+      await this.#endStep();
+      if (this.#steps >= maxSteps) this.#isStopping ??= "finished";
+      if (signal?.aborted) this.#isStopping = "stopped";
+      if (this.#isStopping) return;
+    }
+    if (this.#batch === 0)
+      throw new DataError("fit", "an epoch has no batch", "give training data with one example at least");
+    this.#isExhausted = true;
+    if (this.#batchesOfStep > 0) await this.#endStep(); //  of a source that did not know that it was at its end
+  }
+
+  #setRate(): void {
+    const { optimizer, schedule } = this.#setup;
+    const rate = schedule instanceof Plateau ? schedule.rate : schedule?.(this.#steps);
+    if (rate !== undefined && rate !== optimizer.learningRate) optimizer.learningRate = rate;
+  }
+
+  #queue(batch: readonly Tensor[]): void {
+    this.#unread.push({ ...this.#step.batch(batch), examples: examplesIn(batch) });
+    this.#batch++;
+    this.#batchesOfStep++;
+    this.#batchesOfGroup++;
+  }
+
+  /** Makes the update where it is not made yet, and whatever is due behind a step. */
+  async #endStep(): Promise<void> {
+    const { norm } = this.#step.update?.() ?? {};
+    if (norm) this.#unread.at(-1)!.norm = norm;
+    this.#batchesOfStep = 0;
+    this.#steps++;
+    const { loggingSteps, evalStrategy, evalSteps, detectAnomalies } = this.#options;
+    if (detectAnomalies) await this.#read();
+    else if (this.#batchesOfGroup >= group || performance.now() - this.#groupBegan > groupTime) await this.#readLater();
+    if (this.#saveFailure) throw this.#saveFailure.error;
+    if (this.#steps % loggingSteps === 0) this.#log();
+    const isBest = evalStrategy === "steps" && this.#steps % evalSteps === 0 && (await this.#evaluate());
+    if (isBest || this.#steps % this.#saving.steps === 0) await this.#save(isBest);
+  }
+
+  async #endEpoch(): Promise<void> {
+    const isBest = this.#options.evalStrategy === "epoch" && (await this.#evaluate());
+    this.#epochs++;
+    this.#batch = 0;
+    this.#isExhausted = false;
+    void this.#later(() => this.#tellEpoch());
+    if (isBest || this.#saving.epochs) await this.#save(isBest);
+    await this.#drain();
+    const { epochs, signal } = this.#options;
+    if (this.#epochs >= epochs) this.#isStopping ??= "finished";
+    if (signal?.aborted) this.#isStopping = "stopped";
+  }
+
+  // Evaluation
+
+  /** Returns whether it is the best so far. */
+  async #evaluate(): Promise<boolean> {
+    if (!this.#validation || this.#options.evalStrategy === "no") return false;
+    await this.#drain();
+    this.#clock.pause();
+    const { signal } = this.#options;
+    const report = await this.#evaluator.run(this.#validation, signal);
+    this.#clock.goOn();
+    if (signal?.aborted) return false; //  it may not have seen everything
+    const value = this.#valueOf(report);
+    const isBest = this.#isBetter(value);
+    this.#evaluatedAt = this.#steps;
+    this.#bad = isBest ? 0 : this.#bad + 1;
+    if (isBest) this.#best = { step: this.#steps, value };
+    this.#plateau?.update(value);
+    if (this.#bad >= this.#options.earlyStoppingPatience) this.#isStopping ??= "early-stopping";
+    if (isBest && this.#options.loadBestModelAtEnd && !this.#saving.best) {
+      this.#bestModel = encodeWeights(this.#setup.model);
+      await this.#bestModel;
+    }
+    const event: EvaluationEvent = { type: "evaluation", ...this.#place(), ...report, isBest };
+    this.#history.evaluations.push(event);
+    void this.#later(() => this.#tell(event));
+    return isBest && this.#saving.best;
+  }
+
+  #valueOf({ loss, metrics }: EvaluationReport): number {
+    const name = this.#options.metricForBestModel;
+    const value = name === "loss" ? loss : metrics[name];
+    if (typeof value !== "number")
+      throw new ConfigError("fit", `metricForBestModel is ${name}, which is a table`, "name a metric that is a number");
+    return value;
+  }
+
+  #isBetter(value: number): boolean {
+    if (Number.isNaN(value)) return false;
+    if (!this.#best) return true;
+    const gain = this.#metric.greaterIsBetter ? value - this.#best.value : this.#best.value - value;
+    return gain > this.#options.earlyStoppingThreshold;
+  }
+
+  #metricForBest(): { readonly greaterIsBetter: boolean } {
+    const { metricForBestModel: name, greaterIsBetter } = this.#options;
+    const own: Pick<Metric, "greaterIsBetter"> | undefined =
+      name === "loss" ? { greaterIsBetter: false } : this.#setup.metrics.find((metric) => metric.name === name);
+    if (!own)
+      throw new ConfigError(
+        "fit",
+        `metricForBestModel is ${name}, and the setup has no such metric`,
+        `name one of: ${["loss", ...this.#setup.metrics.map((metric) => metric.name)].join(", ")}`,
+      );
+    return { greaterIsBetter: greaterIsBetter ?? own.greaterIsBetter };
+  }
+
+  // The record
+
+  /** Does a job when all earlier ones are done. */
+  #later(job: () => Promise<void> | void): Promise<void> {
+    this.#record = this.#record.then(job);
+    this.#record.catch(() => {}); //  whoever waits for it next hears of it
+    return this.#record;
+  }
+
+  /** Reads what has been queued, once it is there. */
+  #read(): Promise<void> {
+    const unread = this.#unread;
+    if (unread.length === 0) return this.#record;
+    this.#unread = [];
+    const place = this.#place();
+    return this.#later(async () => {
+      const tensors = unread.flatMap(({ loss, weight, norm }) => [
+        loss,
+        ...(typeof weight === "number" ? [] : [weight]),
+        ...(norm ? [norm] : []),
+      ]);
+      const values = (await valuesOf(tensors)).values();
+      const number = (): number => Number(values.next().value![0]);
+      let last = 0;
+      let seen = 0;
+      for (const { weight, norm, examples } of unread) {
+        last = number();
+        const share = typeof weight === "number" ? weight : number();
+        this.#means.log.add(last, share);
+        this.#means.epoch.add(last, share);
+        if (norm) this.#means.norm.add(number(), 1);
+        seen += examples;
+      }
+      this.#examples += seen;
+      this.#clock.count(seen, place.step);
+      await this.#tellProgress(place, last);
+    });
+  }
+
+  /** The same, and waits for the group before, so that the queue stays short. */
+  async #readLater(): Promise<void> {
+    const earlier = this.#earlier;
+    this.#earlier = this.#read();
+    this.#batchesOfGroup = 0;
+    await earlier;
+    this.#groupBegan = performance.now();
+  }
+
+  /** Waits until everything has been recorded. */
+  async #drain(): Promise<void> {
+    await this.#read();
+  }
+
+  #log(): void {
+    void this.#read();
+    const place = this.#place();
+    const { learningRate } = this.#setup.optimizer;
+    void this.#later(async () => {
+      const { log, norm } = this.#means;
+      await this.#tell({
+        type: "log",
+        ...place,
+        loss: log.take(),
+        learningRate,
+        ...(norm.state.weight > 0 && { gradientNorm: norm.take() }),
+        examplesPerSecond: this.#clock.rate,
+      });
+    });
+  }
+
+  async #tellProgress(place: TrainingPlace, loss: number): Promise<void> {
+    if (!this.#options.onEvent) return;
+    const steps = this.#totalSteps;
+    await this.#tell({
+      type: "progress",
+      ...place,
+      ...(steps !== undefined && { steps, secondsLeft: this.#clock.secondsFor(steps - place.step) }),
+      loss,
+      examplesPerSecond: this.#clock.rate,
+    });
+  }
+
+  async #tellEpoch(): Promise<void> {
+    const event: EpochEvent = {
+      type: "epoch",
+      ...this.#place(),
+      loss: this.#means.epoch.take(),
+      examples: this.#examples,
+      examplesPerSecond: this.#clock.rate,
+      seconds: this.#clock.seconds,
+    };
+    this.#examples = 0;
+    this.#history.epochs.push(event);
+    await this.#tell(event);
+  }
+
+  async #tell(event: TrainingEvent): Promise<void> {
+    await this.#store?.record(event);
+    await this.#options.onEvent?.(event);
+  }
+
+  async #warn(message: string): Promise<void> {
+    if (!this.#options.onEvent) console.error(`glissade: fit: ${message}`);
+    await this.#tell({ type: "warning", ...this.#place(), message });
+  }
+
+  #noteUnsaved(states: readonly State[]): void {
+    if (!this.#store || states.length === 0 || this.#isUnsavedNoted) return;
+    this.#isUnsavedNoted = true;
+    const names = states.map(({ label }) => label).join(", ");
+    void this.#later(() =>
+      this.#warn(
+        `each step changes ${names}, which no checkpoint holds, so that a resumed training would differ: give the setup what they belong to, ` +
+          "as `generator` or in `state`",
+      ),
+    );
+  }
+
+  // Checkpoints
+
+  /** Takes a checkpoint at this place in the queue; it is written while training goes on. */
+  async #save(isBest: boolean): Promise<void> {
+    const key = `${this.#steps} ${this.#epochs} ${this.#evaluatedAt}`;
+    if (!this.#store || (this.#savedAt === key && !isBest)) return;
+    this.#savedAt = key;
+    await this.#saved; //  one at a time
+    void this.#read();
+    const place = this.#place();
+    const store = this.#store;
+    const variables = captureVariables(this.#setup);
+    variables.catch(() => {}); //  the save hears of it
+    const queued = this.#queuedState();
+    // Once everything before it is recorded.
+    let mark: unknown;
+    let trainer: TrainerState | undefined;
+    const marked = this.#later(async () => {
+      trainer = this.#stateAt(queued);
+      mark = await store.mark();
+    });
+    const save = async (): Promise<void> => {
+      await marked;
+      const path = await this.#saving.attempt(
+        async () => store.save({ ...(await variables), trainer: trainer! }, mark, isBest),
+        (message) => this.#warn(message),
+      );
+      if (path !== undefined) await this.#tell({ type: "checkpoint", ...place, path, isBest });
+    };
+    this.#saved = save();
+    this.#saved.catch((error: unknown) => {
+      this.#saveFailure = { error };
+    });
+  }
+
+  #queuedState(): QueuedState {
+    return {
+      step: this.#steps,
+      epochs: this.#epochs,
+      batch: this.#batch,
+      isExhausted: this.#isExhausted,
+      source: this.#source.state(),
+      plateau: this.#plateau?.state ?? null,
+      best: this.#best,
+      bad: this.#bad,
+      evaluatedAt: this.#evaluatedAt,
+    };
+  }
+
+  #stateAt(queued: QueuedState): TrainerState {
+    const { log, norm, epoch } = this.#means;
+    return {
+      ...queued,
+      means: { log: log.state, norm: norm.state, epoch: epoch.state },
+      examples: this.#examples,
+      history: { epochs: [...this.#history.epochs], evaluations: [...this.#history.evaluations] },
+    };
+  }
+
+  #restore(state: TrainerState): void {
+    this.#steps = state.step;
+    this.#savedAt = `${state.step} ${state.epochs} ${state.evaluatedAt}`;
+    this.#epochs = state.epochs;
+    this.#batch = state.batch;
+    this.#isExhausted = state.isExhausted;
+    this.#best = state.best;
+    this.#bad = state.bad;
+    this.#evaluatedAt = state.evaluatedAt;
+    if (this.#plateau && state.plateau) this.#plateau.state = state.plateau;
+    const { log, norm, epoch } = state.means;
+    this.#means = { log: new Mean(log), norm: new Mean(norm), epoch: new Mean(epoch) };
+    this.#examples = state.examples;
+    this.#history = { epochs: [...state.history.epochs], evaluations: [...state.history.evaluations] };
+    this.#source.resume(state.source);
+    if (this.#bad >= this.#options.earlyStoppingPatience) this.#isStopping = "early-stopping";
+  }
+
+  // Places
+
+  get #totalSteps(): number | undefined {
+    const { epochs, maxSteps } = this.#options;
+    const most = Math.min(maxSteps, this.#stepsPerEpoch === undefined ? maxSteps : epochs * this.#stepsPerEpoch);
+    return Number.isFinite(most) ? most : undefined;
+  }
+
+  #place(): TrainingPlace {
+    const { batches } = this.#source;
+    return { step: this.#steps, epoch: this.#epochs + (batches ? this.#batch / batches : 0) };
+  }
+}
+
+/** When checkpoints are taken, and what happens when one cannot be written. */
+export interface SavingPlan {
+  /** After every so many steps. */
+  readonly steps: number;
+  readonly epochs: boolean;
+  /** After an evaluation that is the best so far. */
+  readonly best: boolean;
+  readonly atEnd: boolean;
+  /** Saves; nothing where that failed and training is to go on. */
+  attempt(save: () => Promise<string>, warn: (message: string) => Promise<void>): Promise<string | undefined>;
+}
+
+const neverSaving: SavingPlan = {
+  steps: Number.POSITIVE_INFINITY,
+  epochs: false,
+  best: false,
+  atEnd: false,
+  attempt: (save) => save(),
+};
+
+/** Seconds and examples of this process. */
+class Clock {
+  readonly #started = performance.now();
+  #paused = 0;
+  #pausedAt = 0;
+  /** When the first steps were done: before them a graph was compiled. */
+  #first: { readonly time: number; readonly paused: number; readonly step: number } | undefined;
+  #examples = 0;
+  #step = 0;
+
+  get seconds(): number {
+    return (performance.now() - this.#started) / 1000;
+  }
+
+  pause(): void {
+    this.#pausedAt = performance.now();
+  }
+
+  goOn(): void {
+    this.#paused += performance.now() - this.#pausedAt;
+  }
+
+  count(examples: number, step: number): void {
+    this.#step = step;
+    if (this.#first) this.#examples += examples;
+    else this.#first = { time: performance.now(), paused: this.#paused, step };
+  }
+
+  /** Examples a second, evaluations left out. */
+  get rate(): number {
+    if (!this.#first) return 0;
+    const { time, paused } = this.#first;
+    const seconds = (performance.now() - time - (this.#paused - paused)) / 1000;
+    return seconds > 0 ? this.#examples / seconds : 0;
+  }
+
+  /** How long so many steps will take, evaluations included. */
+  secondsFor(steps: number): number {
+    if (!this.#first || this.#step === this.#first.step) return 0;
+    const { time, step } = this.#first;
+    return (steps * (performance.now() - time)) / 1000 / (this.#step - step);
+  }
+}

@@ -1,0 +1,102 @@
+/** The training step, compiled: loss, gradients and update of one batch, or of several that are added up. */
+import { compile } from "../compile/compile.ts";
+import { currentScope } from "../graph/scope.ts";
+import { inMode } from "../nn/module.ts";
+import { gradientAccumulator } from "../optim/accumulate.ts";
+import { State } from "../tensor/state.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { savedStates } from "./checkpoint.ts";
+import type { CompleteOptions } from "./options.ts";
+import type { CompleteSetup } from "./setup.ts";
+
+/** What a batch has queued: tensors that have values once it is done. */
+export interface QueuedBatch {
+  readonly loss: Tensor;
+  /** A number where it is known without a run. */
+  readonly weight: number | Tensor;
+}
+
+/** Makes steps. */
+export interface TrainingStep {
+  /** Queues a batch; with `accumulate` 1 its update too. */
+  batch(batch: readonly Tensor[]): QueuedBatch & { readonly norm?: Tensor };
+  /** Queues the update by the batches since the last one; absent where each batch makes its own. */
+  readonly update?: () => { readonly norm?: Tensor };
+}
+
+/**
+ * Compiles a setup's training step. Modules are as they are, in training or in evaluation; a model that is in evaluation as a whole is
+ * trained nevertheless. `note` hears, while the step is traced, of variables that it changes and no checkpoint holds.
+ */
+export function trainingStep(
+  setup: CompleteSetup,
+  options: CompleteOptions,
+  note: (states: readonly State[]) => void,
+): TrainingStep {
+  const { optimizer, model } = setup;
+  const { gradientAccumulationSteps, maxGradNorm } = options;
+  const mode = model.training ? undefined : true;
+  const clip = maxGradNorm === undefined ? {} : { clipNorm: maxGradNorm };
+  const saved = savedStates(setup);
+  const weights = new Map<string, number>();
+  const signature = (batch: readonly Tensor[]): string => batch.map(({ shape }) => shape.join()).join(" ");
+
+  /** The loss of a batch and its weight, which is also noted where it is a number. */
+  const weigh = (batch: readonly Tensor[]): QueuedBatch => {
+    const loss = setup.loss(...batch);
+    const weight = setup.weight(...batch);
+    if (typeof weight === "number") weights.set(signature(batch), weight);
+    return { loss, weight };
+  };
+  const results = ({ loss, weight }: QueuedBatch, norm?: Tensor): Tensor[] => [
+    loss,
+    ...(typeof weight === "number" ? [] : [weight]),
+    ...(norm && maxGradNorm !== undefined ? [norm] : []),
+  ];
+  const noteUnsaved = (own: readonly State[] = []): void => {
+    const changed = [...currentScope().assigned.keys()].filter((key): key is State => key instanceof State);
+    note(changed.filter((state) => !saved.has(state) && !own.includes(state)));
+  };
+  const queued = (batch: readonly Tensor[], [loss, ...rest]: readonly Tensor[]): ReturnType<TrainingStep["batch"]> => {
+    const weight = weights.get(signature(batch)) ?? rest.shift()!;
+    const [norm] = rest;
+    return { loss: loss!, weight, ...(norm && { norm }) };
+  };
+
+  if (gradientAccumulationSteps === 1) {
+    const learn = compile(function step(...batch: readonly Tensor[]): Tensor[] {
+      return inMode(mode, () => {
+        const weighed = weigh(batch);
+        const { norm } = optimizer.minimize(weighed.loss, clip);
+        setup.afterUpdate();
+        noteUnsaved();
+        return results(weighed, norm);
+      });
+    });
+    return { batch: (batch) => queued(batch, learn(...batch)) };
+  }
+
+  const sums = gradientAccumulator(optimizer);
+  const add = compile(function batchOfStep(...batch: readonly Tensor[]): Tensor[] {
+    return inMode(mode, () => {
+      const weighed = weigh(batch);
+      sums.add(weighed.loss, weighed.weight);
+      noteUnsaved(sums.states());
+      return results(weighed);
+    });
+  });
+  const update = compile(function step(): Tensor[] {
+    return inMode(mode, () => {
+      const { norm } = sums.apply(clip);
+      setup.afterUpdate();
+      return maxGradNorm === undefined ? [] : [norm];
+    });
+  });
+  return {
+    batch: (batch) => queued(batch, add(...batch)),
+    update: () => {
+      const [norm] = update();
+      return norm ? { norm } : {};
+    },
+  };
+}
