@@ -56,6 +56,7 @@ export { type GradientAccumulator, gradientAccumulator } from "./optim/accumulat
 export { adadelta, adagrad, rmsprop } from "./optim/adagrad.ts";
 export { adam, adamW, amsgrad, nadam, radam } from "./optim/adam.ts";
 export { clipByGlobalNorm, clipByNorm, clipByValue, globalNorm } from "./optim/clipping.ts";
+export { ema } from "./optim/ema.ts";
 export { lbfgs } from "./optim/lbfgs.ts";
 export { lion } from "./optim/lion.ts";
 export {

@@ -23,7 +23,7 @@ export type { SpectralEstimate } from "./doctor/spectral.ts";
 export type { InPlace, Port, Program, Target } from "./engine/engine.ts";
 export type { ExportOptions } from "./files/export.ts";
 export type { NamedValues, SafetensorsContent } from "./files/safetensors.ts";
-export type { HasNamedStates, Saved } from "./files/weights.ts";
+export type { HasNamedStates, LoadOptions, LoadReport, Saved } from "./files/weights.ts";
 export type { Body } from "./graph/body.ts";
 export type { Kernel, KernelOp, KernelValue, KernelWriter, Layout, Operation, Part } from "./graph/kernel.ts";
 export type { ArgumentSource, HostSource, Node, Source, StateSource, Value } from "./graph/node.ts";
@@ -80,6 +80,7 @@ export type { BatchNorm, BatchNormOptions, GroupNorm, LayerNorm, OverChannels, R
 export type { BiasOf, BiasOption, HasBias } from "./nn/parameters.ts";
 export type { AdadeltaOptions, AdagradOptions, RmspropOptions } from "./optim/adagrad.ts";
 export type { AdamOptions, NadamOptions } from "./optim/adam.ts";
+export type { Ema, EmaOptions } from "./optim/ema.ts";
 export type { Lbfgs, LbfgsMemory, LbfgsOptions, LbfgsReport } from "./optim/lbfgs.ts";
 export type { LionOptions } from "./optim/lion.ts";
 export type {

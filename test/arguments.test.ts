@@ -114,6 +114,7 @@ const rightOnes: Readonly<Record<string, () => readonly unknown[]>> = Object.fro
     "rmsprop",
     "lion",
     "lbfgs",
+    "ema",
     "encodeWeights",
     "saveWeights",
     "decodeWeights",

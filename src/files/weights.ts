@@ -1,8 +1,18 @@
 /** A model's variables as safetensors, in PyTorch's names and layouts. */
 
 import { valuesOf } from "../compile/evaluate.ts";
-import { ConfigError, FormatError, printable } from "../errors.ts";
-import { anything, aRecord, aText, bytesOfFile, described, expectArguments, withStates } from "../graph/arguments.ts";
+import { ConfigError, FormatError, printable, quoted } from "../errors.ts";
+import {
+  aFlag,
+  anything,
+  aRecord,
+  aText,
+  bytesOfFile,
+  described,
+  expectArguments,
+  options as optionsOf,
+  withStates,
+} from "../graph/arguments.ts";
 import { showType, type TensorType } from "../graph/types.ts";
 import type { Module } from "../nn/module.ts";
 import type { State } from "../tensor/state.ts";
@@ -50,49 +60,156 @@ export async function encodeWeights(saved: Saved, metadata?: Readonly<Record<str
   return encodeSafetensors(tensors, metadata);
 }
 
+export interface LoadOptions {
+  /**
+   * Whether the file may lack some of the model's variables, hold others, or hold some in another shape: those that fit are loaded, the
+   * others stay as they are, and the report names them. Default false: all fit, or nothing is loaded.
+   */
+  readonly partial?: boolean;
+  /**
+   * What names of the file are called in the model. A table from a name, or from the beginning of names up to a dot, to another:
+   * `{ "bert.encoder": "encoder", module: "" }`; the longest that fits is used, and "" leaves the beginning out. Or a function of the name
+   * in the file, which returns the model's name, or undefined for what is to be passed over.
+   */
+  readonly rename?: Readonly<Record<string, string>> | ((name: string) => string | undefined);
+}
+
+/** What became of a file's values and a model's variables. */
+export interface LoadReport {
+  /** Variables that have a value of the file now, by their name in the model. */
+  readonly loaded: readonly string[];
+  /** Variables that the file has no value for. */
+  readonly missing: readonly string[];
+  /** Values that the model has no variable for, by their name in the file. */
+  readonly unexpected: readonly string[];
+  /** Variables that the file has in another shape or dtype. */
+  readonly mismatched: readonly { readonly name: string; readonly file: TensorType; readonly model: TensorType }[];
+}
+
 /**
- * Gives a model, or several things by name, the values of a safetensors file: all of them, or none when something does not fit. A weight
- * with several names may be in the file under any or all of them. Throws FormatError for a damaged file, for one of another
- * architecture with the names and shapes that differ, and for one that has different values under two names of one weight. `source` is
- * what messages call the file.
+ * Gives a model, or several things by name, the values of a safetensors file: all of them, or none when something does not fit, unless
+ * `partial` says otherwise. A weight with several names may be in the file under any or all of them. Returns what was loaded and what was
+ * not. Throws FormatError for a damaged file, for one of another architecture with the names and shapes that differ, for one that has
+ * different values under two names of one weight, and with `partial` when nothing fits; ConfigError for a rename table that names nothing
+ * of the file or gives two values one name. `source` is what messages call the file.
  */
-export function decodeWeights(saved: Saved, bytes: Uint8Array, source: string = "safetensors"): void {
-  expectArguments("decodeWeights", [anything, bytesOfFile, aText], [saved, bytes, source]);
-  const { tensors } = decodeSafetensors(bytes, source);
+export function decodeWeights(
+  saved: Saved,
+  bytes: Uint8Array,
+  source: string = "safetensors",
+  options: LoadOptions = {},
+): LoadReport {
+  const known = optionsOf({ partial: aFlag, rename: aTableOrFunction });
+  expectArguments("decodeWeights", [anything, bytesOfFile, aText, known], [saved, bytes, source, options]);
+  const { partial = false, rename } = options;
+  const { tensors, inFile } = renamed(source, decodeSafetensors(bytes, source).tensors, rename);
   const states = persistent(saved);
   const names = new Map<State, string[]>();
   for (const [name, state] of states) names.set(state, [...(names.get(state) ?? []), name]);
   const missing = [...names.values()].filter((all) => !all.some((name) => tensors.has(name))).map(([name]) => name!);
-  const unknown = [...tensors.keys()].filter((name) => !states.has(name));
-  const different = [...states].flatMap(([name, state]) => {
+  const unexpected = [...tensors.keys()].filter((name) => !states.has(name)).map((name) => inFile.get(name)!);
+  const mismatched = [...states].flatMap(([name, state]) => {
     const found = tensors.get(name);
-    return found && !fits(found, state)
-      ? [`${printable(name)} is ${showType(found)} in the file and ${showType(state)} in the model`]
-      : [];
+    return found && !fits(found, state) ? [{ name, file: typeOf(found), model: typeOf(state) }] : [];
   });
+  const different = mismatched.map(
+    ({ name, file, model }) =>
+      `${printable(name)} is ${showType(file)} in the file and ${showType(model)} in the model`,
+  );
   const problems = [
     ...(missing.length ? [`the file lacks ${listed(missing.map((name) => printable(name)))}`] : []),
-    ...(unknown.length ? [`the model lacks ${listed(unknown.map((name) => printable(name)))}`] : []),
+    ...(unexpected.length ? [`the model lacks ${listed(unexpected.map((name) => printable(name)))}`] : []),
     ...(different.length ? [listed(different)] : []),
   ];
-  if (problems.length)
+  if (problems.length && !partial)
     throw new FormatError(
       source,
       `holds another architecture: ${problems.join("; ")}`,
       "build the model that the file was saved from",
     );
-  const given = [...names].map(([state, all]) => [state, all.filter((name) => tensors.has(name))] as const);
+  const given = [...names]
+    .map(([state, all]) => [state, all.filter((name) => tensors.has(name) && fits(tensors.get(name)!, state))] as const)
+    .filter(([, all]) => all.length > 0);
+  if (given.length === 0 && problems.length)
+    throw new FormatError(
+      source,
+      `nothing of it fits the model: ${problems.join("; ")}`,
+      'say what the file\'s names are called in the model: rename: { "name.in.file": "name.in.model" }',
+    );
   for (const [, [first, ...others]] of given) {
     const other = others.find((name) => !sameBytes(tensors.get(name)!, tensors.get(first!)!));
     if (other !== undefined)
       throw new FormatError(
         source,
-        `has different values for ${first} and ${other}, which are one weight in the model`,
+        `has different values for ${printable(first!)} and ${printable(other)}, which are one weight in the model`,
         "save a model that shares the weight too, or build one with two weights",
       );
   }
   for (const [state, [name]] of given) state.write(tensors.get(name!)!.values);
+  return { loaded: given.map(([, [name]]) => name!), missing, unexpected, mismatched };
 }
+
+const aTableOrFunction = (value: unknown): string | undefined =>
+  typeof value === "function" ||
+  (aRecord(value) === undefined && Object.values(value as object).every((name) => typeof name === "string"))
+    ? undefined
+    : 'give a table of names, { "name.in.file": "name.in.model" }, or a function of the name,';
+
+/** A file's values under the names that the model has for them, and what each is called in the file. */
+function renamed(
+  source: string,
+  tensors: ReadonlyMap<string, NamedValues>,
+  rename: LoadOptions["rename"],
+): { readonly tensors: ReadonlyMap<string, NamedValues>; readonly inFile: ReadonlyMap<string, string> } {
+  const found = new Map<string, NamedValues>();
+  const inFile = new Map<string, string>();
+  const nameFor = rename === undefined ? undefined : typeof rename === "function" ? rename : byTable(tensors, rename);
+  for (const [name, values] of tensors) {
+    const own = nameFor ? nameFor(name) : name;
+    if (own === undefined) continue;
+    if (typeof own !== "string")
+      throw new ConfigError(
+        "rename",
+        `for ${quoted(name)} it returned ${described(own)}`,
+        "return the name in the model, or undefined to pass the value over",
+      );
+    const other = inFile.get(own);
+    if (other !== undefined)
+      throw new ConfigError(
+        "rename",
+        `${quoted(other)} and ${quoted(name)} of ${source} are both to be ${quoted(own)}`,
+        "give each its own name",
+      );
+    inFile.set(own, name);
+    found.set(own, values);
+  }
+  return { tensors: found, inFile };
+}
+
+function byTable(
+  tensors: ReadonlyMap<string, NamedValues>,
+  table: Readonly<Record<string, string>>,
+): (name: string) => string {
+  const entries = Object.entries(table).sort(([a], [b]) => b.length - a.length);
+  const begins = (name: string, beginning: string): boolean =>
+    name === beginning || beginning === "" || name.startsWith(`${beginning}.`);
+  for (const [beginning] of entries)
+    if (![...tensors.keys()].some((name) => begins(name, beginning)))
+      throw new ConfigError(
+        "rename",
+        `no name of the file is ${quoted(beginning)} or begins with it and a dot`,
+        `the file has ${listed([...tensors.keys()].map((name) => printable(name))) || "no values"}`,
+      );
+  return (name) => {
+    const entry = entries.find(([beginning]) => begins(name, beginning));
+    if (!entry) return name;
+    const [beginning, own] = entry;
+    const rest = beginning === "" ? name : name.slice(beginning.length + 1);
+    return own === "" || rest === "" ? own || rest : `${own}.${rest}`;
+  };
+}
+
+const typeOf = ({ shape, dtype }: TensorType): TensorType => ({ shape, dtype });
 
 /** Bits rather than numbers, so that NaN is equal to itself. */
 function sameBytes({ values: a }: NamedValues, { values: b }: NamedValues): boolean {

@@ -35,12 +35,18 @@ export interface Module {
    * under each of its paths without `removeDuplicates`.
    */
   namedStates(options?: NamedStatesOptions): Map<string, State>;
+  /** The same, of the parameters alone, frozen ones included. */
+  namedParameters(options?: NamedStatesOptions): Map<string, Parameter>;
+  /** The module under the path "" and all modules in it by path, in the order of the fields; one that is used twice under its first path. */
+  namedModules(): Map<string, Module>;
   /** All variables: parameters, running statistics. */
   states(): State[];
   /** The variables that optimizers update, frozen ones included. */
   parameters(): Parameter[];
   /** A table of layers, shapes and parameter counts. */
   summary(): string;
+  /** The modules as a tree, with shapes and parameter counts: what `console.log(model)` shows in Node. */
+  toString(): string;
 }
 
 interface Settings {
@@ -101,6 +107,21 @@ const methods = Object.create(Function.prototype, {
         }
       return found;
     },
+    namedParameters(this: Module, options?: NamedStatesOptions): Map<string, Parameter> {
+      return new Map([...this.namedStates(options)].filter((entry) => entry[1] instanceof Parameter)) as Map<
+        string,
+        Parameter
+      >;
+    },
+    namedModules(this: Module): Map<string, Module> {
+      const found = new Map<string, Module>();
+      const seen = new Set<Module>();
+      for (const [path, module] of walk(this)) {
+        if (!seen.has(module)) found.set(path, module);
+        seen.add(module);
+      }
+      return found;
+    },
     states(this: Module): State[] {
       return [...this.namedStates().values()];
     },
@@ -111,7 +132,11 @@ const methods = Object.create(Function.prototype, {
       return summarize(this);
     },
     toString(this: Module): string {
-      return this.summary();
+      return asTree(this);
+    },
+    /** What Node's console shows. */
+    [Symbol.for("nodejs.util.inspect.custom")](this: Module): string {
+      return asTree(this);
     },
   }),
 }) as Module;
@@ -266,7 +291,41 @@ function summarize(root: Module): string {
       .trimEnd(),
   );
   lines.splice(1, 0, "─".repeat(widths.reduce((sum, width) => sum + width + 2, -2)));
-  return `${lines.join("\n")}\n${count(trainable)} trainable parameters${frozen ? `, ${count(frozen)} frozen` : ""}`;
+  return `${lines.join("\n")}\n${counts(trainable, frozen)}`;
 }
+
+/** `Linear(weight [3, 4], bias [3]) 15`, and modules with modules in them over several lines, as PyTorch prints them. */
+function asTree(root: Module): string {
+  const parameters = root.parameters(); //  throws for a module that contains itself
+  const seen = new Set<State>();
+  const draw = (module: Module, indent: string): string => {
+    const states: string[] = [];
+    const modules: string[] = [];
+    let own = 0;
+    for (const [name, child] of parts(module.children))
+      if (isModule(child)) modules.push(`${indent}  (${printable(name)}): ${draw(child, `${indent}  `)}`);
+      else {
+        states.push(ownOf(name, child, seen.has(child)));
+        if (child instanceof Parameter && !seen.has(child)) own += child.size;
+        seen.add(child);
+      }
+    const kind = printable(module.kind);
+    if (modules.length === 0) return `${kind}(${states.join(", ")})${own > 0 ? ` ${count(own)}` : ""}`;
+    return [`${kind}(`, ...states.map((state) => `${indent}  ${state}`), ...modules, `${indent})`].join("\n");
+  };
+  const sum = (trainable: boolean): number =>
+    parameters.reduce((total, each) => total + (each.trainable === trainable ? each.size : 0), 0);
+  return `${draw(root, "")}\n${counts(sum(true), sum(false))}`;
+}
+
+/** `weight [3, 4]`, with what is special about it. */
+function ownOf(name: string, state: State, isShared: boolean): string {
+  const isFrozen = state instanceof Parameter && !state.trainable;
+  const note = isShared ? " shared" : isFrozen ? " frozen" : state instanceof Parameter ? "" : " state";
+  return `${printable(name)} ${showShape(state.shape)}${note}`;
+}
+
+const counts = (trainable: number, frozen: number): string =>
+  `${count(trainable)} trainable parameters${frozen ? `, ${count(frozen)} frozen` : ""}`;
 
 const count = (n: number): string => n.toLocaleString("en-US");

@@ -167,6 +167,29 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
     return new State<S, D>(this.#type as never, this.#version, { name: this.label, persistent: this.persistent });
   }
 
+  /**
+   * Exchanges the values of two variables at this place of the queue; nothing is copied. Throws GraphError inside a trace and while an
+   * assignment to one of them waits, ShapeError or DTypeError for variables of different types.
+   */
+  exchange(other: State<S, D>): void {
+    const { trace, assigned } = currentScope();
+    if (trace)
+      throw new GraphError("exchange", `${this.label} is exchanged inside a traced function`, "do it outside of it");
+    if (assigned.has(this) || assigned.has(other))
+      throw new GraphError(
+        "exchange",
+        `an assignment to ${assigned.has(this) ? this.label : other.label} waits to be run`,
+        "await evaluate() first",
+      );
+    if (!sameShape(this.shape, other.shape))
+      throw new ShapeError("exchange", `${showType(this)} and ${showType(other)}`, "exchange variables of one shape");
+    if (this.dtype !== other.dtype)
+      throw new DTypeError("exchange", `${showType(this)} and ${showType(other)}`, "exchange variables of one dtype");
+    const own = this.#version;
+    this.#become(other.#version);
+    other.#become(own);
+  }
+
   /** A run in the queue will write the variable: what comes behind it sees what the run leaves. */
   change(): Change {
     const before = this.#version;

@@ -25,7 +25,7 @@ export const notOfElements: ReadonlyMap<string, string> = new Map([
     "layers, whose functions are swept",
   ),
   ...named(
-    "adadelta adagrad rmsprop adam adamW amsgrad nadam radam lbfgs lion sgd defineOptimizer gradientAccumulator",
+    "adadelta adagrad rmsprop adam adamW amsgrad nadam radam lbfgs lion sgd defineOptimizer gradientAccumulator ema",
     "optimizers",
   ),
 ]);

@@ -1,7 +1,9 @@
 /** Modules, dropout and losses. */
+import { inspect } from "node:util";
 import { beforeEach, describe, expect, test } from "vitest";
 import { nodeEngine } from "../../src/engine/node/index.ts";
 import {
+  batchNorm,
   binaryCrossEntropy,
   compile,
   cosineDistance,
@@ -11,6 +13,7 @@ import {
   gradients,
   layerNorm,
   linear,
+  type Module,
   meanSquaredError,
   module,
   ones,
@@ -73,6 +76,53 @@ describe("modules", () => {
       head.weight              [10, 4]      shared
       40 trainable parameters, 20 frozen"
     `);
+  });
+
+  test("printed, a module is its tree with shapes and counts; shared, frozen and other variables are marked", () => {
+    const table = embedding(10, 4);
+    const head = module("Head", { weight: table.weight }, (x: Tensor) => x.matmul(table.weight.mT()));
+    const body = sequential(linear(4, 4), relu, batchNorm(4));
+    body.freeze();
+    const model = module("Tied", { scale: linear(1, 1).weight, table, body, head }, (x: Tensor) => x);
+    expect(inspect(model)).toBe(String(model));
+    expect(inspect({ model }, { depth: 0 })).toContain("(table): Embedding");
+    expect(String(model)).toMatchInlineSnapshot(`
+      "Tied(
+        scale [1, 1]
+        (table): Embedding(weight [10, 4]) 40
+        (body): Sequential(
+          (0): Linear(weight [4, 4] frozen, bias [4] frozen) 20
+          (2): BatchNorm(weight [4] frozen, bias [4] frozen, running_mean [4] state, running_var [4] state, num_batches_tracked [] state) 8
+        )
+        (head): Head(weight [10, 4] shared)
+      )
+      41 trainable parameters, 28 frozen"
+    `);
+  });
+
+  test("a module that contains itself is an error that says so, printed too", () => {
+    const blocks: Record<string, Module> = {};
+    const model = module("Loop", { blocks }, (x: Tensor) => x);
+    blocks.self = model;
+    expect(() => String(model)).toThrow("the module contains itself");
+  });
+
+  test("parameters and modules have their paths; what is shared has its first", () => {
+    const shared = linear(2, 2);
+    const model = module("Pair", { first: shared, norm: batchNorm(2), again: { same: shared } }, (x: Tensor) => x);
+    expect([...model.namedModules()].map(([path, { kind }]) => `${path}:${kind}`)).toEqual([
+      ":Pair",
+      "first:Linear",
+      "norm:BatchNorm",
+    ]);
+    const names = ["first.weight", "first.bias", "norm.weight", "norm.bias"];
+    expect([...model.namedParameters().keys()]).toEqual(names);
+    expect([...model.namedParameters({ removeDuplicates: false }).keys()]).toEqual([
+      ...names,
+      "again.same.weight",
+      "again.same.bias",
+    ]);
+    expect([...model.namedParameters().values()]).toEqual(model.parameters());
   });
 
   test("train and eval reach everything inside", () => {

@@ -1,5 +1,5 @@
 /** Models in files. */
-import { decodeWeights, encodeWeights, type Saved } from "../weights.ts";
+import { decodeWeights, encodeWeights, type LoadOptions, type LoadReport, type Saved } from "../weights.ts";
 import { type FileLocation, readFileChecked, writeFileAtomically } from "./atomic.ts";
 
 /**
@@ -16,9 +16,16 @@ export async function saveWeights(
 }
 
 /**
- * Gives a model, or several things by name, the values of a safetensors file, such as a PyTorch `state_dict` saved as one. Throws
- * FileError when the file cannot be read, FormatError when it is damaged or of another architecture; the model then keeps its values.
+ * Gives a model, or several things by name, the values of a safetensors file, such as a PyTorch `state_dict` saved as one, as
+ * `decodeWeights` does: all of them, or with `partial` those that fit, under names that `rename` translates. Returns what was loaded and
+ * what was not. Throws FileError when the file cannot be read, FormatError when it is damaged or of another architecture; the model then
+ * keeps its values.
  */
-export async function loadWeights(saved: Saved, location: FileLocation): Promise<void> {
-  decodeWeights(saved, await readFileChecked(location), location instanceof URL ? location.pathname : location);
+export async function loadWeights(
+  saved: Saved,
+  location: FileLocation,
+  options: LoadOptions = {},
+): Promise<LoadReport> {
+  const bytes = await readFileChecked(location);
+  return decodeWeights(saved, bytes, location instanceof URL ? location.pathname : location, options);
 }

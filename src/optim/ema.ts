@@ -1,0 +1,123 @@
+/** The exponential moving average of a model's weights, which often generalises better than the weights themselves. */
+import { ConfigError, GraphError } from "../errors.ts";
+import { aFlag, aNumber, expectArguments, options as optionsOf } from "../graph/arguments.ts";
+import { currentScope } from "../graph/scope.ts";
+import { isFloat } from "../graph/types.ts";
+import { isModule, type Module } from "../nn/module.ts";
+import { averaged } from "../tensor/average.ts";
+import { type Parameter, State } from "../tensor/state.ts";
+import { expectFractions } from "./optimizer.ts";
+
+export interface EmaOptions {
+  /** β: how much of the average stays in a step, from 0 to below 1. Default 0.999. */
+  readonly decay?: number;
+  /**
+   * Whether the average follows faster in the beginning, with min(β, (1 + t) / (10 + t)) in the step t, counted from 0 (TensorFlow's
+   * ExponentialMovingAverage with `num_updates`). Default false.
+   */
+  readonly warmUp?: boolean;
+}
+
+/** Averages of a model's parameters, beside them. Made by `ema`. */
+export class Ema {
+  readonly decay: number;
+  readonly #warmUp: boolean;
+  readonly #averages: ReadonlyMap<string, { readonly parameter: Parameter; readonly average: State }>;
+  readonly #updates: State<[], "float64">;
+  #swapped = false;
+
+  /** Internal: use `ema`. */
+  constructor(model: Pick<Module, "namedParameters">, { decay = 0.999, warmUp = false }: EmaOptions) {
+    this.decay = decay;
+    this.#warmUp = warmUp;
+    const floats = [...model.namedParameters()].filter(([, { dtype }]) => isFloat(dtype));
+    if (floats.length === 0) throw new ConfigError("ema", "the model has no parameters", "pass a module with layers");
+    this.#averages = new Map(floats.map(([name, parameter]) => [name, { parameter, average: parameter.fork() }]));
+    this.#updates = new State({ shape: [] as const, dtype: "float64" }, new Float64Array(1), { name: "updates" });
+  }
+
+  /**
+   * Adds to the graph: each average becomes β·average + (1 − β)·parameter, with the parameter's value after what has been assigned to it.
+   * Inside a compiled step, behind `optimizer.minimize(loss)`, it is part of that step's one graph. Throws GraphError while the averages
+   * are swapped in.
+   */
+  update(): void {
+    const swapped = this.#swapped;
+    currentScope().settings.push(() => this.#swapped === swapped);
+    if (swapped)
+      throw new GraphError(
+        "ema.update",
+        "the averages are swapped in: what would be averaged is the averages",
+        "swap back first, or evaluate inside withAverages",
+      );
+    const t = this.#updates.current();
+    const warm = this.#warmUp ? t.add(1).div(t.add(10)).minimum(this.decay) : undefined;
+    for (const { parameter, average } of this.#averages.values()) {
+      const [old, next] = [average.current(), parameter.current()];
+      const beta = warm?.cast(old.dtype);
+      average.assign(beta ? next.add(old.sub(next).mul(beta)) : averaged(old, next, this.decay));
+    }
+    this.#updates.assign(t.add(1));
+  }
+
+  /**
+   * Exchanges the model's parameters and their averages, without copying them; the next call changes them back. Takes its place between
+   * the runs that were asked for before and after it.
+   */
+  swap(): void {
+    for (const { parameter, average } of this.#averages.values()) parameter.exchange(average);
+    this.#swapped = !this.#swapped;
+  }
+
+  /** Whether the model has the averages now. */
+  get swapped(): boolean {
+    return this.#swapped;
+  }
+
+  /**
+   * Calls `run` while the model has the averages, and gives the parameters back however it ends: for evaluation, and for saving the
+   * averaged model. Returns what `run` returns. Throws what it throws, GraphError inside another `withAverages`.
+   */
+  async withAverages<R>(run: () => R | Promise<R>): Promise<R> {
+    if (this.#swapped)
+      throw new GraphError("ema.withAverages", "the averages are swapped in already", "swap back first");
+    this.swap();
+    try {
+      return await run();
+    } finally {
+      this.swap();
+    }
+  }
+
+  /**
+   * The averages as `averages.0.weight`, and how many `updates` they have seen: `encodeWeights({ model, optimizer, average })` saves
+   * them beside the model, and training that goes on from the file gives the same averages, bit for bit. Throws GraphError while the
+   * averages are swapped in.
+   */
+  namedStates(): Map<string, State> {
+    if (this.#swapped)
+      throw new GraphError("ema", "the averages are swapped in and cannot be saved or loaded", "swap back first");
+    const found = new Map<string, State>([["updates", this.#updates]]);
+    for (const [name, { average }] of this.#averages) found.set(`averages.${name}`, average);
+    return found;
+  }
+
+  states(): State[] {
+    return [...this.namedStates().values()];
+  }
+}
+
+/**
+ * Averages of a model's parameters: `const average = ema(model, { decay: 0.999 })`, then `average.update()` behind
+ * `optimizer.minimize(loss)` in each step, and `average.withAverages(() => …)` to evaluate or save with them. They begin at the
+ * parameters' values. Running statistics of normalisations are averages already and stay as they are. Throws ConfigError for a decay
+ * outside [0, 1) and a model without parameters. (Polyak and Juditsky 1992.)
+ */
+export function ema(model: Module, options: EmaOptions = {}): Ema {
+  expectArguments("ema", [aModule, optionsOf({ decay: aNumber, warmUp: aFlag })], [model, options]);
+  expectFractions("ema", "the decay is", options.decay ?? 0.999);
+  return new Ema(model, options);
+}
+
+const aModule = (value: unknown): string | undefined =>
+  isModule(value) ? undefined : "give a module, such as sequential(linear(4, 3))";
