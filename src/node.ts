@@ -3,6 +3,14 @@ import { setDefaultEngine } from "./compile/runtime.ts";
 import { reportAtExit } from "./engine/node/exit.ts";
 import { nodeEngine } from "./engine/node/index.ts";
 
+export {
+  type FashionMnist,
+  type FashionMnistDataset,
+  type FashionMnistOptions,
+  loadFashionMnist,
+} from "./data/node/fashion-mnist.ts";
+export { readIdx } from "./data/node/idx.ts";
+export { type Iris, type IrisDataset, loadIris } from "./data/node/iris.ts";
 export { loadMnist, type MnistDataset, type MnistOptions } from "./data/node/mnist.ts";
 export type { Implementation } from "./engine/node/environment.ts";
 export { type NodeEngine, type NodeEngineOptions, nodeEngine } from "./engine/node/index.ts";

@@ -1,8 +1,11 @@
 /** Types that public functions mention: for signatures of your own, and for the compiler where it writes declarations of your code. */
 export type { HasStates, ReadOf } from "./compile/evaluate.ts";
 export type { BatchSource } from "./data/batches.ts";
-export type { AnyCount, Column } from "./data/dataset.ts";
-export type { Loader, LoaderOptions, LoaderState } from "./data/loader.ts";
+export type { AnyCount, Column, StratifyOptions } from "./data/dataset.ts";
+export type { IdxContent } from "./data/idx.ts";
+export type { ArrayOf, ExampleValues, Loader, LoaderOptions, LoaderState } from "./data/loader.ts";
+export type { SampleOptions } from "./data/sampling.ts";
+export type { Sequences, SequencesOptions } from "./data/sequences.ts";
 export type { RandomBits } from "./data/shuffle.ts";
 export type { StandardizeOptions, StandardStatistics } from "./data/standardize.ts";
 export type { Batch } from "./data/tensors.ts";

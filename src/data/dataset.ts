@@ -1,8 +1,18 @@
 /** Datasets: columns with a common first axis, the examples. */
 import { ConfigError, DataError } from "../errors.ts";
-import { described } from "../graph/arguments.ts";
-import { arrayTypes, type DType, type Shape, showShape, showType, sizeOf, type Values } from "../graph/types.ts";
+import { anything, described, expectArguments, options as optionsOf } from "../graph/arguments.ts";
+import {
+  arrayTypes,
+  type DType,
+  isFloat,
+  type Shape,
+  showShape,
+  showType,
+  sizeOf,
+  type Values,
+} from "../graph/types.ts";
 import { expectSeed, hostStream } from "../random/generator.ts";
+import { expectOffsets, gatherSequences } from "./sequences.ts";
 import { permutation } from "./shuffle.ts";
 
 /** Values of all examples, in memory: `shape[0]` is the number of examples, the rest the shape of one. */
@@ -11,6 +21,13 @@ export interface Column<S extends Shape = Shape, D extends DType = DType> {
   readonly dtype: D;
   /** Row-major, example after example. */
   readonly values: Values;
+  /**
+   * Of sequences of different length, where each begins, and at the end where the last one ends, in steps: the values are then those of
+   * the sequences alone, and `shape[1]` is the length of the longest. Made by `sequences`.
+   */
+  readonly offsets?: Int32Array;
+  /** What shorter sequences are filled up with in a batch. Default 0. */
+  readonly padding?: number;
 }
 
 /** The same columns with any number of examples. */
@@ -63,10 +80,12 @@ export class Dataset<C extends readonly Column[] = readonly Column[]> {
   /**
    * Two datasets that share no example, drawn at random: the first has `part` examples, or that fraction of them
    * (rounded) when `part` lies between 0 and 1; the second has the rest. The same seed (default 0) gives the same
-   * split. Throws ConfigError for a part that is neither, DataError when it leaves one side empty.
+   * split. With `stratify` each class has the same share in both. Throws ConfigError for a part that is neither, DataError when it leaves
+   * one side empty, and when a class has less than two examples.
    */
-  split(part: number, seed: number = 0): [Dataset<C>, Dataset<C>] {
+  split(part: number, seed: number = 0, options: StratifyOptions = {}): [Dataset<C>, Dataset<C>] {
     expectSeed("split", seed);
+    expectArguments("split", [anything, anything, stratifyOptions], [part, seed, options]);
     const isFraction = part > 0 && part < 1;
     if (!isFraction && !(Number.isInteger(part) && part > 0))
       throw new ConfigError(
@@ -82,8 +101,116 @@ export class Dataset<C extends readonly Column[] = readonly Column[]> {
         this.length < 2 ? "a split needs two examples at least" : `give a count from 1 to ${this.length - 1}`,
       );
     const order = permutation(this.length, hostStream(seed, "split"));
-    return [this.take(order.subarray(0, count)), this.take(order.subarray(count))];
+    const { stratify = false } = options;
+    if (stratify === false) return [this.take(order.subarray(0, count)), this.take(order.subarray(count))];
+    const [first, second] = stratified(order, this.#labels("split", stratify), count);
+    return [this.take(first), this.take(second)];
   }
+
+  /**
+   * `k` pairs for cross-validation: all examples are dealt into k parts of equal size, at random by the seed, and each pair holds one part
+   * back for validation and has the others to train on. With `stratify` each class has the same share in all parts. The pairs are made
+   * one by one, as they are asked for. Throws ConfigError for a `k` below 2, DataError for one beyond the number of examples, or of those
+   * of a class.
+   */
+  folds(
+    k: number,
+    seed: number = 0,
+    options: StratifyOptions = {},
+  ): Iterable<{ readonly train: Dataset<C>; readonly validation: Dataset<C> }> {
+    expectSeed("folds", seed);
+    expectArguments("folds", [anything, anything, stratifyOptions], [k, seed, options]);
+    if (!Number.isSafeInteger(k) || k < 2)
+      throw new ConfigError("folds", `k is ${described(k)}`, "give a whole number from 2 on");
+    if (k > this.length)
+      throw new DataError("folds", `${k} parts of ${this.length} examples`, `set k to ${this.length} or less`);
+    const order = permutation(this.length, hostStream(seed, "split"));
+    const { stratify = false } = options;
+    const labels = stratify === false ? undefined : this.#labels("folds", stratify);
+    const dealt = labels ? byClass("folds", order, labels, k) : [order];
+    const part = new Uint32Array(this.length);
+    let next = 0;
+    for (const group of dealt) for (const index of group) part[index] = next++ % k;
+    return this.#pairs(k, order, part);
+  }
+
+  *#pairs(
+    k: number,
+    order: Uint32Array,
+    part: Uint32Array,
+  ): Generator<{ readonly train: Dataset<C>; readonly validation: Dataset<C> }, void> {
+    for (let held = 0; held < k; held++)
+      yield {
+        train: this.take(order.filter((index) => part[index] !== held)),
+        validation: this.take(order.filter((index) => part[index] === held)),
+      };
+  }
+
+  #labels(subject: string, stratify: true | number): Values {
+    const index = stratify === true ? this.columns.length - 1 : stratify;
+    const column = this.columns[index];
+    if (!column)
+      throw new ConfigError(
+        subject,
+        `there is no column ${index}`,
+        `give the place of a column, from 0 to ${this.columns.length - 1}`,
+      );
+    if (column.shape.length !== 1 || isFloat(column.dtype))
+      throw new DataError(
+        subject,
+        `column ${index} is ${showType({ shape: ["examples", ...column.shape.slice(1)] as never, dtype: column.dtype })}, and labels are int32[examples]`,
+        "stratify by a column of labels: { stratify: 1 } takes column 1",
+      );
+    return column.values;
+  }
+}
+
+export interface StratifyOptions {
+  /** Whether each class has the same share in all parts: by the last column, which holds labels, or by the column at a place. Default false. */
+  readonly stratify?: boolean | number;
+}
+
+const stratifyOptions = optionsOf({
+  stratify: (value) =>
+    typeof value === "boolean" || (Number.isSafeInteger(value) && (value as number) >= 0)
+      ? undefined
+      : "give true or the place of a column",
+});
+
+/** The indices of each class, in the order in which they come. Throws DataError for a class with less than `least` examples. */
+function byClass(subject: string, order: Uint32Array, labels: ArrayLike<number>, least: number): Uint32Array[] {
+  const groups = new Map<number, number[]>();
+  for (const index of order) {
+    const label = labels[index]!;
+    const group = groups.get(label);
+    if (group) group.push(index);
+    else groups.set(label, [index]);
+  }
+  const sorted = [...groups].sort(([a], [b]) => a - b);
+  for (const [label, { length }] of sorted)
+    if (length < least)
+      throw new DataError(
+        subject,
+        `class ${label} has ${length} example${length === 1 ? "" : "s"}, and ${least} parts are to have one each`,
+        "drop the class, put it into another, or leave stratify out",
+      );
+  return sorted.map(([, group]) => Uint32Array.from(group));
+}
+
+/** `count` of the indices and the others, each class in proportion; those that are left over by rounding down go to the largest remainders. */
+function stratified(order: Uint32Array, labels: ArrayLike<number>, count: number): [Uint32Array, Uint32Array] {
+  const groups = byClass("split", order, labels, 2);
+  const exact = groups.map(({ length }) => (length * count) / order.length);
+  const counts = exact.map(Math.floor);
+  const left = count - counts.reduce((sum, each) => sum + each, 0);
+  const byRemainder = exact.map((share, i) => ({ i, rest: share - counts[i]! })).sort((a, b) => b.rest - a.rest);
+  for (const { i } of byRemainder.slice(0, left)) counts[i]!++;
+  const isFirst = new Uint8Array(order.length);
+  groups.forEach((group, i) => {
+    for (const index of group.subarray(0, counts[i]!)) isFirst[index] = 1;
+  });
+  // In the order that was drawn, so that the classes stay mixed.
+  return [order.filter((index) => isFirst[index]), order.filter((index) => !isFirst[index])];
 }
 
 /**
@@ -127,13 +254,16 @@ function expectColumn(column: Column, index: number, examples: number | undefine
 /** Throws DataError unless the values are in an array of the column's dtype and fill its shape. */
 export function expectValues(subject: string, column: Column): void {
   const { shape, dtype, values } = column;
+  if (!Object.hasOwn(arrayTypes, dtype))
+    throw new DataError(subject, `its dtype is ${described(dtype)}`, `give ${Object.keys(arrayTypes).join(", ")}`);
   if (!(values instanceof arrayTypes[dtype]))
     throw new DataError(
       subject,
       `values of ${dtype} should be in ${arrayTypes[dtype].name}, and came in ${(values as Values).constructor.name}`,
       "pass the array of the dtype, or name the dtype of the array",
     );
-  if (values.length !== sizeOf(shape))
+  if (column.offsets) expectOffsets(subject, column);
+  else if (values.length !== sizeOf(shape))
     throw new DataError(
       subject,
       `${showType(column)} needs ${sizeOf(shape)} values, and got ${values.length}`,
@@ -143,6 +273,7 @@ export function expectValues(subject: string, column: Column): void {
 
 /** The rows of a column at `indices`, which must be in range, as a new column. */
 export function gatherExamples(column: Column, indices: ArrayLike<number>): Column {
+  if (column.offsets) return gatherSequences(column, indices);
   const example = sizeOf(column.shape.slice(1));
   const values = new arrayTypes[column.dtype](indices.length * example);
   for (let i = 0; i < indices.length; i++) {

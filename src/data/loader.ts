@@ -2,30 +2,79 @@
 
 import { ConfigError, DataError } from "../errors.ts";
 import { described, expectOptions } from "../graph/arguments.ts";
+import { type DType, type Shape, sizeOf } from "../graph/types.ts";
 import { expectSeed, hostStream } from "../random/generator.ts";
+import type { PhiloxStream } from "../random/stream.ts";
 import { streams } from "../random/streams.ts";
-import { type Column, type Dataset, gatherExamples, sliceExamples } from "./dataset.ts";
+import { Buckets } from "./buckets.ts";
+import { type AnyCount, type Column, type Dataset, dataset, gatherExamples, sliceExamples } from "./dataset.ts";
+import { balancedWeights, expectDraws, type SampleOptions, WeightedSampler } from "./sampling.ts";
+import { padded, padSequences } from "./sequences.ts";
 import { permutation, type RandomBits } from "./shuffle.ts";
 
-export interface LoaderOptions {
+/** The array that holds values of a dtype. */
+export type ArrayOf<D extends DType> = D extends "float32"
+  ? Float32Array
+  : D extends "float64"
+    ? Float64Array
+    : D extends "int32"
+      ? Int32Array
+      : Uint8Array;
+
+/** The values of one example, an array for each column. */
+export type ExampleValues<C extends readonly Column[]> = {
+  readonly [K in keyof C]: C[K] extends Column<Shape, infer D> ? ArrayOf<D> : never;
+};
+
+export interface LoaderOptions<C extends readonly Column[] = readonly Column[], M extends readonly Column[] = C> {
   /** Examples in a batch, from 1 to the size of the dataset. */
   readonly batchSize: number;
   /**
    * Whether each epoch goes through the examples in a random order of its own. Default false: the order of the dataset.
    */
   readonly shuffle?: boolean;
-  /** What the orders follow from. Default 0. */
+  /** What the orders, draws and random changes follow from. Default 0. */
   readonly seed?: number;
   /** Whether the examples that fill no whole batch are left out. Default false: the last batch is smaller. */
   readonly dropLast?: boolean;
   /** Where the order of an epoch comes from. Default: Philox, a stream per epoch. */
   readonly random?: (seed: number, epoch: number) => RandomBits;
+  /** Draws examples with weights, in place of an order in which each comes once. */
+  readonly sample?: SampleOptions;
+  /**
+   * Changes one example, as augmentation does, by writing into its arrays, which are the batch's own: of a sequence its steps without the
+   * padding. `random` is a stream of its own for each epoch and place in it, whatever the size of a batch, so that a resumed run draws
+   * the same.
+   */
+  readonly mapExample?: (example: ExampleValues<C>, random: PhiloxStream) => void;
+  /**
+   * Makes the batch that is yielded of the columns of a batch; after `mapExample`. It may write into their arrays, and columns of another
+   * shape or dtype may come out. `random` is a stream of its own for each epoch and batch.
+   */
+  readonly map?: (batch: AnyCount<C>, random: PhiloxStream) => M;
+  /**
+   * For columns of sequences: batches of sequences of like length, so that few shapes arise and little padding. The greatest length of
+   * each bucket in rising order, to which its batches are padded: `[16, 32, 64]`; or how many buckets, of which each then gets about as
+   * many examples. Where there are several columns of sequences, the longest of an example counts. Default: none; a batch is padded to
+   * its longest.
+   */
+  readonly buckets?: number | readonly number[];
 }
 
 /** Where a loader is: the batch that comes next, both counted from 0. Plain JSON. */
 export interface LoaderState {
   readonly epoch: number;
   readonly batch: number;
+}
+
+/** What an epoch is: the examples in their order, cut into batches. */
+interface Plan {
+  /** Absent for the order of the dataset. */
+  readonly order: Uint32Array | undefined;
+  /** Where each batch ends; absent where each but the last has `batchSize` examples. */
+  readonly ends?: Uint32Array;
+  /** What each batch's sequences are padded to; absent for the longest of the batch. */
+  readonly lengths?: Int32Array;
 }
 
 /**
@@ -38,8 +87,11 @@ export class Loader<B> implements Iterable<B> {
   /** Examples in an epoch, those that `dropLast` leaves out not counted. */
   readonly examples: number;
   readonly #data: Dataset;
-  readonly #options: Required<LoaderOptions>;
+  readonly #options: Required<Pick<LoaderOptions, "batchSize" | "shuffle" | "seed" | "dropLast" | "random">> &
+    Pick<LoaderOptions, "sample" | "map" | "mapExample">;
   readonly #wrap: (column: Column) => unknown;
+  readonly #sampler: WeightedSampler | undefined;
+  readonly #buckets: Buckets | undefined;
   #next: LoaderState = { epoch: 0, batch: 0 };
   /** Whether the next iteration goes on in the middle of an epoch. */
   #resumed = false;
@@ -49,15 +101,31 @@ export class Loader<B> implements Iterable<B> {
     if (typeof data !== "object" || data === null || !("columns" in data))
       throw new ConfigError("loader", `the data are ${described(data)}`, "give a dataset: dataset(inputs, labels)");
     if (options === undefined) throw new ConfigError("loader", "there are no options", "give { batchSize: 32 }");
-    expectOptions("loader", options, ["batchSize", "shuffle", "seed", "dropLast", "random"]);
+    expectOptions("loader", options, optionNames);
     const { batchSize, shuffle = false, seed = 0, dropLast = false, random = philoxOf } = options;
-    expectFits(batchSize, data.length, dropLast);
+    const { sample, map, mapExample, buckets } = options;
+    this.#sampler = sample === undefined ? undefined : samplerOf(data, options);
+    expectFits(batchSize, sample?.examples ?? data.length, dropLast);
     expectSeed("loader", seed);
+    for (const [name, value] of Object.entries({ map, mapExample, random }))
+      if (value !== undefined && typeof value !== "function")
+        throw new ConfigError("loader", `\`${name}\` is ${described(value)}`, "give a function");
     this.#data = data;
-    this.#options = { batchSize, shuffle, seed, dropLast, random };
+    this.#options = {
+      batchSize,
+      shuffle,
+      seed,
+      dropLast,
+      random,
+      ...(sample && { sample }),
+      ...(map && { map }),
+      ...(mapExample && { mapExample }),
+    };
     this.#wrap = wrap;
-    this.examples = dropLast ? data.length - (data.length % batchSize) : data.length;
-    this.batches = Math.ceil(this.examples / batchSize);
+    this.#buckets = buckets === undefined ? undefined : bucketsOf(data, options);
+    const drawn = sample?.examples ?? data.length;
+    this.examples = this.#buckets?.examples ?? (dropLast ? drawn - (drawn % batchSize) : drawn);
+    this.batches = this.#buckets?.batches ?? Math.ceil(this.examples / batchSize);
   }
 
   /**
@@ -87,16 +155,71 @@ export class Loader<B> implements Iterable<B> {
 
   *[Symbol.iterator](): Generator<B, void, undefined> {
     const { epoch, batch } = this.#start();
-    const { batchSize, shuffle, seed, random } = this.#options;
-    const order = shuffle ? permutation(this.#data.length, random(seed, epoch)) : undefined;
+    const { order, ends, lengths } = this.#plan(epoch);
+    const { batchSize } = this.#options;
     for (let index = batch; index < this.batches; index++) {
       this.#next = index + 1 < this.batches ? { epoch, batch: index + 1 } : { epoch: epoch + 1, batch: 0 };
-      const begin = index * batchSize;
-      const end = Math.min(begin + batchSize, this.examples);
-      yield this.#data.columns.map((column) =>
-        this.#wrap(order ? gatherExamples(column, order.subarray(begin, end)) : sliceExamples(column, begin, end)),
-      ) as B;
+      const begin = ends ? (index === 0 ? 0 : ends[index - 1]!) : index * batchSize;
+      const end = ends ? ends[index]! : Math.min(begin + batchSize, this.examples);
+      const columns = this.#changed(this.#columns(order, begin, end, lengths?.[index]), epoch, index, begin, order);
+      yield columns.map((column) => this.#wrap(column)) as B;
     }
+  }
+
+  #plan(epoch: number): Plan {
+    const { shuffle, seed, random, sample } = this.#options;
+    if (this.#sampler)
+      return {
+        order: this.#sampler.draw(
+          sample?.examples ?? this.#data.length,
+          sample?.replacement ?? true,
+          random(seed, epoch),
+        ),
+      };
+    const order = shuffle ? permutation(this.#data.length, random(seed, epoch)) : undefined;
+    return this.#buckets?.plan(order) ?? { order };
+  }
+
+  #columns(order: Uint32Array | undefined, begin: number, end: number, length: number | undefined): Column[] {
+    return this.#data.columns.map((column) => {
+      const indices = order?.subarray(begin, end);
+      if (column.offsets) return padSequences(column, indices ?? countFrom(begin, end), length);
+      return indices ? gatherExamples(column, indices) : sliceExamples(column, begin, end);
+    });
+  }
+
+  /** A batch after `mapExample` and `map`. */
+  #changed(
+    columns: readonly Column[],
+    epoch: number,
+    batch: number,
+    begin: number,
+    order: Uint32Array | undefined,
+  ): readonly Column[] {
+    const { map, mapExample, seed } = this.#options;
+    if (mapExample) {
+      const count = columns[0]!.shape[0]!;
+      const sizes = columns.map(({ shape }) => sizeOf(shape.slice(1)));
+      for (let i = 0; i < count; i++) {
+        const index = order ? order[begin + i]! : begin + i;
+        const example = columns.map(({ values }, place) => {
+          const at = i * sizes[place]!;
+          return values.subarray(at, at + this.#sizeOf(place, index, sizes[place]!));
+        });
+        mapExample(example as never, hostStream(seed, "augmentation", epoch, 2 * (begin + i)));
+      }
+    }
+    if (!map) return columns;
+    const mapped: unknown = map(columns as never, hostStream(seed, "augmentation", epoch, 2 * batch + 1));
+    if (!Array.isArray(mapped))
+      throw new ConfigError("map", `it returned ${described(mapped)}`, "return an array of columns");
+    return dataset(...(mapped as Column[])).columns.map((column) => padded<Column>(column));
+  }
+
+  /** How many values an example has in a column, padding not counted. */
+  #sizeOf(place: number, index: number, inBatch: number): number {
+    const { offsets, shape } = this.#data.columns[place]!;
+    return offsets ? (offsets[index + 1]! - offsets[index]!) * sizeOf(shape.slice(2)) : inBatch;
   }
 
   #start(): LoaderState {
@@ -107,17 +230,63 @@ export class Loader<B> implements Iterable<B> {
   }
 }
 
+const optionNames = [
+  "batchSize",
+  "shuffle",
+  "seed",
+  "dropLast",
+  "random",
+  "sample",
+  "map",
+  "mapExample",
+  "buckets",
+] as const;
+
+function samplerOf(data: Dataset, { sample, shuffle, buckets }: LoaderOptions): WeightedSampler {
+  expectOptions("loader: sample", sample, ["weights", "replacement", "examples"]);
+  const { weights, replacement = true, examples = data.length } = sample!;
+  if (shuffle || buckets !== undefined)
+    throw new ConfigError(
+      "loader",
+      `there are both \`sample\` and \`${shuffle ? "shuffle" : "buckets"}\``,
+      shuffle ? "leave shuffle out: what is drawn is in random order" : "leave one of them out",
+    );
+  if (weights !== "balanced" && (typeof weights !== "object" || weights === null))
+    throw new ConfigError(
+      "loader",
+      `sample.weights is ${described(weights)}`,
+      'give a number for each example, or "balanced"',
+    );
+  const given = weights === "balanced" ? balancedWeights(data.columns.at(-1)! as never) : weights;
+  const sampler = new WeightedSampler(given, data.length);
+  expectDraws(examples, replacement, sampler.positive);
+  return sampler;
+}
+
+function bucketsOf(data: Dataset, { buckets, batchSize, dropLast = false }: LoaderOptions): Buckets {
+  const ragged = data.columns.filter(({ offsets }) => offsets !== undefined);
+  if (ragged.length === 0)
+    throw new ConfigError("loader", "there are buckets, but no column of sequences", "make one: sequences(arrays)");
+  const lengths = Int32Array.from({ length: data.length }, (_, i) =>
+    Math.max(1, ...ragged.map(({ offsets }) => offsets![i + 1]! - offsets![i]!)),
+  );
+  return new Buckets(lengths, buckets!, batchSize, dropLast);
+}
+
+const countFrom = (begin: number, end: number): Uint32Array =>
+  Uint32Array.from({ length: end - begin }, (_, i) => begin + i);
+
 /**
  * A loader over `data` that hands each column of a batch to `wrap` and yields the results, in the order of the columns.
  * Each batch has arrays of its own, which whoever gets it may keep. Throws ConfigError for a batch size that is not a
  * whole number from 1 on and for a bad seed, DataError for a batch larger than the data.
  */
-export function createLoader<C extends readonly Column[], T>(
+export function createLoader<C extends readonly Column[], T, const M extends readonly Column[] = C>(
   data: Dataset<C>,
-  options: LoaderOptions,
+  options: LoaderOptions<C, M>,
   wrap: (column: Column) => T,
-): Loader<{ -readonly [K in keyof C]: T }> {
-  return new Loader(data, options, wrap);
+): Loader<{ -readonly [K in keyof M]: T }> {
+  return new Loader(data, options as unknown as LoaderOptions, wrap);
 }
 
 function expectFits(batchSize: number, examples: number, dropLast: boolean): void {

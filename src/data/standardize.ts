@@ -55,7 +55,7 @@ export class Standardizer {
     column: Column<S, D>,
   ): Column<S, D extends "float64" ? "float64" : "float32"> {
     const { exampleShape, mean, scale } = this.statistics;
-    const example = column.shape.slice(1);
+    const example = featuresOf(column);
     if (exampleShape !== null && !sameShape(example, exampleShape))
       throw new DataError(
         "standardize",
@@ -68,7 +68,7 @@ export class Standardizer {
     for (let at = 0; at < values.length; )
       for (let feature = 0; feature < mean.length; feature++, at++)
         values[at] = (column.values[at]! - mean[feature]!) / scale[feature]!;
-    return { shape: column.shape, dtype, values } as ReturnType<typeof this.apply<S, D>>;
+    return { ...column, dtype, values } as ReturnType<typeof this.apply<S, D>>;
   }
 
   /** For JSON.stringify; `standardizer(JSON.parse(text))` is the way back. */
@@ -76,6 +76,9 @@ export class Standardizer {
     return this.statistics;
   }
 }
+
+/** The shape of what has features: an example, or a step of a sequence. */
+const featuresOf = ({ shape, offsets }: Column): Shape => shape.slice(offsets ? 2 : 1);
 
 /** Statistics come from files: the types promise arrays of numbers, JSON does not. */
 function areFinite(values: readonly number[]): boolean {
@@ -91,7 +94,7 @@ export function fitStandardizer(column: Column, options: StandardizeOptions = {}
   expectArguments("fitStandardizer", [aColumn, optional(aRecord)], [column, options]);
   const { perFeature = true } = options;
   const { values } = column;
-  const exampleShape: Shape = column.shape.slice(1);
+  const exampleShape: Shape = featuresOf(column);
   const features = perFeature ? sizeOf(exampleShape) : 1;
   const count = values.length / features;
   if (values.length === 0)
@@ -141,10 +144,10 @@ export function fitStandardizer(column: Column, options: StandardizeOptions = {}
 function expectFinite(column: Column): void {
   const at = column.values.findIndex((value) => !Number.isFinite(value));
   if (at < 0) return;
-  const example = sizeOf(column.shape.slice(1));
+  const example = sizeOf(featuresOf(column));
   throw new DataError(
     "standardize",
-    `feature ${at % example} of example ${Math.floor(at / example)} is ${column.values[at]}`,
+    `feature ${at % example} of ${column.offsets ? "step" : "example"} ${Math.floor(at / example)} is ${column.values[at]}`,
     "drop the example, or fill the value in, before standardising",
   );
 }

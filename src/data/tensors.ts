@@ -5,6 +5,7 @@ import { adopt } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type Column, type Dataset, expectValues } from "./dataset.ts";
 import { createLoader, type Loader, type LoaderOptions } from "./loader.ts";
+import { padded } from "./sequences.ts";
 
 /** The tensors of a batch, one for each column: the number of examples is not known to the compiler. */
 export type Batch<C extends readonly Column[]> = {
@@ -15,19 +16,27 @@ type Batched<S extends Shape> = S extends readonly [number, ...infer Rest extend
 
 /**
  * Batches of a dataset as tensors, one epoch for each iteration: `for (const [images, labels] of loader(data, options))`.
- * Throws ConfigError for a batch size that is no whole number from 1 on, DataError for a batch larger than the data.
+ * Sequences of different length are padded to one length in each batch. Throws ConfigError for a batch size that is no whole number from 1
+ * on, DataError for a batch larger than the data.
  */
-export function loader<C extends readonly Column[]>(data: Dataset<C>, options: LoaderOptions): Loader<Batch<C>> {
+export function loader<C extends readonly Column[], const M extends readonly Column[] = C>(
+  data: Dataset<C>,
+  options: LoaderOptions<C, M>,
+): Loader<Batch<M>> {
   // A loader makes an array for each batch.
-  return createLoader(data, options, (column) => adopt(column, column.values)) as Loader<Batch<C>>;
+  return createLoader(data, options, (column) => adopt(column, column.values)) as unknown as Loader<Batch<M>>;
 }
 
 /**
- * A column as one tensor. Copies the column's array, which may be changed, or given to another thread, afterwards. Throws DataError for
+ * A column as one tensor; sequences are padded to the longest. Copies the column's array, which may be changed, or given to another thread, afterwards. Throws DataError for
  * an array of another kind or length than the column says.
  */
 export function toTensor<S extends Shape, D extends DType>(column: Column<S, D>): Tensor<[...S], D> {
   expectArguments("toTensor", [aColumn], [column]);
   expectValues("toTensor", column);
+  if (column.offsets) {
+    const { shape, dtype, values } = padded<Column>(column);
+    return adopt({ shape, dtype }, values) as Tensor<[...S], D>;
+  }
   return adopt(column, copyOf(column.values, column.dtype)) as Tensor<[...S], D>;
 }

@@ -1,6 +1,7 @@
 /** What is in the data: holes, scale, constants, classes, order, duplicates. */
 
-import type { Column } from "../data/dataset.ts";
+import { type Column, Dataset } from "../data/dataset.ts";
+import { padded } from "../data/sequences.ts";
 import { aRecord, expectArguments } from "../graph/arguments.ts";
 import { isFloat, sizeOf, type Values } from "../graph/types.ts";
 import { datasetsOf, type TrainingData } from "../train/setup.ts";
@@ -54,7 +55,7 @@ export interface DataReport {
  */
 export function data<C extends readonly Column[]>(setup: TrainingData<C>): DataReport {
   expectArguments("check.data", [aRecord], [setup]);
-  const { train, validation } = datasetsOf("data", setup as unknown as TrainingData);
+  const { train, validation } = inFull(datasetsOf("data", setup as unknown as TrainingData));
   const hasTargets = train.columns.length > 1;
   const last = train.columns.length - 1;
   const isTarget = (column: number): boolean => hasTargets && column === last;
@@ -107,6 +108,22 @@ export function data<C extends readonly Column[]>(setup: TrainingData<C>): DataR
     leaked,
     findings,
   };
+}
+
+interface Data {
+  readonly train: Dataset;
+  readonly validation?: Dataset;
+}
+
+/** The data with all sequences padded to one length, that of the longest of both parts. */
+function inFull({ train, validation }: Data): Data {
+  const longest = (data: Dataset | undefined, column: number): number => data?.columns[column]?.shape[1] ?? 0;
+  const lengths = train.columns.map((_, i) => Math.max(longest(train, i), longest(validation, i)));
+  const full = (data: Dataset): Dataset =>
+    data.columns.some(({ offsets }) => offsets)
+      ? new Dataset(data.columns.map((column, i) => padded<Column>(column, lengths[i])))
+      : data;
+  return { train: full(train), ...(validation && { validation: full(validation) }) };
 }
 
 /** Classes in the order of their labels; nothing where many examples have a label of their own. */

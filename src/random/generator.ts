@@ -1,6 +1,6 @@
 /** Generators: where random numbers of a network come from, on the JavaScript side and inside graphs. */
 import { ConfigError } from "../errors.ts";
-import type { Key } from "./philox.ts";
+import { type Key, keyOf, philox4x32 } from "./philox.ts";
 import { PhiloxStream } from "./stream.ts";
 import { type Purpose, streamOf } from "./streams.ts";
 
@@ -13,10 +13,18 @@ export function expectSeed(subject: string, seed: number): void {
     throw new ConfigError(subject, `the seed is ${String(seed)}`, "give a whole number from 0 to 2^53 − 1");
 }
 
-/** The numbers for values made in JavaScript, such as initial weights and orders of examples, from the stream of a purpose. */
-export function hostStream(seed: number | Key, purpose: Purpose, number?: number): PhiloxStream {
-  return new PhiloxStream(seed, 2 * streamOf(purpose, number));
+/**
+ * The numbers for values made in JavaScript, such as initial weights and orders of examples, from the stream of a purpose. A part of it, a
+ * uint32, such as that of one example, has a key of its own: the block of the part's number in a counter that no stream has.
+ */
+export function hostStream(seed: number | Key, purpose: Purpose, number?: number, part?: number): PhiloxStream {
+  const stream = 2 * streamOf(purpose, number);
+  if (part === undefined) return new PhiloxStream(seed, stream);
+  philox4x32([part >>> 0, 0, stream, 1], typeof seed === "number" ? keyOf(seed) : seed, words);
+  return new PhiloxStream([words[0]!, words[1]!], stream);
 }
+
+const words = new Uint32Array(4);
 
 /** What a file holds of the JavaScript side of a generator: two words of key, the stream, two words of position. */
 export function hostWords([low, high]: Key, stream: number, { position }: PhiloxStream): Int32Array {

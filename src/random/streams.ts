@@ -33,7 +33,7 @@ export const streams: Readonly<Record<Purpose, Streams>> = {
   gradientCheck: { first: 2 ** 29 + 3, count: 1 },
   /** The vector with which an estimate of singular values begins. */
   spectral: { first: 2 ** 29 + 4, count: 1 },
-  /** Random changes of examples, by epoch. */
+  /** Random changes of examples, by epoch; the parts are the examples or the batches. */
   augmentation: { first: 2 ** 29 + 2 ** 28, count: 2 ** 28 },
   /** Orders of a loader's examples, by epoch. */
   order: { first: 2 ** 30, count: 2 ** 30 },

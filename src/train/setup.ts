@@ -195,7 +195,13 @@ export function datasetsOf(
 
 function expectSameColumns(subject: string, train: Dataset, validation: Dataset): void {
   const show = ({ columns }: Dataset): string =>
-    columns.map(({ shape, dtype }) => showType({ shape: shape.slice(1), dtype })).join(", ");
+    columns
+      .map(({ shape, dtype, offsets }) =>
+        offsets
+          ? `sequences of ${showType({ shape: shape.slice(2), dtype })}`
+          : showType({ shape: shape.slice(1), dtype }),
+      )
+      .join(", ");
   if (show(train) !== show(validation))
     throw new ConfigError(
       subject,

