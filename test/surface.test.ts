@@ -5,14 +5,14 @@ import * as node from "../src/node.ts";
 
 test("what the core exports", () => {
   expect(Object.keys(core).sort().join(" ")).toMatchInlineSnapshot(
-    `"ConfigError DTypeError DataError EngineError FormatError GlissadeError GraphError ShapeError Tensor activationCurve activations adadelta adagrad adam adamW amsgrad arange avgPool1d avgPool2d batchNorm binaryCrossEntropy binaryCrossEntropyOfProbabilities broadcast check clipByGlobalNorm clipByNorm clipByValue compile concat conv1d conv2d convTranspose1d convTranspose2d cosineDistance cosineSimilarity crossEntropy currentEngine dataset decodeSafetensors decodeWeights defaultGenerator defineOp defineOptimizer diagonalMatrix dropout einsum elu embedding encodeSafetensors encodeWeights evaluate exportOnnx eye fit fitStandardizer flatten fromValues full functional geglu gelu globalNorm glu gradientAccumulator gradientCheck gradients groupNorm huber init klDivergence layerNorm lbfgs leakyRelu linear linspace lion loader maxPool1d maxPool2d maxout meanAbsoluteError meanSquaredError metric mish module nadam negativeLogLikelihood observe ones outer parameter plainEngine prelu printGraph radam randomGenerator read reglu relu rmsNorm rmsprop scan schedule seed selu sequential sgd sigmoid silu singularValues smoothL1 smoother softCrossEntropy softplus spectralEstimate stack standardizer state swiglu tanh tensor toTensor useEngine validate where zeros"`,
+    `"ConfigError DTypeError DataError EngineError FormatError GlissadeError GraphError ShapeError Tensor activationCurve activations adadelta adagrad adam adamW amsgrad arange avgPool1d avgPool2d balancedWeights batchNorm binaryCrossEntropy binaryCrossEntropyOfProbabilities broadcast check clipByGlobalNorm clipByNorm clipByValue compile concat conv1d conv2d convTranspose1d convTranspose2d cosineDistance cosineSimilarity crossEntropy currentEngine dataset decodeIdx decodeSafetensors decodeWeights defaultGenerator defineOp defineOptimizer diagonalMatrix dropout einsum elu ema embedding encodeSafetensors encodeWeights evaluate exportOnnx eye fit fitStandardizer flatten fromValues full functional geglu gelu globalNorm glu gradientAccumulator gradientCheck gradients groupNorm huber init klDivergence layerNorm lbfgs leakyRelu linear linspace lion loader maxPool1d maxPool2d maxout meanAbsoluteError meanSquaredError metric mish module nadam negativeLogLikelihood observe ones outer parameter plainEngine prelu printGraph radam randomGenerator read reglu relu rmsNorm rmsprop scan schedule seed selu sequenceLengths sequenceMask sequences sequential sgd sigmoid silu singularValues smoothL1 smoother softCrossEntropy softplus spectralEstimate stack standardizer state swiglu tanh tensor toTensor useEngine validate where zeros"`,
   );
 });
 
 test("what Node adds", () => {
   const added = Object.keys(node).filter((name) => !(name in core));
   expect(added.sort().join(" ")).toMatchInlineSnapshot(
-    `"FileError loadMnist loadWeights nodeEngine saveWeights writeFileAtomically"`,
+    `"FileError loadFashionMnist loadIris loadMnist loadWeights nodeEngine readIdx saveWeights writeFileAtomically"`,
   );
 });
 
