@@ -36,7 +36,11 @@ export { decodeWeights, encodeWeights } from "./files/weights.ts";
 export { defineOp, type Op } from "./graph/op.ts";
 export type { Named } from "./graph/shape-types.ts";
 export type { DType, Shape } from "./graph/types.ts";
-export * from "./nn/activations.ts";
+export * as functional from "./nn/functional.ts";
+export { defaultGenerator, type Generator, randomGenerator, seed } from "./nn/generator.ts";
+export * as init from "./nn/initializers.ts";
+export * from "./nn/layers/activations.ts";
+export * from "./nn/layers/basic.ts";
 export {
   avgPool1d,
   avgPool2d,
@@ -46,14 +50,10 @@ export {
   convTranspose2d,
   maxPool1d,
   maxPool2d,
-} from "./nn/convolution.ts";
-export * as functional from "./nn/functional.ts";
-export { defaultGenerator, type Generator, randomGenerator, seed } from "./nn/generator.ts";
-export * as init from "./nn/initializers.ts";
-export * from "./nn/layers.ts";
+} from "./nn/layers/convolution.ts";
+export { batchNorm, groupNorm, layerNorm, rmsNorm } from "./nn/layers/normalization.ts";
 export * from "./nn/losses.ts";
 export { type Module, module } from "./nn/module.ts";
-export { batchNorm, groupNorm, layerNorm, rmsNorm } from "./nn/normalization.ts";
 export { parameter, state } from "./nn/parameters.ts";
 export { type GradientAccumulator, gradientAccumulator } from "./optim/accumulate.ts";
 export { adadelta, adagrad, rmsprop } from "./optim/adagrad.ts";

@@ -1,7 +1,7 @@
 /** Glissade in Node: the core, files, data from packages, and the native engine as default. */
 import { setDefaultEngine } from "./compile/runtime.ts";
-import { reportAtExit } from "./engine/node/exit.ts";
 import { nodeEngine } from "./engine/node/index.ts";
+import { reportAtExit } from "./tensor/node/exit.ts";
 
 export {
   type FashionMnist,

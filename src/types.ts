@@ -23,12 +23,11 @@ export type { OverfitOptions, OverfitReport } from "./doctor/overfit.ts";
 export type { OnStep, SeedOption, Skipped, Verdict } from "./doctor/report.ts";
 export type { RunsTest } from "./doctor/runs.ts";
 export type { SpectralEstimate } from "./doctor/spectral.ts";
-export type { InPlace, Port, Program, Target } from "./engine/engine.ts";
+export type { InPlace, Program } from "./engine/engine.ts";
 export type { ExportOptions } from "./files/export.ts";
 export type { NamedValues, SafetensorsContent } from "./files/safetensors.ts";
 export type { HasNamedStates, LoadOptions, LoadReport, Saved } from "./files/weights.ts";
 export type { Body } from "./graph/body.ts";
-export type { Kernel, KernelOp, KernelValue, KernelWriter, Layout, Operation, Part } from "./graph/kernel.ts";
 export type { ArgumentSource, HostSource, Node, Source, StateSource, Value } from "./graph/node.ts";
 export type {
   AnyOp,
@@ -75,11 +74,20 @@ export type {
   Transposed,
   Under,
 } from "./graph/shape-types.ts";
+export type { Port, Target } from "./graph/target.ts";
 export type { TensorType, Values } from "./graph/types.ts";
-export type { Convolution, ConvolutionOptions, Pool, TransposedConvolutionOptions } from "./nn/convolution.ts";
+export type { Kernel, KernelOp, KernelValue, KernelWriter, Layout, Operation, Part } from "./kernel/kernel.ts";
 export type { NormalOptions, UniformOptions } from "./nn/generator.ts";
+export type { Convolution, ConvolutionOptions, Pool, TransposedConvolutionOptions } from "./nn/layers/convolution.ts";
+export type {
+  BatchNorm,
+  BatchNormOptions,
+  GroupNorm,
+  LayerNorm,
+  OverChannels,
+  RmsNorm,
+} from "./nn/layers/normalization.ts";
 export type { Child, Children, NamedStatesOptions } from "./nn/module.ts";
-export type { BatchNorm, BatchNormOptions, GroupNorm, LayerNorm, OverChannels, RmsNorm } from "./nn/normalization.ts";
 export type { BiasOf, BiasOption, HasBias } from "./nn/parameters.ts";
 export type { AdadeltaOptions, AdagradOptions, RmspropOptions } from "./optim/adagrad.ts";
 export type { AdamOptions, NadamOptions } from "./optim/adam.ts";

@@ -7,7 +7,7 @@ import { collect } from "../src/graph/node.ts";
 import type { AnyOp, Differentiation, Sample } from "../src/graph/op.ts";
 import { isFloat } from "../src/graph/types.ts";
 import { gradients, type Tensor } from "../src/index.ts";
-import { registry } from "../src/ops/index.ts";
+import { registry } from "../src/ops/lowered/index.ts";
 import {
   atTheEdges,
   evaluated,

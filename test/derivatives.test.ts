@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { applyAll } from "../src/graph/apply.ts";
 import * as glissade from "../src/index.ts";
 import { Tensor } from "../src/index.ts";
-import { registry } from "../src/ops/index.ts";
+import { registry } from "../src/ops/lowered/index.ts";
 import { isSmooth, sampler, toTensor } from "./support/conformance.ts";
 import { type Case, functions, leftOut, methods } from "./support/differentiable.ts";
 import { expectEveryOrder } from "./support/directional.ts";

@@ -1,8 +1,8 @@
 /** Properties that hold for every shape and every graph, on random ones; fast-check shrinks what fails to its smallest form. */
 import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
-import { rewrite } from "../src/compile/rewrite.ts";
-import { passes } from "../src/compile/rules/index.ts";
+import { passes } from "../src/compile/passes/index.ts";
+import { rewrite } from "../src/compile/passes/rewrite.ts";
 import type { Engine } from "../src/engine/engine.ts";
 import { nodeEngine } from "../src/engine/node/index.ts";
 import { type Shape, sizeOf } from "../src/graph/types.ts";

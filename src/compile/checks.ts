@@ -6,7 +6,7 @@ import { collect, type Node, type Storage, traceOf, type Value } from "../graph/
 import { newScope, unobserved, withScope } from "../graph/scope.ts";
 import { showType, sizeOf, type TensorType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { extendsLoop } from "./rules/loops.ts";
+import { extendsLoop } from "./passes/loops.ts";
 
 /** A leaf that JavaScript looks at before a run. */
 export interface LeafCheck {

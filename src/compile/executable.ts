@@ -14,11 +14,11 @@ import { Cache, type Cached, touch } from "./cache.ts";
 import { expectMet, type LeafCheck } from "./checks.ts";
 import { debug } from "./debug.ts";
 import { guarded } from "./in-place.ts";
-import { withKernels } from "./kernels.ts";
+import { passes } from "./passes/index.ts";
+import { withKernels } from "./passes/kernels.ts";
+import { rewrite } from "./passes/rewrite.ts";
 import { GraphProgram } from "./program.ts";
 import { enqueue } from "./queue.ts";
-import { rewrite } from "./rewrite.ts";
-import { passes } from "./rules/index.ts";
 
 /** A session for one graph on one engine. */
 export class Executable implements Cached {

@@ -11,7 +11,7 @@ import type { Condition } from "../graph/check.ts";
 import { collect, makeNode, type Node, usersAmong, type Value } from "../graph/node.ts";
 import { newScope, withScope } from "../graph/scope.ts";
 import { isFloat, sizeOf } from "../graph/types.ts";
-import { guard } from "../ops/guard.ts";
+import { guard } from "../ops/lowered/guard.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /** What a run must meet, and which states it carries on. */

@@ -1,12 +1,13 @@
 /** A graph made ready for an engine: numbered inputs and outputs, ONNX on one side, the plain evaluation on the other. */
 import type { ModelProto } from "onnx-buf";
-import type { InPlace, Port, Program, Target } from "../engine/engine.ts";
+import type { InPlace, Program } from "../engine/engine.ts";
 import { Body } from "../graph/body.ts";
-import type { KernelOp } from "../graph/kernel.ts";
 import type { Node, Value } from "../graph/node.ts";
 import type { OnnxValue } from "../graph/op.ts";
+import type { Port, Target } from "../graph/target.ts";
 import type { TensorType, Values } from "../graph/types.ts";
-import { encodeModel, OnnxBuilder } from "./onnx.ts";
+import type { KernelOp } from "../kernel/kernel.ts";
+import { encodeModel, OnnxBuilder } from "../onnx/model.ts";
 
 /** A program over the graph between `inputs` (leaves) and `outputs`. */
 export class GraphProgram implements Program {

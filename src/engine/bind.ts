@@ -1,8 +1,9 @@
 /** What engines expect of those who call them, and how buffers are bound to a program. */
 import { EngineError } from "../errors.ts";
 import { described } from "../graph/arguments.ts";
+import type { Port } from "../graph/target.ts";
 import { arrayTypes, expectRoom, sameShape, showType, sizeOf, type TensorType, type Values } from "../graph/types.ts";
-import type { EngineBuffer, Port, Program } from "./engine.ts";
+import type { EngineBuffer, Program } from "./engine.ts";
 
 /** A buffer that notes the runs which it takes part in. */
 export interface Bindable extends EngineBuffer {

@@ -2,38 +2,10 @@
  * What an engine is: it owns buffers and runs programs over them. `plain` interprets a program, `node` and `web` hand
  * its ONNX form to ONNX Runtime. Nothing here says where the memory lies: in JavaScript, in native memory or on a GPU.
  */
-import type { KernelOp } from "../graph/kernel.ts";
+import type { Port, Target } from "../graph/target.ts";
 import type { TensorType, Values } from "../graph/types.ts";
+import type { KernelOp } from "../kernel/kernel.ts";
 import type { Waiting } from "../task.ts";
-
-/** One input or output of a program. */
-export interface Port {
-  /** Its name in the ONNX model. */
-  readonly name: string;
-  readonly type: TensorType;
-}
-
-/** What a lowering may use; the compiler asks the engine that will run the program. */
-export interface Target {
-  /** Ops of ONNX Runtime's own domain (`com.microsoft`), such as FusedMatMul. */
-  readonly contrib: boolean;
-  /**
-   * How many channels ONNX Runtime's convolutions on blocks of channels (`com.microsoft.nchwc`) take side by side on this
-   * processor, a power of two. Absent where there are none.
-   */
-  readonly block?: number | undefined;
-  /** Whether the engine turns kernels into code of its own. */
-  readonly kernels?: boolean | undefined;
-  /** Threads inside an op, where that is known: some nodes are fast on one thread only. */
-  readonly threads?: number | undefined;
-  /**
-   * Whether nodes that compare, order or pool elements forget NaN and infinities, as those of ONNX Runtime on a processor do. Tensors
-   * that hold any then go other, slower ways.
-   */
-  readonly forgetsNaN?: boolean | undefined;
-  /** Up to so many elements ScatterND adds on one thread, where that is known: on more it races where indices repeat. */
-  readonly serialElements?: number | undefined;
-}
 
 /** By the position of an output: the position of an input whose buffer it may be written to. */
 export type InPlace = ReadonlyMap<number, number>;

@@ -4,11 +4,9 @@ import type { ModelProto } from "onnx-buf";
 import { bind } from "../compile/bind.ts";
 import { type TracedRoots, traceRoots } from "../compile/compile.ts";
 import { valuesOf } from "../compile/evaluate.ts";
-import { encodeModel, opsets } from "../compile/onnx.ts";
+import { passes } from "../compile/passes/index.ts";
+import { rewrite } from "../compile/passes/rewrite.ts";
 import { GraphProgram } from "../compile/program.ts";
-import { rewrite } from "../compile/rewrite.ts";
-import { passes } from "../compile/rules/index.ts";
-import type { Port, Target } from "../engine/engine.ts";
 import { ConfigError, printable, ShapeError } from "../errors.ts";
 import {
   aFunction,
@@ -19,13 +17,15 @@ import {
   optional,
   tensors,
 } from "../graph/arguments.ts";
+import type { Port, Target } from "../graph/target.ts";
 import type { Values } from "../graph/types.ts";
 import { inMode } from "../nn/module.ts";
+import { encodeModel, opsets } from "../onnx/model.ts";
+import { openBatch, probes } from "../onnx/open-batch.ts";
 import { fromStorage, full } from "../tensor/create.ts";
 import { State } from "../tensor/state.ts";
 import { Storage } from "../tensor/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { openBatch, probes } from "./open-batch.ts";
 import type { HasNamedStates } from "./weights.ts";
 
 export interface ExportOptions {

@@ -3,13 +3,13 @@
  * one file: passes read fields and never ask which op they hold.
  */
 
-import type { Target } from "../engine/engine.ts";
 import { DTypeError } from "../errors.ts";
+import type { Kernel, KernelValue, KernelWriter } from "../kernel/kernel.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { aRecord, expectArguments } from "./arguments.ts";
 import type { Body } from "./body.ts";
-import type { Kernel, KernelValue, KernelWriter } from "./kernel.ts";
 import type { Value } from "./node.ts";
+import type { Target } from "./target.ts";
 import { arrayTypes, type DType, isFloat, type Shape, showType, type TensorType } from "./types.ts";
 
 /** Plain storage, row-major, whatever the dtype: what the reference evaluation reads and writes. */

@@ -1,6 +1,5 @@
 /** Functions of one element with parameters. Each is one pass in ONNX. */
 
-import type { KernelValue, KernelWriter } from "../graph/kernel.ts";
 import {
   commonType,
   defineOp,
@@ -13,8 +12,9 @@ import {
   type Plateaus,
 } from "../graph/op.ts";
 import { type DType, isFloat } from "../graph/types.ts";
+import { kernelExpm1 } from "../kernel/approximations.ts";
+import type { KernelValue, KernelWriter } from "../kernel/kernel.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { kernelExpm1 } from "./approximations.ts";
 import { where } from "./arithmetic.ts";
 import { expm1Nodes } from "./exponentials.ts";
 

@@ -3,7 +3,6 @@
  * narrower first, so that users broadcast both ways.
  */
 import { DTypeError, ShapeError } from "../errors.ts";
-import type { KernelValue, KernelWriter } from "../graph/kernel.ts";
 import {
   anyType,
   commonType,
@@ -19,8 +18,9 @@ import {
   type Sampler,
 } from "../graph/op.ts";
 import { type DType, isFloat, type Shape, sameShape, showShape, sizeOf, type TensorType } from "../graph/types.ts";
+import { kernelSmallSoftplus } from "../kernel/approximations.ts";
+import type { KernelValue, KernelWriter } from "../kernel/kernel.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { kernelSmallSoftplus } from "./approximations.ts";
 import { softplusNodes } from "./exponentials.ts";
 import { forNumbers } from "./nonfinite.ts";
 

@@ -3,12 +3,19 @@
  * and nowhere else.
  */
 
-import type { KernelValue, KernelWriter } from "../graph/kernel.ts";
 import type { Data, OnnxGraph, OnnxValue, Plateaus, Sampler } from "../graph/op.ts";
 import { defineOp, floats, type Op } from "../graph/op.ts";
 import type { DType } from "../graph/types.ts";
+import {
+  kernelErf,
+  kernelExp,
+  kernelNormal,
+  kernelSigmoid,
+  kernelSoftplus,
+  kernelTanh,
+} from "../kernel/approximations.ts";
+import type { KernelValue, KernelWriter } from "../kernel/kernel.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { kernelErf, kernelExp, kernelNormal, kernelSigmoid, kernelSoftplus, kernelTanh } from "./approximations.ts";
 import { chosen, gate } from "./arithmetic.ts";
 import { expm1Nodes, log1pNodes, softplusNodes } from "./exponentials.ts";
 

@@ -1,7 +1,7 @@
 /** Kernels over a short axis in the middle of a tensor: each element along it is a part of the rows that lie behind it. */
-import type { Target } from "../engine/engine.ts";
-import { type Kernel, type KernelValue, KernelWriter, mostStreams } from "../graph/kernel.ts";
+import type { Target } from "../graph/target.ts";
 import { sizeOf, type TensorType } from "../graph/types.ts";
+import { type Kernel, type KernelValue, KernelWriter, mostStreams } from "../kernel/kernel.ts";
 
 /** The shortest row for which it pays to begin anew with each. */
 const shortestRow = 32;

@@ -1,10 +1,10 @@
 /** Sums and extremes over axes. */
 
 import { ShapeError } from "../errors.ts";
-import type { KernelValue, KernelWriter } from "../graph/kernel.ts";
 import type { Data, Sample, Sampler } from "../graph/op.ts";
 import { defineOp, expectType, floats, numeric, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
 import { type Shape, showType, sizeOf, stridesOf } from "../graph/types.ts";
+import type { KernelValue, KernelWriter } from "../kernel/kernel.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { extreme } from "./arithmetic.ts";
 import { concat } from "./movement.ts";

@@ -1,7 +1,7 @@
 /** What the compiler makes kernels of, and that nothing but the time changes. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Kernel, KernelOp } from "../../src/graph/kernel.ts";
+import type { Kernel, KernelOp } from "../../src/kernel/kernel.ts";
 import {
   adam,
   batchNorm,

@@ -2,9 +2,9 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { bind } from "../../src/compile/bind.ts";
 import { traceRoots } from "../../src/compile/compile.ts";
+import { passes } from "../../src/compile/passes/index.ts";
+import { rewrite } from "../../src/compile/passes/rewrite.ts";
 import { GraphProgram } from "../../src/compile/program.ts";
-import { rewrite } from "../../src/compile/rewrite.ts";
-import { passes } from "../../src/compile/rules/index.ts";
 import { nodeEngine } from "../../src/engine/node/index.ts";
 import type { Values } from "../../src/graph/types.ts";
 import { gradients, plainEngine, type Tensor, useEngine } from "../../src/index.ts";

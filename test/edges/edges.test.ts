@@ -8,7 +8,7 @@ import { applyAll } from "../../src/graph/apply.ts";
 import type { AnyOp, Data } from "../../src/graph/op.ts";
 import { isFloat } from "../../src/graph/types.ts";
 import { nodeEngine, plainEngine, type Tensor, useEngine } from "../../src/node.ts";
-import { registry } from "../../src/ops/index.ts";
+import { registry } from "../../src/ops/lowered/index.ts";
 import { adopt } from "../../src/tensor/create.ts";
 import { plain, sampler, toTensor } from "../support/conformance.ts";
 import { exceptions } from "./exceptions.ts";

@@ -13,7 +13,8 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from "onnx-buf";
-import type { Port, Program } from "../../src/engine/engine.ts";
+import type { Program } from "../../src/engine/engine.ts";
+import type { Port } from "../../src/graph/target.ts";
 import type { DType, Shape } from "../../src/graph/types.ts";
 
 /** An op's name, its inputs and outputs by name, its own name. */

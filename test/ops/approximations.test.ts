@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { registry } from "../../src/graph/op.ts";
 import { fromValues, nodeEngine, type Tensor, useEngine } from "../../src/node.ts";
-import "../../src/ops/index.ts";
+import "../../src/ops/lowered/index.ts";
 import { watched } from "../support/watched.ts";
 
 type Name = "exp" | "erf" | "tanh" | "sigmoid" | "softplus" | "gelu";

@@ -2,11 +2,12 @@
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
+import type { AnyOp } from "../../src/graph/op.ts";
 import type { DType } from "../../src/graph/types.ts";
 import * as glissade from "../../src/index.ts";
 import * as functional from "../../src/nn/functional.ts";
 import * as losses from "../../src/nn/losses.ts";
-import { registry } from "../../src/ops/index.ts";
+import { loweredOps, registry } from "../../src/ops/lowered/index.ts";
 import * as convolution from "../../src/tensor/convolution.ts";
 import * as create from "../../src/tensor/create.ts";
 import * as einsum from "../../src/tensor/einsum.ts";
@@ -26,7 +27,9 @@ const otherMethods = "apply array constructor current data dtype item scalar sha
 const methods = Object.getOwnPropertyNames(glissade.Tensor.prototype).filter((name) => !otherMethods.includes(name));
 const functions = [convolution, create, einsum, functional, losses, matrices, scan]
   .flatMap((module) => Object.entries(module))
-  .flatMap(([name, value]) => (typeof value === "function" && name in glissade ? [name] : []));
+  .flatMap(([name, value]) =>
+    typeof value === "function" && (name in glissade || name in glissade.functional) ? [name] : [],
+  );
 
 /** How many samples of an oracle are computed with an op. */
 const samplesWith = ({ entries }: Ledger, op: string): number =>
@@ -72,15 +75,20 @@ const table = (head: readonly string[], rows: readonly (readonly (string | numbe
 
 const counted = (count: number): string => (count === 0 ? "–" : count.toLocaleString("en"));
 
-function opsTable(): string {
-  const rows = [...registry.keys()].sort().map((name) => {
+function opsTable(isShown: (op: AnyOp) => boolean): string {
+  const shown = [...registry.values()].filter(isShown);
+  const rows = shown.map(({ name, kernel }) => [name, kernel ? "✓" : ""] as const);
+  rows.sort(([a], [b]) => (a < b ? -1 : 1));
+  const cells = rows.map(([name, kernel]) => {
     const record = records[name]!;
     const engines = [record.dtypes, record.engines.node, record.engines.portable].map(dtypesOf);
     const oracles = [samplesWith(opinfo, name), samplesWith(onnx, name)].map(counted);
-    return [`\`${name}\``, ...engines, ...derivatives(record), ...oracles];
+    return [`\`${name}\``, ...engines, kernel, ...derivatives(record), ...oracles];
   });
-  return table(["op", "plain", "ONNX Runtime", "portable", "first", "second", "OpInfo", "ONNX"], rows);
+  return table(["op", "plain", "ONNX Runtime", "portable", "kernel", "first", "second", "OpInfo", "ONNX"], cells);
 }
+
+const isLowered = (op: AnyOp): boolean => loweredOps.includes(op);
 
 function functionsTable(): string {
   const rows = [...methods.map((name) => `.${name}`), ...functions]
@@ -123,10 +131,16 @@ The rest is left out, for the reasons below.
 
 For each engine the dtypes for which it has been run: of the first input that can be real. "Portable" is the lowering without ONNX Runtime's own
 ops, for browsers and exported models. A derivative is ✓ where it equals finite differences, 0 where it is zero by nature, and missing
-where nothing is real, or where only the compiler makes the op, after differentiation. The numbers of OpInfo and ONNX are samples that
-pass and whose values or gradients are computed with the op.
+where nothing is real. An op with a kernel can be computed together with its elementwise neighbours, in one pass over memory, by [code made
+for them](internals.md#kernels). The numbers of OpInfo and ONNX are samples that pass and whose values or gradients are computed with the op.
 
-${opsTable()}
+${opsTable((op) => !isLowered(op))}
+
+## What only the compiler makes
+
+These ops (\`src/ops/lowered/\`) stand for others in a graph that has been differentiated. They have no gradient, and no user calls them.
+
+${opsTable(isLowered)}
 
 ## Functions written with ops
 

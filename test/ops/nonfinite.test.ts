@@ -7,7 +7,7 @@ import { nodeEngine } from "../../src/engine/node/index.ts";
 import type { AnyOp } from "../../src/graph/op.ts";
 import { arrayTypes, type DType, isFloat, type Values } from "../../src/graph/types.ts";
 import { evaluate, fromValues, gradients, plainEngine, type Tensor, useEngine } from "../../src/index.ts";
-import { registry } from "../../src/ops/index.ts";
+import { registry } from "../../src/ops/lowered/index.ts";
 import { adopt } from "../../src/tensor/create.ts";
 import * as pairs from "../../src/tensor/pairs.ts";
 import * as pointwise from "../../src/tensor/pointwise.ts";

@@ -6,7 +6,7 @@ import {
   packedConvolution,
   packedConvolutionInput,
   packedConvolutionKernel,
-} from "../../src/ops/packed-convolution.ts";
+} from "../../src/ops/lowered/packed-convolution.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import { normal } from "../support/both-ways.ts";
 

@@ -1,9 +1,10 @@
 /** Adding to places that repeat, with several threads at work: as exact as with one. */
 import { expect, test } from "vitest";
 import { GraphProgram } from "../../src/compile/program.ts";
-import type { Engine, Target } from "../../src/engine/engine.ts";
+import type { Engine } from "../../src/engine/engine.ts";
 import { nodeEngine } from "../../src/engine/node/index.ts";
 import { apply } from "../../src/graph/apply.ts";
+import type { Target } from "../../src/graph/target.ts";
 import { fromValues, plainEngine, type Tensor, tensor, useEngine } from "../../src/index.ts";
 import { scatterAdd } from "../../src/ops/indexing.ts";
 import { normal } from "../support/both-ways.ts";

@@ -2,10 +2,10 @@
 import { expect } from "vitest";
 import { bind } from "../../src/compile/bind.ts";
 import { traceRoots } from "../../src/compile/compile.ts";
+import { passes } from "../../src/compile/passes/index.ts";
+import { rewrite } from "../../src/compile/passes/rewrite.ts";
 import { GraphProgram } from "../../src/compile/program.ts";
-import { rewrite } from "../../src/compile/rewrite.ts";
-import { passes } from "../../src/compile/rules/index.ts";
-import type { Target } from "../../src/engine/engine.ts";
+import type { Target } from "../../src/graph/target.ts";
 import { isFloat } from "../../src/graph/types.ts";
 import type { Tensor } from "../../src/index.ts";
 import { PhiloxStream } from "../../src/random/stream.ts";

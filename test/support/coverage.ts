@@ -1,7 +1,7 @@
 /** What the oracles prove: which ops and functions the samples that pass are computed with. docs/ops.md is made of it. */
 
-import { rewrite } from "../../src/compile/rewrite.ts";
-import { passes } from "../../src/compile/rules/index.ts";
+import { passes } from "../../src/compile/passes/index.ts";
+import { rewrite } from "../../src/compile/passes/rewrite.ts";
 import { collect, type Node, type Value } from "../../src/graph/node.ts";
 import type { AnyOp } from "../../src/graph/op.ts";
 import type { DType } from "../../src/graph/types.ts";
@@ -122,10 +122,17 @@ export function watched<M extends object>(module: M): M {
       Object.defineProperty(Tensor.prototype, name, { configurable: true, writable: true, value: noting(name, value) });
   const functions = Object.entries(module).map(([name, value]) => [
     name,
-    typeof value === "function" && /^[a-z]/.test(name) ? noting(name, value) : value,
+    typeof value === "function" && /^[a-z]/.test(name)
+      ? noting(name, value)
+      : name === "functional"
+        ? watchedFunctions(value)
+        : value,
   ]);
   return Object.fromEntries(functions) as M;
 }
+
+const watchedFunctions = (functions: Readonly<Record<string, (...args: never[]) => unknown>>): object =>
+  Object.fromEntries(Object.entries(functions).map(([name, f]) => [name, noting(name, f)]));
 
 /** What `build` returns, and the functions that it calls. */
 export function noted<R>(build: () => R): { readonly result: R; readonly functions: ReadonlySet<string> } {

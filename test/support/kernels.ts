@@ -7,7 +7,7 @@ import {
   type Operation,
   placeUnder,
   type Step,
-} from "../../src/graph/kernel.ts";
+} from "../../src/kernel/kernel.ts";
 
 const { fround } = Math;
 

@@ -2,9 +2,11 @@
  * How wide ONNX Runtime's blocks of channels are on this processor. It has no call that says so: the program asks for the shape
  * of four channels laid out in blocks, which is filled up to a whole one.
  */
-import { encodeModel, OnnxBuilder } from "../../compile/onnx.ts";
+
 import type { OnnxValue } from "../../graph/op.ts";
-import type { Port, Program } from "../engine.ts";
+import type { Port } from "../../graph/target.ts";
+import { encodeModel, OnnxBuilder } from "../../onnx/model.ts";
+import type { Program } from "../engine.ts";
 
 const x: Port = { name: "x", type: { dtype: "float32", shape: [1, 4, 1, 1] } };
 const y: Port = { name: "y", type: { dtype: "int32", shape: [4] } };

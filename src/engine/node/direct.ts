@@ -2,15 +2,16 @@
 
 import { EngineError } from "../../errors.ts";
 import { described } from "../../graph/arguments.ts";
+import type { Port } from "../../graph/target.ts";
 import type { TensorType, Values } from "../../graph/types.ts";
 import { type Steps, Task, type Waiting, wait } from "../../task.ts";
 import { bind, expectProgram, failReleased } from "../bind.ts";
-import type { EngineBuffer, Port, Program, Session } from "../engine.ts";
+import type { EngineBuffer, Program, Session } from "../engine.ts";
 import { blockProbe } from "./blocks.ts";
 import { NodeBuffer, subject } from "./buffers.ts";
 import { type Flushed, flushedDenormals } from "./denormals.ts";
 import type { NodeEngine } from "./index.ts";
-import { type KernelDomain, Kernels } from "./kernels/index.ts";
+import { type KernelDomain, Kernels } from "./jit/index.ts";
 import { NativeThread } from "./native-thread.ts";
 import { disabledOptimizers, isOptimized } from "./optimizers.ts";
 import { elementTypes, loadOrt, type OrtApi, type Pointer } from "./ort-api.ts";

@@ -4,12 +4,13 @@ import path from "node:path";
 import { promisify } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { encodeModel, OnnxBuilder } from "../../../src/compile/onnx.ts";
-import type { Port, Program } from "../../../src/engine/engine.ts";
+import type { Program } from "../../../src/engine/engine.ts";
 import { nodeEngine } from "../../../src/engine/node/index.ts";
-import type { Kernel } from "../../../src/graph/kernel.ts";
 import type { OnnxValue } from "../../../src/graph/op.ts";
+import type { Port } from "../../../src/graph/target.ts";
 import type { Shape } from "../../../src/graph/types.ts";
+import type { Kernel } from "../../../src/kernel/kernel.ts";
+import { encodeModel, OnnxBuilder } from "../../../src/onnx/model.ts";
 import { elementsUnder, inSingles, kernels, outputSizes } from "../../support/kernels.ts";
 
 const hasKernels = nodeEngine().target.kernels === true;

@@ -3,13 +3,13 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { nodeEngine } from "../../../src/engine/node/index.ts";
-import { Assembler, Label, rax, rcx } from "../../../src/engine/node/kernels/assembler.ts";
-import { CodeMemory } from "../../../src/engine/node/kernels/code-memory.ts";
-import { unitsOf, writeKernel } from "../../../src/engine/node/kernels/function.ts";
-import { hasAvx2 } from "../../../src/engine/node/kernels/processor.ts";
+import { CodeMemory } from "../../../src/engine/node/jit/code-memory.ts";
+import { Assembler, Label, rax, rcx } from "../../../src/engine/node/jit/x64/assembler.ts";
+import { unitsOf, writeKernel } from "../../../src/engine/node/jit/x64/function.ts";
+import { hasAvx2 } from "../../../src/engine/node/jit/x64/processor.ts";
 import { loadOrt } from "../../../src/engine/node/ort-api.ts";
 import { EngineError } from "../../../src/errors.ts";
-import { type Kernel, mostStreams, runKernel, type Step } from "../../../src/graph/kernel.ts";
+import { type Kernel, mostStreams, runKernel, type Step } from "../../../src/kernel/kernel.ts";
 import { elementsUnder, inSingles, kernels, outputSizes } from "../../support/kernels.ts";
 
 const ort = loadOrt();

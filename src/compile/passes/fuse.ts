@@ -1,0 +1,119 @@
+/** Rules that save passes over memory: the same numbers from fewer or shorter reads and writes. */
+
+import { apply, tensorOf } from "../../graph/apply.ts";
+import type { Node } from "../../graph/node.ts";
+import { isFloat, sameShape } from "../../graph/types.ts";
+import * as arithmetic from "../../ops/arithmetic.ts";
+import { gelu, neg } from "../../ops/elementwise.ts";
+import { addAt, unpick } from "../../ops/indexing.ts";
+import { matmul } from "../../ops/matmul.ts";
+import * as movement from "../../ops/movement.ts";
+import { softmax } from "../../ops/normalize.ts";
+import { sum, sumOfSquares } from "../../ops/reduce.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import { type Match, paramsOf, type Rule, ruleFor } from "./rewrite.ts";
+import { asFactor, constantOf, scaledBy, swapLast } from "./simplify.ts";
+
+/**
+ * gelu(x) = √2·s·½(1 + erf s) with s = x/√2, where the gradient needs s and its erf anyway. x itself is then needed no more:
+ * the product that makes it makes s instead, and the next product takes the √2.
+ */
+const geluFromErf: Rule = ruleFor("gelu from erf", gelu, ([x], _, { usersOf, original }) => {
+  const isHalved = ({ op, inputs }: Node): boolean =>
+    (op as unknown) === arithmetic.mul && constantOf(tensorOf(inputs[1]!.node, inputs[1]!.index)) === Math.SQRT1_2;
+  if (!usersOf(original.inputs[0]!).some(isHalved)) return undefined;
+  const s = x!.mul(Math.SQRT1_2);
+  return s.mul(s.halfErf()).mul(Math.SQRT2);
+});
+
+/** y ± unpick(x): the picked places alone are touched. The gradient of cross-entropy is of this form. */
+const addPicked: readonly Rule[] = [
+  ruleFor("y + unpick(x)", arithmetic.add, ([y, u]) => {
+    const picked = paramsOf(u!, unpick);
+    return picked && sameShape(y!.shape, u!.shape) ? apply(addAt, [y!, ...picked.inputs], undefined) : undefined;
+  }),
+  ruleFor("unpick(x) + y", arithmetic.add, ([u, y]) => {
+    const picked = paramsOf(u!, unpick);
+    return picked && sameShape(y!.shape, u!.shape) ? apply(addAt, [y!, ...picked.inputs], undefined) : undefined;
+  }),
+  ruleFor("unpick(x) − y·c", arithmetic.sub, ([u, y]) => {
+    const picked = paramsOf(u!, unpick);
+    const scaled = scaledBy(y!);
+    return picked && scaled && sameShape(y!.shape, u!.shape)
+      ? apply(addAt, [scaled.x.mul(-scaled.factor), ...picked.inputs], undefined)
+      : undefined;
+  }),
+  ruleFor("y·c with d added at places", addAt, ([y, x, indices]) => {
+    const scaled = scaledBy(y!);
+    const added = constantOf(x!);
+    const value = scaled && added !== undefined ? asFactor(added / scaled.factor, x!.dtype) : undefined;
+    if (!scaled || value === undefined) return undefined;
+    const inner = apply(movement.full, [], { shape: x!.shape, value, dtype: x!.dtype });
+    return apply(addAt, [scaled.x, inner, indices!], undefined).mul(scaled.factor);
+  }),
+];
+
+/**
+ * Σ dP·P along the keys, for dP = dO·Vᵀ and O = P·V, is Σ dO·O along the values, which are fewer
+ * (Dao et al. 2022, the rowsum of FlashAttention's backward pass).
+ */
+const attentionRowSum: Rule = ruleFor("row sums of attention's gradient", sum, ([y], { axes, keepDims }, match) => {
+  const last = y!.shape.length - 1;
+  if (axes.length !== 1 || axes[0] !== last || !keepDims) return undefined;
+  const factors = paramsOf(y!, arithmetic.mul)?.inputs;
+  if (!factors) return undefined;
+  for (const [dP, p] of [factors, [...factors].reverse()] as [Tensor, Tensor][]) {
+    if (!paramsOf(p, softmax)) continue;
+    const o = outputOf(dP, p, match);
+    if (o) return o.dO.mul(o.o).sum(last, { keepDims: true });
+  }
+  return undefined;
+});
+
+function outputOf(
+  dP: Tensor,
+  p: Tensor,
+  { readersOf }: Match,
+): { readonly dO: Tensor; readonly o: Tensor } | undefined {
+  const back = paramsOf(dP, matmul)?.inputs;
+  if (!back || back[1]!.shape.length < 2) return undefined;
+  const [dO, vT] = back as [Tensor, Tensor];
+  const v = swapLast(vT);
+  const o = readersOf(p).find((reader) => {
+    const [left, right] = paramsOf(reader, matmul)?.inputs ?? [];
+    return left?.node === p.node && right?.node === v.node;
+  });
+  if (!o || !sameShape(o.shape, dO.shape) || o.shape.at(-1)! >= p.shape.at(-1)!) return undefined;
+  return { dO, o };
+}
+
+/** Longer columns than these are few enough to have a quicker way of their own, in blocks. */
+const [longestColumn, fewColumns] = [256, 16];
+
+/** Σ over the first axis of a matrix as a product with a row of ones, which uses every thread and vector unit. */
+const columnSums: Rule = ruleFor("column sums as a product", sum, ([x], { axes }, { node, target }) => {
+  if (!target.contrib || !isFloat(x!.dtype) || x!.shape.length !== 2 || axes.length !== 1 || axes[0] !== 0)
+    return undefined;
+  const [rows, columns] = x!.shape as readonly [number, number];
+  if (rows < 2 || columns < 2 || (rows > longestColumn && columns < fewColumns)) return undefined;
+  const ones = apply(movement.full, [], { shape: [1, rows], value: 1, dtype: x!.dtype });
+  return ones.matmul(x!).reshape(node.outputs[0]!.shape);
+});
+
+/** Σ x·x over all axes, without the products in memory. */
+const squares: Rule = ruleFor("sum of squares", sum, ([x], { keepDims, axes }, { uses }) => {
+  const factors = uses(x!) === 1 ? paramsOf(x!, arithmetic.mul)?.inputs : undefined;
+  if (!factors || keepDims || axes.length !== x!.shape.length || !isFloat(x!.dtype)) return undefined;
+  const [a, b] = factors as [Tensor, Tensor];
+  return a.node === b.node && a.index === b.index ? apply(sumOfSquares, [a], undefined) : undefined;
+});
+
+/** −(a − b) = b − a. */
+const negatedProduct: Rule = ruleFor("−(a − b)", neg, ([x], _, { uses }) => {
+  const difference = uses(x!) === 1 ? paramsOf(x!, arithmetic.sub)?.inputs : undefined;
+  return difference && sameShape(difference[0]!.shape, difference[1]!.shape)
+    ? difference[1]!.sub(difference[0]!)
+    : undefined;
+});
+
+export const fuse: readonly Rule[] = [geluFromErf, ...addPicked, attentionRowSum, columnSums, squares, negatedProduct];

@@ -1,0 +1,340 @@
+/**
+ * Kernels out of elementwise ops: neighbours in the graph that work on as many elements become one node, which reads each of its
+ * inputs once, keeps what is between them in registers, and writes only what others need.
+ */
+import { applyAll, tensorOf } from "../../graph/apply.ts";
+import { Body } from "../../graph/body.ts";
+import { collect, makeNode, type Node, usersAmong, type Value } from "../../graph/node.ts";
+import { newScope, withScope } from "../../graph/scope.ts";
+import { type Shape, sizeOf, type TensorType } from "../../graph/types.ts";
+import {
+  type Kernel,
+  type KernelValue,
+  KernelWriter,
+  type Layout,
+  mostInputs,
+  mostStreams,
+} from "../../kernel/kernel.ts";
+import { fused } from "../../ops/lowered/fused.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+
+/** Longer kernels gain nothing: what is between their steps no longer fits into registers. */
+const mostMembers = 64;
+/** Elements of a row: its bytes are a number inside instructions, which have 31 bits for it. */
+const longestRow = 2 ** 29 - 1;
+/** Kernels for fewer elements save less than they cost. */
+const fewestElements = 2;
+
+/** Ops that go into one kernel. */
+interface Group {
+  readonly members: Set<Node>;
+  /** The last of its members' positions. Whoever needs the group has a later one, so that no group waits for itself. */
+  readonly position: number;
+  /** Elements of every member. */
+  readonly size: number;
+  /** The length of a row, once something depends on it. */
+  width: number | undefined;
+}
+
+/** The same values as `roots`, with kernels, also inside the ops that hold graphs. */
+export function withKernels(roots: readonly Value[], trace: object | undefined): Value[] {
+  return withScope(newScope(trace, true), () => grouped(roots));
+}
+
+function grouped(roots: readonly Value[]): Value[] {
+  const graph = new Grouping(roots);
+  return rebuilt(graph, graph.groups());
+}
+
+/** An op's parameters, with kernels in the graphs that it holds. */
+function withInnerKernels({ op, params }: Node): unknown {
+  return op.mapBodies ? op.mapBodies(params, ({ leaves, roots }) => new Body(leaves, grouped(roots))) : params;
+}
+
+class Grouping {
+  readonly roots: readonly Value[];
+  readonly nodes: readonly Node[];
+  readonly #users: ReadonlyMap<Node, readonly Node[]>;
+  readonly #isRoot: ReadonlySet<Node>;
+  readonly #candidates: Set<Node>;
+  /** An order in which the nodes can run, with candidates as early as possible. */
+  readonly #positions: ReadonlyMap<Node, number>;
+  readonly #groupOf = new Map<Node, Group>();
+
+  constructor(roots: readonly Value[]) {
+    this.roots = roots;
+    this.nodes = collect(roots);
+    this.#users = usersAmong(this.nodes);
+    this.#isRoot = new Set(roots.map(({ node }) => node));
+    this.#candidates = new Set(this.nodes.filter(isCandidate));
+    this.#positions = this.#ordered();
+  }
+
+  /**
+   * Groups in which every truth value is made where it is used. One that turns out to be outside, since others need it too or no
+   * kernel makes it, keeps its users out.
+   */
+  groups(): Group[] {
+    for (;;) {
+      this.#groupOf.clear();
+      const all = this.#groupsOfCandidates();
+      const lacking = all.flatMap(({ members }) => [...members].filter((node) => lacksTruth(node, members)));
+      if (lacking.length === 0) return all.filter(isWorthwhile);
+      for (const node of lacking) this.#candidates.delete(node);
+    }
+  }
+
+  /** From the last op to the first, each goes to a group of its users if it can, or begins one. */
+  #groupsOfCandidates(): Group[] {
+    const all: Group[] = [];
+    for (const [node, position] of [...this.#positions].reverse()) {
+      if (!this.#candidates.has(node)) continue;
+      const near = new Set(this.#usersOf(node).flatMap((user) => this.#groupOf.get(user) ?? []));
+      const nearest = [...near].sort((a, b) => a.position - b.position);
+      if (nearest.some((group) => this.#joins(node, group)) || staysInside(node)) continue;
+      const group: Group = { members: new Set(), position, size: elementsOf(node), width: undefined };
+      if (this.#joins(node, group)) all.push(group);
+    }
+    return all;
+  }
+
+  /** Members that others need. */
+  outputsOf({ members }: Group): Node[] {
+    return [...members].filter(
+      (node) => this.#isRoot.has(node) || this.#usersOf(node).some((user) => !members.has(user)),
+    );
+  }
+
+  #usersOf(node: Node): readonly Node[] {
+    return this.#users.get(node) ?? [];
+  }
+
+  #ordered(): ReadonlyMap<Node, number> {
+    const missing = new Map(this.nodes.map((node) => [node, new Set(node.inputs.map((input) => input.node)).size]));
+    const order = new Map<Node, number>();
+    for (const first of this.nodes) {
+      const ready = [first];
+      for (let node = ready.pop(); node; node = ready.pop()) {
+        if (order.has(node)) continue;
+        order.set(node, order.size);
+        for (const user of new Set(this.#usersOf(node))) {
+          const left = missing.get(user)! - 1;
+          missing.set(user, left);
+          if (left === 0 && this.#candidates.has(user)) ready.push(user);
+        }
+      }
+    }
+    return order;
+  }
+
+  /** Takes a node into a group, if the group can then still run at its place. */
+  #joins(node: Node, group: Group): boolean {
+    const { members, size, position } = group;
+    if (elementsOf(node) !== size || members.size >= mostMembers) return false;
+    const others = this.#usersOf(node).filter((user) => !members.has(user));
+    if (staysInside(node) && (others.length > 0 || this.#isRoot.has(node))) return false;
+    // Whoever else needs this node has to come behind the last member.
+    if (others.some((user) => this.#placeOf(user) <= position)) return false;
+    const width = widthWith(node, group);
+    if (width === "conflict") return false;
+    members.add(node);
+    if (!this.#fits(group)) {
+      members.delete(node);
+      return false;
+    }
+    group.width = width;
+    this.#groupOf.set(node, group);
+    return true;
+  }
+
+  /** Where a node runs. */
+  #placeOf(node: Node): number {
+    return this.#groupOf.get(node)?.position ?? this.#positions.get(node)!;
+  }
+
+  #fits(group: Group): boolean {
+    const reads = [...readsOf(group).values()];
+    const streams = reads.filter(({ layout }) => layout === "full" || layout === "row").length;
+    return reads.length <= mostInputs && streams + this.outputsOf(group).length <= mostStreams;
+  }
+}
+
+/** Whether a node could be in a kernel: its types fit, and its op writes steps for stand-ins. */
+function isCandidate(node: Node): boolean {
+  const { op, inputs, outputs, params, source } = node;
+  const [output] = outputs;
+  if (source !== undefined || op.kernel === undefined || outputs.length !== 1 || inputs.length === 0) return false;
+  if (elementsOf(node) < fewestElements || (output!.dtype !== "float32" && output!.dtype !== "bool")) return false;
+  const types = inputTypesOf(node);
+  if (!types.every(({ dtype }) => dtype === "float32" || dtype === "bool")) return false;
+  const write = new KernelWriter();
+  const standIn = write.input("full");
+  const given = inputs.map(() => standIn);
+  return op.kernel(write, given, params, types) !== undefined;
+}
+
+function inputTypesOf({ inputs }: Node): TensorType[] {
+  return inputs.map(({ node, index }) => node.outputs[index]!);
+}
+
+/** What is no float32, or no value of its own, is not written. */
+function staysInside({ op, outputs }: Node): boolean {
+  return outputs[0]!.dtype !== "float32" || op.rearranges === true;
+}
+
+function elementsOf({ outputs }: Node): number {
+  return sizeOf(outputs[0]!.shape);
+}
+
+/** A constant is written into the kernel. */
+function isConstant({ op, inputs, source }: Node): boolean {
+  return source === undefined && op.kernel !== undefined && inputs.length === 0;
+}
+
+/** How a tensor lies under another that it is widened to, and the length of a row where that matters; nothing if it repeats otherwise. */
+function layoutUnder(from: Shape, to: Shape): { readonly layout: Layout; readonly width?: number } | undefined {
+  const [size, all] = [sizeOf(from), sizeOf(to)];
+  if (size === all) return { layout: "full" };
+  if (size === 1) return { layout: "scalar" };
+  const axes = [...Array<number>(to.length - from.length).fill(1), ...from];
+  const begin = axes.findIndex((axis) => axis !== 1);
+  const end = axes.findLastIndex((axis) => axis !== 1) + 1;
+  const isWhole = axes.slice(begin, end).every((axis, i) => axis === to[begin + i]);
+  if (!isWhole) return undefined;
+  if (to.slice(end).every((axis) => axis === 1)) return { layout: "row", width: size };
+  if (to.slice(0, begin).every((axis) => axis === 1)) return { layout: "column", width: all / size };
+  return undefined;
+}
+
+/** How a node's input lies under the node. */
+function layoutOf({ node: from, index }: Value, { outputs }: Node): ReturnType<typeof layoutUnder> {
+  return layoutUnder(from.outputs[index]!.shape, outputs[0]!.shape);
+}
+
+/** The length of a group's rows once a node is in it. */
+function widthWith(node: Node, group: Group): number | undefined | "conflict" {
+  let { width } = group;
+  for (const input of node.inputs) {
+    if (isConstant(input.node)) continue;
+    const under = layoutOf(input, node);
+    if (!under) return "conflict";
+    if (under.width === undefined) continue;
+    if ((width !== undefined && width !== under.width) || under.width > longestRow) return "conflict";
+    width = under.width;
+  }
+  return width;
+}
+
+/** A value that a group reads, and how. */
+interface Read {
+  readonly value: Value;
+  readonly layout: Layout;
+}
+
+function nameOf({ value: { node, index }, layout }: Read): string {
+  return `${node.id}.${index} ${layout}`;
+}
+
+/** What a member of a group reads at one of its inputs. */
+function readAt(value: Value, member: Node): Read {
+  return { value, layout: layoutOf(value, member)!.layout };
+}
+
+/** By name: what comes into a group from outside. */
+function readsOf({ members }: Group): ReadonlyMap<string, Read> {
+  const reads = new Map<string, Read>();
+  for (const member of members)
+    for (const value of member.inputs) {
+      if (members.has(value.node) || isConstant(value.node)) continue;
+      const read = readAt(value, member);
+      reads.set(nameOf(read), read);
+    }
+  return reads;
+}
+
+/** Whether a member needs a truth value from outside, which a kernel cannot read. */
+function lacksTruth({ inputs }: Node, members: ReadonlySet<Node>): boolean {
+  return inputs.some(({ node, index }) => node.outputs[index]!.dtype === "bool" && !members.has(node));
+}
+
+/** A kernel of one op is that op, and engines have their own code for it, unless it is several ops in ONNX. */
+function isWorthwhile(group: Group): boolean {
+  const computed = [...group.members].filter(({ op }) => !op.rearranges);
+  return readsOf(group).size > 0 && (computed.length > 1 || computed.some(({ op }) => op.severalPasses));
+}
+
+/** The graph with each group as one node. */
+function rebuilt(graph: Grouping, groups: readonly Group[]): Value[] {
+  const groupOf = new Map(groups.flatMap((group) => [...group.members].map((node) => [node, group] as const)));
+  const ends = new Set(groups.map(({ members }) => inOrder(members).at(-1)!));
+  const made = new Map<Node, readonly Tensor[]>();
+  const current = ({ node, index }: Value): Tensor => made.get(node)![index]!;
+
+  /** Makes what stands for a node, and whatever that depends on first. */
+  const make = (wanted: Node): void => {
+    const waiting = [wanted];
+    for (let node = waiting.at(-1); node; node = waiting.at(-1)) {
+      const group = groupOf.get(node);
+      const inputs = group ? [...readsOf(group).values()].map(({ value }) => value) : node.inputs;
+      const missing = made.has(node) ? [] : inputs.filter((input) => !made.has(input.node));
+      waiting.push(...missing.map((input) => input.node));
+      if (missing.length > 0) continue;
+      waiting.pop();
+      if (made.has(node)) continue;
+      if (group) makeKernel(graph, group, made, current);
+      else {
+        // Every node gets a copy, so that their order stays: ONNX Runtime goes by it.
+        const params = withInnerKernels(node);
+        const copy = node.source ? node : makeNode({ ...node, params, inputs: node.inputs.map(current) });
+        made.set(
+          node,
+          copy.outputs.map((_, i) => tensorOf(copy, i)),
+        );
+      }
+    }
+  };
+  for (const node of graph.nodes) if (!groupOf.has(node) || ends.has(node)) make(node);
+  return graph.roots.map(current);
+}
+
+/** Nodes as they were made. */
+function inOrder(nodes: Iterable<Node>): Node[] {
+  return [...nodes].sort((a, b) => a.id - b.id);
+}
+
+/** Makes a group's node; of its members those that others need stand for something afterwards. */
+function makeKernel(
+  graph: Grouping,
+  group: Group,
+  made: Map<Node, readonly Tensor[]>,
+  current: (value: Value) => Tensor,
+): void {
+  const { members, size, width = size } = group;
+  const write = new KernelWriter();
+  const reads = readsOf(group);
+  const inputs = new Map([...reads].map(([name, { layout }]) => [name, write.input(layout)]));
+  const values = new Map<Node, KernelValue>();
+  for (const member of inOrder(members)) {
+    const of = member.inputs.map((input) => {
+      const { node } = input;
+      if (isConstant(node)) return node.op.kernel!(write, [], node.params, [])!;
+      return values.get(node) ?? inputs.get(nameOf(readAt(input, member)))!;
+    });
+    values.set(member, member.op.kernel!(write, of, member.params, inputTypesOf(member))!);
+  }
+  const outputs = inOrder(graph.outputsOf(group));
+  const kernel: Kernel = {
+    inputs: write.inputs,
+    steps: write.steps,
+    outputs: outputs.map((node) => values.get(node)!),
+    size,
+    width,
+  };
+  const results = applyAll(
+    fused,
+    [...reads.values()].map(({ value }) => current(value)),
+    { kernel, shapes: outputs.map((node) => node.outputs[0]!.shape) },
+  );
+  for (const member of members) made.set(member, []);
+  outputs.forEach((node, i) => void made.set(node, [results[i]!]));
+}

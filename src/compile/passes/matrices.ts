@@ -1,0 +1,277 @@
+/**
+ * Rules that keep large matrices packed (ops/packed-matrix.ts) from one product to the next, where that pays: the hidden layer of a
+ * transformer's feed-forward network, on the way there and on the way back.
+ *
+ * What goes together is a region: the result of a product and everything that elementwise ops make of it. All of a region is
+ * packed, or nothing.
+ */
+import { apply } from "../../graph/apply.ts";
+import type { Node, Value } from "../../graph/node.ts";
+import { type Shape, sameShape, sizeOf, type TensorType } from "../../graph/types.ts";
+import { add } from "../../ops/arithmetic.ts";
+import {
+  matrixOf,
+  packColumns,
+  packedProduct,
+  packRows,
+  unpackColumns,
+  unpackRows,
+} from "../../ops/lowered/packed-matrix.ts";
+import { type GemmParams, gemm, type ProductParams, product } from "../../ops/matmul.ts";
+import { full, reshape } from "../../ops/movement.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import { type Match, type Pass, paramsOf, type Rule, ruleFor } from "./rewrite.ts";
+
+/** Elements that a region has at least: below, products take so little time that nothing is won. */
+const fewestElements = 2 ** 18;
+
+/**
+ * What things take, in nanoseconds on one thread of a processor with AVX-512. Only their proportions matter, and they are much the
+ * same with more threads.
+ */
+const cost = {
+  /** Of two operations in a product, by its form. */
+  packed: 1 / 122,
+  plain: 1 / 112,
+  transposedLeft: 1 / 92,
+  /** Of bringing an element into another order of memory. */
+  columns: 0.4,
+  rows: 0.22,
+  /** Of filling an element of a result with the bias before Gemm adds to it. */
+  bias: 0.15,
+};
+
+const typeOf = ({ node, index }: Value): TensorType => node.outputs[index]!;
+const isOp = (node: Node, op: unknown): boolean => (node.op as unknown) === op;
+
+/** A product of two float32 matrices, with or without something added. */
+interface Product {
+  readonly node: Node;
+  readonly params: ProductParams;
+  /** Rows and columns of the result, and the length of the sums. */
+  readonly size: readonly [m: number, n: number, k: number];
+}
+
+function productOf(node: Node): Product | undefined {
+  if (!isOp(node, product) && !isOp(node, gemm)) return undefined;
+  const { shape, dtype } = node.outputs[0]!;
+  if (shape.length !== 2 || dtype !== "float32") return undefined;
+  const params = node.params as ProductParams;
+  const [m, n] = shape as readonly [number, number];
+  return { node, params, size: [m, n, typeOf(node.inputs[0]!).shape[params.transposeA ? 0 : 1]!] };
+}
+
+interface Region {
+  readonly isPacked: boolean;
+}
+
+/** Regions found so far, for each pass over a graph; a pass has its own `usersOf`. */
+const found = new WeakMap<Match["usersOf"], Map<Node, Region>>();
+
+const plainRegion: Region = { isPacked: false };
+
+/** The region of a value of the graph as it was before the pass. */
+function regionOf(value: Value, block: number, usersOf: Match["usersOf"]): Region {
+  const { shape, dtype } = typeOf(value);
+  const [rows, columns] = shape.length < 2 ? [0, 0] : matrixOf(shape);
+  if (dtype !== "float32" || rows * columns < fewestElements || columns % block !== 0) return plainRegion;
+  const known = found.get(usersOf) ?? new Map<Node, Region>();
+  found.set(usersOf, known);
+  return known.get(value.node) ?? explore(value.node, { rows, columns, block }, usersOf, known);
+}
+
+interface Measures {
+  readonly rows: number;
+  readonly columns: number;
+  readonly block: number;
+}
+
+/** Goes through a region in all directions and adds up what packing would win: never anything where part of it is needed unpacked. */
+function explore(start: Node, measures: Measures, usersOf: Match["usersOf"], known: Map<Node, Region>): Region {
+  const { rows, columns } = measures;
+  const isWhole = (value: Value): boolean => {
+    const { shape, dtype } = typeOf(value);
+    return dtype === "float32" && shape.at(-1) === columns && sizeOf(shape) === rows * columns;
+  };
+  const members = new Set<Node>();
+  const waiting = [start];
+  let win = 0;
+  for (let node = waiting.pop(); node; node = waiting.pop()) {
+    if (members.has(node)) continue;
+    members.add(node);
+    const made = productOf(node);
+    const beside = made ? [] : node.inputs.filter(isWhole).map((input) => input.node);
+    const users = usersOf({ node, index: 0 });
+    if (!belongs(node, isWhole)) win = never;
+    if (made) win += winOf(made, "result", measures);
+    for (const other of [...beside, ...users]) {
+      const taker = users.includes(other) ? productOf(other) : undefined;
+      if (taker) win += winOfTaker(taker, node, measures);
+      else if (belongs(other, isWhole)) waiting.push(other);
+      else win = never;
+    }
+  }
+  const region: Region = { isPacked: win > 0 };
+  for (const node of members) known.set(node, region);
+  return region;
+}
+
+/** Whether a node's result belongs to the region of its whole inputs, or begins one. */
+function belongs(node: Node, isWhole: (value: Value) => boolean): boolean {
+  if (node.outputs.length !== 1 || !isWhole({ node, index: 0 })) return false;
+  if (isOp(node, reshape)) return isWhole(node.inputs[0]!);
+  if (node.op.elementwise) {
+    const { shape } = node.outputs[0]!;
+    const [first, ...others] = node.inputs.map(typeOf);
+    return sameShape(first!.shape, shape) && others.every((other) => shapeBeside(other, shape, 1) !== undefined);
+  }
+  const made = productOf(node);
+  return made !== undefined && !made.params.transposeA;
+}
+
+const never = Number.NEGATIVE_INFINITY;
+
+/** What is won, or lost, when a product whose result, or one of whose sides, is in a region becomes a packed one. */
+function winOf(
+  { params, size: [m, n, k], node }: Product,
+  place: "result" | "left" | "right",
+  { block }: Measures,
+): number {
+  const work = m * n * k;
+  if (params.transposeA) {
+    // A region's rows are summed over: the other side has to be packed by rows.
+    if (params.transposeB || k % block !== 0 || (place === "left" ? m : n) % block !== 0) return never;
+    const other = place === "left" ? n : m;
+    return work * (cost.transposedLeft - cost.packed) - cost.rows * (k * other + m * n);
+  }
+  if (place === "right" || k % block !== 0 || n % block !== 0) return never;
+  const bias = isOp(node, gemm) ? cost.bias * m * n : 0;
+  const ends = place === "result" ? m * k : m * n;
+  return work * (cost.plain - cost.packed) + bias - cost.rows * k * n - cost.columns * ends;
+}
+
+/** What is won at a product that takes a value of the region. */
+function winOfTaker(taker: Product, member: Node, measures: Measures): number {
+  if (isColumnSum(taker)) return 0;
+  const places = taker.node.inputs.map(({ node }) => node === member);
+  return places[2] ? never : winOf(taker, places[0] ? "left" : "right", measures);
+}
+
+/**
+ * Whether a product with a transposed left side wins by a good margin when both sides are packed for it alone, the right one for all
+ * products that share it.
+ */
+function winsAlone({ size: [m, n, k] }: Product, right: Value, usersOf: Match["usersOf"]): boolean {
+  const sharing = usersOf(right).filter(
+    (user) => productOf(user)?.params.transposeA && user.inputs[1]!.node === right.node,
+  );
+  const packing = cost.rows * k * m + cost.columns * ((k * n) / sharing.length + m * n);
+  return m * n * k * (cost.transposedLeft - cost.packed) > 1.25 * packing;
+}
+
+/** Whether a product sums the columns of its right side. */
+function isColumnSum({ node, params: { transposeA, transposeB }, size: [m] }: Product): boolean {
+  return m === 1 && !transposeA && !transposeB && isOp(node, product) && isOp(node.inputs[0]!.node, full);
+}
+
+/** The shape beside a packed matrix of what is widened into the same matrix when it is not packed; nothing for a matrix as large. */
+function shapeBeside({ shape }: TensorType, whole: Shape, lanes: number): Shape | undefined {
+  const [rows, columns] = matrixOf(whole);
+  const size = sizeOf(shape);
+  if (sameShape(shape, whole)) return whole;
+  if (size === 1) return [];
+  if (size === columns && shape.at(-1) === columns) return [columns / lanes, 1, lanes];
+  if (size === rows && sameShape(shape, [...whole.slice(0, -1), 1])) return [1, rows, 1];
+  return undefined;
+}
+
+const packedSource = (x: Tensor): Tensor | undefined => paramsOf(x, unpackColumns)?.inputs[0];
+
+const byColumns = (x: Tensor, lanes: number): Tensor => packedSource(x) ?? x.apply(packColumns, [], { lanes });
+
+const scaled = (x: Tensor, factor: number): Tensor => (factor === 1 ? x : x.mul(factor));
+
+/** Whether one of a product's three matrices is as large as a region. */
+const isLarge = ({ size: [m, n, k] }: Product): boolean => Math.max(m * n, m * k, n * k) >= fewestElements;
+
+/** Products with a region on any side. */
+const products: Rule = {
+  name: "packed product",
+  rewrite({ node, inputs, original, usersOf, target }) {
+    const made = productOf(node);
+    if (!made || !isLarge(made)) return undefined;
+    const { block } = target; //  not before it is needed: an engine may have to find it out
+    if (!block) return undefined;
+    const { params, size } = made;
+    const [m, n, k] = size;
+    const [a, b, c] = inputs as [Tensor, Tensor, Tensor?];
+    const isPacked = (value: Value | undefined): boolean =>
+      value !== undefined && regionOf(value, block, usersOf).isPacked;
+    const [left, right] = original.inputs.map(isPacked);
+    const { alpha } = params;
+    const plus = (y: Tensor): Tensor => (c ? y.add(scaled(c, (node.params as GemmParams).beta)) : y);
+
+    if (params.transposeA) {
+      if (params.transposeB || k % block !== 0) return undefined;
+      const rowsOf = (x: Tensor): Tensor => x.apply(packRows, [], { lanes: block });
+      if (left && m % block === 0) {
+        const y = apply(packedProduct, [rowsOf(b), byColumns(a, block)], undefined);
+        return [plus(scaled(y.apply(unpackRows, [], undefined), alpha))];
+      }
+      if (n % block !== 0 || !(right || winsAlone(made, original.inputs[1]!, usersOf))) return undefined;
+      const y = apply(packedProduct, [rowsOf(a), byColumns(b, block)], undefined);
+      return [plus(scaled(unpacked(y, [m]), alpha))];
+    }
+    if ((!left && !isPacked({ node: original, index: 0 })) || k % block !== 0 || n % block !== 0) return undefined;
+    const weights = scaled(b, alpha).apply(params.transposeB ? packRows : packColumns, [], { lanes: block });
+    const isBias = c !== undefined && c.size === n && c.shape.at(-1) === n;
+    const bias = isBias ? [scaled(c, (node.params as GemmParams).beta).reshape([n])] : [];
+    const y = unpacked(apply(packedProduct, [byColumns(a, block), weights, ...bias], undefined), [m]);
+    return [isBias ? y : plus(y)];
+  },
+};
+
+const unpacked = (z: Tensor, lead: Shape): Tensor => z.apply(unpackColumns, [], { lead });
+
+/** Elementwise ops inside of a region. */
+const elementwise: Rule = {
+  name: "elementwise ops on packed matrices",
+  rewrite({ node: { op, params, outputs }, inputs, original, usersOf }) {
+    const z = inputs.map(packedSource).find(Boolean);
+    if (!op.elementwise || !z) return undefined;
+    const block = z.shape.at(-1)!;
+    if (!regionOf({ node: original, index: 0 }, block, usersOf).isPacked) return undefined;
+    const { shape } = outputs[0]!;
+    const all = inputs.map((x) => {
+      const beside = shapeBeside(x, shape, block);
+      if (!beside) return undefined;
+      return sameShape(x.shape, shape) ? byColumns(x, block) : x.reshape(beside);
+    });
+    return all.every((x) => x !== undefined) ? [unpacked(apply(op, all, params), shape.slice(0, -1))] : undefined;
+  },
+};
+
+const moves: readonly Rule[] = [
+  ruleFor("reshape of an unpacked matrix", reshape, ([x], { shape }) => {
+    const z = packedSource(x!);
+    return z && shape.length > 1 && shape.at(-1) === x!.shape.at(-1) ? unpacked(z, shape.slice(0, -1)) : undefined;
+  }),
+  ruleFor("column sums of an unpacked matrix", product, ([ones, x], { alpha }, { node }) => {
+    const z = packedSource(x!);
+    const made = productOf(node);
+    if (!z || !made || !isColumnSum(made)) return undefined;
+    return scaled(ones!.reshape([1, 1, -1]).expand([z.shape[0]!, 1, z.shape[1]!]).matmul(z), alpha).reshape(
+      node.outputs[0]!.shape,
+    );
+  }),
+];
+
+/** A packed product adds a bias on its way. */
+export const packedBias: Rule = ruleFor("bias of a packed product", add, ([y, b], _, { uses }) => {
+  const { inputs: [x, w, none] = [] } = (uses(y!) === 1 && paramsOf(y!, packedProduct)) || {};
+  const [groups, , lanes] = y!.shape;
+  if (!x || !w || none || !sameShape(b!.shape, [groups!, 1, lanes!])) return undefined;
+  return apply(packedProduct, [x, w, b!.reshape([groups! * lanes!])], undefined);
+});
+
+export const matrices: Pass = { rules: [...moves, products, elementwise], insideBodies: false };

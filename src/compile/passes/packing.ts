@@ -1,0 +1,124 @@
+/**
+ * Rules that bring convolutions, and what lies between them, into packed tensors: `unpack` moves towards the results, and where it
+ * meets the `pack` of the next convolution both are gone.
+ */
+import { apply } from "../../graph/apply.ts";
+import { type Shape, sameShape, sizeOf } from "../../graph/types.ts";
+import { convolution, convolutionInput, convolutionKernel } from "../../ops/convolution.ts";
+import { relu } from "../../ops/elementwise.ts";
+import { type PackParams, pack, tilesFor, tilesOf, unpack } from "../../ops/lowered/packed.ts";
+import {
+  packedConvolution,
+  packedConvolutionInput,
+  packedConvolutionKernel,
+  suitsBlocks,
+} from "../../ops/lowered/packed-convolution.ts";
+import { full } from "../../ops/movement.ts";
+import { maxPool, maxPoolInput } from "../../ops/pooling.ts";
+import { sum } from "../../ops/reduce.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import { isTiling, layAtMaxima, tileMaxima } from "./pooling.ts";
+import { paramsOf, type Rule, ruleFor } from "./rewrite.ts";
+
+/** The packed tensor that a tensor was unpacked from. */
+const packedSource = (x: Tensor): Tensor | undefined => paramsOf(x, unpack)?.inputs[0];
+
+/** x packed in some tiles, by nothing at all where it was unpacked from them. */
+function packedIn({ images, channels }: PackParams, x: Tensor): Tensor {
+  const source = packedSource(x);
+  return source?.shape.at(-2) === images && source.shape.at(-1) === channels
+    ? source
+    : x.apply(pack, [], { images, channels });
+}
+
+const packed = (x: Tensor, block: number): Tensor => packedIn(tilesFor(x.shape, block), x);
+
+const unpacked = (z: Tensor): Tensor => z.apply(unpack, [], undefined);
+
+/** With fewer images it costs as much as it saves to bring weights into the blocks' order. */
+const fewestImages = 4;
+
+/** A kernel of one tap is a product already, and worth packing for only where that costs nothing. */
+const pays = (kernel: Shape, ...inputs: readonly Tensor[]): boolean =>
+  inputs.every(({ dtype, size, shape }) => dtype === "float32" && size > 0 && shape[0]! >= fewestImages) &&
+  (sizeOf(kernel.slice(2)) > 1 || inputs.some(packedSource));
+
+const convolutions: readonly Rule[] = [
+  ruleFor("packed convolution", convolution, ([x, w, ...bias], params, { target }) => {
+    if (!suitsBlocks(target, w!.shape, params) || !pays(w!.shape, x!)) return undefined;
+    const block = target.block!;
+    return unpacked(apply(packedConvolution, [packed(x!, block), w!, ...bias], { ...params, block, relu: false }));
+  }),
+  ruleFor("packed convolution's input", convolutionInput, ([dy, w], params, { target }) => {
+    if (!suitsBlocks(target, w!.shape, params) || !pays(w!.shape, dy!)) return undefined;
+    const block = target.block!;
+    if (w!.shape[1]! % block !== 0) return undefined;
+    return unpacked(apply(packedConvolutionInput, [packed(dy!, block), w!], { ...params, block }));
+  }),
+  ruleFor("packed convolution's kernel", convolutionKernel, ([x, dy], params, { node, target }) => {
+    const { shape } = node.outputs[0]!;
+    if (!suitsBlocks(target, shape, params) || !pays(shape, x!, dy!)) return undefined;
+    const block = target.block!;
+    const batch = x!.shape[0]!;
+    // Images become channels, filled up to whole blocks.
+    if (params.dilation.at(-1) !== 1 || 2 * batch < Math.ceil(batch / block) * block) return undefined;
+    return apply(packedConvolutionKernel, [packed(x!, block), packed(dy!, block)], { ...params, block });
+  }),
+];
+
+/** An input of an elementwise op beside the packed tensor z: packed too, or widened along the same channels. */
+function beside(x: Tensor, z: Tensor, shape: Shape): Tensor | undefined {
+  if (x.dtype !== "float32") return undefined;
+  if (sameShape(x.shape, shape)) return packedIn(tilesOf(z.shape), x);
+  if (x.size === 1) return x.reshape([]);
+  const channels = x.shape.at(-(shape.length - 1));
+  if (channels !== x.size || channels !== shape[1]) return undefined;
+  return x.reshape([z.shape[1]!, ...z.shape.slice(2, -1).map(() => 1), z.shape.at(-1)!]);
+}
+
+const elementwise: Rule = {
+  name: "elementwise ops on packed tensors",
+  rewrite({ node: { op, params, outputs }, inputs }) {
+    const z = inputs.map(packedSource).find(Boolean);
+    const [{ shape, dtype }] = outputs as [Tensor];
+    if (!op.elementwise || !z || dtype !== "float32" || !sameShape(inputs[0]!.shape, shape)) return undefined;
+    const all = inputs.map((x) => beside(x, z, shape));
+    return all.every((x) => x !== undefined) ? [unpacked(apply(op, all, params))] : undefined;
+  },
+};
+
+const pools: readonly Rule[] = [
+  ruleFor("packed max pooling", maxPool, ([x], params) => {
+    const z = packedSource(x!);
+    return z && isTiling(x!.shape.slice(2), params) ? unpacked(tileMaxima(z, params.kernel)) : undefined;
+  }),
+  ruleFor("packed max pooling's input", maxPoolInput, ([x, dy], params) => {
+    const z = packedSource(x!);
+    if (!z || !isTiling(x!.shape.slice(2), params)) return undefined;
+    return unpacked(layAtMaxima(z, packedIn(tilesOf(z.shape), dy!), params.kernel));
+  }),
+];
+
+/** Sums over all axes in any order of memory; those for each channel as products with ones. */
+const sums: Rule = ruleFor("sums of a packed tensor", sum, ([x], { axes }, { node }) => {
+  const z = packedSource(x!);
+  const { shape } = node.outputs[0]!;
+  if (z && axes.length === x!.shape.length) return z.sum().reshape(shape);
+  if (!z || axes.length !== x!.shape.length - 1 || axes.includes(1)) return undefined;
+  const [groups, blocks] = z.shape as [number, number];
+  const lanes = z.shape.at(-1)!;
+  const rows = z.size / (groups * blocks * lanes);
+  const ones = apply(full, [], { shape: [groups, blocks, 1, rows], value: 1, dtype: z.dtype });
+  return ones
+    .matmul(z.reshape([groups, blocks, rows, lanes]))
+    .sum(0)
+    .reshape(shape);
+});
+
+export const packing: readonly Rule[] = [...convolutions, elementwise, ...pools, sums];
+
+/** A convolution takes the relu behind it in. */
+export const fusedRelu: Rule = ruleFor("relu of a packed convolution", relu, ([y], _, { uses }) => {
+  const inner = uses(y!) === 1 ? paramsOf(y!, packedConvolution) : undefined;
+  return inner && apply(packedConvolution, inner.inputs, { ...inner.params, relu: true });
+});

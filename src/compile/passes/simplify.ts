@@ -1,0 +1,240 @@
+/** Rules that follow from the ops' meaning alone: constants, identities, and moves that cancel. */
+
+import { apply } from "../../graph/apply.ts";
+import type { Data, Op } from "../../graph/op.ts";
+import { arrayTypes, type DType, isFloat, sameShape, sizeOf } from "../../graph/types.ts";
+import * as arithmetic from "../../ops/arithmetic.ts";
+import { neg } from "../../ops/elementwise.ts";
+import { unpick } from "../../ops/indexing.ts";
+import * as movement from "../../ops/movement.ts";
+import { deviations, squaredDeviations, sum } from "../../ops/reduce.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import { paramsOf, type Rule, ruleFor } from "./rewrite.ts";
+
+/** The value that every element of a tensor has, when that is known while compiling. */
+export function constantOf(x: Tensor): number | undefined {
+  return paramsOf(x, movement.full)?.params.value;
+}
+
+const scalarLike = (x: Tensor, value: number): Tensor => x.scalar(value);
+
+/** A tensor with its last two axes swapped, through transposes that are there already. */
+export function swapLast(x: Tensor): Tensor {
+  const inner = paramsOf(x, movement.transpose);
+  if (!inner) return x.mT();
+  const order = [...inner.params.permutation];
+  const last = order.length - 1;
+  [order[last - 1], order[last]] = [order[last]!, order[last - 1]!];
+  const [source] = inner.inputs;
+  return order.every((axis, at) => axis === at) ? source! : source!.transpose(...order);
+}
+
+/** An op whose inputs are all constants of one element is computed now. */
+const foldConstants: Rule = {
+  name: "fold constants",
+  rewrite({ node, inputs }) {
+    const output = node.outputs[0]!;
+    if (inputs.length === 0 || node.outputs.length !== 1 || sizeOf(output.shape) !== 1) return undefined;
+    const data: Data[] = [];
+    for (const input of inputs) {
+      const value = constantOf(input);
+      if (value === undefined || input.size !== 1) return undefined;
+      data.push({ shape: input.shape, dtype: input.dtype, values: Float64Array.of(value) });
+    }
+    const result: Data = { ...output, values: new Float64Array(1) };
+    node.op.evaluate(data, [result], node.params);
+    // What an engine would have computed: rounded to the dtype.
+    const value = new arrayTypes[output.dtype]([result.values[0]!])[0]!;
+    return [apply(movement.full, [], { shape: output.shape, value, dtype: output.dtype })];
+  },
+};
+
+/** reshape and expand of a constant are constants of another shape. */
+const moveConstants: readonly Rule[] = [movement.reshape, movement.expand].map((op) =>
+  ruleFor(`${op.name} of a constant`, op, ([x], { shape }) => {
+    const value = constantOf(x!);
+    return value === undefined ? undefined : apply(movement.full, [], { shape, value, dtype: x!.dtype });
+  }),
+);
+
+/** Ops of two elements: they widen the right side themselves. */
+const widening = Object.values(arithmetic).filter(
+  (op): op is arithmetic.PairOp | arithmetic.ComparisonOp | arithmetic.LogicOp =>
+    typeof op === "object" && "pair" in op,
+);
+
+/** A right side that was widened, or a constant of many elements, is used as it was before: the op widens it anyway. */
+const widenLate: readonly Rule[] = widening.map((op) =>
+  ruleFor(`widen the right side of ${op.name} late`, op, ([a, b]) => {
+    const value = constantOf(b!);
+    if (value !== undefined && b!.shape.length > 0) return apply(op, [a!, scalarLike(b!, value)], undefined);
+    const widened = paramsOf(b!, movement.expand);
+    if (widened) return apply(op, [a!, widened.inputs[0]!], undefined);
+    return undefined;
+  }),
+);
+
+/** a ∘ b = b ∘ a where the left side is the constant or the widened one. */
+const swapSides: readonly Rule[] = [arithmetic.add, arithmetic.mul].map((op) =>
+  ruleFor(`constant side of ${op.name} to the right`, op, ([a, b]) => {
+    const narrow = constantOf(a!) !== undefined || paramsOf(a!, movement.expand);
+    const other = constantOf(b!) !== undefined || paramsOf(b!, movement.expand);
+    return narrow && !other && sameShape(a!.shape, b!.shape) ? apply(op, [b!, a!], undefined) : undefined;
+  }),
+);
+
+/** Whether a tensor is 0 everywhere, of one sign among floats: −0 + 0 is 0, and −0 + −0 is −0. */
+const isZero = (c: Tensor, zero: 0 | -0): boolean =>
+  isFloat(c.dtype) ? Object.is(constantOf(c), zero) : constantOf(c) === 0;
+
+const neutral: readonly Rule[] = [
+  ruleFor("x + −0", arithmetic.add, ([x, c]) => (isZero(c!, -0) ? x : undefined)),
+  ruleFor("x − 0", arithmetic.sub, ([x, c]) => (isZero(c!, 0) ? x : undefined)),
+  ruleFor("x · 1", arithmetic.mul, ([x, c]) => (constantOf(c!) === 1 ? x : undefined)),
+  ruleFor("x / 1", arithmetic.div, ([x, c]) => (constantOf(c!) === 1 ? x : undefined)),
+  ruleFor("x ^ 1", arithmetic.pow, ([x, c]) => (constantOf(c!) === 1 ? x : undefined)),
+  ruleFor("x ^ 2", arithmetic.pow, ([x, c]) => (constantOf(c!) === 2 ? x!.mul(x!) : undefined)),
+  ruleFor("x · −1", arithmetic.mul, ([x, c]) => (constantOf(c!) === -1 ? x!.neg() : undefined)),
+  ruleFor("x + −c", arithmetic.sub, ([x, c]) => {
+    const value = constantOf(c!);
+    return value === undefined || !isFloat(x!.dtype) ? undefined : x!.add(scalarLike(c!, -value));
+  }),
+];
+
+const negation: readonly Rule[] = [
+  ruleFor("−(−x)", neg, ([x]) => paramsOf(x!, neg)?.inputs[0]),
+  ruleFor("−(x·c)", neg, ([x], _, { uses }) => {
+    const scaled = scaledBy(x!);
+    return scaled && uses(x!) === 1 ? scaled.x.mul(-scaled.factor) : undefined;
+  }),
+  ruleFor("a + (−b)", arithmetic.add, ([a, b]) => {
+    const negated = paramsOf(b!, neg)?.inputs[0];
+    return negated && a!.sub(negated);
+  }),
+  ruleFor("(−a) + b", arithmetic.add, ([a, b]) => {
+    const negated = paramsOf(a!, neg)?.inputs[0];
+    return negated && sameShape(negated.shape, b!.shape) ? b!.sub(negated) : undefined;
+  }),
+  ruleFor("a − (−b)", arithmetic.sub, ([a, b]) => {
+    const negated = paramsOf(b!, neg)?.inputs[0];
+    return negated && a!.add(negated);
+  }),
+];
+
+/** x and c where a tensor is x · c with a constant c. */
+export function scaledBy(y: Tensor): { readonly x: Tensor; readonly factor: number } | undefined {
+  const product = paramsOf(y, arithmetic.mul);
+  const factor = product && constantOf(product.inputs[1]!);
+  return factor === undefined ? undefined : { x: product!.inputs[0]!, factor };
+}
+
+/** x and y where a tensor is x · y and y is smaller: what scales it had better scale y. */
+function narrowProduct(z: Tensor): { readonly x: Tensor; readonly y: Tensor } | undefined {
+  const [x, y] = (isFloat(z.dtype) && paramsOf(z, arithmetic.mul)?.inputs) || [];
+  return x && y && y.size * 2 <= x.size && constantOf(y) === undefined ? { x, y } : undefined;
+}
+
+/**
+ * A number that may take the place of two factors, one after the other: no infinity and no 0 that they are not, since x may be 0 or
+ * infinite. 0 · ∞ is NaN, and so is ∞ · 0.
+ */
+export function asFactor(value: number, dtype: DType): number | undefined {
+  const size = Math.abs(dtype === "float32" ? Math.fround(value) : value);
+  const [least, most] = dtype === "float32" ? [2 ** -126, 2 ** 128] : [2 ** -1022, Infinity];
+  return size >= least && size < most ? value : undefined;
+}
+
+const scaling: readonly Rule[] = [
+  ruleFor("(x · c) · d", arithmetic.mul, ([a, b]) => {
+    const inner = scaledBy(a!);
+    const factor = constantOf(b!);
+    if (!inner || factor === undefined || !isFloat(a!.dtype)) return undefined;
+    const both = asFactor(inner.factor * factor, a!.dtype);
+    return both === undefined ? undefined : inner.x.mul(both);
+  }),
+  ruleFor("(x · y) · c", arithmetic.mul, ([a, c], _, { uses }) => {
+    const { x, y } = (uses(a!) === 1 && narrowProduct(a!)) || {};
+    return x && y && constantOf(c!) !== undefined ? x.mul(y.mul(c!)) : undefined;
+  }),
+];
+
+/**
+ * Σ x·v with v the same along the axes is v·Σx: where nobody else needs the product, or somebody else needs Σx, as the gradient of batch
+ * normalisation's shift.
+ */
+const factorOfSum: Rule = ruleFor("Σ x·v with v outside", sum, ([product], params, { node, uses, readersOf }) => {
+  const [x, v] = paramsOf(product!, arithmetic.mul)?.inputs ?? [];
+  const { axes } = params;
+  if (!x || !v || !isFloat(x.dtype) || constantOf(v) !== undefined || x.size === 0) return undefined;
+  const lead = x.shape.length - v.shape.length;
+  if (axes.length === 0 || axes.some((axis) => axis >= lead && v.shape[axis - lead] !== 1)) return undefined;
+  const isSummed = (other: Tensor): boolean => {
+    const known = paramsOf(other, sum);
+    return known !== undefined && `${known.params.axes}` === `${axes}`;
+  };
+  if (uses(product!) > 1 && !readersOf(x).some(isSummed)) return undefined;
+  const kept = apply(sum, [x], { axes, keepDims: true }).mul(v);
+  return kept.reshape(node.outputs[0]!.shape);
+});
+
+/** A constant factor passes through moves, towards a product that can take it. */
+function scaleLater<P>(op: Op<P>): Rule {
+  return ruleFor(`scale after ${op.name}`, op, ([x], params, { uses }) => {
+    const scaled = uses(x!) === 1 ? scaledBy(x!) : undefined;
+    return scaled && apply(op, [scaled.x], params).mul(scaled.factor);
+  });
+}
+
+/** Tensors so small, and sums so long, that their squared deviations are computed from deviations whose mean is 0. */
+const [fewElements, longSum] = [2 ** 14, 1024];
+
+const moves: readonly Rule[] = [
+  ruleFor("reshape to the same shape", movement.reshape, ([x], { shape }) =>
+    sameShape(x!.shape, shape) ? x : undefined,
+  ),
+  ruleFor("reshape of a reshape", movement.reshape, ([x], params) => {
+    const inner = paramsOf(x!, movement.reshape);
+    return inner && apply(movement.reshape, inner.inputs, params);
+  }),
+  ruleFor("expand the same shape", movement.expand, ([x], { shape }) => (sameShape(x!.shape, shape) ? x : undefined)),
+  ruleFor("transpose of a transpose", movement.transpose, ([x], { permutation }) => {
+    const inner = paramsOf(x!, movement.transpose);
+    const order = permutation.map((axis) => inner?.params.permutation[axis] ?? axis);
+    return inner && apply(movement.transpose, inner.inputs, { permutation: order });
+  }),
+  ruleFor("transpose to the same order", movement.transpose, ([x], { permutation }) =>
+    permutation.every((axis, at) => axis === at) ? x : undefined,
+  ),
+  scaleLater(movement.reshape),
+  scaleLater(movement.transpose),
+  ruleFor("detach", movement.detach, ([x]) => x),
+  ruleFor("squared deviations written out", squaredDeviations, ([x], params, { node }) => {
+    const away = deviations(x!, params);
+    // Their mean is 0 but for the rounding of x̄, which is much where numbers are large and close. Only for short sums of large tensors,
+    // batches in a normalisation, it would take noticeable time to take that off again.
+    const isExact = x!.size <= fewElements || x!.size > longSum * sizeOf(node.outputs[0]!.shape);
+    const centered = isExact ? deviations(away, params) : away;
+    return apply(sum, [centered.mul(centered)], params);
+  }),
+  ruleFor("sum over axes of size 1", sum, ([x], { axes, keepDims }, { node }) =>
+    axes.every((axis) => x!.shape[axis] === 1) ? x!.reshape(keepDims ? x!.shape : node.outputs[0]!.shape) : undefined,
+  ),
+  ruleFor("sum over the axis of an unpick", sum, ([x], { axes, keepDims }) => {
+    const inner = paramsOf(x!, unpick);
+    if (!inner || axes.length !== 1 || axes[0] !== x!.shape.length - 1) return undefined;
+    const [value] = inner.inputs;
+    return keepDims ? value!.reshape([...value!.shape, 1]) : value;
+  }),
+];
+
+export const simplify: readonly Rule[] = [
+  foldConstants,
+  ...moveConstants,
+  ...swapSides,
+  ...widenLate,
+  ...neutral,
+  ...negation,
+  ...scaling,
+  factorOfSum,
+  ...moves,
+];

@@ -1,0 +1,144 @@
+/** Kernels on this processor: compiled to machine code, and given to ONNX Runtime as custom ops. */
+import { EngineError } from "../../../errors.ts";
+import { paramsKey } from "../../../graph/text.ts";
+import { isStream, type Kernel, type KernelOp, kernelDomain } from "../../../kernel/kernel.ts";
+import type { OrtApi, Pointer } from "../ort-api.ts";
+import { CodeMemory } from "./code-memory.ts";
+import { Assembler, Label, rdi, rsi } from "./x64/assembler.ts";
+import { type CustomOpStruct, customOp, writeFunctions, writeMayInplace } from "./x64/custom-op.ts";
+import { unitsOf, writeKernel } from "./x64/function.ts";
+import { hasAvx2 } from "./x64/processor.ts";
+
+/** A domain of custom ops, for the options of one session. */
+export interface KernelDomain {
+  readonly pointer: Pointer;
+  /** Gives everything back, once the session is no more. */
+  free(): void;
+}
+
+/** So many elements, read or written, are worth another part: handing one over costs some microseconds. */
+const elementsInPart = 2 ** 16;
+
+/** Elements of a flat kernel are given out in whole cache lines, so that no two threads write to the same. */
+const elementsInLine = 16;
+
+/** Before a program's code: how many bytes there are and the address of munmap, for threads that end without giving them back. */
+const headWords = 2;
+
+/** Compiles kernels for one ONNX Runtime; a thread of JavaScript has one. */
+export class Kernels {
+  readonly #ort: OrtApi;
+  readonly #memory: CodeMemory;
+  /** The functions that custom ops share, by their field; they stay until the process ends. */
+  readonly #functions: ReadonlyMap<string, Pointer>;
+  /** Gives the memory of a program's code back: called with its address, which is that of its head. */
+  readonly #unmap: Pointer;
+  readonly #munmap: Pointer;
+
+  private constructor(ort: OrtApi, memory: CodeMemory) {
+    this.#ort = ort;
+    this.#memory = memory;
+    const code = new Assembler();
+    const functions = Object.entries(writeFunctions(code));
+    const unmap = new Label();
+    code.align(16);
+    code.place(unmap);
+    code.load(rsi, { base: rdi });
+    code.jumpTo({ base: rdi, displacement: BigUint64Array.BYTES_PER_ELEMENT });
+    const { address } = memory.place(code.finish());
+    const find = ort.koffi.load(null).func("uintptr_t dlsym(void *library, const char *name)");
+    this.#munmap = BigInt(find(null, "munmap") as number | bigint);
+    this.#unmap = address + BigInt(unmap.at!);
+    this.#functions = new Map(functions.map(([name, label]) => [name, address + BigInt(label.at!)]));
+  }
+
+  /** Nothing where this processor or system has not what it takes: x64 with AVX2, Linux, and leave to make code. */
+  static for(ort: OrtApi): Kernels | undefined {
+    if (process.platform !== "linux" || process.arch !== "x64") return undefined;
+    let memory: CodeMemory;
+    try {
+      memory = new CodeMemory(ort);
+    } catch {
+      return undefined; //  no glibc
+    }
+    try {
+      return hasAvx2(ort, memory) ? new Kernels(ort, memory) : undefined;
+    } catch (error) {
+      if (error instanceof EngineError) return undefined; //  no leave to make code
+      throw error;
+    }
+  }
+
+  /**
+   * A domain with a program's kernels, for sessions with so many threads. Throws EngineError where there is no memory for their
+   * code.
+   */
+  domain(ops: readonly KernelOp[], threads: number): KernelDomain {
+    const code = new Assembler();
+    const head = new BigUint64Array(headWords);
+    code.data(new Uint8Array(head.buffer)); //  its place; it is filled once the code's size is known
+    const labels = new Map<string, Label>();
+    const begin = (): Label => {
+      const label = new Label();
+      code.align(64);
+      code.place(label);
+      return label;
+    };
+    const written = ops.map((op) => {
+      const { kernel } = op;
+      const key = codeKey(kernel);
+      const known = labels.get(key);
+      const main = known ?? begin();
+      if (!known) writeKernel(code, kernel);
+      labels.set(key, main);
+      const mayInplace = begin();
+      // What takes turns is larger than any input that is read element by element.
+      const full = kernel.inputs.flatMap((layout, i) => (layout === "full" && !kernel.takeTurns ? [i] : []));
+      writeMayInplace(
+        code,
+        kernel.outputs.flatMap((_, output) => full.map((input) => [input, output] as const)),
+      );
+      return { op, main, mayInplace };
+    });
+    const bytes = code.finish();
+    head.set([BigInt(bytes.length), this.#munmap]);
+    bytes.set(new Uint8Array(head.buffer));
+    const placed = this.#memory.place(bytes);
+    this.#ort.end.add(this.#unmap, placed.address);
+    const at = (label: Label): Pointer => placed.address + BigInt(label.at!);
+    const structs = written.map(({ op, main, mayInplace }) => this.#struct(op, at(main), at(mayInplace), threads));
+    const pointer = this.#ort.create("CreateCustomOpDomain", kernelDomain);
+    this.#ort.releaseAtEnd("ReleaseCustomOpDomain", pointer);
+    for (const { address } of structs) this.#ort.call("CustomOpDomain_Add", pointer, address);
+    return {
+      pointer,
+      free: () => {
+        this.#ort.release("ReleaseCustomOpDomain", pointer);
+        this.#ort.end.remove(this.#unmap, placed.address);
+        placed.free();
+        structs.length = 0; //  held until now: ONNX Runtime knows their addresses only
+      },
+    };
+  }
+
+  #struct({ name, kernel, shapes }: KernelOp, code: Pointer, mayInplace: Pointer, threads: number): CustomOpStruct {
+    const { inputs, outputs, size, width } = kernel;
+    const streams = inputs.filter((layout) => isStream(layout) && layout !== "row").length + outputs.length;
+    return customOp(this.#ort, this.#functions, {
+      name,
+      inputs: inputs.length,
+      shapes,
+      code,
+      mayInplace,
+      units: unitsOf(kernel),
+      unitsInLine: size === width ? elementsInLine : 1,
+      parts: Math.max(1, Math.min(threads, Math.floor((streams * size) / elementsInPart))),
+    });
+  }
+}
+
+/** Equal for kernels with the same code: a single row may have any length. */
+function codeKey({ inputs, steps, outputs, takeTurns = false, size, width }: Kernel): string {
+  const hasParts = takeTurns || inputs.some((layout) => typeof layout === "object");
+  return paramsKey([inputs, steps, outputs, takeTurns, size === width && !hasParts ? "one row" : width]);
+}

@@ -1,0 +1,306 @@
+/**
+ * Kernels as custom ops of ONNX Runtime: its struct OrtCustomOp (onnxruntime_c_api.h), filled with functions that are machine code
+ * too, because they are called from any thread.
+ */
+
+import type { Shape } from "../../../../graph/types.ts";
+import { mostInputs, mostStreams } from "../../../../kernel/kernel.ts";
+import type { OrtApi, Pointer } from "../../ort-api.ts";
+import {
+  type Assembler,
+  Label,
+  type Memory,
+  r8,
+  r12,
+  r13,
+  r14,
+  rax,
+  rbp,
+  rbx,
+  rcx,
+  rdi,
+  rdx,
+  rsi,
+  rsp,
+} from "./assembler.ts";
+
+/** The fields of OrtCustomOp, also those that stay 0, and behind them what the functions below read: numbers of 64-bit words. */
+const fields = {
+  version: 0,
+  CreateKernel: 1,
+  GetName: 2,
+  GetExecutionProviderType: 3,
+  GetInputType: 4,
+  GetInputTypeCount: 5,
+  GetOutputType: 6,
+  GetOutputTypeCount: 7,
+  KernelCompute: 8,
+  KernelDestroy: 9,
+  GetInputCharacteristic: 10,
+  GetOutputCharacteristic: 11,
+  GetInputMemoryType: 12,
+  GetVariadicInputMinArity: 13,
+  GetVariadicInputHomogeneity: 14,
+  GetVariadicOutputMinArity: 15,
+  GetVariadicOutputHomogeneity: 16,
+  CreateKernelV2: 17,
+  KernelComputeV2: 18,
+  InferOutputShapeFn: 19,
+  GetStartVersion: 20,
+  GetEndVersion: 21,
+  GetMayInplace: 22,
+  ReleaseMayInplace: 23,
+  GetAliasMap: 24,
+  ReleaseAliasMap: 25,
+  // Ours from here on.
+  name: 26,
+  inputs: 27,
+  outputs: 28,
+  /** Address of the kernel's function. */
+  code: 29,
+  /** How many units there are, how many a part has, and how many parts. */
+  units: 30,
+  unitsInPart: 31,
+  parts: 32,
+  /** Address of the outputs' shapes: for each the address of its dimensions and their number. */
+  shapes: 33,
+  contextInput: 34,
+  contextOutput: 35,
+  tensorData: 36,
+  parallelFor: 37,
+} as const;
+
+type Field = keyof typeof fields;
+
+const wordBytes = 8;
+
+/** The version of OrtCustomOp that has these fields. */
+const structVersion = 18;
+/** ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT */
+const float = 1;
+
+/** Inputs and outputs of one kernel: for so many the function that collects their addresses has room. */
+const mostTensors = mostInputs + mostStreams;
+
+/** A field of the struct at a register. */
+function field(name: Field, base: number = rdi): Memory {
+  return { base, displacement: fields[name] * wordBytes };
+}
+
+/** Where the functions are, by the fields that they fill. */
+export type Functions = Partial<Record<Field, Label>>;
+
+/** The functions that every custom op shares; each is given the struct in rdi, except where it says so. */
+export function writeFunctions(code: Assembler): Functions {
+  const functions: Functions = {};
+  const begin = (...names: readonly Field[]): void => {
+    const label = new Label();
+    code.align(16);
+    code.place(label);
+    for (const name of names) functions[name] = label;
+  };
+  const constant = (value: number, ...names: readonly Field[]): void => {
+    begin(...names);
+    code.number(rax, value);
+    code.ret();
+  };
+  const read = (name: Field, of: Field): void => {
+    begin(of);
+    code.load(rax, field(name));
+    code.ret();
+  };
+  // The kernel is the struct itself; nothing is made, nothing destroyed.
+  begin("CreateKernelV2"); //  (struct, api, info, void **kernel)
+  code.store({ base: rcx }, rdi);
+  code.number(rax, 0);
+  code.ret();
+  constant(0, "KernelDestroy", "GetExecutionProviderType", "GetInputCharacteristic", "GetOutputCharacteristic");
+  constant(0, "GetInputMemoryType", "GetVariadicInputMinArity", "GetVariadicInputHomogeneity");
+  constant(0, "GetVariadicOutputMinArity", "GetVariadicOutputHomogeneity");
+  constant(0, "ReleaseMayInplace", "GetAliasMap", "ReleaseAliasMap"); //  what GetMayInplace gives is nobody's to release
+  constant(float, "GetInputType", "GetOutputType");
+  constant(1, "GetStartVersion");
+  constant(1, "GetEndVersion");
+  read("name", "GetName");
+  read("inputs", "GetInputTypeCount");
+  read("outputs", "GetOutputTypeCount");
+  begin("KernelComputeV2");
+  writeCompute(code);
+  return functions;
+}
+
+/**
+ * size_t mayInplace(int **inputs, int **outputs): which output may have which input's memory, if nobody needs the input any more.
+ * It is not given the struct, so that each op has its own.
+ */
+export function writeMayInplace(code: Assembler, pairs: readonly (readonly [input: number, output: number])[]): void {
+  const [inputs, outputs] = [new Label(), new Label()];
+  code.address(rax, { label: inputs });
+  code.store({ base: rdi }, rax);
+  code.address(rax, { label: outputs });
+  code.store({ base: rsi }, rax);
+  code.number(rax, pairs.length);
+  code.ret();
+  const integers = (values: readonly number[]): Uint8Array => new Uint8Array(Int32Array.from(values).buffer);
+  code.align(4);
+  code.place(inputs);
+  code.data(integers(pairs.map(([input]) => input)));
+  code.place(outputs);
+  code.data(integers(pairs.map(([, output]) => output)));
+}
+
+/** OrtStatus *compute(struct, context): collects the addresses of inputs and outputs, then calls the kernel, in parts if so wanted. */
+function writeCompute(code: Assembler): void {
+  const frame = (word: number): Memory => ({ base: rsp, displacement: word * wordBytes });
+  // The frame: the struct, the addresses, and a word that the C API writes to. It is what each part is given.
+  const addresses = 1;
+  const made = addresses + mostTensors;
+  const frameBytes = Math.ceil(((made + 1) * wordBytes) / 16) * 16;
+  const saved = [rbx, rbp, r12, r13, r14]; //  with the return address they keep the stack aligned
+  const [inputs, outputs, run] = [new Label(), new Label(), new Label()];
+  const [parallel, exit, part] = [new Label(), new Label(), new Label()];
+  const failIfStatus = (): void => {
+    code.arithmeticWith("cmp", rax, 0);
+    code.jumpIf("notZero", exit);
+  };
+  /** Writes the address of the tensor that was given to the next place, which r13 counts. */
+  const takeAddress = (): void => {
+    code.load(rdi, frame(made));
+    code.address(rsi, { base: rsp, index: r13, scale: 8, displacement: addresses * wordBytes });
+    code.call(field("tensorData", rbx));
+    failIfStatus();
+    code.arithmeticWith("add", r13, 1);
+  };
+
+  for (const register of saved) code.push(register);
+  code.arithmeticWith("sub", rsp, frameBytes);
+  code.load(rbx, rdi);
+  code.load(r12, rsi);
+  code.store(frame(0), rbx);
+  code.number(r13, 0);
+  code.number(r14, 0);
+
+  code.place(inputs);
+  code.arithmetic("cmp", r13, field("inputs", rbx));
+  code.jumpIf("aboveOrEqual", outputs);
+  code.load(rdi, r12);
+  code.load(rsi, r13);
+  code.address(rdx, frame(made));
+  code.call(field("contextInput", rbx));
+  failIfStatus();
+  takeAddress();
+  code.jump(inputs);
+
+  code.place(outputs);
+  code.arithmetic("cmp", r14, field("outputs", rbx));
+  code.jumpIf("aboveOrEqual", run);
+  code.load(rdi, r12);
+  code.load(rsi, r14);
+  code.load(rax, r14);
+  code.shiftLeft(rax, 4);
+  code.arithmetic("add", rax, field("shapes", rbx));
+  code.load(rdx, { base: rax });
+  code.load(rcx, { base: rax, displacement: wordBytes });
+  code.address(r8, frame(made));
+  code.call(field("contextOutput", rbx));
+  failIfStatus();
+  takeAddress();
+  code.arithmeticWith("add", r14, 1);
+  code.jump(outputs);
+
+  code.place(run);
+  code.arithmeticWith("cmp", field("parts", rbx), 1);
+  code.jumpIf("above", parallel);
+  code.address(rdi, frame(addresses));
+  code.number(rsi, 0);
+  code.load(rdx, field("units", rbx));
+  code.call(field("code", rbx));
+  code.number(rax, 0);
+  code.jump(exit);
+
+  code.place(parallel);
+  code.load(rdi, r12);
+  code.address(rsi, { label: part });
+  code.load(rdx, field("parts", rbx));
+  code.number(rcx, 0);
+  code.load(r8, rsp);
+  code.call(field("parallelFor", rbx));
+
+  code.place(exit);
+  code.arithmeticWith("add", rsp, frameBytes);
+  for (const register of [...saved].reverse()) code.pop(register);
+  code.ret();
+
+  // void part(frame, number of the part): from its first unit to the next part's, or to the end.
+  code.align(16);
+  code.place(part);
+  code.load(rax, { base: rdi });
+  code.arithmeticWith("add", rdi, addresses * wordBytes);
+  code.load(rdx, field("unitsInPart", rax));
+  code.multiply(rsi, rdx);
+  code.arithmetic("add", rdx, rsi);
+  code.arithmetic("cmp", rdx, field("units", rax));
+  code.moveIf("above", rdx, field("units", rax));
+  code.jumpTo(field("code", rax));
+}
+
+/** What one op is made of. */
+export interface CustomOp {
+  readonly name: string;
+  /** Number of inputs. */
+  readonly inputs: number;
+  /** By output. */
+  readonly shapes: readonly Shape[];
+  /** The address of its function. */
+  readonly code: Pointer;
+  /** The address of what `writeMayInplace` wrote. */
+  readonly mayInplace: Pointer;
+  /** Rows, or elements of a single row: what a call is given some of. */
+  readonly units: number;
+  /** A part is a multiple of so many. */
+  readonly unitsInLine: number;
+  /** Into how many parts the work is cut, if there are as many units. */
+  readonly parts: number;
+}
+
+/** The struct in memory, with all that it refers to. It has to live as long as a session that knows it. */
+export interface CustomOpStruct {
+  readonly address: Pointer;
+  readonly memory: readonly unknown[];
+}
+
+/** Fills a struct; `functions` are the addresses of what `writeFunctions` wrote. */
+export function customOp(
+  ort: OrtApi,
+  functions: ReadonlyMap<string, Pointer>,
+  { name, inputs, shapes, code, mayInplace, units, unitsInLine, parts }: CustomOp,
+): CustomOpStruct {
+  const { koffi } = ort;
+  if (inputs + shapes.length > mostTensors) throw new Error(`a custom op with ${inputs} + ${shapes.length} tensors`);
+  const text = new TextEncoder().encode(`${name}\0`);
+  const dimensions = shapes.map((shape) => BigInt64Array.from(shape.length > 0 ? shape : [0], BigInt));
+  const table = BigUint64Array.from(
+    shapes.flatMap((shape, i) => [koffi.address(dimensions[i]!), BigInt(shape.length)]),
+  );
+  const words = new BigUint64Array(Object.keys(fields).length);
+  const set = (name: Field, value: Pointer | number): void => {
+    words[fields[name]] = BigInt(value);
+  };
+  set("version", structVersion);
+  for (const [name, address] of functions) set(name as Field, address);
+  const unitsInPart = Math.ceil(units / parts / unitsInLine) * unitsInLine;
+  set("GetMayInplace", mayInplace);
+  set("name", koffi.address(text));
+  set("inputs", inputs);
+  set("outputs", shapes.length);
+  set("code", code);
+  set("units", units);
+  set("unitsInPart", unitsInPart);
+  set("parts", Math.ceil(units / unitsInPart));
+  set("shapes", koffi.address(table));
+  set("contextInput", ort.address("KernelContext_GetInput"));
+  set("contextOutput", ort.address("KernelContext_GetOutput"));
+  set("tensorData", ort.address("GetTensorMutableData"));
+  set("parallelFor", ort.address("KernelContext_ParallelFor"));
+  return { address: koffi.address(words), memory: [words, text, dimensions, table] };
+}

@@ -1,0 +1,274 @@
+/** Machine code for kernels: the function around the steps, its loops over rows and vectors, its frame and its constants. */
+import { isStream, type Kernel, type KernelValue, type Layout, type Part } from "../../../../kernel/kernel.ts";
+import {
+  type Assembler,
+  Label,
+  type Memory,
+  type Register,
+  r8,
+  r9,
+  r10,
+  r11,
+  r12,
+  r13,
+  r14,
+  r15,
+  rax,
+  rbp,
+  rbx,
+  rcx,
+  rdi,
+  rdx,
+  rsi,
+  rsp,
+} from "./assembler.ts";
+import { type Frame, lanes, maskRegister, writeSteps } from "./steps.ts";
+
+const elementBytes = 4;
+const vectorBytes = lanes * elementBytes;
+
+/** Registers for the addresses of what is read and written at every element. */
+const pointers: readonly Register[] = [rcx, r8, r9, r10, r11, rbx, r12, r13, r14, r15];
+/** Those among them that a function has to leave as they were. */
+const saved: readonly Register[] = [rbx, r12, r13, r14, r15];
+
+/** In a single row, what has an element for each place is there in full, and what has one for the row is a scalar. */
+const inOneRow = { full: "full", row: "full", column: "scalar", scalar: "scalar" } as const;
+
+/** The elements that one call does: whole rows, or elements where the kernel has one row only. */
+export function unitsOf({ size, width }: Kernel): number {
+  return size === width ? size : size / width;
+}
+
+/**
+ * Writes the function `void kernel(void **addresses, int64 begin, int64 end)`: the addresses of the inputs, then of the outputs; and
+ * which of the kernel's units to do. The convention for calls is System V's.
+ */
+export function writeKernel(code: Assembler, kernel: Kernel): void {
+  new Writer(code, kernel).write();
+}
+
+class Writer implements Frame {
+  readonly #code: Assembler;
+  readonly #kernel: Kernel;
+  readonly #hasRows: boolean;
+  readonly #layouts: readonly Layout[];
+  /** The registers that keep addresses, by input and by output. */
+  readonly #inputStreams = new Map<number, Register>();
+  readonly #outputStreams: readonly Register[];
+  /** Registers among these whose rows are parts of a larger tensor: what lies between two of them has to be passed over. */
+  readonly #parts = new Map<Register, Part>();
+  /** Where an input that is the same for a whole row, or for all, lies on the stack as a vector; by input. */
+  readonly #repeated = new Map<number, Memory>();
+  /** Where the address of a column's next element is, by input. */
+  readonly #columns = new Map<number, Memory>();
+  readonly #rowsEnd: Memory;
+  /** Where vectors are on the stack, by value. */
+  readonly #slots = new Map<KernelValue, Memory>();
+  /** Bytes for addresses, which are at the top of the stack, below the vectors. */
+  readonly #wordBytes: number;
+  /** Constants by their bits. */
+  readonly #constants = new Map<number, Label>();
+  readonly #maskTable = new Label();
+
+  constructor(code: Assembler, kernel: Kernel) {
+    this.#code = code;
+    this.#kernel = kernel;
+    const { outputs, size, width } = kernel;
+    this.#hasRows = size !== width;
+    const inputs = kernel.inputs.map((layout) =>
+      this.#hasRows || typeof layout === "object" ? layout : inOneRow[layout],
+    );
+    this.#layouts = inputs;
+    const free = [...pointers];
+    const take = (): Register => {
+      const register = free.shift();
+      if (register === undefined) throw new Error(`a kernel with more than ${pointers.length} streams`);
+      return register;
+    };
+
+    const word = (n: number): Memory => ({ base: rsp, displacement: n * 8 });
+    this.#rowsEnd = word(0);
+    const columns = inputs.filter((layout) => layout === "column").length;
+    this.#wordBytes = roundUp((1 + columns) * 8, vectorBytes);
+    for (const [i, layout] of inputs.entries()) {
+      if (isStream(layout)) this.#inputStreams.set(i, take());
+      else this.#repeated.set(i, this.slot(i));
+      if (layout === "column") this.#columns.set(i, word(1 + this.#columns.size));
+      if (typeof layout === "object") this.#parts.set(this.#inputStreams.get(i)!, layout);
+    }
+    this.#outputStreams = outputs.map(take);
+    if (kernel.takeTurns)
+      for (const [part, stream] of this.#outputStreams.entries()) this.#parts.set(stream, { part, of: outputs.length });
+  }
+
+  write(): void {
+    const code = this.#code;
+    code.push(rbp);
+    code.load(rbp, rsp);
+    for (const register of saved) code.push(register);
+    const reserve = code.reserveStack();
+    code.arithmeticWith("and", rsp, -vectorBytes);
+    this.#loadAddresses();
+    if (this.#hasRows) this.#rows();
+    else {
+      code.shiftLeft(rsi, Math.log2(elementBytes));
+      code.shiftLeft(rdx, Math.log2(elementBytes));
+      this.#row();
+    }
+    code.vectorEnd();
+    code.address(rsp, { base: rbp, displacement: -8 * saved.length });
+    for (const register of [...saved].reverse()) code.pop(register);
+    code.pop(rbp);
+    code.ret();
+    this.#data();
+    reserve(this.#wordBytes + this.#slots.size * vectorBytes);
+  }
+
+  #loadAddresses(): void {
+    const code = this.#code;
+    const { inputs } = this.#kernel;
+    for (const i of inputs.keys()) {
+      const given: Memory = { base: rdi, displacement: 8 * i };
+      const stream = this.#inputStreams.get(i);
+      if (stream !== undefined) {
+        code.load(stream, given);
+        continue;
+      }
+      code.load(rax, given);
+      const column = this.#columns.get(i);
+      if (column) {
+        code.address(rax, { base: rax, index: rsi, scale: elementBytes });
+        code.store(column, rax);
+      } else this.#repeat(i);
+    }
+    for (const [i, stream] of this.#outputStreams.entries())
+      code.load(stream, { base: rdi, displacement: 8 * (inputs.length + (this.#kernel.takeTurns ? 0 : i)) });
+    for (const [stream, { part }] of this.#parts) code.arithmeticWith("add", stream, part * this.#rowBytes);
+  }
+
+  get #rowBytes(): number {
+    return this.#kernel.width * elementBytes;
+  }
+
+  /** Moves addresses past the rows of other parts: as many times as there are rows at rax, in bytes. */
+  #passOthers(): void {
+    for (const [stream, { of }] of this.#parts)
+      for (let other = 1; other < of; other++) this.#code.arithmetic("add", stream, rax);
+  }
+
+  /** Fills a vector on the stack with the number at rax. */
+  #repeat(input: number): void {
+    this.#code.vectorBroadcast(0, { base: rax });
+    this.#code.vectorStore(this.#repeated.get(input)!, 0);
+  }
+
+  /** Row by row: rsi and rdx hold the first row and the one behind the last. */
+  #rows(): void {
+    const code = this.#code;
+    const rowBytes = this.#rowBytes;
+    code.number(rax, rowBytes);
+    code.multiply(rsi, rax);
+    code.multiply(rdx, rax);
+    code.load(rax, rsi);
+    this.#passOthers();
+    code.store(this.#rowsEnd, rdx);
+    const next = new Label();
+    code.place(next);
+    for (const [input, address] of this.#columns) {
+      code.load(rax, address);
+      this.#repeat(input);
+      code.arithmeticWith("add", rax, elementBytes);
+      code.store(address, rax);
+    }
+    code.address(rdx, { base: rsi, displacement: rowBytes });
+    code.arithmetic("xor", rdi, rdi);
+    this.#row();
+    if (this.#parts.size > 0) {
+      code.number(rax, rowBytes);
+      this.#passOthers();
+    }
+    code.arithmetic("cmp", rsi, this.#rowsEnd);
+    code.jumpIf("below", next);
+  }
+
+  /** The elements from rsi to rdx, both in bytes; rdi counts from the row's begin. rsi ends at rdx. */
+  #row(): void {
+    const code = this.#code;
+    const [loop, tail, done] = [new Label(), new Label(), new Label()];
+    code.arithmeticWith("sub", rdx, vectorBytes);
+    code.arithmetic("cmp", rsi, rdx);
+    code.jumpIf("greater", tail);
+    code.place(loop);
+    writeSteps(code, this.#kernel, this, "whole");
+    code.arithmeticWith("add", rsi, vectorBytes);
+    if (this.#hasRows) code.arithmeticWith("add", rdi, vectorBytes);
+    code.arithmetic("cmp", rsi, rdx);
+    code.jumpIf("lessOrEqual", loop);
+
+    code.place(tail);
+    code.address(rax, { base: rdx, displacement: vectorBytes });
+    code.arithmetic("sub", rax, rsi); //  bytes that are left
+    code.jumpIf("zero", done);
+    code.address(rdx, { label: this.#maskTable });
+    code.arithmetic("sub", rdx, rax);
+    code.vectorLoad(maskRegister, { base: rdx });
+    writeSteps(code, this.#kernel, this, "partial");
+    code.arithmetic("add", rsi, rax);
+    code.place(done);
+  }
+
+  #data(): void {
+    const code = this.#code;
+    for (const [bits, label] of this.#constants) {
+      const vector = new Uint8Array(Uint32Array.from({ length: lanes }, () => bits).buffer);
+      code.align(vectorBytes);
+      code.place(label);
+      code.data(vector);
+    }
+    code.data(new Uint8Array(vectorBytes).fill(0xff));
+    code.place(this.#maskTable);
+    code.data(new Uint8Array(vectorBytes));
+  }
+
+  // ——— what the steps need ———
+
+  streamOf(input: number): Memory | undefined {
+    const base = this.#inputStreams.get(input);
+    return base === undefined ? undefined : { base, index: this.#layouts[input] === "row" ? rdi : rsi };
+  }
+
+  outputStream(output: number): Memory {
+    return { base: this.#outputStreams[output]!, index: rsi };
+  }
+
+  repeatedAt(value: number): Memory | undefined {
+    const repeated = this.#repeated.get(value);
+    if (repeated) return repeated;
+    const step = this.#kernel.steps[value - this.#kernel.inputs.length];
+    return typeof step === "number" ? this.constant(float32Bits(step)) : undefined;
+  }
+
+  constant(bits: number): Memory {
+    const label = this.#constants.get(bits) ?? new Label();
+    this.#constants.set(bits, label);
+    return { label };
+  }
+
+  slot(value: KernelValue): Memory {
+    const slot = this.#slots.get(value) ?? {
+      base: rsp,
+      displacement: this.#wordBytes + this.#slots.size * vectorBytes,
+    };
+    this.#slots.set(value, slot);
+    return slot;
+  }
+}
+
+function float32Bits(value: number): number {
+  return new Uint32Array(Float32Array.of(value).buffer)[0]!;
+}
+
+function roundUp(n: number, to: number): number {
+  return Math.ceil(n / to) * to;
+}

@@ -1,0 +1,31 @@
+/** What an engine can do, and how the inputs and outputs of what it runs are named: what lowering needs to know of it. */
+import type { TensorType } from "./types.ts";
+
+/** One input or output of a program. */
+export interface Port {
+  /** Its name in the ONNX model. */
+  readonly name: string;
+  readonly type: TensorType;
+}
+
+/** What a lowering may use; the compiler asks the engine that will run the program. */
+export interface Target {
+  /** Ops of ONNX Runtime's own domain (`com.microsoft`), such as FusedMatMul. */
+  readonly contrib: boolean;
+  /**
+   * How many channels ONNX Runtime's convolutions on blocks of channels (`com.microsoft.nchwc`) take side by side on this
+   * processor, a power of two. Absent where there are none.
+   */
+  readonly block?: number | undefined;
+  /** Whether the engine turns kernels into code of its own. */
+  readonly kernels?: boolean | undefined;
+  /** Threads inside an op, where that is known: some nodes are fast on one thread only. */
+  readonly threads?: number | undefined;
+  /**
+   * Whether nodes that compare, order or pool elements forget NaN and infinities, as those of ONNX Runtime on a processor do. Tensors
+   * that hold any then go other, slower ways.
+   */
+  readonly forgetsNaN?: boolean | undefined;
+  /** Up to so many elements ScatterND adds on one thread, where that is known: on more it races where indices repeat. */
+  readonly serialElements?: number | undefined;
+}

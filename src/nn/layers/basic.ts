@@ -1,0 +1,169 @@
+/** Layers: modules with parameters in PyTorch's names and layouts, so that its checkpoints load as they are. */
+import { aNumber, aTensor, expectArguments, expectOptions } from "../../graph/arguments.ts";
+import { withName } from "../../graph/scope.ts";
+import type { Agree, ShapeMismatch } from "../../graph/shape-types.ts";
+import type { Shape } from "../../graph/types.ts";
+import { embed } from "../../tensor/create.ts";
+import type { Parameter } from "../../tensor/state.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import * as functional from "../functional.ts";
+import { defaultGenerator, type Generator } from "../generator.ts";
+import { type Initializer, normal, uniform } from "../initializers.ts";
+import { type Module, module } from "../module.ts";
+import {
+  type BiasOf,
+  type BiasOption,
+  expectRate,
+  expectSizes,
+  type HasBias,
+  parameter,
+  weightAndBias,
+} from "../parameters.ts";
+import type { OverChannels } from "./normalization.ts";
+
+export interface Linear<I extends number, O extends number, Bias extends boolean = true> extends Module {
+  <L extends Shape>(x: Tensor<[...L, I], "float32">): Tensor<[...L, O], "float32">;
+  readonly weight: Parameter<[O, I], "float32">;
+  /** Undefined with `bias: false`. */
+  readonly bias: BiasOf<Bias, O>;
+}
+
+export interface LinearOptions {
+  /** Default: uniform in ±1/√inputs, as PyTorch's. */
+  readonly weight?: Initializer;
+  /** How the bias begins, or `false` for a layer without one. Default: uniform in ±1/√inputs, as PyTorch's. */
+  readonly bias?: BiasOption;
+  readonly generator?: Generator;
+}
+
+/** y = x·Wᵀ + b over the last axis, W [outputs, inputs]; without b where `bias` is false. */
+export function linear<const I extends number, const O extends number, const P extends LinearOptions = object>(
+  inputs: I,
+  outputs: O,
+  options?: P & LinearOptions,
+): Linear<I, O, HasBias<P>> {
+  expectOptions("linear", options, ["weight", "bias", "generator"]);
+  expectSizes("linear", [inputs, outputs]);
+  const children = weightAndBias([outputs, inputs], outputs, uniform(1 / Math.sqrt(inputs)), options ?? {});
+  const { weight, bias } = children;
+  return module("Linear", children, <L extends Shape>(x: Tensor<[...L, I], "float32">) =>
+    functional.linear(x, weight, bias),
+  ) as unknown as Linear<I, O, HasBias<P>>;
+}
+
+export interface Embedding<V extends number, W extends number> extends Module {
+  <S extends Shape>(ids: Tensor<S, "int32">): Tensor<[...S, W], "float32">;
+  readonly weight: Parameter<[V, W], "float32">;
+}
+
+export interface EmbeddingOptions {
+  /** Default: standard normal, as PyTorch's. */
+  readonly weight?: Initializer;
+  readonly generator?: Generator;
+}
+
+/** One vector of `width` for each of `count` ids. */
+export function embedding<const V extends number, const W extends number>(
+  count: V,
+  width: W,
+  options: EmbeddingOptions = {},
+): Embedding<V, W> {
+  expectOptions("embedding", options, ["weight", "generator"]);
+  expectSizes("embedding", [count, width]);
+  const weight = parameter([count, width], options.weight ?? normal(1), options.generator);
+  return module("Embedding", { weight }, <S extends Shape>(ids: Tensor<S, "int32">) => embed(weight, ids));
+}
+
+export interface Dropout extends Module {
+  <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32">;
+}
+
+/** Zeroes elements at random while training, does nothing in evaluation. The masks come from the generator's seed. */
+export function dropout(rate: number, options: { readonly generator?: Generator } = {}): Dropout {
+  expectArguments("dropout", [aNumber], [rate]);
+  expectOptions("dropout", options, ["generator"]);
+  expectRate(rate);
+  const generator = options.generator ?? defaultGenerator;
+  const self: Dropout = module("Dropout", {}, <S extends Shape>(x: Tensor<S, "float32">) =>
+    self.training ? functional.dropout(x, rate, generator) : x,
+  );
+  return self;
+}
+
+/** All axes behind the first as one: [batch, …] becomes [batch, features]. A step of `sequential` between images and `linear`. */
+export function flatten<N extends number, R extends Shape>(
+  x: Tensor<[N, ...R], "float32">,
+): Tensor<[N, number], "float32"> {
+  expectArguments("flatten", [aTensor], [x]);
+  return (x as Tensor).flatten(1) as Tensor<[N, number], "float32">;
+}
+
+/** A layer as `sequential` takes it: a module, or a function of a tensor such as `(x) => x.relu()`. */
+export type Step = (x: Tensor) => Tensor;
+
+/** Layers that map the last axis, I to O, one after the other. */
+export interface Sequential<I extends number, O extends number> extends Module {
+  <L extends Shape>(x: Tensor<[...L, I], "float32">): Tensor<[...L, O], "float32">;
+}
+
+/** Layers one after the other, of which the compiler knows the first's argument and the last's result. */
+export interface SequentialSteps<First extends Step, Last extends Step> extends Module {
+  (x: Parameters<First>[0]): ReturnType<Last>;
+}
+
+/** Whether a step leaves the shape as it is: an activation, dropout, batchNorm. What may give any size, such as `glu`, does not. */
+type Keeps<F> = F extends OverChannels<number> ? true : KeepsAny<F>;
+type KeepsAny<F> =
+  F extends <S extends Shape>(x: Tensor<S, "float32">) => Tensor<S, "float32">
+    ? F extends (x: Tensor<[1], "float32">) => Tensor<[2], "float32">
+      ? false
+      : true
+    : false;
+
+/** The sizes that go into and come out of steps that map the last axis; a sentence where two do not fit; false otherwise. */
+type Ends<Steps, In extends number | undefined = undefined, Out extends number = number> = Steps extends readonly [
+  infer First,
+  ...infer Rest,
+]
+  ? First extends Linear<infer I, infer O, boolean>
+    ? In extends number
+      ? Agree<Out, I, "no"> extends ShapeMismatch<string>
+        ? `sequential: a layer takes ${I}, and the one before it gives ${Out}`
+        : Ends<Rest, In, O>
+      : Ends<Rest, I, O>
+    : Keeps<First> extends true
+      ? Ends<Rest, In, Out>
+      : false
+  : In extends number
+    ? readonly [In, Out]
+    : false;
+
+/** The last step; in a list of unknown length any of them. */
+type LastOf<Steps extends readonly Step[]> = Steps extends readonly [...unknown[], infer Last extends Step]
+  ? Last
+  : Steps[number];
+
+type Chained<Steps extends readonly Step[]> =
+  Ends<Steps> extends readonly [infer I extends number, infer O extends number]
+    ? Sequential<I, O>
+    : SequentialSteps<Steps[0], LastOf<Steps>>;
+
+/**
+ * Layers one after the other. Modules are named by their place, as in PyTorch: `0.weight`, and functions count, so that
+ * `sequential(linear(2, 3), relu, linear(3, 1))` has `0.weight` and `2.weight`. A list of layers is spread: `sequential(...blocks)`;
+ * without any, the result is what is given.
+ */
+export function sequential<const Steps extends readonly Step[]>(
+  ...steps: Ends<Steps> extends infer Message extends string ? { [K in keyof Steps]: ShapeMismatch<Message> } : Steps
+): Chained<Steps> {
+  const all = steps as readonly Step[];
+  const children: Record<string, Module> = {};
+  for (const [i, step] of all.entries()) if (isLayer(step)) children[i] = step;
+  return module("Sequential", children, (x: Tensor) =>
+    all.reduce((y, step, i) => (isLayer(step) ? step(y) : withName(String(i), () => step(y))), x),
+  ) as never;
+}
+
+function isLayer(step: Step): step is Step & Module {
+  return typeof step === "function" && "children" in step;
+}

@@ -1,0 +1,293 @@
+/** Writing an ONNX model: nodes in order, constants shared, encoded by protobuf's own library. */
+import { create, toBinary } from "@bufbuild/protobuf";
+import {
+  AttributeProto_AttributeType,
+  AttributeProtoSchema,
+  type GraphProto,
+  GraphProtoSchema,
+  type ModelProto,
+  ModelProtoSchema,
+  type NodeProto,
+  NodeProtoSchema,
+  OperatorSetIdProtoSchema,
+  type TensorProto,
+  TensorProto_DataType,
+  TensorProtoSchema,
+  type ValueInfoProto,
+  ValueInfoProtoSchema,
+} from "onnx-buf";
+import type { OnnxAttribute, OnnxGraph, OnnxSubgraph, OnnxType, OnnxValue } from "../graph/op.ts";
+import type { Port, Target } from "../graph/target.ts";
+import { paramsKey } from "../graph/text.ts";
+import type { Shape, TensorType, Values } from "../graph/types.ts";
+import { type Kernel, type KernelOp, kernelDomain } from "../kernel/kernel.ts";
+
+/** The operator set that every lowering is written for: Gelu came with 20, int4 and float8 with 21. */
+const latestOpset = 21;
+/** Those that exported models may ask for: no lowering uses what 21 brought. */
+export const opsets: readonly number[] = [20, latestOpset];
+const irVersion = 10n;
+
+const dataTypes: Record<OnnxType, TensorProto_DataType> = {
+  float32: TensorProto_DataType.FLOAT,
+  float64: TensorProto_DataType.DOUBLE,
+  int32: TensorProto_DataType.INT32,
+  int64: TensorProto_DataType.INT64,
+  uint32: TensorProto_DataType.UINT32,
+  uint64: TensorProto_DataType.UINT64,
+  bool: TensorProto_DataType.BOOL,
+};
+
+/** Collects the nodes and constants of one model. */
+export class OnnxBuilder implements OnnxGraph {
+  readonly target: Target;
+  /** What all names begin with: inside a subgraph none may be that of a value outside. */
+  readonly #prefix: string;
+  #subgraphs = 0;
+  readonly #nodes: NodeProto[] = [];
+  readonly #constants = new Map<string, TensorProto>();
+  readonly #domains = new Set<string>();
+  /** By what they compute. A subgraph shares those of the graph around it. */
+  readonly #kernels: Map<string, KernelOp>;
+  /** The types of values that ONNX Runtime cannot infer. */
+  readonly #known: Port[] = [];
+  /** Nodes by what they compute: the same thing asked for twice is one node. */
+  readonly #made = new Map<string, OnnxValue[]>();
+
+  constructor(target: Target, prefix: string = "", kernels: Map<string, KernelOp> = new Map()) {
+    this.target = target;
+    this.#prefix = prefix;
+    this.#kernels = kernels;
+  }
+
+  /** The kernels that the model calls. */
+  get kernels(): readonly KernelOp[] {
+    return [...this.#kernels.values()];
+  }
+
+  node(
+    type: string,
+    inputs: readonly (OnnxValue | undefined)[],
+    attributes: Readonly<Record<string, OnnxAttribute>> = {},
+    domain: string = "",
+  ): OnnxValue {
+    return this.#append(type, inputs, 1, attributes, domain)[0]!;
+  }
+
+  nodes(
+    type: string,
+    inputs: readonly (OnnxValue | undefined)[],
+    outputs: number,
+    attributes: Readonly<Record<string, OnnxAttribute>> = {},
+  ): OnnxValue[] {
+    return this.#append(type, inputs, outputs, attributes, "");
+  }
+
+  kernel(kernel: Kernel, shapes: readonly Shape[], inputs: readonly OnnxValue[]): OnnxValue[] {
+    const key = paramsKey({ kernel, shapes });
+    const op = this.#kernels.get(key) ?? { name: `kernel${this.#kernels.size}`, kernel, shapes };
+    this.#kernels.set(key, op);
+    const outputs = this.#append(op.name, inputs, shapes.length, {}, kernelDomain);
+    this.#known.push(...outputs.map((name, i): Port => ({ name, type: { dtype: "float32", shape: shapes[i]! } })));
+    return outputs;
+  }
+
+  constant(dtype: OnnxType, shape: Shape, values: readonly number[] | Float64Array): OnnxValue {
+    const key = `${dtype}[${shape.join()}]${Array.from(values, (value) => (Object.is(value, -0) ? "-0" : value)).join()}`;
+    let tensor = this.#constants.get(key);
+    if (!tensor) {
+      tensor = tensorProto(`${this.#prefix}c${this.#constants.size}`, dtype, shape, rawBytes(dtype, values));
+      this.#constants.set(key, tensor);
+    }
+    return tensor.name as OnnxValue;
+  }
+
+  integers(values: readonly number[]): OnnxValue {
+    return this.constant("int64", [values.length], values);
+  }
+
+  cast(value: OnnxValue, to: OnnxType): OnnxValue {
+    return this.node("Cast", [value], { to: dataTypes[to] });
+  }
+
+  subgraph(
+    inputTypes: readonly TensorType[],
+    outputTypes: readonly TensorType[],
+    build: (graph: OnnxGraph, inputs: readonly OnnxValue[]) => readonly OnnxValue[],
+  ): OnnxSubgraph {
+    const prefix = `${this.#prefix}b${this.#subgraphs++}_`;
+    const inner = new OnnxBuilder(this.target, prefix, this.#kernels);
+    const ports = (types: readonly TensorType[], kind: string): Port[] =>
+      types.map((type, i) => ({ name: `${prefix}${kind}${i}`, type }));
+    const inputs = ports(inputTypes, "input");
+    const results = build(
+      inner,
+      inputs.map(({ name }) => name as OnnxValue),
+    );
+    const graph = inner.#graph(inputs, ports(outputTypes, "output"), results);
+    for (const domain of inner.#domains) this.#domains.add(domain);
+    return { graph, toJSON: () => prefix };
+  }
+
+  /** The finished model. `weights` become initializers under their own names: values inside instead of inputs. */
+  model(
+    inputs: readonly Port[],
+    outputs: readonly Port[],
+    results: readonly OnnxValue[],
+    weights: ReadonlyMap<Port, Values> = new Map(),
+    opset: number = latestOpset,
+  ): ModelProto {
+    const graph = this.#graph(inputs, outputs, results, weights);
+    return create(ModelProtoSchema, {
+      irVersion,
+      producerName: "glissade",
+      opsetImport: [
+        create(OperatorSetIdProtoSchema, { domain: "", version: BigInt(opset) }),
+        ...[...this.#domains].map((domain) => create(OperatorSetIdProtoSchema, { domain, version: 1n })),
+      ],
+      graph,
+    });
+  }
+
+  #graph(
+    inputs: readonly Port[],
+    outputs: readonly Port[],
+    results: readonly OnnxValue[],
+    weights: ReadonlyMap<Port, Values> = new Map(),
+  ): GraphProto {
+    const initializers = [...weights].map(([{ name, type }, values]) =>
+      tensorProto(name, type.dtype, type.shape, new Uint8Array(values.slice().buffer)),
+    );
+    const named = results.map((value, i) =>
+      create(NodeProtoSchema, { opType: "Identity", input: [value], output: [outputs[i]!.name] }),
+    );
+    return create(GraphProtoSchema, {
+      name: `${this.#prefix}glissade`,
+      node: withOutputsNamed([...this.#nodes, ...named], new Set(outputs.map(({ name }) => name))),
+      input: inputs.filter((port) => !weights.has(port)).map(valueInfo),
+      output: outputs.map(valueInfo),
+      valueInfo: this.#known.filter(({ name }) => !results.includes(name as OnnxValue)).map(valueInfo),
+      initializer: [...this.#constants.values(), ...initializers],
+    });
+  }
+
+  #append(
+    type: string,
+    inputs: readonly (OnnxValue | undefined)[],
+    outputs: number,
+    attributes: Readonly<Record<string, OnnxAttribute>>,
+    domain: string,
+  ): OnnxValue[] {
+    const key = `${domain}.${type}(${inputs.join()})${outputs}${paramsKey(attributes)}`;
+    const known = this.#made.get(key);
+    if (known) return known;
+    const names = Array.from(
+      { length: outputs },
+      (_, i) => `${this.#prefix}n${this.#nodes.length}${i ? `_${i}` : ""}` as OnnxValue,
+    );
+    if (domain) this.#domains.add(domain);
+    this.#nodes.push(
+      create(NodeProtoSchema, {
+        opType: type,
+        name: `${type}_${this.#nodes.length}`,
+        domain,
+        input: inputs.map((value) => value ?? ""),
+        output: names,
+        attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
+      }),
+    );
+    this.#made.set(key, names);
+    return names;
+  }
+}
+
+/** Lets the node that makes an output write it under the output's name; an Identity stays where it cannot. */
+function withOutputsNamed(nodes: readonly NodeProto[], outputs: ReadonlySet<string>): NodeProto[] {
+  const makers = new Map<string, NodeProto>();
+  for (const node of nodes) for (const output of node.output) makers.set(output, node);
+  const renamed = new Map<string, string>();
+  const kept = nodes.filter((node) => {
+    const [from] = node.input;
+    const [to] = node.output;
+    if (node.name !== "" || from === undefined || to === undefined || !outputs.has(to)) return true;
+    if (!makers.has(from) || renamed.has(from)) return true;
+    renamed.set(from, to);
+    return false;
+  });
+  rename(kept, renamed);
+  return kept;
+}
+
+/** Gives values other names, also where graphs inside of nodes use them. */
+function rename(nodes: readonly NodeProto[], names: ReadonlyMap<string, string>): void {
+  if (names.size === 0) return;
+  for (const node of nodes) {
+    node.input = node.input.map((name) => names.get(name) ?? name);
+    node.output = node.output.map((name) => names.get(name) ?? name);
+    for (const { g } of node.attribute) if (g) rename(g.node, names);
+  }
+}
+
+/** A model as the bytes of an .onnx file. */
+export function encodeModel(model: ModelProto): Uint8Array<ArrayBuffer> {
+  return toBinary(ModelProtoSchema, model);
+}
+
+function tensorProto(name: string, dtype: OnnxType, shape: Shape, rawData: Uint8Array<ArrayBuffer>): TensorProto {
+  return create(TensorProtoSchema, { name, dataType: dataTypes[dtype], dims: shape.map(BigInt), rawData });
+}
+
+/** Little-endian bytes, as ONNX wants them; every platform with a JavaScript engine is little-endian. */
+function rawBytes(dtype: OnnxType, values: readonly number[] | Float64Array): Uint8Array<ArrayBuffer> {
+  switch (dtype) {
+    case "int64":
+      return new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
+    case "uint64":
+      return new Uint8Array(BigUint64Array.from(values, BigInt).buffer);
+    case "uint32":
+      return new Uint8Array(Uint32Array.from(values).buffer);
+    case "int32":
+      return new Uint8Array(Int32Array.from(values).buffer);
+    case "float32":
+      return new Uint8Array(Float32Array.from(values).buffer);
+    case "float64":
+      return new Uint8Array(Float64Array.from(values).buffer);
+    case "bool":
+      return Uint8Array.from(values);
+  }
+}
+
+function attribute(name: string, value: OnnxAttribute): ReturnType<typeof create<typeof AttributeProtoSchema>> {
+  if (typeof value === "number")
+    return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INT, i: BigInt(value) });
+  if (typeof value === "string")
+    return create(AttributeProtoSchema, {
+      name,
+      type: AttributeProto_AttributeType.STRING,
+      s: new TextEncoder().encode(value),
+    });
+  if ("graph" in value)
+    return create(AttributeProtoSchema, {
+      name,
+      type: AttributeProto_AttributeType.GRAPH,
+      g: value.graph as GraphProto,
+    });
+  if ("float" in value)
+    return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOAT, f: value.float });
+  return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INTS, ints: value.map(BigInt) });
+}
+
+function valueInfo({ name, type }: Port): ValueInfoProto {
+  return create(ValueInfoProtoSchema, {
+    name,
+    type: {
+      value: {
+        case: "tensorType",
+        value: {
+          elemType: dataTypes[type.dtype],
+          shape: { dim: type.shape.map((size) => ({ value: { case: "dimValue" as const, value: BigInt(size) } })) },
+        },
+      },
+    },
+  });
+}

@@ -1,0 +1,140 @@
+/** An op that stops a run. */
+import { EngineError } from "../../errors.ts";
+import { type Condition, flawIn } from "../../graph/check.ts";
+import { type Data, defineOp, expectType, floats, type OnnxGraph, type OnnxValue, type Op } from "../../graph/op.ts";
+import { sizeOf, type TensorType } from "../../graph/types.ts";
+
+export interface GuardParams {
+  /** By input. */
+  readonly conditions: readonly Condition[];
+}
+
+/**
+ * 1, as long as every element of every input meets the input's condition. Where one does not, the run fails before anything is
+ * computed that depends on the output: multiplying by it puts a computation behind the guard.
+ */
+export const guard: Op<GuardParams> = defineOp<GuardParams>({
+  name: "guard",
+  dtype(inputs, { conditions }) {
+    for (const [i, input] of inputs.entries())
+      expectType("guard", input, conditions[i]!.kind === "finite" ? floats : ["int32"], "looks at");
+    return "float32";
+  },
+  shape: () => [],
+  gradient: (inputs) => inputs.map(() => undefined),
+  onnx(graph, inputs, { inputTypes, params: { conditions } }) {
+    const marks = inputs.flatMap((input, i) => marksOf(graph, input, inputTypes[i]!, conditions[i]!));
+    const one = graph.constant("float32", [1], [1]);
+    if (marks.length === 0) return graph.node("Reshape", [one, graph.integers([])]);
+    const all =
+      marks.length === 1
+        ? marks[0]!.value
+        : graph.node(
+            "Concat",
+            marks.map(({ value }) => value),
+            { axis: 0 },
+          );
+    const flaw = graph.node("MatMul", [
+      all,
+      zeros(
+        graph,
+        "float32",
+        marks.reduce((sum, { size }) => sum + size, 0),
+      ),
+    ]);
+    // There is one element to gather: asking for another is the error.
+    return graph.node("Gather", [one, graph.cast(graph.node("IsNaN", [flaw]), "int64")], { axis: 0 });
+  },
+  evaluate(inputs, y, { conditions }) {
+    for (const [i, input] of inputs.entries())
+      if (flawIn(rounded(input), input, conditions[i]!))
+        throw new EngineError("the run", "it was stopped by a guard", "look at what was checked");
+    y.values[0] = 1;
+  },
+  samples: (random) => [
+    { inputs: [random.real()], params: { conditions: [{ kind: "finite" }] } },
+    {
+      inputs: [random.real(3), random.real(), random.real(40, 50), random.real(7, 1, 211), random.real(0, 2)],
+      params: { conditions: Array<Condition>(5).fill({ kind: "finite" }) },
+    },
+    {
+      inputs: [
+        random.integers(4, 2, 3),
+        random.integers(1),
+        { ...random.integers(3, 2), values: Float64Array.of(-1, 7) },
+      ],
+      params: { conditions: [{ kind: "index", below: 4 }, { kind: "index", below: 1 }, { kind: "divisor" }] },
+    },
+    { inputs: [random.integers(1, 0)], params: { conditions: [{ kind: "index", below: 0 }] } },
+  ],
+});
+
+/** What the reference evaluation computes in float64 is looked at as it will be read. */
+const rounded = ({ values, dtype }: Data): Float64Array => (dtype === "float32" ? values.map(Math.fround) : values);
+
+/** A vector of float32 whose product with zeros is NaN exactly when an element of the input does not meet the condition. */
+interface Marks {
+  readonly value: OnnxValue;
+  readonly size: number;
+}
+
+const zeros = (graph: OnnxGraph, dtype: "float32" | "float64", size: number): OnnxValue =>
+  graph.constant(dtype, [size], new Float64Array(size));
+
+function marksOf(graph: OnnxGraph, x: OnnxValue, type: TensorType, condition: Condition): readonly Marks[] {
+  const size = sizeOf(type.shape);
+  if (size === 0) return [];
+  switch (condition.kind) {
+    case "finite":
+      return [finiteMarks(graph, x, type)];
+    case "index":
+      return [{ value: indexMarks(graph, asVector(graph, x, type), condition.below), size }];
+    case "divisor":
+      return [{ value: graph.node("Reciprocal", [graph.cast(asVector(graph, x, type), "float32")]), size }];
+  }
+}
+
+const asVector = (graph: OnnxGraph, x: OnnxValue, { shape }: TensorType): OnnxValue =>
+  shape.length === 1 ? x : graph.node("Reshape", [x, graph.integers([sizeOf(shape)])]);
+
+/** Up to so many elements are looked at together with all others in the end. */
+const fewElements = 1024;
+
+/** Zero times an element is NaN where that is NaN or infinite. A product with zeros reads a matrix once, at the speed of memory. */
+function finiteMarks(graph: OnnxGraph, x: OnnxValue, type: TensorType): Marks {
+  const { shape, dtype } = type;
+  const float = dtype as "float32" | "float64";
+  const single = (value: OnnxValue): OnnxValue => (float === "float32" ? value : graph.cast(value, "float32"));
+  const size = sizeOf(shape);
+  if (size <= fewElements && float === "float32") return { value: asVector(graph, x, type), size };
+  const columns = columnsOf(shape);
+  const rows = size / columns;
+  const isMatrix = shape.length === 2 && shape[1] === columns;
+  const matrix = isMatrix ? x : graph.node("Reshape", [x, graph.integers([rows, columns])]);
+  // From the left: ONNX Runtime's code for a matrix and a column takes twenty times as long.
+  return { value: single(graph.node("MatMul", [zeros(graph, float, rows), matrix])), size: columns };
+}
+
+/** How many columns a tensor is given to be a matrix that has few rows and columns: as its axes allow it, or else by any divisor. */
+function columnsOf(shape: readonly number[]): number {
+  const size = sizeOf(shape);
+  const sides = (columns: number): number => columns + size / columns;
+  const byAxes = shape.map((_, axis) => sizeOf(shape.slice(axis)));
+  const best = byAxes.reduce((a, b) => (sides(b) < sides(a) ? b : a), size);
+  if (sides(best) * 8 <= size) return best;
+  for (let divisor = Math.floor(Math.sqrt(size)); divisor > 1; divisor--) if (size % divisor === 0) return divisor;
+  return size;
+}
+
+/** √(i · (n − 1 − i)), which is NaN for i < 0 and for i ≥ n. */
+function indexMarks(graph: OnnxGraph, indices: OnnxValue, below: number): OnnxValue {
+  if (below === 0) {
+    const nothing = graph.node("Mul", [graph.cast(indices, "float32"), graph.constant("float32", [], [0])]);
+    return graph.node("Reciprocal", [nothing]); //  every index is outside
+  }
+  const float = below < 2 ** 24 ? "float32" : "float64"; //  in which n is exact
+  const i = graph.cast(indices, float);
+  const rest = graph.node("Sub", [graph.constant(float, [], [below - 1]), i]);
+  const root = graph.node("Sqrt", [graph.node("Mul", [i, rest])]);
+  return float === "float32" ? root : graph.cast(root, "float32");
+}
