@@ -1,24 +1,14 @@
 /** Compares training steps with those of other frameworks: bursts in turn, medians over all steps, and their ratio. */
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
-import { createInterface, type Interface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
 import { promisify, styleText } from "node:util";
 import { Command } from "commander";
-import { workloads as ourWorkloads } from "./ours.ts";
-import type { Burst, Ready } from "./server.ts";
 import { median, positiveInteger } from "./shared.ts";
-
-/** A framework that takes part. */
-interface Side {
-  readonly name: string;
-  readonly workloads: readonly string[];
-  /** The process that serves a workload in the language of `server.ts`. */
-  serve(workload: string, threads: number): ChildProcess;
-}
+import { Conversation, glissade, progress, type Side, start } from "./sides.ts";
 
 /** A framework that we compare with. */
 interface Peer extends Side {
@@ -120,18 +110,6 @@ export async function main(root: string, bundles: string): Promise<number> {
   return failures > 0 ? 1 : 0;
 }
 
-function glissade(root: string, bundles: string, kernels: "on" | "off"): Side {
-  return {
-    name: "glissade",
-    workloads: Object.keys(ourWorkloads),
-    serve: (workload, threads) =>
-      start(process.execPath, [path.join(bundles, "ours-server.mjs"), workload], root, {
-        GLISSADE_THREADS: String(threads),
-        GLISSADE_KERNELS: kernels,
-      }),
-  };
-}
-
 /** What makes OpenBLAS use other kernels than the best for this processor. */
 const openBlasLimits = ["OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"];
 
@@ -184,57 +162,6 @@ function tensorflow(root: string, bundles: string): Peer {
     serve: (workload, threads) =>
       start(process.execPath, [path.join(bundles, "tfjs-steps.mjs"), workload, String(threads)], root),
   };
-}
-
-/** Variables of `env` that are undefined are not set. */
-function start(
-  file: string,
-  args: readonly string[],
-  cwd: string,
-  env: Record<string, string | undefined> = {},
-): ChildProcess {
-  return spawn(file, args, { cwd, env: { ...process.env, ...env }, stdio: ["pipe", "pipe", "pipe"] });
-}
-
-/** A server under way: one question, one answer. */
-class Conversation {
-  readonly #child: ChildProcess;
-  readonly #lines: AsyncIterator<string>;
-  #complaints = "";
-
-  constructor(side: Side, workload: string, threads: number) {
-    this.#child = side.serve(workload, threads);
-    const lines: Interface = createInterface({ input: this.#child.stdout! });
-    this.#lines = lines[Symbol.asyncIterator]();
-    this.#child.stderr!.setEncoding("utf8").on("data", (text: string) => {
-      this.#complaints = (this.#complaints + text).slice(-4000);
-    });
-    this.#child.on("error", (error) => {
-      this.#complaints += error.message;
-      lines.close();
-    });
-    this.#child.stdin!.on("error", () => {}); // it ended; the next answer says why
-  }
-
-  ready(): Promise<Ready> {
-    return this.#answer();
-  }
-
-  run(): Promise<Burst> {
-    this.#child.stdin!.write("run\n");
-    return this.#answer();
-  }
-
-  stop(): void {
-    this.#child.kill();
-  }
-
-  async #answer<T>(): Promise<T> {
-    const { value, done } = await this.#lines.next();
-    if (!done) return JSON.parse(value) as T;
-    await pause(100); // the last of its standard error
-    throw new Error(`it ended before it answered\n${this.#complaints.trimEnd()}`);
-  }
 }
 
 /**
@@ -291,11 +218,6 @@ async function compare(
 /** Ours before each peer. */
 function turns([ours, ...peers]: readonly Side[]): readonly Side[] {
   return peers.length === 0 ? [ours!] : peers.flatMap((peer) => [ours!, peer]);
-}
-
-/** One line on standard error that the next one replaces, where that is a terminal. */
-function progress(text: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[2K${text}`);
 }
 
 /** Our median by the peer's: below 1 we are faster. */

@@ -6,9 +6,36 @@ import { build } from "esbuild";
 const root = path.dirname(import.meta.dirname);
 const outdir = path.join(root, "node_modules/.cache/glissade-bench");
 
-await build({
-  entryPoints: [
+/** Builds bundles; `glissade` is imported from a build, and the servers' workloads come from a file. */
+const bundle = (entryPoints, outdir, { distribution, workloads }) =>
+  build({
+    entryPoints,
+    absWorkingDir: root,
+    outdir,
+    entryNames: "[name]",
+    outExtension: { ".js": ".mjs" },
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    target: "node20",
+    packages: "external",
+    sourcemap: true,
+    logLevel: "warning",
+    plugins: [
+      {
+        name: "glissade-from-dist",
+        setup({ onResolve }) {
+          onResolve({ filter: /^glissade$/ }, () => ({ path: pathToFileURL(distribution).href, external: true }));
+          onResolve({ filter: /^\.\/ours\.ts$/ }, () => ({ path: workloads }));
+        },
+      },
+    ],
+  });
+
+await bundle(
+  [
     "bench/driver.ts",
+    "bench/against.ts",
     "bench/profile.ts",
     "bench/overhead.ts",
     "bench/lens.ts",
@@ -21,32 +48,16 @@ await build({
     "bench/ours-server.ts",
     "bench/peers/tfjs-steps.ts",
   ],
-  absWorkingDir: root,
   outdir,
-  entryNames: "[name]",
-  outExtension: { ".js": ".mjs" },
-  bundle: true,
-  format: "esm",
-  platform: "node",
-  target: "node20",
-  packages: "external",
-  sourcemap: true,
-  logLevel: "warning",
-  plugins: [
-    {
-      name: "glissade-from-dist",
-      setup({ onResolve }) {
-        const distribution = pathToFileURL(path.join(root, "dist/node.js")).href;
-        onResolve({ filter: /^glissade$/ }, () => ({ path: distribution, external: true }));
-      },
-    },
-  ],
-});
+  { distribution: path.join(root, "dist/node.js"), workloads: path.join(root, "bench/ours.ts") },
+);
+
+const bundleServer = (folder, from) => bundle(["bench/ours-server.ts"], folder, from);
 
 // The first word may choose another script than the driver.
-const chosen = ["profile", "overhead", "lens", "loops", "startup", "updates", "sums", "draw"].find(
+const chosen = ["against", "profile", "overhead", "lens", "loops", "startup", "updates", "sums", "draw"].find(
   (name) => name === process.argv[2],
 );
 if (chosen) process.argv.splice(2, 1);
 const { main } = await import(pathToFileURL(path.join(outdir, `${chosen ?? "driver"}.mjs`)).href);
-process.exitCode = await main(root, outdir);
+process.exitCode = await main(root, outdir, bundleServer);

@@ -1,6 +1,7 @@
 /**
  * One side of a comparison, in a process of its own. It says `Ready` once it is warm, then answers each line "run" on
- * standard input with a `Burst` and computes nothing in between. `peers/torch_steps.py` speaks the same language.
+ * standard input with a `Burst` and computes nothing in between. `peers/torch_steps.py` speaks the same language. Ours answers to
+ * "next 8" as well: a burst of eight steps that goes on with the weights of the one before.
  */
 import { createInterface } from "node:readline";
 
@@ -19,6 +20,8 @@ export interface Ready {
 export interface Burst {
   /** Milliseconds of each step. */
   readonly times: readonly number[];
+  /** Milliseconds of a processor for a step, all threads together; the peers do not say. */
+  readonly processor?: number;
   /** Loss of the first step from fresh weights, and of the last. */
   readonly first: number;
   readonly last: number;
@@ -31,8 +34,11 @@ const burstMilliseconds = 500;
 const fewestSteps = 4;
 const mostSteps = 1000;
 
+/** So many steps one after the other go on with the same weights. */
+const freshAfter = 300;
+
 /**
- * Serves until standard input ends. Each burst trains from fresh weights, so that all bursts do the same work: after
+ * Serves until standard input ends. Each burst of "run" trains from fresh weights, so that all bursts do the same work: after
  * thousands of steps on one batch moments and gradients become denormal, and arithmetic slow.
  */
 export async function serve(peer: string, workload: Workload, notes: readonly string[] = []): Promise<void> {
@@ -40,25 +46,38 @@ export async function serve(peer: string, workload: Workload, notes: readonly st
   const quick = Math.ceil(burstMilliseconds / Math.min(...warmUp.times));
   const steps = Math.min(mostSteps, Math.max(fewestSteps, quick));
   say({ peer, notes } satisfies Ready);
+  let under = { step: await workload(), made: 0 };
   for await (const line of createInterface({ input: process.stdin })) {
-    if (line !== "run") throw new Error(`A bench server understands "run" only, not ${JSON.stringify(line)}.`);
-    say(await burst(workload, steps));
+    const [, count] = /^next ([1-9]\d*)$/.exec(line) ?? [];
+    if (line !== "run" && !count)
+      throw new Error(`A bench server understands "run" and "next 8", not ${JSON.stringify(line)}.`);
+    if (!count) say(await burst(workload, steps));
+    else {
+      if (under.made > freshAfter) under = { step: await workload(), made: 0 };
+      under.made += Number(count);
+      say(await timed(under.step, Number(count)));
+    }
   }
   process.exit(0);
 }
 
-/** Times `steps` steps; the first from fresh weights is not among them. */
 async function burst(workload: Workload, steps: number): Promise<Burst> {
-  const step = await workload();
+  return timed(await workload(), steps);
+}
+
+/** Times `steps` steps; the one before them, from fresh weights or with cold caches, is not among them. */
+async function timed(step: () => Promise<number>, steps: number): Promise<Burst> {
   const first = await step();
   let last = first;
   const times: number[] = [];
+  const before = process.cpuUsage();
   for (let i = 0; i < steps; i++) {
     const started = performance.now();
     last = await step();
     times.push(performance.now() - started);
   }
-  return { times, first, last };
+  const { user, system } = process.cpuUsage(before);
+  return { times, processor: (user + system) / 1000 / steps, first, last };
 }
 
 function say(message: Ready | Burst): void {
