@@ -76,7 +76,7 @@ export type {
 } from "./graph/shape-types.ts";
 export type { Port, Target } from "./graph/target.ts";
 export type { TensorType, Values } from "./graph/types.ts";
-export type { Kernel, KernelOp, KernelValue, KernelWriter, Layout, Operation, Part } from "./kernel/kernel.ts";
+export type { GuardOp, Kernel, KernelOp, KernelValue, KernelWriter, Layout, Operation, Part } from "./kernel/kernel.ts";
 export type { NormalOptions, UniformOptions } from "./nn/generator.ts";
 export type { Convolution, ConvolutionOptions, Pool, TransposedConvolutionOptions } from "./nn/layers/convolution.ts";
 export type {

@@ -51,6 +51,8 @@ export interface OnnxGraph {
   ): OnnxValue[];
   /** Appends a kernel, where the target has them: one output for each of the shapes. */
   kernel(kernel: Kernel, shapes: readonly Shape[], inputs: readonly OnnxValue[]): OnnxValue[];
+  /** Appends a guard, where the target has kernels: the number 1, unless an element of values with so many elements is not finite. */
+  guard(values: readonly OnnxValue[], sizes: readonly number[]): OnnxValue;
   constant(dtype: OnnxType, shape: Shape, values: readonly number[] | Float64Array): OnnxValue;
   /** A one-dimensional int64 constant, as ONNX wants shapes and axes. */
   integers(values: readonly number[]): OnnxValue;

@@ -110,6 +110,14 @@ export interface KernelOp {
   readonly shapes: readonly (readonly number[])[];
 }
 
+/** A guard as an op of a model: it fails the run where an element of its float32 inputs is NaN or infinite. Its output is the number 1. */
+export interface GuardOp {
+  /** The op's name, in the domain `kernelDomain`. */
+  readonly name: string;
+  /** Elements, by input: at most `mostInputs` inputs. */
+  readonly sizes: readonly number[];
+}
+
 /** The ONNX domain of kernels in a model. */
 export const kernelDomain = "glissade";
 

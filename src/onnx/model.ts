@@ -20,7 +20,7 @@ import type { OnnxAttribute, OnnxGraph, OnnxSubgraph, OnnxType, OnnxValue } from
 import type { Port, Target } from "../graph/target.ts";
 import { paramsKey } from "../graph/text.ts";
 import type { Shape, TensorType, Values } from "../graph/types.ts";
-import { type Kernel, type KernelOp, kernelDomain } from "../kernel/kernel.ts";
+import { type GuardOp, type Kernel, type KernelOp, kernelDomain } from "../kernel/kernel.ts";
 
 /** The operator set that every lowering is written for: Gelu came with 20, int4 and float8 with 21. */
 const latestOpset = 21;
@@ -48,20 +48,20 @@ export class OnnxBuilder implements OnnxGraph {
   readonly #constants = new Map<string, TensorProto>();
   readonly #domains = new Set<string>();
   /** By what they compute. A subgraph shares those of the graph around it. */
-  readonly #kernels: Map<string, KernelOp>;
+  readonly #kernels: Map<string, KernelOp | GuardOp>;
   /** The types of values that ONNX Runtime cannot infer. */
   readonly #known: Port[] = [];
   /** Nodes by what they compute: the same thing asked for twice is one node. */
   readonly #made = new Map<string, OnnxValue[]>();
 
-  constructor(target: Target, prefix: string = "", kernels: Map<string, KernelOp> = new Map()) {
+  constructor(target: Target, prefix: string = "", kernels: Map<string, KernelOp | GuardOp> = new Map()) {
     this.target = target;
     this.#prefix = prefix;
     this.#kernels = kernels;
   }
 
-  /** The kernels that the model calls. */
-  get kernels(): readonly KernelOp[] {
+  /** The kernels and guards that the model calls. */
+  get kernels(): readonly (KernelOp | GuardOp)[] {
     return [...this.#kernels.values()];
   }
 
@@ -84,12 +84,25 @@ export class OnnxBuilder implements OnnxGraph {
   }
 
   kernel(kernel: Kernel, shapes: readonly Shape[], inputs: readonly OnnxValue[]): OnnxValue[] {
-    const key = paramsKey({ kernel, shapes });
-    const op = this.#kernels.get(key) ?? { name: `kernel${this.#kernels.size}`, kernel, shapes };
-    this.#kernels.set(key, op);
-    const outputs = this.#append(op.name, inputs, shapes.length, {}, kernelDomain);
+    const name = this.#custom("kernel", (name) => ({ name, kernel, shapes }));
+    const outputs = this.#append(name, inputs, shapes.length, {}, kernelDomain);
     this.#known.push(...outputs.map((name, i): Port => ({ name, type: { dtype: "float32", shape: shapes[i]! } })));
     return outputs;
+  }
+
+  guard(values: readonly OnnxValue[], sizes: readonly number[]): OnnxValue {
+    const name = this.#custom("guard", (name) => ({ name, sizes }));
+    const [passed] = this.#append(name, values, 1, {}, kernelDomain) as [OnnxValue];
+    this.#known.push({ name: passed, type: { dtype: "float32", shape: [] } });
+    return passed;
+  }
+
+  /** The name of a custom op; of the same one as before, if it is the same but for the name. */
+  #custom(kind: string, make: (name: string) => KernelOp | GuardOp): string {
+    const key = paramsKey(make(""));
+    const op = this.#kernels.get(key) ?? make(`${kind}${this.#kernels.size}`);
+    this.#kernels.set(key, op);
+    return op.name;
   }
 
   constant(dtype: OnnxType, shape: Shape, values: readonly number[] | Float64Array): OnnxValue {

@@ -17,6 +17,7 @@ const made = "made";
 
 /** The functions used here. */
 type FunctionName =
+  | "CreateStatus"
   | "GetErrorMessage"
   | "DisableTelemetryEvents"
   | "CreateRunOptions"
@@ -66,6 +67,7 @@ type Signature = readonly [position: number, result: string, parameters: readonl
  * Their positions in the table of onnxruntime_c_api.h, which only ever grows at its end, and their types. What returns `void*` returns a status, null for success.
  */
 const functions: Readonly<Record<FunctionName, Signature>> = {
+  CreateStatus: [0, "void*", ["int", "str"]],
   GetErrorMessage: [2, "str", ["void*"]],
   DisableTelemetryEvents: [6, "void*", ["void*"]],
   CreateSessionFromArray: [8, "void*", ["void*", "void*", "size_t", "void*", "void*"]],

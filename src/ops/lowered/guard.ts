@@ -3,6 +3,7 @@ import { EngineError } from "../../errors.ts";
 import { type Condition, flawIn } from "../../graph/check.ts";
 import { type Data, defineOp, expectType, floats, type OnnxGraph, type OnnxValue, type Op } from "../../graph/op.ts";
 import { sizeOf, type TensorType } from "../../graph/types.ts";
+import { mostInputs } from "../../kernel/kernel.ts";
 
 export interface GuardParams {
   /** By input. */
@@ -26,6 +27,7 @@ export const guard: Op<GuardParams> = defineOp<GuardParams>({
     const marks = inputs.flatMap((input, i) => marksOf(graph, input, inputTypes[i]!, conditions[i]!));
     const one = graph.constant("float32", [1], [1]);
     if (marks.length === 0) return graph.node("Reshape", [one, graph.integers([])]);
+    if (graph.target.kernels) return guarded(graph, marks);
     const all =
       marks.length === 1
         ? marks[0]!.value
@@ -69,10 +71,27 @@ export const guard: Op<GuardParams> = defineOp<GuardParams>({
   ],
 });
 
+/**
+ * The engine's own guards, each behind the one before it, because they take so many values only. They begin with the last values:
+ * gradients of the last parameters are there first.
+ */
+function guarded(graph: OnnxGraph, marks: readonly Marks[]): OnnxValue {
+  const inOrder = marks.toReversed();
+  let passed = graph.guard(...inputsOf(inOrder.splice(0, mostInputs)));
+  while (inOrder.length > 0)
+    passed = graph.guard(...inputsOf([{ value: passed, size: 1 }, ...inOrder.splice(0, mostInputs - 1)]));
+  return passed;
+}
+
+const inputsOf = (marks: readonly Marks[]): [OnnxValue[], number[]] => [
+  marks.map(({ value }) => value),
+  marks.map(({ size }) => size),
+];
+
 /** What the reference evaluation computes in float64 is looked at as it will be read. */
 const rounded = ({ values, dtype }: Data): Float64Array => (dtype === "float32" ? values.map(Math.fround) : values);
 
-/** A vector of float32 whose product with zeros is NaN exactly when an element of the input does not meet the condition. */
+/** Values of float32, one of which is not finite exactly when an element of the input does not meet the condition. */
 interface Marks {
   readonly value: OnnxValue;
   readonly size: number;
@@ -106,6 +125,7 @@ function finiteMarks(graph: OnnxGraph, x: OnnxValue, type: TensorType): Marks {
   const float = dtype as "float32" | "float64";
   const single = (value: OnnxValue): OnnxValue => (float === "float32" ? value : graph.cast(value, "float32"));
   const size = sizeOf(shape);
+  if (graph.target.kernels && float === "float32") return { value: x, size };
   if (size <= fewElements && float === "float32") return { value: asVector(graph, x, type), size };
   const columns = columnsOf(shape);
   const rows = size / columns;

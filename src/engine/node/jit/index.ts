@@ -1,12 +1,13 @@
 /** Kernels on this processor: compiled to machine code, and given to ONNX Runtime as custom ops. */
 import { EngineError } from "../../../errors.ts";
 import { paramsKey } from "../../../graph/text.ts";
-import { isStream, type Kernel, type KernelOp, kernelDomain } from "../../../kernel/kernel.ts";
+import { type GuardOp, isStream, type Kernel, type KernelOp, kernelDomain } from "../../../kernel/kernel.ts";
 import type { OrtApi, Pointer } from "../ort-api.ts";
 import { CodeMemory } from "./code-memory.ts";
 import { Assembler, Label, rdi, rsi } from "./x64/assembler.ts";
-import { type CustomOpStruct, customOp, writeFunctions, writeMayInplace } from "./x64/custom-op.ts";
+import { type CustomOp, customOp, writeFunctions, writeMayInplace } from "./x64/custom-op.ts";
 import { unitsOf, writeKernel } from "./x64/function.ts";
+import { writeGuard } from "./x64/guard.ts";
 import { hasAvx2 } from "./x64/processor.ts";
 
 /** A domain of custom ops, for the options of one session. */
@@ -73,7 +74,7 @@ export class Kernels {
    * A domain with a program's kernels, for sessions with so many threads. Throws EngineError where there is no memory for their
    * code.
    */
-  domain(ops: readonly KernelOp[], threads: number): KernelDomain {
+  domain(ops: readonly (KernelOp | GuardOp)[], threads: number): KernelDomain {
     const code = new Assembler();
     const head = new BigUint64Array(headWords);
     code.data(new Uint8Array(head.buffer)); //  its place; it is filled once the code's size is known
@@ -85,13 +86,20 @@ export class Kernels {
       return label;
     };
     const written = ops.map((op) => {
-      const { kernel } = op;
-      const key = codeKey(kernel);
+      const key = "sizes" in op ? paramsKey(op.sizes) : codeKey(op.kernel);
       const known = labels.get(key);
       const main = known ?? begin();
-      if (!known) writeKernel(code, kernel);
+      if (!known) {
+        if ("sizes" in op) writeGuard(code, op.sizes);
+        else writeKernel(code, op.kernel);
+      }
       labels.set(key, main);
       const mayInplace = begin();
+      if ("sizes" in op) {
+        writeMayInplace(code, []);
+        return { op, main, mayInplace };
+      }
+      const { kernel } = op;
       // What takes turns is larger than any input that is read element by element.
       const full = kernel.inputs.flatMap((layout, i) => (layout === "full" && !kernel.takeTurns ? [i] : []));
       writeMayInplace(
@@ -106,7 +114,12 @@ export class Kernels {
     const placed = this.#memory.place(bytes);
     this.#ort.end.add(this.#unmap, placed.address);
     const at = (label: Label): Pointer => placed.address + BigInt(label.at!);
-    const structs = written.map(({ op, main, mayInplace }) => this.#struct(op, at(main), at(mayInplace), threads));
+    const structs = written.map(({ op, main, mayInplace }) => {
+      const { accesses, ...work } = "sizes" in op ? workOfGuard(op) : workOfKernel(op);
+      const parts = Math.max(1, Math.min(threads, Math.floor(accesses / elementsInPart)));
+      const { name } = op;
+      return customOp(this.#ort, this.#functions, { name, ...work, code: at(main), mayInplace: at(mayInplace), parts });
+    });
     const pointer = this.#ort.create("CreateCustomOpDomain", kernelDomain);
     this.#ort.releaseAtEnd("ReleaseCustomOpDomain", pointer);
     for (const { address } of structs) this.#ort.call("CustomOpDomain_Add", pointer, address);
@@ -120,21 +133,26 @@ export class Kernels {
       },
     };
   }
+}
 
-  #struct({ name, kernel, shapes }: KernelOp, code: Pointer, mayInplace: Pointer, threads: number): CustomOpStruct {
-    const { inputs, outputs, size, width } = kernel;
-    const streams = inputs.filter((layout) => isStream(layout) && layout !== "row").length + outputs.length;
-    return customOp(this.#ort, this.#functions, {
-      name,
-      inputs: inputs.length,
-      shapes,
-      code,
-      mayInplace,
-      units: unitsOf(kernel),
-      unitsInLine: size === width ? elementsInLine : 1,
-      parts: Math.max(1, Math.min(threads, Math.floor((streams * size) / elementsInPart))),
-    });
-  }
+/** What there is to do, and how often memory is read or written for it. */
+type Work = Pick<CustomOp, "inputs" | "shapes" | "units" | "unitsInLine"> & { readonly accesses: number };
+
+function workOfKernel({ kernel, shapes }: KernelOp): Work {
+  const { inputs, outputs, size, width } = kernel;
+  const streams = inputs.filter((layout) => isStream(layout) && layout !== "row").length + outputs.length;
+  return {
+    inputs: inputs.length,
+    shapes,
+    units: unitsOf(kernel),
+    unitsInLine: size === width ? elementsInLine : 1,
+    accesses: streams * size,
+  };
+}
+
+function workOfGuard({ sizes }: GuardOp): Work {
+  const units = sizes.reduce((sum, size) => sum + size, 0);
+  return { inputs: sizes.length, shapes: [[]], units, unitsInLine: elementsInLine, accesses: units };
 }
 
 /** Equal for kernels with the same code: a single row may have any length. */

@@ -137,6 +137,11 @@ export class Assembler {
     this.#wide([0x89], from, to);
   }
 
+  /** memory = the low 32 bits of from, one of the first eight registers */
+  storeHalf(to: Memory, from: Register): void {
+    this.#plain([0x89], from, to);
+  }
+
   /** to = the address of the memory */
   address(to: Register, of: Memory): void {
     this.#wide([0x8d], to, of);
@@ -271,6 +276,11 @@ export class Assembler {
     this.#bytes.push(comparisons[comparison]);
   }
 
+  /** to = the signs of eight numbers, a bit for each */
+  vectorSigns(to: Register, from: Vector): void {
+    this.#vex(0, 1, 0x50, to, 0, from);
+  }
+
   /** to = b where the mask's sign is set, else a */
   vectorSelect(to: Vector, a: Vector, b: Operand, mask: Vector): void {
     this.#vex(1, 3, 0x4a, to, a, b, 1);
@@ -314,7 +324,7 @@ export class Assembler {
     this.#operand(reg, operand, following);
   }
 
-  /** An instruction whose operand is of 64 bits anyway. */
+  /** An instruction on 32 bits, or whose operand is of 64 anyway. */
   #plain(opcode: readonly number[], reg: number, operand: Memory): void {
     const { index, base } = numbers(operand);
     if (index > 7 || base > 7) this.#bytes.push(0x40 | ((index >> 3) << 1) | (base >> 3));

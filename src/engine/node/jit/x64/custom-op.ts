@@ -68,6 +68,7 @@ const fields = {
   contextOutput: 35,
   tensorData: 36,
   parallelFor: 37,
+  createStatus: 38,
 } as const;
 
 type Field = keyof typeof fields;
@@ -78,6 +79,11 @@ const wordBytes = 8;
 const structVersion = 18;
 /** ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT */
 const float = 1;
+/** ORT_FAIL */
+const failure = 1;
+
+/** Where, from the addresses that a function is given, the word is that it sets to make the run fail: in bytes. */
+export const flawAt: number = -wordBytes;
 
 /** Inputs and outputs of one kernel: for so many the function that collects their addresses has room. */
 const mostTensors = mostInputs + mostStreams;
@@ -152,13 +158,15 @@ export function writeMayInplace(code: Assembler, pairs: readonly (readonly [inpu
 /** OrtStatus *compute(struct, context): collects the addresses of inputs and outputs, then calls the kernel, in parts if so wanted. */
 function writeCompute(code: Assembler): void {
   const frame = (word: number): Memory => ({ base: rsp, displacement: word * wordBytes });
-  // The frame: the struct, the addresses, and a word that the C API writes to. It is what each part is given.
-  const addresses = 1;
+  // The frame: the struct, the word at `flawAt`, the addresses, and a word that the C API writes to. It is what each part is given.
+  const flaw = 1;
+  const addresses = flaw - flawAt / wordBytes;
   const made = addresses + mostTensors;
   const frameBytes = Math.ceil(((made + 1) * wordBytes) / 16) * 16;
   const saved = [rbx, rbp, r12, r13, r14]; //  with the return address they keep the stack aligned
   const [inputs, outputs, run] = [new Label(), new Label(), new Label()];
-  const [parallel, exit, part] = [new Label(), new Label(), new Label()];
+  const [parallel, end, exit, part] = [new Label(), new Label(), new Label(), new Label()];
+  const message = new Label();
   const failIfStatus = (): void => {
     code.arithmeticWith("cmp", rax, 0);
     code.jumpIf("notZero", exit);
@@ -178,6 +186,7 @@ function writeCompute(code: Assembler): void {
   code.load(r12, rsi);
   code.store(frame(0), rbx);
   code.number(r13, 0);
+  code.store(frame(flaw), r13);
   code.number(r14, 0);
 
   code.place(inputs);
@@ -216,7 +225,7 @@ function writeCompute(code: Assembler): void {
   code.load(rdx, field("units", rbx));
   code.call(field("code", rbx));
   code.number(rax, 0);
-  code.jump(exit);
+  code.jump(end);
 
   code.place(parallel);
   code.load(rdi, r12);
@@ -225,6 +234,17 @@ function writeCompute(code: Assembler): void {
   code.number(rcx, 0);
   code.load(r8, rsp);
   code.call(field("parallelFor", rbx));
+  failIfStatus();
+
+  code.place(end);
+  code.arithmeticWith("cmp", frame(flaw), 0);
+  code.jumpIf("zero", exit); //  rax is 0, which is success
+  // Parts that met nothing may have written to the output. It must not say that all is well.
+  code.load(rcx, { base: rsp, index: r13, scale: 8, displacement: (addresses - 1) * wordBytes });
+  code.storeHalf({ base: rcx }, rax);
+  code.number(rdi, failure);
+  code.address(rsi, { label: message });
+  code.call(field("createStatus", rbx));
 
   code.place(exit);
   code.arithmeticWith("add", rsp, frameBytes);
@@ -242,6 +262,9 @@ function writeCompute(code: Assembler): void {
   code.arithmetic("cmp", rdx, field("units", rax));
   code.moveIf("above", rdx, field("units", rax));
   code.jumpTo(field("code", rax));
+
+  code.place(message);
+  code.data(new TextEncoder().encode("a value that the run looks at is not what it must be\0"));
 }
 
 /** What one op is made of. */
@@ -302,5 +325,6 @@ export function customOp(
   set("contextOutput", ort.address("KernelContext_GetOutput"));
   set("tensorData", ort.address("GetTensorMutableData"));
   set("parallelFor", ort.address("KernelContext_ParallelFor"));
+  set("createStatus", ort.address("CreateStatus"));
   return { address: koffi.address(words), memory: [words, text, dimensions, table] };
 }

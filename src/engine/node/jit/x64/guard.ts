@@ -1,0 +1,109 @@
+/** Machine code for guards: functions of a kernel's form that look at every element of their inputs and say whether all are finite. */
+import { type Assembler, Label, r8, r9, r10, r11, rax, rcx, rdi, rdx, rsi, type Vector } from "./assembler.ts";
+import { flawAt } from "./custom-op.ts";
+import { lanes, maskRegister } from "./steps.ts";
+
+const elementBytes = 4;
+const vectorBytes = lanes * elementBytes;
+/** The float32 that is 1. */
+const oneBits = 0x3f800000;
+
+const zeros: Vector = 0;
+/** Several, because each addition waits for the one before it to the same sum. */
+const sums: readonly Vector[] = [1, 2, 3, 4, 5, 6, 7, 8];
+/** Elements at an input's end. */
+const rest: Vector = 9;
+
+/**
+ * Writes the function `void guard(void **addresses, int64 begin, int64 end)`: of the elements of all inputs, which have `sizes` and are
+ * counted one input after the other, it looks at those from `begin` to before `end`. Where one is NaN or infinite, it sets the word at
+ * `flawAt`. The output becomes 1.
+ *
+ * Zero times an element is NaN where that is NaN or infinite, and a sum with a NaN stays NaN: one instruction for eight elements.
+ */
+export function writeGuard(code: Assembler, sizes: readonly number[]): void {
+  const [table, tableEnd, maskEnd] = [new Label(), new Label(), new Label()];
+  const [input, next, met] = [new Label(), new Label(), new Label()];
+  const [wide, narrow, tail] = [new Label(), new Label(), new Label()];
+  /** So many vectors at rcx, each to a sum of its own, and past them. */
+  const look = (count: number): void => {
+    for (let i = 0; i < count; i++)
+      code.vectorMultiplyAdd(sums[i]!, zeros, { base: rcx, displacement: i * vectorBytes });
+    code.arithmeticWith("add", rcx, count * vectorBytes);
+    code.arithmeticWith("sub", rax, count * lanes);
+  };
+
+  for (const register of [zeros, ...sums]) code.vector("xor", register, register, register);
+  code.load(r8, rdi);
+  code.address(r9, { label: table });
+  code.address(r10, { label: tableEnd });
+
+  // r8 is at the input's address, r9 at its place among all elements: the first and the one behind the last.
+  code.place(input);
+  code.load(rcx, { base: r9 });
+  code.load(rax, { base: r9, displacement: 8 });
+  code.load(r11, rcx);
+  code.arithmetic("cmp", r11, rsi);
+  code.moveIf("below", r11, rsi);
+  code.arithmetic("cmp", rax, rdx);
+  code.moveIf("above", rax, rdx);
+  code.arithmetic("sub", rax, r11); //  how many
+  code.jumpIf("lessOrEqual", next);
+  code.arithmetic("sub", r11, rcx);
+  code.load(rcx, { base: r8 });
+  code.address(rcx, { base: rcx, index: r11, scale: elementBytes });
+
+  code.place(wide);
+  code.arithmeticWith("cmp", rax, sums.length * lanes);
+  code.jumpIf("below", narrow);
+  look(sums.length);
+  code.jump(wide);
+  code.place(narrow);
+  code.arithmeticWith("cmp", rax, lanes);
+  code.jumpIf("below", tail);
+  look(1);
+  code.jump(narrow);
+  code.place(tail);
+  code.shiftLeft(rax, Math.log2(elementBytes));
+  code.address(r11, { label: maskEnd });
+  code.arithmetic("sub", r11, rax);
+  code.vectorLoad(maskRegister, { base: r11 });
+  code.vectorLoadMasked(rest, { base: rcx }, maskRegister);
+  code.vectorMultiplyAdd(sums[0]!, zeros, rest);
+
+  code.place(next);
+  code.arithmeticWith("add", r8, 8);
+  code.arithmeticWith("add", r9, 16);
+  code.arithmetic("cmp", r9, r10);
+  code.jumpIf("below", input);
+
+  // r8 is at the output's address now.
+  const [sum, ...others] = sums as [Vector, ...Vector[]];
+  for (const other of others) code.vector("add", sum, sum, other);
+  code.vectorCompare("unordered", sum, sum, sum);
+  code.vectorSigns(rax, sum);
+  code.arithmeticWith("cmp", rax, 0);
+  code.jumpIf("zero", met);
+  code.arithmeticWith("or", { base: rdi, displacement: flawAt }, 1);
+  code.place(met);
+  code.load(rcx, { base: r8 });
+  code.number(rax, oneBits);
+  code.storeHalf({ base: rcx }, rax);
+  code.vectorEnd();
+  code.ret();
+
+  const words: bigint[] = [];
+  let place = 0;
+  for (const size of sizes) {
+    words.push(BigInt(place), BigInt(place + size));
+    place += size;
+  }
+  code.align(8);
+  code.place(table);
+  code.data(new Uint8Array(BigInt64Array.from(words).buffer));
+  code.place(tableEnd);
+  code.align(vectorBytes);
+  code.data(new Uint8Array(vectorBytes).fill(0xff));
+  code.place(maskEnd);
+  code.data(new Uint8Array(vectorBytes));
+}
