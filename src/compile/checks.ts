@@ -111,7 +111,7 @@ function demandsInside({ op, inputs, params }: Node): Demand[] {
 }
 
 /** What a value consists of, before it was laid out otherwise or repeated. */
-function withoutMoves(value: Value): Value {
+export function withoutMoves(value: Value): Value {
   let { node, index } = value;
   while (node.op.rearranges) ({ node, index } = node.inputs[0]!);
   return { node, index };

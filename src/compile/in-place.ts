@@ -13,6 +13,7 @@ import { newScope, withScope } from "../graph/scope.ts";
 import { isFloat, sizeOf } from "../graph/types.ts";
 import { guard } from "../ops/lowered/guard.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { withoutMoves } from "./checks.ts";
 
 /** What a run must meet, and which states it carries on. */
 export interface Plan {
@@ -38,32 +39,40 @@ export interface Guarded {
 export function guarded(
   leaves: readonly Node[],
   roots: readonly Value[],
-  watched: readonly Value[],
+  asked: readonly Value[],
   { conditions, states, inPlace: mayWrite }: Plan,
   trace: object | undefined,
 ): Guarded {
-  if (watched.length === 0) return { roots, inPlace: new Map() };
+  if (asked.length === 0) return { roots, inPlace: new Map() };
+  // The same elements in whatever order: nothing has to be laid out for the guard alone.
+  const watched = asked.map((value) => (isEmpty(value) ? value : withoutMoves(value)));
   const before = collect(watched);
   const isBefore = new Set(before);
   const after = collect(roots).filter((node) => !isBefore.has(node));
-  const order = [...before, ...after];
-  const users = usersAmong(order);
+  const users = usersAmong([...before, ...after]);
   const places = new Map<Node, number>();
   const rootNodes = new Map<Node, number>();
   for (const { node } of roots) rootNodes.set(node, (rootNodes.get(node) ?? 0) + 1);
-  const inPlace = states.filter(([output, input]) => {
+  // First those that others may depend on, which are behind the guard then.
+  const inOrder = states.toSorted(([a], [b]) => roots[a]!.node.id - roots[b]!.node.id);
+  const inPlace = inOrder.filter(([output, input]) => {
     const leaf = leaves[input]!;
     const writer = roots[output]!.node;
     if (!mayWrite || sizeOf(leaf.outputs[0]!.shape) < fewestElements || !isWriter(writer)) return false;
     if (rootNodes.has(leaf) || rootNodes.get(writer) !== 1) return false;
     const readers = readersOf(leaf, users)?.filter((reader) => !isBefore.has(reader));
     if (!readers || !areAncestors(readers, writer)) return false;
-    const place = scalarBehind(writer, isBefore);
+    const place = scalarBehind(writer, isBefore, places);
     if (place) places.set(place.node, place.input);
     return place !== undefined;
   });
-  return { roots: withGuard(roots, watched, conditions, order, places, trace), inPlace: new Map(inPlace) };
+  const isLast = (node: Node): boolean =>
+    node.source === undefined && !users.get(node)?.some((user) => isBefore.has(user));
+  const last = before.filter((node) => isLast(node));
+  return { roots: withGuard(roots, watched, conditions, { last, isBefore }, places, trace), inPlace: new Map(inPlace) };
 }
+
+const isEmpty = ({ node, index }: Value): boolean => sizeOf(node.outputs[index]!.shape) === 0;
 
 /** A node that writes each element from what it reads at the same place. */
 function isWriter({ op, outputs, source }: Node): boolean {
@@ -110,9 +119,15 @@ interface Place {
   readonly input: number;
 }
 
-/** A scalar that a writer depends on through elementwise ops, and the guard's values do not. */
-function scalarBehind(writer: Node, isBefore: ReadonlySet<Node>): Place | undefined {
+/** A scalar that a writer depends on through elementwise ops, and the guard's values do not: one of `places` if it can be. */
+function scalarBehind(writer: Node, isBefore: ReadonlySet<Node>, places: ReadonlyMap<Node, number>): Place | undefined {
   const waiting = new Set([writer]);
+  for (const node of waiting)
+    if (node.op.elementwise && !isBefore.has(node)) for (const { node: from } of node.inputs) waiting.add(from);
+  for (const node of waiting) {
+    const input = places.get(node);
+    if (input !== undefined) return { node, input };
+  }
   for (const node of waiting) {
     if (!node.op.elementwise || isBefore.has(node)) continue;
     const input = node.inputs.findIndex(({ node: from, index }) => {
@@ -120,38 +135,46 @@ function scalarBehind(writer: Node, isBefore: ReadonlySet<Node>): Place | undefi
       return sizeOf(shape) === 1 && isFloat(dtype);
     });
     if (input >= 0) return { node, input };
-    for (const { node: from } of node.inputs) waiting.add(from);
   }
   return undefined;
 }
 
-/** The graph with a guard behind one input of each of some nodes; `order` has what is watched before those nodes. */
+/** The nodes that the guard waits for. */
+interface Before {
+  readonly isBefore: ReadonlySet<Node>;
+  /** Those that no other of them waits for. */
+  readonly last: readonly Node[];
+}
+
+/**
+ * The graph with a guard behind one input of each of some nodes.
+ *
+ * ONNX Runtime computes what a node waits for from the last in the model's order to the first, and what nobody waits for likewise. So the
+ * gradients stand there in reverse: each is computed as soon as it can be. The updates do too, so that those come first whose gradients are
+ * still in the caches.
+ */
 function withGuard(
   roots: readonly Value[],
   watched: readonly Value[],
   conditions: readonly Condition[],
-  order: readonly Node[],
+  { last, isBefore }: Before,
   places: ReadonlyMap<Node, number>,
   trace: object | undefined,
 ): Value[] {
   const copies = new Map<Node, Node>();
   const copied = ({ node, index }: Value): Tensor => tensorOf(copies.get(node) ?? node, index);
+  const after = new Set(roots.toReversed().flatMap((root) => collect([root], (node) => isBefore.has(node))));
   return withScope(newScope(trace, true), () => {
-    const passed = apply(
-      guard,
-      watched.map(({ node, index }) => tensorOf(node, index)),
-      { conditions },
-    );
-    for (const node of order) {
+    for (const node of last.toReversed()) copies.set(node, makeNode(node));
+    const passed = apply(guard, watched.map(copied), { conditions });
+    for (const node of after) {
+      if (node.source !== undefined || isBefore.has(node)) continue;
       const place = places.get(node);
       const inputs = node.inputs.map((value, i) => {
         const input = copied(value);
         return i === place ? input.mul(passed.cast(input.dtype).reshape(input.shape)) : input;
       });
-      // From the first change on every node gets a copy, so that their order stays: ONNX Runtime goes by it, and a parameter's
-      // update should find its gradient in the cache.
-      if (node.source === undefined && (place !== undefined || copies.size > 0))
-        copies.set(node, makeNode({ ...node, inputs }));
+      copies.set(node, makeNode({ ...node, inputs }));
     }
     return [...roots.map(copied), passed];
   });

@@ -1,4 +1,7 @@
 /** States written where they are read: the same numbers in less memory, and nothing lost by a loss that is not finite. */
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Sandbox } from "../../src/compile/sandbox.ts";
@@ -473,3 +476,42 @@ test("what is returned, or looked at afterwards, keeps its value", async () => {
   expect(await before.data()).toEqual(known);
   expect(await doubled.data()).toEqual(known.map((value) => 2 * value));
 });
+
+test.runIf(nodeEngine().target.kernels)(
+  "the gradient that is made last is looked at at once, and its parameter updated first",
+  async () => {
+    const folder = await mkdtemp(path.join(os.tmpdir(), "glissade-order-"));
+    const engine = nodeEngine({ threads: 1, profile: path.join(folder, "trace") });
+    useEngine(engine);
+    const model = sequential(linear(40, 96), relu, linear(96, 64), relu, linear(64, 32));
+    const optimizer = adam(model);
+    const step = compile((x: X, y: Y) => {
+      const loss = crossEntropy(model(x) as Tensor<[number, 32], "float32">, y);
+      optimizer.minimize(loss);
+      return loss;
+    });
+    await step(x, y).item();
+    const traces = await Promise.all((await engine.endProfiling()).map((file) => readFile(file, "utf8")));
+    await rm(folder, { recursive: true });
+    interface Event {
+      readonly name: string;
+      readonly args?: {
+        readonly op_name?: string;
+        readonly output_type_shape?: readonly Record<string, readonly number[]>[];
+      };
+    }
+    const nodes = traces
+      .map((trace) => JSON.parse(trace) as Event[])
+      .find((events) => events.some(({ args }) => args?.op_name?.startsWith("guard")))!
+      .filter(({ name, args }) => name.endsWith("_kernel_time") && args?.op_name !== undefined)
+      .map(({ args }) => ({ op: args!.op_name!, shape: Object.values(args!.output_type_shape![0]!)[0] }));
+    const at = nodes.findIndex(({ op }) => op.startsWith("guard"));
+    expect(nodes[at - 1]).toEqual({ op: "Gemm", shape: [96, 40] });
+    const weights = nodes.filter(({ op, shape }, i) => i > at && op.startsWith("kernel") && shape?.length === 2);
+    expect(weights.map(({ shape }) => shape)).toEqual([
+      [96, 40],
+      [64, 96],
+      [32, 64],
+    ]);
+  },
+);
