@@ -17,6 +17,11 @@ export { type NodeEngine, type NodeEngineOptions, nodeEngine } from "./engine/no
 export { FileError, type FileLocation, writeFileAtomically } from "./files/node/atomic.ts";
 export { loadWeights, saveWeights } from "./files/node/model.ts";
 export * from "./index.ts";
+export { fit } from "./train/node/fit.ts";
+export { readMetrics } from "./train/node/layout.ts";
+export type { RunOptions } from "./train/node/options.ts";
+export { findRuns, readRun } from "./train/node/read.ts";
+export type * from "./train/node/types.ts";
 
 setDefaultEngine(() => nodeEngine());
 reportAtExit();

@@ -12,7 +12,7 @@ test("what the core exports", () => {
 test("what Node adds", () => {
   const added = Object.keys(node).filter((name) => !(name in core));
   expect(added.sort().join(" ")).toMatchInlineSnapshot(
-    `"FileError loadFashionMnist loadIris loadMnist loadWeights nodeEngine readIdx saveWeights writeFileAtomically"`,
+    `"FileError findRuns loadFashionMnist loadIris loadMnist loadWeights nodeEngine readIdx readMetrics readRun saveWeights writeFileAtomically"`,
   );
 });
 

@@ -213,6 +213,11 @@ export class Optimizer {
       throw new ConfigError(name, "the model has no parameters", "pass a module with layers, or a list of parameters");
   }
 
+  /** Internal: the groups, or one of all parameters. */
+  get allGroups(): readonly OptimizerGroup[] {
+    return this.#all;
+  }
+
   /** All parameters that the optimizer was made with, frozen ones included. */
   get parameters(): readonly Parameter[] {
     return [...this.#places.keys()];

@@ -1,5 +1,5 @@
 /** Evaluation: the loss and the metrics over all batches, added up inside the graph and read once. */
-import { compile } from "../compile/compile.ts";
+import { type Compiled, compile } from "../compile/compile.ts";
 import { valuesOf } from "../compile/evaluate.ts";
 import { type BatchSource, epochOf } from "../data/batches.ts";
 import { DataError } from "../errors.ts";
@@ -22,7 +22,7 @@ export class Evaluator {
   readonly #host: readonly HostMetric[];
   /** What is added up, by the name of the metric and of the number. */
   readonly #sums = new Map<string, State>();
-  readonly #judge: (...batch: readonly Tensor[]) => readonly Tensor[];
+  readonly #judge: Compiled<readonly Tensor[], Tensor[]>;
   /** The names of what each host metric reads, in the order of `#judge`. */
   #read: readonly (readonly string[])[] = [];
 
@@ -30,12 +30,20 @@ export class Evaluator {
     this.#setup = setup;
     this.#summed = setup.metrics.filter((metric) => "sums" in metric);
     this.#host = setup.metrics.filter((metric) => "reads" in metric);
-    const judge = (...batch: readonly Tensor[]): readonly Tensor[] => inMode(false, () => this.#measure(batch));
-    this.#judge = compile(judge as (...batch: readonly Tensor[]) => Tensor[]);
+    this.#judge = compile((...batch: readonly Tensor[]) => inMode(false, () => this.#measure(batch)));
   }
 
   /** Goes through one epoch of a source. Throws DataError where there is no batch in it. */
-  async run(source: BatchSource, signal?: AbortSignal): Promise<EvaluationReport> {
+  async run(source: BatchSource): Promise<EvaluationReport> {
+    try {
+      return await this.#run(source);
+    } catch (error) {
+      await this.#judge.finished().catch(() => {}); //  batches behind a failed one have failed too
+      throw error;
+    }
+  }
+
+  async #run(source: BatchSource): Promise<EvaluationReport> {
     const started = performance.now();
     for (const state of this.#sums.values()) state.write(zerosOf(state));
     const counts = this.#host.map((metric) => metric.begin());
@@ -50,9 +58,7 @@ export class Evaluator {
       examples += examplesIn(batch);
       batches++;
       if (queued.length >= 2 * window) await this.#count(counts, queued.splice(0, window));
-      if (signal?.aborted) break;
     }
-    if (signal?.aborted) await epoch.leave();
     if (batches === 0)
       throw new DataError(
         "evaluation",
@@ -75,7 +81,7 @@ export class Evaluator {
   }
 
   /** Adds the numbers of a batch to the sums, in its graph. Returns the loss and what host metrics read. */
-  #measure(batch: readonly Tensor[]): readonly Tensor[] {
+  #measure(batch: readonly Tensor[]): Tensor[] {
     const measured = new Batch(this.#setup, batch);
     const { loss, weight } = measured;
     this.#add("loss", loss.cast("float64").mul(weight) as Tensor);

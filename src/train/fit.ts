@@ -189,6 +189,8 @@ export class Training {
       return await this.#end(this.#isStopping);
     } catch (error) {
       failure = error;
+      // Steps that were queued behind a failed one have failed too, and nobody is to hear of that later.
+      await this.#step.finished().catch(() => {});
       throw error;
     } finally {
       // What came before a failure is written down.
@@ -325,7 +327,9 @@ export class Training {
     this.#epochs++;
     this.#batch = 0;
     this.#isExhausted = false;
-    void this.#later(() => this.#tellEpoch());
+    void this.#read();
+    const place = this.#place();
+    void this.#later(() => this.#tellEpoch(place));
     if (isBest || this.#saving.epochs) await this.#save(isBest);
     await this.#drain();
     const { epochs, signal } = this.#options;
@@ -340,10 +344,8 @@ export class Training {
     if (!this.#validation || this.#options.evalStrategy === "no") return false;
     await this.#drain();
     this.#clock.pause();
-    const { signal } = this.#options;
-    const report = await this.#evaluator.run(this.#validation, signal);
+    const report = await this.#evaluator.run(this.#validation);
     this.#clock.goOn();
-    if (signal?.aborted) return false; //  it may not have seen everything
     const value = this.#valueOf(report);
     const isBest = this.#isBetter(value);
     this.#evaluatedAt = this.#steps;
@@ -471,10 +473,10 @@ export class Training {
     });
   }
 
-  async #tellEpoch(): Promise<void> {
+  async #tellEpoch(place: TrainingPlace): Promise<void> {
     const event: EpochEvent = {
       type: "epoch",
-      ...this.#place(),
+      ...place,
       loss: this.#means.epoch.take(),
       examples: this.#examples,
       examplesPerSecond: this.#clock.rate,

@@ -116,7 +116,7 @@ export function completeSetup<C extends readonly Column[]>(subject: string, type
     (value) => isFunction(value) || value instanceof Plateau,
     "a function of the step, such as schedule.cosine(0.01, { steps }), or a schedule.Plateau",
   );
-  expectOptional("generator", (value) => value instanceof Generator, "a generator, new Generator(seed)");
+  expectOptional("generator", (value) => value instanceof Generator, "a generator, randomGenerator(seed)");
   const haveStates = (value: unknown): boolean =>
     typeof value === "object" && value !== null && Object.values(value).every((each) => withStates(each) === undefined);
   expectOptional("state", haveStates, "a record of what has variables: { average }");

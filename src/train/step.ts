@@ -22,6 +22,8 @@ export interface TrainingStep {
   batch(batch: readonly Tensor[]): QueuedBatch & { readonly norm?: Tensor };
   /** Queues the update by the batches since the last one; absent where each batch makes its own. */
   readonly update?: () => { readonly norm?: Tensor };
+  /** Waits for everything that was queued. Throws the first error that nobody has been told of. */
+  finished(): Promise<void>;
 }
 
 /**
@@ -73,7 +75,7 @@ export function trainingStep(
         return results(weighed, norm);
       });
     });
-    return { batch: (batch) => queued(batch, learn(...batch)) };
+    return { batch: (batch) => queued(batch, learn(...batch)), finished: () => learn.finished() };
   }
 
   const sums = gradientAccumulator(optimizer);
@@ -97,6 +99,10 @@ export function trainingStep(
     update: () => {
       const [norm] = update();
       return norm ? { norm } : {};
+    },
+    async finished() {
+      await add.finished();
+      await update.finished();
     },
   };
 }

@@ -151,7 +151,7 @@ function temporaryName(): string {
 }
 
 /** Whose numbers of processes are ours: a machine or a container, by its name and, on Linux, its namespace. */
-function host(): string {
+export function host(): string {
   let namespace = "";
   try {
     namespace = readlinkSync("/proc/self/ns/pid");
@@ -162,7 +162,7 @@ function host(): string {
 }
 
 /** When a process started, in the system's ticks; 0 where the system does not tell, nothing when there is no such process. */
-function startOf(pid: number): number | undefined {
+export function startOf(pid: number): number | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, "latin1");
     const [state, ...fields] = text.slice(text.lastIndexOf(")") + 2).split(" ");
@@ -203,7 +203,7 @@ async function removeLeftovers(folder: string): Promise<void> {
 const cannotFlushFolders: readonly string[] = ["EACCES", "EBADF", "EINVAL", "EISDIR", "ENOTSUP", "EPERM"];
 
 /** Brings a rename to the disk, on systems that can (Windows cannot). */
-async function flushFolder(folder: string): Promise<void> {
+export async function flushFolder(folder: string): Promise<void> {
   let handle: FileHandle | undefined;
   try {
     handle = await open(folder, "r");
@@ -253,7 +253,7 @@ const reasons: Readonly<Record<string, readonly [problem: string, fix: string]>>
   ERR_FS_FILE_TOO_LARGE: ["it is larger than Node reads at once", "split it"],
 };
 
-function explained(
+export function explained(
   subject: string,
   problem: string,
   cause: unknown,
@@ -269,7 +269,7 @@ function explained(
   });
 }
 
-function codeOf(error: unknown): string {
+export function codeOf(error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code;
   return typeof code === "string" ? code : "";
 }

@@ -1,0 +1,52 @@
+/** `fit` in Node: with a folder that keeps the run. */
+import type { Column } from "../../data/dataset.ts";
+import { FileError } from "../../files/node/atomic.ts";
+import { type FitResult, type SavingPlan, Training } from "../fit.ts";
+import { completeSetup, type TrainingSetup } from "../setup.ts";
+import { type CompleteRunOptions, completeRunOptions, type RunOptions } from "./options.ts";
+import { RunFolder } from "./run-folder.ts";
+
+/**
+ * Trains a model, and keeps the run in a folder:
+ *
+ *     await fit({ model, loss, train, validation, optimizer }, { epochs: 10, outputDir: "runs/first" });
+ *
+ * Killed at any moment, it goes on with `resumeFromCheckpoint: true`, from the same setup, and ends with the same weights, bit for bit.
+ * Steps are queued without waiting for their losses, which are read a few at a time; checkpoints are written while training goes on.
+ * Throws ConfigError for a setup or options that cannot be, DataError where a loss or a gradient is not finite: checkpoints are then from
+ * before that step; FileError where the folder cannot be written, if `onSaveError` is "stop"; FormatError where a checkpoint to resume
+ * from is damaged and there is no other.
+ */
+export async function fit<C extends readonly Column[]>(
+  setup: TrainingSetup<C>,
+  options: RunOptions = {},
+): Promise<FitResult> {
+  const complete = completeRunOptions(options);
+  const checked = completeSetup("fit", setup);
+  const { outputDir } = options;
+  if (outputDir === undefined || complete.fastDevRun) return new Training(checked, complete).run();
+  return new Training(
+    checked,
+    complete,
+    new RunFolder(outputDir, complete, { ...options }),
+    savingPlan(complete),
+  ).run();
+}
+
+function savingPlan({ saveStrategy, saveSteps, onSaveError }: CompleteRunOptions): SavingPlan {
+  return {
+    steps: saveStrategy === "steps" ? saveSteps : Number.POSITIVE_INFINITY,
+    epochs: saveStrategy === "epoch",
+    best: saveStrategy !== "no",
+    atEnd: saveStrategy !== "no",
+    async attempt(save, warn) {
+      try {
+        return await save();
+      } catch (error) {
+        if (onSaveError === "stop" || !(error instanceof FileError)) throw error;
+        await warn(`${error.message.replaceAll(/\s*\n\s*/g, " ")}; training goes on, without this checkpoint`);
+        return undefined;
+      }
+    },
+  };
+}

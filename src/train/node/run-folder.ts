@@ -1,0 +1,263 @@
+/** The folder of a run: its configuration, its records, its checkpoints. */
+import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { threadId } from "node:worker_threads";
+import { ConfigError, printable } from "../../errors.ts";
+import { AppendFile } from "../../files/node/append.ts";
+import {
+  explained,
+  FileError,
+  flushFolder,
+  host,
+  readFileChecked,
+  startOf,
+  writeFileAtomically,
+} from "../../files/node/atomic.ts";
+import type { Checkpoint, RunDescription, RunStore } from "../checkpoint.ts";
+import type { EvaluationEvent, TrainingEvent } from "../events.ts";
+import { describeRun } from "./about.ts";
+import { Checkpoints, type LoadedCheckpoint, loadCheckpoint } from "./checkpoints.ts";
+import {
+  decodeStatus,
+  jsonOf,
+  pathsIn,
+  type RecordMark,
+  type RunPaths,
+  type RunState,
+  type RunStatus,
+} from "./layout.ts";
+import type { CompleteRunOptions } from "./options.ts";
+import { EventFiles } from "./tensorboard.ts";
+
+type Warn = (message: string) => Promise<void>;
+
+/** Folders that this thread trains into: by the process alone nobody can tell, where the last word of a run could not be written. */
+const active = new Set<string>();
+
+/** Keeps a run in a folder. */
+export class RunFolder implements RunStore {
+  readonly #folder: string;
+  readonly #paths: RunPaths;
+  readonly #options: CompleteRunOptions;
+  readonly #given: { readonly [name: string]: unknown };
+  readonly #checkpoints: Checkpoints;
+  #metrics: AppendFile | undefined;
+  #events: EventFiles | undefined;
+  #warn: Warn = async () => {};
+  /** Failures that have been told of, until the same thing succeeds again. */
+  readonly #failing = new Set<string>();
+  #status: RunStatus | undefined;
+  #secondsBefore = 0;
+  readonly #started = performance.now();
+
+  /** `given` are the options as the user gave them. */
+  constructor(folder: string, options: CompleteRunOptions, given: { readonly [name: string]: unknown }) {
+    this.#folder = folder;
+    this.#paths = pathsIn(folder);
+    this.#options = options;
+    this.#given = given;
+    this.#checkpoints = new Checkpoints(folder);
+  }
+
+  async open(run: RunDescription, warn: Warn): Promise<Checkpoint | undefined> {
+    this.#warn = warn;
+    const before = await this.#statusBefore();
+    const isThere = before !== undefined || (await exists(this.#paths.config));
+    if (before) expectIdle(this.#folder, before);
+    const { resumeFromCheckpoint: resume, overwriteOutputDir } = this.#options;
+    if (isThere && resume === false && !overwriteOutputDir)
+      throw new ConfigError(
+        "fit",
+        `${printable(this.#folder)} holds a run already`,
+        "go on with it: resumeFromCheckpoint: true; replace it: overwriteOutputDir: true; or choose another folder",
+      );
+    const isOwn = resume === true || (typeof resume === "string" && this.#isOwn(resume));
+    active.add(resolve(this.#folder));
+    const checkpoint =
+      resume === true ? await this.#checkpoints.last(warn) : resume ? await checkpointAt(resume, warn) : undefined;
+    const goesOn = isThere && isOwn;
+    await this.#guarded("the folder", async () => {
+      await makeFolder(this.#folder);
+      await this.#checkpoints.open();
+      if (!goesOn) await this.#clear();
+      this.#secondsBefore = goesOn ? (before?.seconds ?? 0) : 0;
+      const mark = goesOn && checkpoint ? checkpoint.mark : { metrics: 0, events: {} };
+      if (!goesOn || !(await exists(this.#paths.config))) {
+        const config = await describeRun(run, this.#given);
+        await writeFileAtomically(this.#paths.config, `${jsonOf(config, 2)}\n`);
+      }
+      this.#metrics = await this.#openMetrics(mark);
+      this.#events = this.#options.tensorboard ? await EventFiles.open(this.#folder, mark.events) : undefined;
+      await flushFolder(this.#folder);
+      const now = new Date().toISOString();
+      this.#status = {
+        format: 1,
+        state: "running",
+        step: checkpoint?.trainer.step ?? 0,
+        epoch: checkpoint?.trainer.epochs ?? 0,
+        steps: run.steps ?? null,
+        started: now,
+        updated: now,
+        seconds: this.#secondsBefore,
+        best: null,
+        error: null,
+        process: { host: host(), pid: process.pid, started: startOf(process.pid) ?? 0, thread: threadId },
+      };
+      await this.#writeStatus({});
+    });
+    return checkpoint;
+  }
+
+  /** Cuts the metrics back to a place; what a lost checkpoint's place was is no reason to stop. */
+  async #openMetrics({ metrics }: RecordMark): Promise<AppendFile> {
+    const { metrics: path } = this.#paths;
+    const size = await stat(path).then(
+      (found) => found.size,
+      () => 0,
+    );
+    if (size < metrics)
+      await this.#warn(`${printable(path)} has ${size} bytes, and ${metrics} were written: lines at its end are lost`);
+    return AppendFile.open(path, Math.min(size, metrics));
+  }
+
+  #isOwn(path: string): boolean {
+    return join(path, "..") === join(this.#paths.checkpoints) || join(path) === join(this.#folder);
+  }
+
+  async #statusBefore(): Promise<RunStatus | undefined> {
+    const { status } = this.#paths;
+    if (!(await exists(status))) return undefined;
+    try {
+      return decodeStatus(new TextDecoder().decode(await readFileChecked(status)), status);
+    } catch (error) {
+      await this.#warn(`${error instanceof Error ? error.message : String(error)}`);
+      return undefined;
+    }
+  }
+
+  /** Removes what an earlier run has left in the folder, and nothing else. */
+  async #clear(): Promise<void> {
+    const { config, status, metrics } = this.#paths;
+    await this.#checkpoints.clear();
+    for (const file of [config, status, metrics]) await rm(file, { force: true });
+  }
+
+  async record(event: TrainingEvent): Promise<void> {
+    if (!this.#status) return;
+    const { step, epoch, type } = event;
+    this.#status = { ...this.#status, step, epoch };
+    if (type === "evaluation") this.#noteBest(event);
+    if (type === "end")
+      await this.#guarded("status.json", () => this.#writeStatus({ state: event.reason as RunState }));
+    if (type !== "log" && type !== "evaluation" && type !== "epoch") return;
+    const time = Date.now() / 1000;
+    const line = `${jsonOf({ ...event, time })}\n`;
+    await this.#guarded("metrics.jsonl", async () => {
+      await this.#metrics?.append(new TextEncoder().encode(line));
+      if (type === "evaluation") await this.#metrics?.flush();
+    });
+    await this.#guarded("the event file", async () => {
+      await this.#events?.record(event, time);
+    });
+  }
+
+  #noteBest({ isBest, step, loss, metrics }: EvaluationEvent): void {
+    const { metricForBestModel: metric } = this.#options;
+    const value = metric === "loss" ? loss : metrics[metric];
+    if (isBest && typeof value === "number") this.#status = { ...this.#status!, best: { step, metric, value } };
+  }
+
+  async mark(): Promise<RecordMark> {
+    // Records must be on the disk before a checkpoint that counts on them.
+    await this.#guarded("metrics.jsonl", async () => this.#metrics?.sync());
+    await this.#guarded("the event file", async () => this.#events?.sync());
+    return { metrics: this.#metrics?.length ?? 0, events: this.#events?.lengths ?? {} };
+  }
+
+  async save(checkpoint: Checkpoint, mark: unknown, isBest: boolean): Promise<string> {
+    if (!this.#status) await this.#checkpoints.open(); //  the folder could not be made at first
+    const path = await this.#checkpoints.save(checkpoint, mark as RecordMark, isBest);
+    await this.#checkpoints.prune(this.#options.saveTotalLimit, checkpoint.trainer.step);
+    await this.#guarded("status.json", () => this.#writeStatus({}));
+    return path;
+  }
+
+  modelAt(step: number): Promise<Uint8Array> {
+    return this.#checkpoints.modelAt(step);
+  }
+
+  async close(failure?: unknown): Promise<void> {
+    active.delete(resolve(this.#folder));
+    if (!this.#status) return;
+    await this.#guarded("metrics.jsonl", async () => this.#metrics?.close());
+    await this.#guarded("the event file", async () => this.#events?.close());
+    if (failure === undefined) return;
+    const error = failure instanceof Error ? failure.message : String(failure);
+    // The failure itself is what the caller has to hear of.
+    await this.#writeStatus({ state: "failed", error }).catch(() => {});
+  }
+
+  async #writeStatus(change: Partial<RunStatus>): Promise<void> {
+    if (!this.#status) return;
+    const seconds = this.#secondsBefore + (performance.now() - this.#started) / 1000;
+    this.#status = { ...this.#status, ...change, updated: new Date().toISOString(), seconds };
+    await writeFileAtomically(this.#paths.status, `${jsonOf(this.#status, 2)}\n`);
+  }
+
+  /** Does what may fail for reasons that lie outside of the training: it goes on, with a warning, unless it is to stop. */
+  async #guarded(what: string, work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work();
+      this.#failing.delete(what);
+    } catch (error) {
+      if (this.#options.onSaveError === "stop" || !(error instanceof FileError)) throw error;
+      if (this.#failing.has(what)) return;
+      this.#failing.add(what);
+      await this.#warn(`${error.message.replaceAll(/\s*\n\s*/g, " ")}; training goes on`);
+    }
+  }
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (cause) {
+    throw explained(folder, `${printable(folder)} cannot be made`, cause, {});
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** A checkpoint by its own folder, or the last one of a run's folder. */
+async function checkpointAt(path: string, warn: Warn): Promise<LoadedCheckpoint> {
+  const isRun = await readdir(pathsIn(path).checkpoints).then(
+    () => true,
+    () => false,
+  );
+  const found = isRun ? await new Checkpoints(path).last(warn) : await loadCheckpoint(path);
+  if (found) return found;
+  throw new ConfigError("fit", `${printable(path)} has no checkpoint`, "name a run that has one, or begin anew");
+}
+
+/** Throws ConfigError while another process, or this one, trains into the folder. */
+function expectIdle(folder: string, status: RunStatus): void {
+  const { host: machine, pid, thread } = status.process;
+  const isOurs = machine === host() && pid === process.pid && thread === threadId;
+  if (isOurs ? !active.has(resolve(folder)) : stateOf(status) !== "running") return;
+  throw new ConfigError(
+    "fit",
+    `process ${pid} is training into ${printable(folder)}`,
+    "wait for its end, or choose another folder",
+  );
+}
+
+/** The state of a run: one whose process is no more was interrupted. Of other machines the file is all that is known. */
+export function stateOf({ state, process: by }: RunStatus): RunState {
+  if (state !== "running" || by.host !== host()) return state;
+  return startOf(by.pid) === by.started ? "running" : "interrupted";
+}
