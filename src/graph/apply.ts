@@ -1,7 +1,7 @@
 /** The one place where nodes are made from tensors: states are resolved, types inferred, equal nodes shared. */
 import { DTypeError, GlissadeError, GraphError, ShapeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { makeNode, type Node } from "./node.ts";
+import { frozen, makeNode, type Node } from "./node.ts";
 import type { Op } from "./op.ts";
 import { currentObserver, currentPath, currentScope } from "./scope.ts";
 import { paramsKey } from "./text.ts";
@@ -23,35 +23,62 @@ export function tensorOf(node: Node, index: number = 0): Tensor {
  * path of the module being called, GraphError when an input belongs to another trace.
  */
 export function applyAll<P>(op: Op<P>, given: readonly Tensor[], params: P): Tensor[] {
+  return applied(op, given, params);
+}
+
+/** A node's op with other inputs of the same types, so that its outputs have the same types too. */
+export function applyAgain({ op, params, outputs }: Node, given: readonly Tensor[]): Tensor[] {
+  return applied(op, given, params, outputs);
+}
+
+function applied<P>(op: Op<P>, given: readonly Tensor[], options: P, types?: Node["outputs"]): Tensor[] {
   const scope = currentScope();
-  const inputs = given.map((tensor) => tensor.current());
+  const inputs: Tensor[] = [];
   let trace: object | undefined;
-  for (const { node } of inputs) {
+  for (let i = 0; i < given.length; i++) {
+    const input = given[i]!.current();
+    inputs.push(input);
+    const { node } = input;
     if (node.trace === undefined) continue;
     trace = node.trace;
-    if (trace === scope.trace) continue;
-    throw new GraphError(
-      op.name,
-      scope.trace
-        ? "mixes a tensor of this trace with one that was made in another trace"
-        : "uses a tensor that was made inside a compiled function, outside of that function",
-      scope.trace
-        ? "pass the other tensor in as an argument of the compiled function"
-        : "return it from the compiled function; what comes back holds values and can be used anywhere",
-      currentPath(),
-    );
+    if (trace !== scope.trace) failForTrace(op.name, scope.trace);
   }
-  const key = scope.nodes && `${op.name}(${inputs.map((i) => `${i.node.id}.${i.index}`).join()})${paramsKey(params)}`;
+  const params = frozen(options) as P;
+  const key = scope.nodes && keyOf(op.name, inputs, params);
   let node = key === undefined ? undefined : scope.nodes?.get(key);
   if (!node) {
     const path = currentPath();
-    const outputs = inferred(op, inputs, params, path);
+    const outputs = types ?? inferred(op, inputs, params, path);
     node = makeNode({ op, inputs, params, outputs, path, trace: trace ?? scope.trace, source: undefined });
     if (key !== undefined) scope.nodes?.set(key, node);
   }
-  const outputs = node.outputs.map((_, index) => makeTensor(node, index));
+  const outputs: Tensor[] = [];
+  for (let i = 0; i < node.outputs.length; i++) outputs.push(makeTensor(node, i));
   currentObserver()?.applied(outputs[0]!);
   return outputs;
+}
+
+/** Equal for equal applications. */
+function keyOf(name: string, inputs: readonly Tensor[], params: unknown): string {
+  let key = `${name}(`;
+  for (let i = 0; i < inputs.length; i++) {
+    const { node, index } = inputs[i]!;
+    key += `${node.id}.${index},`;
+  }
+  return `${key})${paramsKey(params)}`;
+}
+
+function failForTrace(name: string, here: object | undefined): never {
+  throw new GraphError(
+    name,
+    here
+      ? "mixes a tensor of this trace with one that was made in another trace"
+      : "uses a tensor that was made inside a compiled function, outside of that function",
+    here
+      ? "pass the other tensor in as an argument of the compiled function"
+      : "return it from the compiled function; what comes back holds values and can be used anywhere",
+    currentPath(),
+  );
 }
 
 /** Applies an op with one output. */

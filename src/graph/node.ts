@@ -54,26 +54,47 @@ export interface ArgumentSource {
 
 let count = 0;
 
+/** The one implementation. What it is made of does not change. */
+class GraphNode implements Node {
+  readonly id: number;
+  readonly op: AnyOp;
+  readonly inputs: readonly Value[];
+  readonly params: unknown;
+  readonly outputs: readonly TensorType[];
+  readonly path: string;
+  readonly trace: object | undefined;
+  readonly source: Source | undefined;
+  /** The last walk that has come by: a number, which a walk compares much faster than it asks a set. */
+  walk = 0;
+
+  constructor({ op, inputs, params, outputs, path, trace, source }: Omit<Node, "id">) {
+    this.id = count++;
+    this.op = op;
+    this.inputs = inputs;
+    this.params = frozen(params);
+    this.outputs = frozen(outputs) as readonly TensorType[];
+    this.path = path;
+    this.trace = trace;
+    this.source = source;
+  }
+}
+
 /** Makes a node; `type` of the op has already been asked for `outputs`. */
 export function makeNode(parts: Omit<Node, "id">): Node {
-  return Object.freeze({
-    ...parts,
-    inputs: Object.freeze(parts.inputs),
-    params: frozen(parts.params),
-    outputs: frozen(parts.outputs) as readonly TensorType[],
-    id: count++,
-  });
+  return new GraphNode(parts);
 }
 
 /**
  * The same arrays and records, which nobody can change any more: themselves where that is so already, or else copies, since the ones
  * that were given may be a user's. What is neither an array nor a plain record is kept as it is.
  */
-function frozen(value: unknown): unknown {
+export function frozen(value: unknown): unknown {
   if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;
   if (Array.isArray(value)) return Object.freeze(value.map(frozen));
   if (Object.getPrototypeOf(value) !== Object.prototype) return value;
-  return Object.freeze(Object.fromEntries(Object.entries(value).map(([name, part]) => [name, frozen(part)])));
+  const copy: Record<string, unknown> = {};
+  for (const name of Object.keys(value)) copy[name] = frozen((value as Record<string, unknown>)[name]);
+  return Object.freeze(copy);
 }
 
 /** The trace that a graph belongs to; none where it was made outside of `compile`. */
@@ -81,16 +102,43 @@ export function traceOf(roots: readonly Value[]): object | undefined {
   return collect(roots).find(({ trace }) => trace !== undefined)?.trace;
 }
 
+let walks = 0;
+
 /** The nodes that `roots` need, inputs before users; nothing behind a node for which `stop` holds. */
-export function collect(roots: readonly Value[], stop: (node: Node) => boolean = () => false): Node[] {
-  const seen = new Set<Node>();
-  const stack = roots.map((root) => root.node);
-  for (let node = stack.pop(); node; node = stack.pop()) {
-    if (seen.has(node)) continue;
-    seen.add(node);
-    if (!stop(node)) for (const input of node.inputs) stack.push(input.node);
+export function collect(roots: readonly Value[], stop?: (node: Node) => boolean): Node[] {
+  const walk = ++walks;
+  const found: Node[] = [];
+  const meet = (node: Node): void => {
+    if ((node as GraphNode).walk === walk) return;
+    (node as GraphNode).walk = walk;
+    found.push(node);
+  };
+  for (const { node } of roots) meet(node);
+  // Those that have been found are gone through in turn, and what they need is found behind them.
+  for (let i = 0; i < found.length; i++) {
+    const node = found[i]!;
+    if (stop?.(node)) continue;
+    const { inputs } = node;
+    for (let k = 0; k < inputs.length; k++) meet(inputs[k]!.node);
   }
-  return [...seen].sort((a, b) => a.id - b.id);
+  return inOrder(found);
+}
+
+/** Nodes by their ids. */
+export function inOrder(nodes: readonly Node[]): Node[] {
+  let [least, largest] = [Number.POSITIVE_INFINITY, -1];
+  for (const { id } of nodes) {
+    if (id < least) least = id;
+    if (id > largest) largest = id;
+  }
+  const range = largest - least + 1;
+  if (range > 32 * nodes.length) return [...nodes].sort((a, b) => a.id - b.id);
+  // Ids of one graph lie close together: each has a place of its own.
+  const places = new Int32Array(range);
+  for (let i = 0; i < nodes.length; i++) places[nodes[i]!.id - least] = i + 1;
+  const sorted: Node[] = [];
+  for (const place of places) if (place > 0) sorted.push(nodes[place - 1]!);
+  return sorted;
 }
 
 /** Who uses each of some nodes, among them; a user that has two of its inputs from one node is there twice. */

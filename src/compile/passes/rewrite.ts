@@ -1,9 +1,9 @@
 /** Rewriting: rules that replace a node by something that computes the same for less. Each rule is one record. */
 
-import { applyAll, tensorOf } from "../../graph/apply.ts";
+import { applyAgain, applyAll, tensorOf } from "../../graph/apply.ts";
 import { Body } from "../../graph/body.ts";
 import { collect, type Node, usersAmong, type Value } from "../../graph/node.ts";
-import type { Op } from "../../graph/op.ts";
+import type { AnyOp, Op } from "../../graph/op.ts";
 import { newScope, withScope } from "../../graph/scope.ts";
 import type { Target } from "../../graph/target.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
@@ -62,26 +62,42 @@ export function paramsOf<P>(
   op: Op<P>,
 ): { readonly params: P; readonly inputs: readonly Tensor[] } | undefined {
   if ((tensor.node.op as unknown) !== op) return undefined;
-  return {
-    params: tensor.node.params as P,
-    inputs: tensor.node.inputs.map(({ node, index }) => tensorOf(node, index)),
-  };
+  return { params: tensor.node.params as P, inputs: inputsOf(tensor.node) };
+}
+
+function inputsOf({ inputs }: Node): Tensor[] {
+  const tensors: Tensor[] = [];
+  for (let i = 0; i < inputs.length; i++) tensors.push(tensorOf(inputs[i]!.node, inputs[i]!.index));
+  return tensors;
 }
 
 /** Numbers by value. */
 class Counts {
-  readonly #counts = new Map<Node, number[]>();
+  readonly #counts = new Map<Node, number | number[]>();
 
   of({ node, index }: Value): number | undefined {
-    return this.#counts.get(node)?.[index];
+    const counts = this.#counts.get(node);
+    return typeof counts === "object" ? counts[index] : counts;
   }
 
   add({ node, index }: Value, count: number): void {
-    const counts = this.#counts.get(node) ?? Array<number>(node.outputs.length).fill(0);
-    counts[index]! += count;
-    this.#counts.set(node, counts);
+    const counts = this.#counts.get(node);
+    if (node.outputs.length === 1) this.#counts.set(node, ((counts as number | undefined) ?? 0) + count);
+    else if (typeof counts === "object") counts[index]! += count;
+    else
+      this.#counts.set(
+        node,
+        Array.from(node.outputs, (_, i) => (i === index ? count : 0)),
+      );
   }
 }
+
+/**
+ * The nodes that the passes have made so far: such a node with its inputs unchanged is the node that equal ones become. For each the
+ * rules, a bit for each by its place among the rules for the op, that have been tried and do not apply, whatever surrounds the node: they
+ * are not tried again.
+ */
+type Made = Map<Node, number>;
 
 /** The same values as `roots`, computed by the graph that the passes make of it. Equal nodes become one. */
 export function rewrite(
@@ -90,7 +106,7 @@ export function rewrite(
   target: Target,
   trace: object | undefined,
 ): Value[] {
-  const made = new Set<Node>();
+  const made: Made = new Map();
   return withScope(newScope(trace, true), () =>
     passes.reduce<Value[]>((values, pass) => rewriteOnce(values, pass, target, made), [...roots]),
   );
@@ -99,104 +115,233 @@ export function rewrite(
 /** How many rules may follow one another at one node; a guard against two rules that undo each other. */
 const mostRewrites = 20;
 
-/** `made` are nodes that the passes have made so far: such a node with its inputs unchanged is the node that equal ones become. */
-function rewriteOnce(roots: readonly Value[], pass: Pass, target: Target, made: Set<Node>): Value[] {
+function rewriteOnce(roots: readonly Value[], pass: Pass, target: Target, made: Made): Value[] {
   const nodes = collect(roots);
   if (pass.needs && !nodes.some(({ op }) => pass.needs!.includes(op) || (pass.insideBodies && op.mapBodies)))
     return [...roots];
-  const oldUses = new Counts();
-  const oldUsers = usersAmong(nodes);
-  for (const node of nodes) for (const input of node.inputs) oldUses.add(input, 1);
-  for (const root of roots) oldUses.add(root, 1);
+  return new Rewriting(roots, nodes, pass, target, made).run();
+}
 
-  const uses = new Counts();
-  const readers = new Map<Node, Tensor[]>();
-  const replaced = new Map<Node, readonly Tensor[]>();
-  const fresh = ({ node, index }: Value): Tensor => replaced.get(node)![index]!;
-  const context: Context = {
-    target,
-    uses: (value) => uses.of(value) ?? 1,
-    readersOf: ({ node, index }) =>
-      (readers.get(node) ?? []).filter((reader) =>
-        reader.node.inputs.some((input) => input.node === node && input.index === index),
-      ),
-    usersOf: (value) => oldUsers.get(value.node) ?? [],
-  };
-  for (const node of nodes) {
-    let outputs = rebuilt(node, fresh, pass, target, made);
+/** One pass over a graph, or over one inside an op. */
+class Rewriting {
+  readonly #roots: readonly Value[];
+  readonly #nodes: readonly Node[];
+  readonly #pass: Pass;
+  readonly #made: Made;
+  /** What has become of the nodes that are another now. */
+  readonly #replaced = new Map<Node, readonly Tensor[]>();
+  /** Nodes that stay what they were, as far as the pass has come. */
+  readonly #kept = new Set<Node>();
+  readonly #oldUses = new Counts();
+  /** The uses of nodes in place of others; those that are kept have theirs from before. */
+  readonly #newUses = new Counts();
+  #oldUsers: ReadonlyMap<Node, readonly Node[]> | undefined;
+  /** By node; from when a rule asks for them. */
+  #readers: Map<Node, Tensor[]> | undefined;
+  /** How many nodes the pass has come to. */
+  #done = 0;
+  readonly #context: MatchContext;
+
+  constructor(roots: readonly Value[], nodes: readonly Node[], pass: Pass, target: Target, made: Made) {
+    this.#roots = roots;
+    this.#nodes = nodes;
+    this.#pass = pass;
+    this.#made = made;
+    this.#context = new MatchContext(
+      target,
+      (value) => this.#usesOf(value),
+      (value) => this.#readersOf(value),
+      ({ node }) => {
+        this.#oldUsers ??= usersAmong(nodes);
+        return this.#oldUsers.get(node) ?? [];
+      },
+    );
+  }
+
+  run(): Value[] {
+    for (const node of this.#nodes) for (const input of node.inputs) this.#oldUses.add(input, 1);
+    for (const root of this.#roots) this.#oldUses.add(root, 1);
+    for (const node of this.#nodes) {
+      const next = this.#simplest(node, this.#rebuilt(node));
+      if (next) this.#replace(node, next);
+      else this.#kept.add(node);
+      this.#done++;
+      if (this.#readers) addReader(this.#readers, next?.[0] ?? tensorOf(node));
+    }
+    return this.#roots.map((root) => this.#fresh(root));
+  }
+
+  #fresh({ node, index }: Value): Tensor {
+    return this.#replaced.get(node)?.[index] ?? tensorOf(node, index);
+  }
+
+  #replace(node: Node, outputs: readonly Tensor[]): void {
+    this.#replaced.set(node, outputs);
+    for (let index = 0; index < outputs.length; index++) {
+      const value = outputs[index]!;
+      this.#newUses.add(value, this.#oldUses.of({ node, index }) ?? 0);
+      if (!this.#made.has(value.node)) this.#made.set(value.node, 0);
+    }
+  }
+
+  /** What the rules make of a node, which may have been rebuilt before; nothing where it stays what it is. */
+  #simplest(original: Node, rebuilt: readonly Tensor[] | undefined): readonly Tensor[] | undefined {
+    let outputs = rebuilt;
     for (let i = 0; i < mostRewrites; i++) {
-      const next = applyFirst(outputs, node, pass, context);
+      const next = this.#applyFirst(outputs ? outputs[0]!.node : original, outputs, original);
       if (!next) break;
       outputs = next;
     }
-    replaced.set(node, outputs);
-    outputs.forEach((value, index) => {
-      uses.add(value, oldUses.of({ node, index }) ?? 0);
-      made.add(value.node);
-    });
-    const [first] = outputs;
-    for (const input of new Set(first?.node.inputs.map((value) => value.node))) {
-      const known = readers.get(input);
-      if (known) known.push(first!);
-      else readers.set(input, [first!]);
-    }
+    return outputs;
   }
-  return roots.map(fresh);
+
+  /** The node with other inputs, and with the rules applied to the graphs that it holds; nothing when nothing changed. */
+  #rebuilt(node: Node): readonly Tensor[] | undefined {
+    const { op, params, inputs } = node;
+    const mapBodies = this.#pass.insideBodies ? op.mapBodies : undefined;
+    if (node.source || (!mapBodies && this.#made.has(node) && !inputs.some((input) => this.#replaced.has(input.node))))
+      return undefined;
+    const { target } = this.#context;
+    const inside = ({ leaves, roots }: Body): Body =>
+      new Body(leaves, rewriteOnce(roots, this.#pass, target, this.#made));
+    const given = inputs.map((input) => this.#fresh(input));
+    return mapBodies ? applyAll(op, given, mapBodies(params, inside)) : applyAgain(node, given);
+  }
+
+  /** `outputs` are those of the node, where it is not the one that the pass came to. */
+  #applyFirst(node: Node, outputs: readonly Tensor[] | undefined, original: Node): readonly Tensor[] | undefined {
+    if (node.source || (outputs && outputs.length !== node.outputs.length)) return undefined;
+    const rules = rulesFor(this.#pass, node.op);
+    let settled = this.#made.get(node) ?? 0;
+    let match: NodeMatch | undefined;
+    for (const { rule, bit } of rules) {
+      if ((settled & bit) !== 0) continue;
+      match ??= new NodeMatch(this.#context, node, original);
+      this.#context.isAsked = false;
+      const result = rule.rewrite(match);
+      if (!result && !this.#context.isAsked) settled |= bit;
+      const isOther = result?.some((value, i) => {
+        const index = outputs ? outputs[i]!.index : i;
+        return value.node !== node || value.index !== index;
+      });
+      if (!isOther) continue;
+      result!.forEach((value, i) => expectSameType(rule, original, value, i));
+      return result;
+    }
+    if (match) this.#made.set(node, settled);
+    return undefined;
+  }
+
+  #usesOf(value: Value): number {
+    const fresh = this.#newUses.of(value);
+    if (!this.#kept.has(value.node)) return fresh ?? 1;
+    return (this.#oldUses.of(value) ?? 0) + (fresh ?? 0);
+  }
+
+  #readersOf({ node, index }: Value): readonly Tensor[] {
+    if (!this.#readers) {
+      this.#readers = new Map();
+      for (const each of this.#nodes.slice(0, this.#done))
+        addReader(this.#readers, this.#fresh({ node: each, index: 0 }));
+    }
+    return (this.#readers.get(node) ?? []).filter((reader) =>
+      reader.node.inputs.some((input) => input.node === node && input.index === index),
+    );
+  }
 }
 
-/** The node with other inputs, and with the rules applied to the graphs that it holds; the very same node when nothing changed. */
-function rebuilt(
-  node: Node,
-  fresh: (value: Value) => Tensor,
-  pass: Pass,
-  target: Target,
-  made: Set<Node>,
-): readonly Tensor[] {
-  const { op, params, inputs } = node;
-  const mapBodies = pass.insideBodies ? op.mapBodies : undefined;
-  const isSame = ({ node: from, index }: Value): boolean => {
-    const now = fresh({ node: from, index });
-    return now.node === from && now.index === index;
-  };
-  if (node.source || (!mapBodies && made.has(node) && inputs.every(isSame)))
-    return node.outputs.map((_, index) => tensorOf(node, index));
-  const inside = ({ leaves, roots }: Body): Body => new Body(leaves, rewriteOnce(roots, pass, target, made));
-  return applyAll(op, inputs.map(fresh), mapBodies ? mapBodies(params, inside) : params);
+function addReader(readers: Map<Node, Tensor[]>, reader: Tensor): void {
+  for (const input of new Set(reader.node.inputs.map((value) => value.node))) {
+    const known = readers.get(input);
+    if (known) known.push(reader);
+    else readers.set(input, [reader]);
+  }
 }
 
-type Context = Pick<Match, "target" | "uses" | "readersOf" | "usersOf">;
+/** What surrounds a node, and whether a rule has looked at it. */
+class MatchContext {
+  isAsked = false;
+  readonly target: Target;
+  readonly uses: Match["uses"];
+  readonly readersOf: Match["readersOf"];
+  readonly usersOf: Match["usersOf"];
 
-const rulesByOp = new WeakMap<Pass, Map<unknown, readonly Rule[]>>();
+  constructor(target: Target, uses: Match["uses"], readersOf: Match["readersOf"], usersOf: Match["usersOf"]) {
+    this.target = target;
+    this.uses = (value) => {
+      this.isAsked = true;
+      return uses(value);
+    };
+    this.readersOf = (value) => {
+      this.isAsked = true;
+      return readersOf(value);
+    };
+    this.usersOf = (value) => {
+      this.isAsked = true;
+      return usersOf(value);
+    };
+  }
+}
+
+class NodeMatch implements Match {
+  readonly node: Node;
+  readonly target: Target;
+  readonly uses: Match["uses"];
+  readonly readersOf: Match["readersOf"];
+  readonly usersOf: Match["usersOf"];
+  readonly #original: Node;
+  readonly #context: MatchContext;
+  #inputs: readonly Tensor[] | undefined;
+
+  constructor(context: MatchContext, node: Node, original: Node) {
+    this.node = node;
+    this.target = context.target;
+    this.uses = context.uses;
+    this.readersOf = context.readersOf;
+    this.usersOf = context.usersOf;
+    this.#context = context;
+    this.#original = original;
+  }
+
+  get inputs(): readonly Tensor[] {
+    this.#inputs ??= inputsOf(this.node);
+    return this.#inputs;
+  }
+
+  get original(): Node {
+    this.#context.isAsked = true;
+    return this.#original;
+  }
+}
+
+/** A rule for an op, with its bit among all rules for the op; 0 where there is none left. */
+interface RuleOfOp {
+  readonly rule: Rule;
+  readonly bit: number;
+}
+
+const rulesByOp = new WeakMap<Pass, Map<unknown, readonly RuleOfOp[]>>();
+const bits = new Map<unknown, Map<Rule, number>>();
 
 /** The rules of a pass that are tried on an op. */
-function rulesFor(pass: Pass, op: unknown): readonly Rule[] {
-  const known = rulesByOp.get(pass) ?? new Map<unknown, readonly Rule[]>();
+function rulesFor(pass: Pass, op: AnyOp): readonly RuleOfOp[] {
+  const known = rulesByOp.get(pass) ?? new Map<unknown, readonly RuleOfOp[]>();
   rulesByOp.set(pass, known);
-  const rules = known.get(op) ?? pass.rules.filter((rule) => rule.op === undefined || rule.op === op);
+  const rules =
+    known.get(op) ??
+    pass.rules
+      .filter((rule) => rule.op === undefined || rule.op === op)
+      .map((rule) => ({ rule, bit: bitOf(rule, op) }));
   known.set(op, rules);
   return rules;
 }
 
-function applyFirst(
-  outputs: readonly Tensor[],
-  original: Node,
-  pass: Pass,
-  context: Context,
-): readonly Tensor[] | undefined {
-  const { node } = outputs[0]!;
-  if (node.source || outputs.length !== node.outputs.length) return undefined;
-  const rules = rulesFor(pass, node.op);
-  if (rules.length === 0) return undefined;
-  const inputs = node.inputs.map(({ node: from, index }) => tensorOf(from, index));
-  const match: Match = { ...context, node, original, inputs };
-  for (const rule of rules) {
-    const result = rule.rewrite(match);
-    if (result?.some((value, i) => value.node !== outputs[i]!.node || value.index !== outputs[i]!.index)) {
-      result.forEach((value, i) => expectSameType(rule, original, value, i));
-      return result;
-    }
-  }
-  return undefined;
+function bitOf(rule: Rule, op: AnyOp): number {
+  const ofOp = bits.get(op) ?? new Map<Rule, number>();
+  bits.set(op, ofOp);
+  const bit = ofOp.get(rule) ?? (ofOp.size < 31 ? 1 << ofOp.size : 0);
+  ofOp.set(rule, bit);
+  return bit;
 }
 
 function expectSameType(rule: Rule, node: Node, value: Value, index: number): void {
