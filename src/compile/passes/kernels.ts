@@ -4,7 +4,7 @@
  */
 import { applyAll, tensorOf } from "../../graph/apply.ts";
 import { Body } from "../../graph/body.ts";
-import { collect, makeNode, type Node, usersAmong, type Value } from "../../graph/node.ts";
+import { collect, inOrder, makeNode, type Node, usersAmong, type Value } from "../../graph/node.ts";
 import { newScope, withScope } from "../../graph/scope.ts";
 import { type Shape, sizeOf, type TensorType } from "../../graph/types.ts";
 import {
@@ -34,6 +34,10 @@ interface Group {
   readonly size: number;
   /** The length of a row, once something depends on it. */
   width: number | undefined;
+  /** By name: what comes into it from outside. */
+  readonly reads: Map<string, Read>;
+  /** How many of its members others need. */
+  outputs: number;
 }
 
 /** The same values as `roots`, with kernels, also inside the ops that hold graphs. */
@@ -89,20 +93,23 @@ class Grouping {
     const all: Group[] = [];
     for (const [node, position] of [...this.#positions].reverse()) {
       if (!this.#candidates.has(node)) continue;
-      const near = new Set(this.#usersOf(node).flatMap((user) => this.#groupOf.get(user) ?? []));
-      const nearest = [...near].sort((a, b) => a.position - b.position);
+      const near = new Set<Group>();
+      for (const user of this.#usersOf(node)) {
+        const group = this.#groupOf.get(user);
+        if (group) near.add(group);
+      }
+      const nearest = near.size > 1 ? [...near].sort((a, b) => a.position - b.position) : [...near];
       if (nearest.some((group) => this.#joins(node, group)) || staysInside(node)) continue;
-      const group: Group = { members: new Set(), position, size: elementsOf(node), width: undefined };
+      const size = elementsOf(node);
+      const group: Group = { members: new Set(), position, size, width: undefined, reads: new Map(), outputs: 0 };
       if (this.#joins(node, group)) all.push(group);
     }
     return all;
   }
 
-  /** Members that others need. */
-  outputsOf({ members }: Group): Node[] {
-    return [...members].filter(
-      (node) => this.#isRoot.has(node) || this.#usersOf(node).some((user) => !members.has(user)),
-    );
+  /** Members that others need, as they were made. */
+  outputsOf({ members, inOrder: all }: WholeGroup): Node[] {
+    return all.filter((node) => this.#isRoot.has(node) || this.#usersOf(node).some((user) => !members.has(user)));
   }
 
   #usersOf(node: Node): readonly Node[] {
@@ -127,21 +134,27 @@ class Grouping {
     return order;
   }
 
-  /** Takes a node into a group, if the group can then still run at its place. */
+  /** Takes a node into a group, if the group can then still run at its place. Nodes come from the last to the first: none reads a member. */
   #joins(node: Node, group: Group): boolean {
-    const { members, size, position } = group;
+    const { members, size, position, reads } = group;
     if (elementsOf(node) !== size || members.size >= mostMembers) return false;
     const others = this.#usersOf(node).filter((user) => !members.has(user));
-    if (staysInside(node) && (others.length > 0 || this.#isRoot.has(node))) return false;
+    const isNeeded = others.length > 0 || this.#isRoot.has(node);
+    if (isNeeded && staysInside(node)) return false;
     // Whoever else needs this node has to come behind the last member.
     if (others.some((user) => this.#placeOf(user) <= position)) return false;
     const width = widthWith(node, group);
     if (width === "conflict") return false;
+    const taken = node.outputs.map((_, index) => nameOf({ value: { node, index }, layout: "full" }));
+    const added = new Map(readsAt(node, members).filter(([name]) => !reads.has(name)));
+    const left = [...reads].filter(([name]) => !taken.includes(name)).concat([...added]);
+    const streams = left.filter(([, { layout }]) => layout === "full" || layout === "row").length;
+    const outputs = group.outputs + Number(isNeeded);
+    if (left.length > mostInputs || streams + outputs > mostStreams) return false;
     members.add(node);
-    if (!this.#fits(group)) {
-      members.delete(node);
-      return false;
-    }
+    for (const name of taken) reads.delete(name);
+    for (const [name, read] of added) reads.set(name, read);
+    group.outputs = outputs;
     group.width = width;
     this.#groupOf.set(node, group);
     return true;
@@ -150,12 +163,6 @@ class Grouping {
   /** Where a node runs. */
   #placeOf(node: Node): number {
     return this.#groupOf.get(node)?.position ?? this.#positions.get(node)!;
-  }
-
-  #fits(group: Group): boolean {
-    const reads = [...readsOf(group).values()];
-    const streams = reads.filter(({ layout }) => layout === "full" || layout === "row").length;
-    return reads.length <= mostInputs && streams + this.outputsOf(group).length <= mostStreams;
   }
 }
 
@@ -191,11 +198,14 @@ function isConstant({ op, inputs, source }: Node): boolean {
   return source === undefined && op.kernel !== undefined && inputs.length === 0;
 }
 
+const full = { layout: "full" } as const;
+const scalar = { layout: "scalar" } as const;
+
 /** How a tensor lies under another that it is widened to, and the length of a row where that matters; nothing if it repeats otherwise. */
 function layoutUnder(from: Shape, to: Shape): { readonly layout: Layout; readonly width?: number } | undefined {
   const [size, all] = [sizeOf(from), sizeOf(to)];
-  if (size === all) return { layout: "full" };
-  if (size === 1) return { layout: "scalar" };
+  if (size === all) return full;
+  if (size === 1) return scalar;
   const axes = [...Array<number>(to.length - from.length).fill(1), ...from];
   const begin = axes.findIndex((axis) => axis !== 1);
   const end = axes.findLastIndex((axis) => axis !== 1) + 1;
@@ -243,12 +253,18 @@ function readAt(value: Value, member: Node): Read {
 /** By name: what comes into a group from outside. */
 function readsOf({ members }: Group): ReadonlyMap<string, Read> {
   const reads = new Map<string, Read>();
-  for (const member of members)
-    for (const value of member.inputs) {
-      if (members.has(value.node) || isConstant(value.node)) continue;
-      const read = readAt(value, member);
-      reads.set(nameOf(read), read);
-    }
+  for (const member of members) for (const [name, read] of readsAt(member, members)) reads.set(name, read);
+  return reads;
+}
+
+/** With their names: what a member of a group reads from outside. */
+function readsAt(member: Node, members: ReadonlySet<Node>): [string, Read][] {
+  const reads: [string, Read][] = [];
+  for (const value of member.inputs) {
+    if (members.has(value.node) || isConstant(value.node)) continue;
+    const read = readAt(value, member);
+    reads.push([nameOf(read), read]);
+  }
   return reads;
 }
 
@@ -260,25 +276,36 @@ function lacksTruth({ inputs }: Node, members: ReadonlySet<Node>): boolean {
 /** A kernel of one op is that op, and engines have their own code for it, unless it is several ops in ONNX. */
 function isWorthwhile(group: Group): boolean {
   const computed = [...group.members].filter(({ op }) => !op.rearranges);
-  return readsOf(group).size > 0 && (computed.length > 1 || computed.some(({ op }) => op.severalPasses));
+  return group.reads.size > 0 && (computed.length > 1 || computed.some(({ op }) => op.severalPasses));
 }
 
 /** The graph with each group as one node. */
 function rebuilt(graph: Grouping, groups: readonly Group[]): Value[] {
-  const groupOf = new Map(groups.flatMap((group) => [...group.members].map((node) => [node, group] as const)));
-  const ends = new Set(groups.map(({ members }) => inOrder(members).at(-1)!));
+  const groupOf = new Map<Node, WholeGroup>();
+  const ends = new Set<Node>();
+  for (const group of groups) {
+    const members = inOrder([...group.members]);
+    const whole: WholeGroup = { ...group, inOrder: members, reads: readsOf(group) };
+    for (const node of members) groupOf.set(node, whole);
+    ends.add(members.at(-1)!);
+  }
   const made = new Map<Node, readonly Tensor[]>();
   const current = ({ node, index }: Value): Tensor => made.get(node)![index]!;
 
   /** Makes what stands for a node, and whatever that depends on first. */
   const make = (wanted: Node): void => {
     const waiting = [wanted];
+    const expect = (input: Value): void => {
+      if (!made.has(input.node)) waiting.push(input.node);
+    };
     for (let node = waiting.at(-1); node; node = waiting.at(-1)) {
       const group = groupOf.get(node);
-      const inputs = group ? [...readsOf(group).values()].map(({ value }) => value) : node.inputs;
-      const missing = made.has(node) ? [] : inputs.filter((input) => !made.has(input.node));
-      waiting.push(...missing.map((input) => input.node));
-      if (missing.length > 0) continue;
+      const before = waiting.length;
+      if (!made.has(node)) {
+        if (group) for (const { value } of group.reads.values()) expect(value);
+        else for (const input of node.inputs) expect(input);
+      }
+      if (waiting.length > before) continue;
       waiting.pop();
       if (made.has(node)) continue;
       if (group) makeKernel(graph, group, made, current);
@@ -297,24 +324,26 @@ function rebuilt(graph: Grouping, groups: readonly Group[]): Value[] {
   return graph.roots.map(current);
 }
 
-/** Nodes as they were made. */
-function inOrder(nodes: Iterable<Node>): Node[] {
-  return [...nodes].sort((a, b) => a.id - b.id);
+/** A group that nothing joins any more. */
+interface WholeGroup extends Pick<Group, "members" | "size" | "width"> {
+  /** The members as they were made. */
+  readonly inOrder: readonly Node[];
+  /** In the order in which the kernel takes them. */
+  readonly reads: ReadonlyMap<string, Read>;
 }
 
 /** Makes a group's node; of its members those that others need stand for something afterwards. */
 function makeKernel(
   graph: Grouping,
-  group: Group,
+  group: WholeGroup,
   made: Map<Node, readonly Tensor[]>,
   current: (value: Value) => Tensor,
 ): void {
-  const { members, size, width = size } = group;
+  const { members, size, width = size, reads } = group;
   const write = new KernelWriter();
-  const reads = readsOf(group);
   const inputs = new Map([...reads].map(([name, { layout }]) => [name, write.input(layout)]));
   const values = new Map<Node, KernelValue>();
-  for (const member of inOrder(members)) {
+  for (const member of group.inOrder) {
     const of = member.inputs.map((input) => {
       const { node } = input;
       if (isConstant(node)) return node.op.kernel!(write, [], node.params, [])!;
@@ -322,7 +351,7 @@ function makeKernel(
     });
     values.set(member, member.op.kernel!(write, of, member.params, inputTypesOf(member))!);
   }
-  const outputs = inOrder(graph.outputsOf(group));
+  const outputs = graph.outputsOf(group);
   const kernel: Kernel = {
     inputs: write.inputs,
     steps: write.steps,
