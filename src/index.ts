@@ -36,6 +36,7 @@ export { decodeWeights, encodeWeights } from "./files/weights.ts";
 export { defineOp, type Op } from "./graph/op.ts";
 export type { Named } from "./graph/shape-types.ts";
 export type { DType, Shape } from "./graph/types.ts";
+export type { HiddenState, LstmState } from "./nn/cells.ts";
 export * as functional from "./nn/functional.ts";
 export { defaultGenerator, type Generator, randomGenerator, seed } from "./nn/generator.ts";
 export * as init from "./nn/initializers.ts";
@@ -52,6 +53,18 @@ export {
   maxPool2d,
 } from "./nn/layers/convolution.ts";
 export { batchNorm, groupNorm, layerNorm, rmsNorm } from "./nn/layers/normalization.ts";
+export {
+  type Gru,
+  gru,
+  gruCell,
+  type Lstm,
+  lstm,
+  lstmCell,
+  type RecurrentCell,
+  type Rnn,
+  rnn,
+  rnnCell,
+} from "./nn/layers/recurrent.ts";
 export * from "./nn/losses.ts";
 export { type Module, module } from "./nn/module.ts";
 export { parameter, state } from "./nn/parameters.ts";

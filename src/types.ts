@@ -76,7 +76,17 @@ export type {
 } from "./graph/shape-types.ts";
 export type { Port, Target } from "./graph/target.ts";
 export type { TensorType, Values } from "./graph/types.ts";
-export type { GuardOp, Kernel, KernelOp, KernelValue, KernelWriter, Layout, Operation, Part } from "./kernel/kernel.ts";
+export type {
+  GuardOp,
+  Kernel,
+  KernelOp,
+  KernelValue,
+  KernelWriter,
+  Layout,
+  Operation,
+  Part,
+} from "./kernel/kernel.ts";
+export type { CellWeights, RecurrentActivation } from "./nn/cells.ts";
 export type { NormalOptions, UniformOptions } from "./nn/generator.ts";
 export type { Convolution, ConvolutionOptions, Pool, TransposedConvolutionOptions } from "./nn/layers/convolution.ts";
 export type {
@@ -87,6 +97,21 @@ export type {
   OverChannels,
   RmsNorm,
 } from "./nn/layers/normalization.ts";
+export type {
+  CellOptions,
+  Recurrent,
+  RecurrentInput,
+  RecurrentKind,
+  RecurrentLayer,
+  RecurrentOf,
+  RecurrentOptions,
+  RecurrentResult,
+  RnnCellOptions,
+  RnnOptions,
+  SingleSteps,
+  StateOf,
+  StepResult,
+} from "./nn/layers/recurrent.ts";
 export type { Child, Children, NamedStatesOptions } from "./nn/module.ts";
 export type { BiasOf, BiasOption, HasBias } from "./nn/parameters.ts";
 export type { AdadeltaOptions, AdagradOptions, RmspropOptions } from "./optim/adagrad.ts";

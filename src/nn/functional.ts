@@ -8,14 +8,12 @@ import type { Agree, Show } from "../graph/shape-types.ts";
 import { type DType, type Shape, showShape, sizeOf } from "../graph/types.ts";
 import { layerNorm as layerNormOp } from "../ops/normalize.ts";
 import { where } from "../tensor/create.ts";
+import { affine } from "../tensor/matrices.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Generator } from "./generator.ts";
 import { expectRate } from "./parameters.ts";
 
-/**
- * y = x·Wᵀ + b over the last axis; the weight is [out, in] as in PyTorch. Leading axes are flattened into one long matrix, for
- * which one product with the bias inside is fastest.
- */
+/** y = x·Wᵀ + b over the last axis; the weight is [out, in] as in PyTorch. */
 export function linear<L extends Shape, K extends number, J extends number, O extends number, D extends DType>(
   x: Tensor<[...L, K], D>,
   weight: Tensor<[O, J], NoInfer<D>> &
@@ -33,11 +31,7 @@ export function linear<L extends Shape, K extends number, J extends number, O ex
       "make x's last axis and the layer's number of inputs equal",
       currentPath(),
     );
-  const lead = input.shape.slice(0, -1);
-  const flat = input.shape.length === 2 ? input : input.reshape([-1, input.shape.at(-1)!]);
-  const product = flat.matmul(matrix.mT());
-  const y = bias ? product.add(bias as Tensor) : product;
-  return (input.shape.length === 2 ? y : y.reshape([...lead, matrix.shape[0]!])) as Tensor<[...L, O], D>;
+  return affine(input, matrix, bias as Tensor | undefined) as Tensor<[...L, O], D>;
 }
 
 type LayerNormMessage<
@@ -246,3 +240,4 @@ function perChannel(vector: Tensor, x: Tensor): Tensor {
 
 export { avgPool, conv, convTranspose, globalAvgPool, maxPool } from "../tensor/convolution.ts";
 export { embed as embedding } from "../tensor/create.ts";
+export { gruCell, gruEquations, lstmCell, lstmEquations, rnnCell, rnnEquations } from "./cells.ts";

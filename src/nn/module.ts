@@ -167,15 +167,7 @@ export function module<F extends (...args: never[]) => unknown, const C extends 
   call: F,
 ): F & C & Module {
   expectArguments("module", [aText, aRecord, aFunction], [kind, children, call]);
-  const self = ((...args: never[]): unknown => {
-    const path = pathOf(self);
-    calling.push({ module: self });
-    try {
-      return withPath(path, () => call(...args));
-    } finally {
-      calling.pop();
-    }
-  }) as F & C & Module;
+  const self = asCall(() => self, call) as F & C & Module;
   Object.setPrototypeOf(self, methods);
   for (const [name, child] of Object.entries(children)) {
     if (name in methods || name === "kind" || name === "children" || name.includes("."))
@@ -193,6 +185,24 @@ export function module<F extends (...args: never[]) => unknown, const C extends 
   for (const [path, inner] of walk(self))
     for (const [name, child] of parts(inner.children)) if (child instanceof State) child.label = join(path, name);
   return self;
+}
+
+/** A function that runs as a call of a module: under its path, with its modules inside it. */
+function asCall(self: () => Module, call: (...args: never[]) => unknown): (...args: never[]) => unknown {
+  return (...args) => {
+    const path = pathOf(self());
+    calling.push({ module: self() });
+    try {
+      return withPath(path, () => call(...args));
+    } finally {
+      calling.pop();
+    }
+  };
+}
+
+/** Gives a module one more function, which runs under its path as the module's own does. */
+export function method(self: Module, name: string, call: (...args: never[]) => unknown): void {
+  Object.defineProperty(self, name, { value: asCall(() => self, call) });
 }
 
 /** Throws GraphError unless a child is a variable, a module, or a list or record of such. */

@@ -87,3 +87,12 @@ export function singularValues<M extends number, N extends number, D extends DTy
   expectArguments("singularValues", [aTensor], [x]);
   return apply(spectrum.singularValues, [x as Tensor], undefined) as Tensor<[number], D>;
 }
+
+/** x·Wᵀ + b over the last axis, W [outputs, inputs]. Leading axes become one long matrix, for which one product with the bias inside is fastest. */
+export function affine(x: Tensor, weight: Tensor, bias: Tensor | undefined): Tensor {
+  const lead = x.shape.slice(0, -1);
+  const flat = lead.length === 1 ? x : x.reshape([-1, x.shape.at(-1)!]);
+  const product = flat.matmul(weight.mT()) as Tensor;
+  const y = bias ? product.add(bias) : product;
+  return (lead.length === 1 ? y : y.reshape([...lead, weight.shape[0]!])) as Tensor;
+}
