@@ -7,20 +7,27 @@ import {
   binaryCrossEntropy,
   binaryCrossEntropyOfProbabilities,
   broadcast,
+  compile,
   concat,
   cosineDistance,
   cosineSimilarity,
   crossEntropy,
   diagonalMatrix,
   einsum,
+  embedding,
   eye,
   full,
   functional,
   groupNorm,
+  gru,
   huber,
   klDivergence,
+  type Lstm,
+  type LstmState,
   linear,
   linspace,
+  lstm,
+  lstmCell,
   meanAbsoluteError,
   meanSquaredError,
   module,
@@ -28,6 +35,7 @@ import {
   negativeLogLikelihood,
   outer,
   relu,
+  rnn,
   type Shape,
   scan,
   sequential,
@@ -366,7 +374,7 @@ export const generic: Generic = {
   isLess: (x, y) => x.less(y),
 };
 
-interface LstmState {
+interface Carried {
   readonly h: Tensor<[3, 4], "float32">;
   readonly c: Tensor<[3, 4], "float32">;
 }
@@ -376,7 +384,7 @@ interface Masked {
 }
 
 /** States, sequences and outputs of a loop may be interfaces. */
-export function interfaces(x: Tensor<[number, 3, 4], "float32">, init: LstmState, given: Masked): LstmState {
+export function interfaces(x: Tensor<[number, 3, 4], "float32">, init: Carried, given: Masked): Carried {
   const { state, outputs } = scan((s, x) => [{ h: s.h.add(x), c: s.c }, { y: s.h }], { init, xs: x });
   type<typeof outputs.y>().is<Tensor<[number, 3, 4], "float32">>();
   const { outputs: masked } = scan((s, { x, mask }) => [s, x.mul(mask)], { init: zeros([3]), xs: given });
@@ -448,4 +456,58 @@ export function rejected(timeFirst: Tensor<[Named<"time">, Named<"batch">, 512]>
   // @ts-expect-error another rank
   const matrix: Tensor<[2, 3]> = zeros([2, 3, 4]);
   return matrix;
+}
+
+export async function recurrentLayersKnowTheirShapes(ids: Tensor<[16, 40], "int32">, size: number): Promise<void> {
+  const plain = lstm(8, 32);
+  type<typeof plain>().is<Lstm<8, 32>>();
+  const ran = plain(zeros([16, 40, 8]));
+  type<typeof ran.outputs>().is<Tensor<[16, 40, 32], "float32">>();
+  type<typeof ran.state>().is<LstmState<[1, 16, 32]>>();
+  const stepped = plain.cell(zeros([16, 8]), ran.state);
+  type<typeof stepped.output>().is<Tensor<[16, 32], "float32">>();
+  const start = gru(8, 32, { layers: 2 }).zeroState(5);
+  type<typeof start.h>().is<Tensor<[2, 5, 32], "float32">>();
+  const both = lstm(8, 32, { layers: 2, bidirectional: true });
+  const wide = both(zeros([16, 40, 8]), { lengths: zeros([16], "int32") });
+  type<typeof wide.outputs>().is<Tensor<[16, 40, number], "float32">>();
+  const timeFirst = rnn(8, 32, { batchFirst: false, activation: "relu" });
+  const other = timeFirst(zeros([40, 16, 8]), { state: { h: zeros([1, 16, 32]) }, mask: zeros([40, 16], "bool") });
+  type<typeof other.state.h>().is<Tensor<[1, 16, 32], "float32">>();
+  const cell = lstmCell(8, 32);
+  const next = cell(zeros([5, 8]), cell.zeroState(5));
+  type<typeof next>().is<LstmState<[5, 32]>>();
+  const same = functional.lstmCell(zeros([5, 8]), next, cell);
+  type<typeof same>().is<LstmState<[5, 32]>>();
+  const unknown = gru(size, size)(zeros([size, size, size]));
+  type<typeof unknown.outputs>().is<Tensor<[number, number, number], "float32">>();
+
+  // States go through compiled functions and loops.
+  const table = embedding(100, 8);
+  const run = compile((ids: Tensor<[16, 40], "int32">, state: LstmState<[1, 16, 32]>) => plain(table(ids), { state }));
+  const first = run(ids, plain.zeroState(16));
+  run(ids, first.state);
+  const looped = scan(
+    (state: LstmState<[1, 16, 32]>, x: Tensor<[16, 8], "float32">) => {
+      const { output, state: after } = plain.cell(x, state);
+      return [after, output];
+    },
+    { init: first.state, xs: zeros([40, 16, 8]) },
+  );
+  type<typeof looped.outputs>().is<Tensor<[number, 16, 32], "float32">>();
+
+  // @ts-expect-error 7 inputs, and the layer takes 8
+  plain(zeros([16, 40, 7]));
+  // @ts-expect-error a state for another batch
+  plain(zeros([16, 40, 8]), { state: plain.zeroState(15) });
+  // @ts-expect-error a GRU's state has no c
+  plain(zeros([16, 40, 8]), { state: gru(8, 32).zeroState(16) });
+  // @ts-expect-error lengths of another batch
+  plain(zeros([16, 40, 8]), { lengths: zeros([15], "int32") });
+  // @ts-expect-error a layer that also reads backward has no single steps
+  both.cell(zeros([16, 8]), both.zeroState(16));
+  // @ts-expect-error 7 inputs, and the cell takes 8
+  cell(zeros([5, 7]), next);
+  // @ts-expect-error an LSTM has no activation to choose
+  lstm(8, 32, { activation: "relu" });
 }
