@@ -1,7 +1,7 @@
 /** Properties that hold for every shape and every graph, on random ones; fast-check shrinks what fails to its smallest form. */
 import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
-import { passes } from "../src/compile/passes/index.ts";
+import { ruleSets } from "../src/compile/passes/index.ts";
 import { rewrite } from "../src/compile/passes/rewrite.ts";
 import type { Engine } from "../src/engine/engine.ts";
 import { nodeEngine } from "../src/engine/node/index.ts";
@@ -273,7 +273,7 @@ test("random graphs, their gradients and second gradients: rewritten or not, on 
 
 test("the compiler's rules change no value: random graphs of what they look for, with gradients, for either target", () => {
   const fired = new Map<string, number>();
-  const watched = passes.map((pass) => ({
+  const watched = ruleSets.map((pass) => ({
     ...pass,
     rules: pass.rules.map((rule) => ({
       ...rule,
@@ -315,7 +315,7 @@ test("the compiler's rules change no value: random graphs of what they look for,
     { numRuns: 250 },
   );
   // All 73 of them at the time of writing, but for bad luck.
-  const idle = passes.flatMap(({ rules }) => rules.map(({ name }) => name)).filter((name) => !fired.has(name));
+  const idle = ruleSets.flatMap(({ rules }) => rules.map(({ name }) => name)).filter((name) => !fired.has(name));
   expect(fired.size, `without ${idle.join(", ")}`).toBeGreaterThan(65);
 });
 

@@ -7,7 +7,7 @@ import { type State, stateOf } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { checksOf, type LeafCheck } from "./checks.ts";
-import type { Plan } from "./in-place.ts";
+import type { Plan } from "./passes/pass.ts";
 
 /** What a graph computes: results first, then the states' new values; and what it was told to check. */
 export interface Roots {

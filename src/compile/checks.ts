@@ -2,7 +2,7 @@
 import { DataError, type GlissadeError } from "../errors.ts";
 import { tensorOf } from "../graph/apply.ts";
 import { type Check, type Condition, type Flaw, flawIn } from "../graph/check.ts";
-import { collect, type Node, type Storage, traceOf, type Value } from "../graph/node.ts";
+import { collect, type Node, type Storage, traceOf, type Value, withoutMoves } from "../graph/node.ts";
 import { newScope, unobserved, withScope } from "../graph/scope.ts";
 import { showType, sizeOf, type TensorType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -108,13 +108,6 @@ function demandsInside({ op, inputs, params }: Node): Demand[] {
     value: withoutMoves(outside[i]!),
     what: demand.what.replace(/( of all steps)?$/, " of all steps"),
   }));
-}
-
-/** What a value consists of, before it was laid out otherwise or repeated. */
-export function withoutMoves(value: Value): Value {
-  let { node, index } = value;
-  while (node.op.rearranges) ({ node, index } = node.inputs[0]!);
-  return { node, index };
 }
 
 /** Whether a condition holds whatever the values are that the run will have. */

@@ -13,11 +13,7 @@ import type { Bound } from "./bind.ts";
 import { Cache, type Cached, touch } from "./cache.ts";
 import { expectMet, type LeafCheck } from "./checks.ts";
 import { debug } from "./debug.ts";
-import { guarded } from "./in-place.ts";
-import { passes } from "./passes/index.ts";
-import { withKernels } from "./passes/kernels.ts";
-import { rewrite } from "./passes/rewrite.ts";
-import { GraphProgram } from "./program.ts";
+import { lower, noPlan } from "./lower.ts";
 import { enqueue } from "./queue.ts";
 
 /** A session for one graph on one engine. */
@@ -99,11 +95,8 @@ export function executableFor(
   const known = cache.get(text);
   if (known) return known;
   const started = performance.now();
-  const rewrittenRoots = rewrite(all, passes, engine.target, trace);
-  const [results, watched] = [rewrittenRoots.slice(0, roots.length), rewrittenRoots.slice(roots.length)];
-  const { inPlace, roots: safe } = guarded(leaves, results, watched, plan, trace);
-  const final = engine.target.kernels ? withKernels(safe, trace) : safe;
-  const program = new GraphProgram(leaves, final, engine.target, { inPlace });
+  const watched = checks.map(({ value }) => value);
+  const program = lower({ leaves, roots, watched, plan, trace }, engine.target);
   const rewritten = performance.now();
   const session = engine.load(program);
   session.then(undefined, () => cache.delete(text));
@@ -111,7 +104,7 @@ export function executableFor(
   const passed = checks.length > 0 ? engine.buffer({ shape: [], dtype: "float32" }) : undefined;
   // Constants and the bodies of loops are in the text.
   const bytes = program.size * bytesOfNode + 4 * text.length;
-  const executable = new Executable({ engine, session, inPlace, passed, bytes });
+  const executable = new Executable({ engine, session, inPlace: program.inPlace, passed, bytes });
   cache.add(text, executable);
   return executable;
 }
@@ -251,8 +244,7 @@ function* flawsOf(
   const roots = checks.map(({ value }) => value);
   const used = new Set(collect(roots));
   const read = leaves.filter((leaf) => used.has(leaf));
-  const plan = { conditions: [], states: [], inPlace: false };
-  const executable = executableFor(engine, { leaves: read, roots, checks: [], plan }, traceOf(roots));
+  const executable = executableFor(engine, { leaves: read, roots, checks: [], plan: noPlan }, traceOf(roots));
   executable.enter();
   const outputs = roots.map(({ node, index }) => engine.buffer(node.outputs[index]!));
   const given = read.map((leaf) => inputs[leaves.indexOf(leaf)]!);

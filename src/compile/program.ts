@@ -13,7 +13,7 @@ import { encodeModel, OnnxBuilder } from "../onnx/model.ts";
 export class GraphProgram implements Program {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
-  readonly inPlace: InPlace | undefined;
+  readonly inPlace: InPlace;
   readonly #body: Body;
   readonly #target: Target;
   #kernels: readonly (KernelOp | GuardOp)[] | undefined;
@@ -24,7 +24,7 @@ export class GraphProgram implements Program {
       types.map((type, i) => ({ name: options[`${kind}s`]?.[i] ?? `${kind}${i}`, type }));
     this.inputs = ports(this.#body.inputTypes, "input");
     this.outputs = ports(this.#body.outputTypes, "output");
-    this.inPlace = options.inPlace;
+    this.inPlace = options.inPlace ?? new Map();
     this.#target = target;
   }
 

@@ -3,7 +3,7 @@
 import { gradients } from "../autodiff/gradients.ts";
 import { bind } from "../compile/bind.ts";
 import { traceRoots } from "../compile/compile.ts";
-import { GraphProgram } from "../compile/program.ts";
+import { lower } from "../compile/lower.ts";
 import { ConfigError } from "../errors.ts";
 import { aFunction, aRecord, aTensor, expectArguments, optional, tensors } from "../graph/arguments.ts";
 import { hostStream } from "../random/generator.ts";
@@ -11,6 +11,9 @@ import { type Parameter, State } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { OnStep } from "./report.ts";
+
+/** The graph as it was written: what is checked are the gradients, not the rules of the compiler. */
+const asWritten = { contrib: false };
 
 export interface GradientCheckOptions {
   /** How many elements of each parameter are tried, chosen at random. Default 10. */
@@ -76,14 +79,14 @@ export async function gradientCheck(
     return [value, ...gradients(value, targets)];
   }, []);
   const bound = bind({ results, checks: [], assigned: new Map() });
-  const program = new GraphProgram(bound.leaves, bound.roots, { contrib: false });
+  const program = lower(bound, asWritten, { passes: [] });
   const values = await Promise.all(
     (bound.sources as (State | Storage)[]).map(async (source) =>
       Float64Array.from(await (source instanceof State ? source.data() : source.read())),
     ),
   );
   const [, ...analytic] = program.evaluate(values);
-  const lossProgram = new GraphProgram(bound.leaves, bound.roots.slice(0, 1), { contrib: false });
+  const lossProgram = lower({ leaves: bound.leaves, roots: bound.roots.slice(0, 1) }, asWritten, { passes: [] });
   const random = hostStream(seed, "gradientCheck");
   const chosen = targets.flatMap((parameter, i) => {
     const positions = new Set<number>();

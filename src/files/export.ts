@@ -4,9 +4,8 @@ import type { ModelProto } from "onnx-buf";
 import { bind } from "../compile/bind.ts";
 import { type TracedRoots, traceRoots } from "../compile/compile.ts";
 import { valuesOf } from "../compile/evaluate.ts";
-import { passes } from "../compile/passes/index.ts";
-import { rewrite } from "../compile/passes/rewrite.ts";
-import { GraphProgram } from "../compile/program.ts";
+import { lower } from "../compile/lower.ts";
+import type { GraphProgram } from "../compile/program.ts";
 import { ConfigError, printable, ShapeError } from "../errors.ts";
 import {
   aFunction,
@@ -146,8 +145,7 @@ function draftOf<A extends readonly Tensor[]>(
         ? (states.get(source) ?? source.label)
         : `constant${i}`,
   );
-  const roots = rewrite(bound.roots, passes, portable, identity);
-  const program = new GraphProgram(bound.leaves, roots, portable, {
+  const program = lower({ leaves: bound.leaves, roots: bound.roots, trace: identity }, portable, {
     inputs: unique(inputNames),
     outputs: [
       ...results.map((_, i) => options.outputs?.[i] ?? `output${i}`),

@@ -152,3 +152,10 @@ export function usersAmong(nodes: readonly Node[]): ReadonlyMap<Node, readonly N
     }
   return users;
 }
+
+/** What a value consists of, before it was laid out otherwise or repeated. */
+export function withoutMoves(value: Value): Value {
+  let { node, index } = value;
+  while (node.op.rearranges) ({ node, index } = node.inputs[0]!);
+  return { node, index };
+}

@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { bind } from "../../src/compile/bind.ts";
 import { traceRoots } from "../../src/compile/compile.ts";
-import { passes } from "../../src/compile/passes/index.ts";
+import { ruleSets } from "../../src/compile/passes/index.ts";
 import { rewrite } from "../../src/compile/passes/rewrite.ts";
 import { GraphProgram } from "../../src/compile/program.ts";
 import { nodeEngine } from "../../src/engine/node/index.ts";
@@ -42,7 +42,7 @@ describe("large matrices stay packed", () => {
     const { identity, results, assigned } = traceRoots(step as never, args as never);
     const bound = bind({ results, checks: [], assigned });
     const target = { contrib: true, block };
-    const roots = rewrite(bound.roots, passes, target, identity);
+    const roots = rewrite(bound.roots, ruleSets, target, identity);
     const values = await Promise.all(
       bound.sources.map((source) => (typeof source === "number" ? args[source]! : (source as Storage & State)).data()),
     );

@@ -2,8 +2,7 @@
 import { expect } from "vitest";
 import { bind } from "../../src/compile/bind.ts";
 import { traceRoots } from "../../src/compile/compile.ts";
-import { passes } from "../../src/compile/passes/index.ts";
-import { rewrite } from "../../src/compile/passes/rewrite.ts";
+import { lower } from "../../src/compile/lower.ts";
 import { GraphProgram } from "../../src/compile/program.ts";
 import type { Target } from "../../src/graph/target.ts";
 import { isFloat } from "../../src/graph/types.ts";
@@ -54,7 +53,7 @@ async function sameValues(
   const { identity, results, assigned } = traceRoots(fn as never, args as never);
   const bound = bind({ results, checks: [], assigned });
   const before = new GraphProgram(bound.leaves, bound.roots, target);
-  const after = new GraphProgram(bound.leaves, rewrite(bound.roots, passes, target, identity), target);
+  const after = lower({ ...bound, trace: identity }, target);
   const values = await Promise.all(
     bound.sources.map(async (source) =>
       Float64Array.from(

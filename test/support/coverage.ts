@@ -1,6 +1,6 @@
 /** What the oracles prove: which ops and functions the samples that pass are computed with. docs/ops.md is made of it. */
 
-import { passes } from "../../src/compile/passes/index.ts";
+import { ruleSets } from "../../src/compile/passes/index.ts";
 import { rewrite } from "../../src/compile/passes/rewrite.ts";
 import { collect, type Node, type Value } from "../../src/graph/node.ts";
 import type { AnyOp } from "../../src/graph/op.ts";
@@ -156,6 +156,6 @@ export function opsIn(roots: readonly Value[]): Set<string> {
       return body;
     });
   };
-  for (const values of [roots, rewrite(roots, passes, { contrib: true }, undefined)]) collect(values).forEach(visit);
+  for (const values of [roots, rewrite(roots, ruleSets, { contrib: true }, undefined)]) collect(values).forEach(visit);
   return found;
 }

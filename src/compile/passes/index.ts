@@ -1,17 +1,21 @@
-/** The passes, in order. Each sees the graph that the one before it made. */
+/** The passes, in order: for runs, exports and checks alike. Each sees the graph that the one before it made. */
 import { convolution, convolutionInput, convolutionKernel } from "../../ops/convolution.ts";
 import { fuse } from "./fuse.ts";
+import { guardPass } from "./guard.ts";
+import { kernelPass } from "./kernels.ts";
 import { loops } from "./loops.ts";
 import { matrices, packedBias } from "./matrices.ts";
 import { fusedRelu, packing } from "./packing.ts";
+import type { Pass } from "./pass.ts";
 import { pooling, poolingRows } from "./pooling.ts";
 import { products } from "./products.ts";
-import type { Pass, Rule } from "./rewrite.ts";
+import { type Rule, type RuleSet, rewrite } from "./rewrite.ts";
 import { simplify } from "./simplify.ts";
 
-const everywhere = (...rules: readonly Rule[]): Pass => ({ rules, insideBodies: true });
+const everywhere = (...rules: readonly Rule[]): RuleSet => ({ rules, insideBodies: true });
 
-export const passes: readonly Pass[] = [
+/** The rules that rewrite a graph. */
+export const ruleSets: readonly RuleSet[] = [
   loops,
   everywhere(...simplify),
   everywhere(...simplify, ...fuse, ...pooling),
@@ -20,3 +24,14 @@ export const passes: readonly Pass[] = [
   matrices,
   everywhere(...simplify, ...products, packedBias),
 ];
+
+const rewriting: Pass = {
+  name: "rewrite",
+  run(graph, target) {
+    const { roots, watched, trace } = graph;
+    const values = rewrite([...roots, ...watched], ruleSets, target, trace);
+    return { ...graph, roots: values.slice(0, roots.length), watched: values.slice(roots.length) };
+  },
+};
+
+export const passes: readonly Pass[] = [rewriting, guardPass, kernelPass];

@@ -17,6 +17,7 @@ import {
 } from "../../kernel/kernel.ts";
 import { fused } from "../../ops/lowered/fused.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
+import type { Pass } from "./pass.ts";
 
 /** Longer kernels gain nothing: what is between their steps no longer fits into registers. */
 const mostMembers = 64;
@@ -40,10 +41,14 @@ interface Group {
   outputs: number;
 }
 
-/** The same values as `roots`, with kernels, also inside the ops that hold graphs. */
-export function withKernels(roots: readonly Value[], trace: object | undefined): Value[] {
-  return withScope(newScope(trace, true), () => grouped(roots));
-}
+/** Makes kernels where the target has them, also inside the ops that hold graphs. */
+export const kernelPass: Pass = {
+  name: "kernels",
+  run(graph, target) {
+    if (!target.kernels) return graph;
+    return { ...graph, roots: withScope(newScope(graph.trace, true), () => grouped(graph.roots)) };
+  },
+};
 
 function grouped(roots: readonly Value[]): Value[] {
   const graph = new Grouping(roots);

@@ -3,7 +3,7 @@
 import { applyAll } from "../../graph/apply.ts";
 import type { Node } from "../../graph/node.ts";
 import { type ScanParams, scan } from "../../ops/control.ts";
-import type { Pass, Rule } from "./rewrite.ts";
+import type { Rule, RuleSet } from "./rewrite.ts";
 
 const isScan = (node: Node): boolean => (node.op as unknown) === scan;
 
@@ -39,4 +39,4 @@ export function extendsLoop(other: Node, loop: Node): boolean {
   );
 }
 
-export const loops: Pass = { rules: [oneLoop], insideBodies: false, needs: [scan] };
+export const loops: RuleSet = { rules: [oneLoop], insideBodies: false, needs: [scan] };

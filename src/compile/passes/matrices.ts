@@ -20,7 +20,7 @@ import {
 import { type GemmParams, gemm, type ProductParams, product } from "../../ops/matmul.ts";
 import { full, reshape } from "../../ops/movement.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import { type Match, type Pass, paramsOf, type Rule, ruleFor } from "./rewrite.ts";
+import { type Match, paramsOf, type Rule, type RuleSet, ruleFor } from "./rewrite.ts";
 
 /** Elements that a region has at least: below, products take so little time that nothing is won. */
 const fewestElements = 2 ** 18;
@@ -274,4 +274,4 @@ export const packedBias: Rule = ruleFor("bias of a packed product", add, ([y, b]
   return apply(packedProduct, [x, w, b!.reshape([groups! * lanes!])], undefined);
 });
 
-export const matrices: Pass = { rules: [...moves, products, elementwise], insideBodies: false };
+export const matrices: RuleSet = { rules: [...moves, products, elementwise], insideBodies: false };

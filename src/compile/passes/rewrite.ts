@@ -32,7 +32,7 @@ export interface Rule {
 }
 
 /** Rules that are tried together, on each node once its inputs are done. */
-export interface Pass {
+export interface RuleSet {
   readonly rules: readonly Rule[];
   /** Whether they are tried inside the ops that hold graphs too. */
   readonly insideBodies: boolean;
@@ -102,7 +102,7 @@ type Made = Map<Node, number>;
 /** The same values as `roots`, computed by the graph that the passes make of it. Equal nodes become one. */
 export function rewrite(
   roots: readonly Value[],
-  passes: readonly Pass[],
+  passes: readonly RuleSet[],
   target: Target,
   trace: object | undefined,
 ): Value[] {
@@ -115,7 +115,7 @@ export function rewrite(
 /** How many rules may follow one another at one node; a guard against two rules that undo each other. */
 const mostRewrites = 20;
 
-function rewriteOnce(roots: readonly Value[], pass: Pass, target: Target, made: Made): Value[] {
+function rewriteOnce(roots: readonly Value[], pass: RuleSet, target: Target, made: Made): Value[] {
   const nodes = collect(roots);
   if (pass.needs && !nodes.some(({ op }) => pass.needs!.includes(op) || (pass.insideBodies && op.mapBodies)))
     return [...roots];
@@ -126,7 +126,7 @@ function rewriteOnce(roots: readonly Value[], pass: Pass, target: Target, made: 
 class Rewriting {
   readonly #roots: readonly Value[];
   readonly #nodes: readonly Node[];
-  readonly #pass: Pass;
+  readonly #pass: RuleSet;
   readonly #made: Made;
   /** What has become of the nodes that are another now. */
   readonly #replaced = new Map<Node, readonly Tensor[]>();
@@ -142,7 +142,7 @@ class Rewriting {
   #done = 0;
   readonly #context: MatchContext;
 
-  constructor(roots: readonly Value[], nodes: readonly Node[], pass: Pass, target: Target, made: Made) {
+  constructor(roots: readonly Value[], nodes: readonly Node[], pass: RuleSet, target: Target, made: Made) {
     this.#roots = roots;
     this.#nodes = nodes;
     this.#pass = pass;
@@ -320,11 +320,11 @@ interface RuleOfOp {
   readonly bit: number;
 }
 
-const rulesByOp = new WeakMap<Pass, Map<unknown, readonly RuleOfOp[]>>();
+const rulesByOp = new WeakMap<RuleSet, Map<unknown, readonly RuleOfOp[]>>();
 const bits = new Map<unknown, Map<Rule, number>>();
 
 /** The rules of a pass that are tried on an op. */
-function rulesFor(pass: Pass, op: AnyOp): readonly RuleOfOp[] {
+function rulesFor(pass: RuleSet, op: AnyOp): readonly RuleOfOp[] {
   const known = rulesByOp.get(pass) ?? new Map<unknown, readonly RuleOfOp[]>();
   rulesByOp.set(pass, known);
   const rules =

@@ -5,72 +5,56 @@
  * Nothing may be lost when the loss or a gradient is not finite, or an index out of range. So whatever is written in place has to
  * come after a guard that stops the run: it is put on a scalar that takes part in the update, such as a decay rate.
  */
-import type { InPlace } from "../engine/engine.ts";
-import { apply, tensorOf } from "../graph/apply.ts";
-import type { Condition } from "../graph/check.ts";
-import { collect, makeNode, type Node, usersAmong, type Value } from "../graph/node.ts";
-import { newScope, withScope } from "../graph/scope.ts";
-import { isFloat, sizeOf } from "../graph/types.ts";
-import { guard } from "../ops/lowered/guard.ts";
-import type { Tensor } from "../tensor/tensor.ts";
-import { withoutMoves } from "./checks.ts";
-
-/** What a run must meet, and which states it carries on. */
-export interface Plan {
-  /** What each of the watched values must be for a run to count. */
-  readonly conditions: readonly Condition[];
-  /** By output: the input, of each state that has both. Positions. */
-  readonly states: readonly (readonly [output: number, input: number])[];
-  /** Whether states may be written in place. */
-  readonly inPlace: boolean;
-}
+import { apply, tensorOf } from "../../graph/apply.ts";
+import type { Condition } from "../../graph/check.ts";
+import { collect, makeNode, type Node, usersAmong, type Value, withoutMoves } from "../../graph/node.ts";
+import { newScope, withScope } from "../../graph/scope.ts";
+import { isFloat, sizeOf } from "../../graph/types.ts";
+import { guard } from "../../ops/lowered/guard.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import type { Pass } from "./pass.ts";
 
 /** Smaller states keep two buffers. */
 const fewestElements = 1024;
 
-/** A graph that stops before it writes anything, should a watched value not be what it must. */
-export interface Guarded {
-  /** The graph's outputs; where values are watched, behind them one that is 1 once the guard is passed. */
-  readonly roots: readonly Value[];
-  readonly inPlace: InPlace;
-}
-
-/** Puts a guard into a graph and says which outputs may be written to their state's input. */
-export function guarded(
-  leaves: readonly Node[],
-  roots: readonly Value[],
-  asked: readonly Value[],
-  { conditions, states, inPlace: mayWrite }: Plan,
-  trace: object | undefined,
-): Guarded {
-  if (asked.length === 0) return { roots, inPlace: new Map() };
-  // The same elements in whatever order: nothing has to be laid out for the guard alone.
-  const watched = asked.map((value) => (isEmpty(value) ? value : withoutMoves(value)));
-  const before = collect(watched);
-  const isBefore = new Set(before);
-  const after = collect(roots).filter((node) => !isBefore.has(node));
-  const users = usersAmong([...before, ...after]);
-  const places = new Map<Node, number>();
-  const rootNodes = new Map<Node, number>();
-  for (const { node } of roots) rootNodes.set(node, (rootNodes.get(node) ?? 0) + 1);
-  // First those that others may depend on, which are behind the guard then.
-  const inOrder = states.toSorted(([a], [b]) => roots[a]!.node.id - roots[b]!.node.id);
-  const inPlace = inOrder.filter(([output, input]) => {
-    const leaf = leaves[input]!;
-    const writer = roots[output]!.node;
-    if (!mayWrite || sizeOf(leaf.outputs[0]!.shape) < fewestElements || !isWriter(writer)) return false;
-    if (rootNodes.has(leaf) || rootNodes.get(writer) !== 1) return false;
-    const readers = readersOf(leaf, users)?.filter((reader) => !isBefore.has(reader));
-    if (!readers || !areAncestors(readers, writer)) return false;
-    const place = scalarBehind(writer, isBefore, places);
-    if (place) places.set(place.node, place.input);
-    return place !== undefined;
-  });
-  const isLast = (node: Node): boolean =>
-    node.source === undefined && !users.get(node)?.some((user) => isBefore.has(user));
-  const last = before.filter((node) => isLast(node));
-  return { roots: withGuard(roots, watched, conditions, { last, isBefore }, places, trace), inPlace: new Map(inPlace) };
-}
+/**
+ * Puts a guard into a graph, which stops before it writes anything should a watched value not be what it must, and says which outputs
+ * may be written to their state's input. The guard's own output comes last: 1 once it is passed.
+ */
+export const guardPass: Pass = {
+  name: "guard",
+  run(graph) {
+    const { leaves, roots, plan, trace } = graph;
+    if (graph.watched.length === 0) return graph;
+    // The same elements in whatever order: nothing has to be laid out for the guard alone.
+    const watched = graph.watched.map((value) => (isEmpty(value) ? value : withoutMoves(value)));
+    const before = collect(watched);
+    const isBefore = new Set(before);
+    const after = collect(roots).filter((node) => !isBefore.has(node));
+    const users = usersAmong([...before, ...after]);
+    const places = new Map<Node, number>();
+    const rootNodes = new Map<Node, number>();
+    for (const { node } of roots) rootNodes.set(node, (rootNodes.get(node) ?? 0) + 1);
+    // First those that others may depend on, which are behind the guard then.
+    const inOrder = plan.states.toSorted(([a], [b]) => roots[a]!.node.id - roots[b]!.node.id);
+    const inPlace = inOrder.filter(([output, input]) => {
+      const leaf = leaves[input]!;
+      const writer = roots[output]!.node;
+      if (!plan.inPlace || sizeOf(leaf.outputs[0]!.shape) < fewestElements || !isWriter(writer)) return false;
+      if (rootNodes.has(leaf) || rootNodes.get(writer) !== 1) return false;
+      const readers = readersOf(leaf, users)?.filter((reader) => !isBefore.has(reader));
+      if (!readers || !areAncestors(readers, writer)) return false;
+      const place = scalarBehind(writer, isBefore, places);
+      if (place) places.set(place.node, place.input);
+      return place !== undefined;
+    });
+    const isLast = (node: Node): boolean =>
+      node.source === undefined && !users.get(node)?.some((user) => isBefore.has(user));
+    const order = { last: before.filter((node) => isLast(node)), isBefore };
+    const guarded = withGuard(roots, watched, plan.conditions, order, places, trace);
+    return { ...graph, roots: guarded, watched: [], inPlace: new Map(inPlace) };
+  },
+};
 
 const isEmpty = ({ node, index }: Value): boolean => sizeOf(node.outputs[index]!.shape) === 0;
 
