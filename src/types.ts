@@ -1,13 +1,17 @@
 /** Types that public functions mention: for signatures of your own, and for the compiler where it writes declarations of your code. */
 export type { HasStates, ReadOf } from "./compile/evaluate.ts";
 export type { BatchSource } from "./data/batches.ts";
-export type { AnyCount, Column, StratifyOptions } from "./data/dataset.ts";
+export type { CsvOptions } from "./data/csv.ts";
+export type { AnyCount, Column } from "./data/dataset.ts";
 export type { IdxContent } from "./data/idx.ts";
 export type { ArrayOf, ExampleValues, Loader, LoaderOptions, LoaderState } from "./data/loader.ts";
+export type { StratifyByName, StratifyOptions } from "./data/parts.ts";
+export type { Missing, PreparationOptions, PreparationState, Prepared } from "./data/preparation.ts";
 export type { SampleOptions } from "./data/sampling.ts";
 export type { Sequences, SequencesOptions } from "./data/sequences.ts";
 export type { RandomBits } from "./data/shuffle.ts";
 export type { StandardizeOptions, StandardStatistics } from "./data/standardize.ts";
+export type { Cell, ColumnKind, TableOptions, TableSchema } from "./data/table.ts";
 export type { Batch } from "./data/tensors.ts";
 export type { BaselineOptions, BaselineReport, WithoutInputs } from "./doctor/baseline.ts";
 export type { ColumnStatistics } from "./doctor/column-statistics.ts";

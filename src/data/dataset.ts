@@ -1,6 +1,6 @@
 /** Datasets: columns with a common first axis, the examples. */
 import { ConfigError, DataError } from "../errors.ts";
-import { anything, described, expectArguments, options as optionsOf } from "../graph/arguments.ts";
+import { anything, described, expectArguments } from "../graph/arguments.ts";
 import {
   arrayTypes,
   type DType,
@@ -11,9 +11,9 @@ import {
   sizeOf,
   type Values,
 } from "../graph/types.ts";
-import { expectSeed, hostStream } from "../random/generator.ts";
+import { expectSeed } from "../random/generator.ts";
+import { folds, parts, type StratifyOptions, stratifyOptions } from "./parts.ts";
 import { expectOffsets, gatherSequences } from "./sequences.ts";
-import { permutation } from "./shuffle.ts";
 
 /** Values of all examples, in memory: `shape[0]` is the number of examples, the rest the shape of one. */
 export interface Column<S extends Shape = Shape, D extends DType = DType> {
@@ -86,24 +86,9 @@ export class Dataset<C extends readonly Column[] = readonly Column[]> {
   split(part: number, seed: number = 0, options: StratifyOptions = {}): [Dataset<C>, Dataset<C>] {
     expectSeed("split", seed);
     expectArguments("split", [anything, anything, stratifyOptions], [part, seed, options]);
-    const isFraction = part > 0 && part < 1;
-    if (!isFraction && !(Number.isInteger(part) && part > 0))
-      throw new ConfigError(
-        "split",
-        `the first part is ${part}`,
-        "give a number of examples, or a fraction between 0 and 1",
-      );
-    const count = isFraction ? Math.round(part * this.length) : part;
-    if (count < 1 || count >= this.length)
-      throw new DataError(
-        "split",
-        `${count} of ${this.length} examples in the first part leave ${count < 1 ? "it" : "the second"} empty`,
-        this.length < 2 ? "a split needs two examples at least" : `give a count from 1 to ${this.length - 1}`,
-      );
-    const order = permutation(this.length, hostStream(seed, "split"));
     const { stratify = false } = options;
-    if (stratify === false) return [this.take(order.subarray(0, count)), this.take(order.subarray(count))];
-    const [first, second] = stratified(order, this.#labels("split", stratify), count);
+    const labels = stratify === false ? undefined : this.#labels("split", stratify);
+    const [first, second] = parts(this.length, part, seed, labels);
     return [this.take(first), this.take(second)];
   }
 
@@ -120,29 +105,21 @@ export class Dataset<C extends readonly Column[] = readonly Column[]> {
   ): Iterable<{ readonly train: Dataset<C>; readonly validation: Dataset<C> }> {
     expectSeed("folds", seed);
     expectArguments("folds", [anything, anything, stratifyOptions], [k, seed, options]);
-    if (!Number.isSafeInteger(k) || k < 2)
-      throw new ConfigError("folds", `k is ${described(k)}`, "give a whole number from 2 on");
-    if (k > this.length)
-      throw new DataError("folds", `${k} parts of ${this.length} examples`, `set k to ${this.length} or less`);
-    const order = permutation(this.length, hostStream(seed, "split"));
     const { stratify = false } = options;
     const labels = stratify === false ? undefined : this.#labels("folds", stratify);
-    const dealt = labels ? byClass("folds", order, labels, k) : [order];
-    const part = new Uint32Array(this.length);
-    let next = 0;
-    for (const group of dealt) for (const index of group) part[index] = next++ % k;
-    return this.#pairs(k, order, part);
+    const { order, fold } = folds(this.length, k, seed, labels);
+    return this.#pairs(k, order, fold);
   }
 
   *#pairs(
     k: number,
     order: Uint32Array,
-    part: Uint32Array,
+    fold: Uint32Array,
   ): Generator<{ readonly train: Dataset<C>; readonly validation: Dataset<C> }, void> {
     for (let held = 0; held < k; held++)
       yield {
-        train: this.take(order.filter((index) => part[index] !== held)),
-        validation: this.take(order.filter((index) => part[index] === held)),
+        train: this.take(order.filter((index) => fold[index] !== held)),
+        validation: this.take(order.filter((index) => fold[index] === held)),
       };
   }
 
@@ -163,54 +140,6 @@ export class Dataset<C extends readonly Column[] = readonly Column[]> {
       );
     return column.values;
   }
-}
-
-export interface StratifyOptions {
-  /** Whether each class has the same share in all parts: by the last column, which holds labels, or by the column at a place. Default false. */
-  readonly stratify?: boolean | number;
-}
-
-const stratifyOptions = optionsOf({
-  stratify: (value) =>
-    typeof value === "boolean" || (Number.isSafeInteger(value) && (value as number) >= 0)
-      ? undefined
-      : "give true or the place of a column",
-});
-
-/** The indices of each class, in the order in which they come. Throws DataError for a class with less than `least` examples. */
-function byClass(subject: string, order: Uint32Array, labels: ArrayLike<number>, least: number): Uint32Array[] {
-  const groups = new Map<number, number[]>();
-  for (const index of order) {
-    const label = labels[index]!;
-    const group = groups.get(label);
-    if (group) group.push(index);
-    else groups.set(label, [index]);
-  }
-  const sorted = [...groups].sort(([a], [b]) => a - b);
-  for (const [label, { length }] of sorted)
-    if (length < least)
-      throw new DataError(
-        subject,
-        `class ${label} has ${length} example${length === 1 ? "" : "s"}, and ${least} parts are to have one each`,
-        "drop the class, put it into another, or leave stratify out",
-      );
-  return sorted.map(([, group]) => Uint32Array.from(group));
-}
-
-/** `count` of the indices and the others, each class in proportion; those that are left over by rounding down go to the largest remainders. */
-function stratified(order: Uint32Array, labels: ArrayLike<number>, count: number): [Uint32Array, Uint32Array] {
-  const groups = byClass("split", order, labels, 2);
-  const exact = groups.map(({ length }) => (length * count) / order.length);
-  const counts = exact.map(Math.floor);
-  const left = count - counts.reduce((sum, each) => sum + each, 0);
-  const byRemainder = exact.map((share, i) => ({ i, rest: share - counts[i]! })).sort((a, b) => b.rest - a.rest);
-  for (const { i } of byRemainder.slice(0, left)) counts[i]!++;
-  const isFirst = new Uint8Array(order.length);
-  groups.forEach((group, i) => {
-    for (const index of group.subarray(0, counts[i]!)) isFirst[index] = 1;
-  });
-  // In the order that was drawn, so that the classes stay mixed.
-  return [order.filter((index) => isFirst[index]), order.filter((index) => !isFirst[index])];
 }
 
 /**

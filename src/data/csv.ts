@@ -1,0 +1,212 @@
+/** CSV: tables in texts. */
+import Papa from "papaparse";
+import { DataError, FormatError, quoted } from "../errors.ts";
+import { anything, aText, expectArguments, options as optionsOf } from "../graph/arguments.ts";
+import {
+  buildTable,
+  type Cell,
+  expectColumns,
+  type Origin,
+  type Table,
+  type TableOptions,
+  tableOptionKinds,
+} from "./table.ts";
+
+export interface CsvOptions extends TableOptions {
+  /** What stands between the fields: one character. Default: a comma; for files called .tsv or .tab a tabulator. */
+  readonly delimiter?: string;
+  /** Whether the first line holds the names of the columns; or their names, where it does not. Default true. */
+  readonly header?: boolean | readonly string[];
+}
+
+export const csvOptions: (value: unknown) => string | undefined = optionsOf({
+  ...tableOptionKinds,
+  delimiter: (value) =>
+    typeof value === "string" && [...value].length === 1 && !'\r\n"\uFEFF'.includes(value)
+      ? undefined
+      : 'give one character that is no quote and no line end: "," or ";" or "\\t"',
+  header: (value) =>
+    typeof value === "boolean" || (Array.isArray(value) && value.every((name) => typeof name === "string"))
+      ? undefined
+      : "give true or false, or the names of the columns",
+});
+
+/**
+ * The table of a CSV text (RFC 4180): fields between delimiters, in quotes where they hold delimiters or line ends; a line end in quotes
+ * becomes "\n". Empty lines are passed over. `source` is what messages call the text. Throws FormatError for quotes that are not closed,
+ * a row with more or fewer fields than there are columns and two columns of one name; DataError for a text without rows, a value that is
+ * no number in a column of numbers, and a column of the schema that there is not.
+ */
+export function parseCsv(text: string, options: CsvOptions = {}, source: string = "CSV"): Table {
+  expectArguments("parseCsv", [aText, csvOptions, aText], [text, options, source]);
+  const records = new CsvRecords(source, options.delimiter);
+  const reader = new CsvRows(source, options.header);
+  const rows = reader.take(records.take(text, true));
+  return tableOfCsv(reader.names, rows, { source, unit: "line" }, options);
+}
+
+/** A table of rows that have a field for each name. */
+export function tableOfCsv(
+  names: readonly string[],
+  rows: readonly CsvRow[],
+  origin: Origin,
+  options: TableOptions,
+): Table {
+  if (rows.length === 0)
+    throw new DataError(
+      origin.source,
+      names.length > 0 ? "it has the names of columns and no rows" : "it is empty",
+      "check that the file was written to its end",
+    );
+  const cells = new Map<string, Cell[]>();
+  for (const [column, name] of names.entries())
+    cells.set(
+      name,
+      rows.map(({ fields }) => fields[column]),
+    );
+  const places = Uint32Array.from(rows, ({ line }) => line);
+  return buildTable(cells, places, origin, options);
+}
+
+/** A record of the file with the line on which it begins. */
+export interface CsvRow {
+  readonly fields: readonly string[];
+  readonly line: number;
+}
+
+/** A record that is longer has most likely a quote that is never closed. */
+const longestRecord = 2 ** 22;
+
+/** Cuts a text that comes in parts into records. */
+export class CsvRecords {
+  readonly #source: string;
+  readonly #parser: Papa.Parser;
+  #rest = "";
+  #line = 1;
+  #isFirst = true;
+
+  constructor(source: string, delimiter: string = ",") {
+    this.#source = source;
+    this.#parser = new Papa.Parser({ delimiter, newline: "\n", quoteChar: '"' });
+  }
+
+  /** The records that a part completes, empty lines left out; with `isLast` also the one at the end. Throws FormatError for quotes. */
+  take(part: string, isLast: boolean): CsvRow[] {
+    let text = this.#rest + part;
+    if (this.#isFirst && text.length > 0) {
+      text = text.replace(/^\uFEFF/, "");
+      this.#isFirst = false;
+    }
+    // A carriage return at the end may be half of a line end.
+    const held = !isLast && text.endsWith("\r") ? "\r" : "";
+    text = text.slice(0, text.length - held.length).replace(/\r\n?/g, "\n");
+    const { data, errors, meta } = this.#parser.parse(text, 0, !isLast) as Papa.ParseResult<string[]>;
+    const [error] = errors;
+    if (error) {
+      const before = data.slice(0, error.row ?? 0).reduce((sum, fields) => sum + linesOf(fields), 0);
+      throw new FormatError(
+        this.#source,
+        `line ${this.#line + before}: ${error.code === "MissingQuotes" ? "a quote is opened and never closed" : "a closing quote is followed by something else than a delimiter"}`,
+        'close it, and write a quote inside of quotes twice: "say ""yes"""',
+      );
+    }
+    this.#rest = isLast ? "" : text.slice(meta.cursor) + held;
+    if (this.#rest.length > longestRecord)
+      throw new FormatError(
+        this.#source,
+        `line ${this.#line + data.length}: a row is longer than ${longestRecord} characters`,
+        "check for a quote that is opened and never closed",
+      );
+    const rows: CsvRow[] = [];
+    for (const fields of data) {
+      if (fields.length > 1 || fields[0] !== "") rows.push({ fields, line: this.#line });
+      this.#line += linesOf(fields);
+    }
+    return rows;
+  }
+}
+
+/** How many lines of the file a record takes. */
+function linesOf(fields: readonly string[]): number {
+  let lines = 1;
+  for (const field of fields) for (let at = field.indexOf("\n"); at >= 0; at = field.indexOf("\n", at + 1)) lines++;
+  return lines;
+}
+
+/** Takes the names from the first record and holds the others against them. */
+export class CsvRows {
+  readonly #source: string;
+  #names: readonly string[] | undefined;
+  readonly #hasHeader: boolean;
+
+  constructor(source: string, header: boolean | readonly string[] = true) {
+    this.#source = source;
+    this.#hasHeader = header === true;
+    if (typeof header !== "boolean") this.#names = this.#checked(header, "the names that were given");
+  }
+
+  get names(): readonly string[] {
+    return this.#names ?? [];
+  }
+
+  /** The rows among records. Throws FormatError for one with another number of fields. */
+  take(records: readonly CsvRow[]): readonly CsvRow[] {
+    const [first, ...others] = records;
+    if (!first) return [];
+    const isHeader = this.#names === undefined && this.#hasHeader;
+    this.#names ??= isHeader
+      ? this.#checked(first.fields, `line ${first.line}`)
+      : first.fields.map((_, column) => `column ${column}`);
+    const rows = isHeader ? others : records;
+    const wrong = rows.find(({ fields }) => fields.length !== this.names.length);
+    if (wrong)
+      throw new FormatError(
+        this.#source,
+        `line ${wrong.line} has ${wrong.fields.length} fields, and there are ${this.names.length} columns`,
+        "check the line for a delimiter too many or too few, and whether the delimiter is the right one",
+      );
+    return rows;
+  }
+
+  #checked(names: readonly string[], where: string): readonly string[] {
+    expectColumns(this.#source, names.length);
+    const trimmed = names.map((name) => name.trim());
+    const seen = new Map<string, number>();
+    for (const [column, name] of trimmed.entries()) {
+      const before = seen.get(name);
+      if (before !== undefined)
+        throw new FormatError(
+          this.#source,
+          `${where}: columns ${before + 1} and ${column + 1} are both called ${quoted(name)}`,
+          "give each column its own name, in the file or with { header: [names] }",
+        );
+      seen.set(name, column);
+    }
+    return trimmed;
+  }
+}
+
+/** Throws ConfigError for options of a reader that are none. Used by the readers of files. */
+export function expectCsvOptions(subject: string, options: unknown): void {
+  expectArguments(subject, [anything, csvOptions], [undefined, options]);
+}
+
+/** The text of a file's bytes. Throws FormatError for bytes that are no UTF-8. */
+export function textOf(bytes: Uint8Array, source: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw notText(source, cause);
+  }
+}
+
+/** The error for bytes that are no text. */
+export function notText(source: string, cause: unknown): FormatError {
+  return new FormatError(
+    source,
+    "its bytes are no UTF-8",
+    "save the file as UTF-8, or decode it and use the text: parseCsv(new TextDecoder('windows-1252').decode(bytes))",
+    "",
+    { cause },
+  );
+}
