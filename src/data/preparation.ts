@@ -1,6 +1,14 @@
 /** What is done to rows before a model sees them, fitted on training data, saved with the model and applied at prediction. */
 import { ConfigError, DataError, FormatError, printable, quoted } from "../errors.ts";
-import { aRecord, described, expectArguments, type Kind, options as optionsOf } from "../graph/arguments.ts";
+import {
+  anything,
+  aRecord,
+  aText,
+  described,
+  expectArguments,
+  type Kind,
+  options as optionsOf,
+} from "../graph/arguments.ts";
 import type { Column } from "./dataset.ts";
 import { fitStandardizer } from "./standardize.ts";
 import { type ColumnKind, columnsOf, recordOf, Table, type TableSchema, tableOfRows } from "./table.ts";
@@ -503,6 +511,7 @@ function sortedValues(train: Table, name: string): string[] {
  * FormatError for anything else, whatever it is.
  */
 export function preparation(saved: unknown, source: string = "preparation"): Preparation {
+  expectArguments("preparation", [anything, aText], [saved, source]);
   let value: unknown = saved;
   if (typeof saved === "string")
     try {
