@@ -1,5 +1,5 @@
 /** What the package promises as a whole: a core that runs in browsers, rooms in order, no code at install. */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { builtinModules } from "node:module";
 import path from "node:path";
 import { build, type Metafile } from "esbuild";
@@ -118,6 +118,13 @@ describe("rooms", () => {
     const imports = await importsOfSources();
     expect(imports.length).toBeGreaterThan(100);
     expect(imports.map(complaint).filter(Boolean)).toEqual([]);
+  });
+
+  test("the README says of each folder what lives there, in the same order", () => {
+    const readme = readFileSync(path.join(root, "README.md"), "utf8");
+    const told = [...readme.matchAll(/^\| `src\/(\w+)\/` \| .+ \|$/gm)].map(([, name]) => name!);
+    const folders = rooms.filter((name) => existsSync(path.join(root, "src", name)) && !name.includes("/"));
+    expect(told).toEqual(folders);
   });
 
   test("types go upward only where the list says why", async () => {
