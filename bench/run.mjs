@@ -40,6 +40,7 @@ await bundle(
     "bench/overhead.ts",
     "bench/lens.ts",
     "bench/loops.ts",
+    "bench/fit.ts",
     "bench/startup.ts",
     "bench/first-step.ts",
     "bench/updates.ts",
@@ -55,7 +56,7 @@ await bundle(
 const bundleServer = (folder, from) => bundle(["bench/ours-server.ts"], folder, from);
 
 // The first word may choose another script than the driver.
-const chosen = ["against", "profile", "overhead", "lens", "loops", "startup", "updates", "sums", "draw"].find(
+const chosen = ["against", "profile", "overhead", "lens", "loops", "fit", "startup", "updates", "sums", "draw"].find(
   (name) => name === process.argv[2],
 );
 if (chosen) process.argv.splice(2, 1);

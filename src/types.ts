@@ -186,5 +186,6 @@ export type {
   SummedMetric,
   Sums,
 } from "./train/metrics.ts";
+export type { Picture, Recorder } from "./train/notes.ts";
 export type { Strategy } from "./train/options.ts";
 export type { TrainingData } from "./train/setup.ts";

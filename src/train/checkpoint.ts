@@ -2,7 +2,8 @@
 import type { LoaderState } from "../data/loader.ts";
 import { decodeWeights, encodeWeights, type HasNamedStates } from "../files/weights.ts";
 import type { PlateauState } from "../optim/schedules.ts";
-import type { EpochEvent, EvaluationEvent, TrainingEvent } from "./events.ts";
+import type { EpochEvent, EvaluationEvent, TrainingEvent, TrainingPlace } from "./events.ts";
+import type { Encoder, Notes } from "./notes.ts";
 import type { CompleteOptions } from "./options.ts";
 import type { CompleteSetup } from "./setup.ts";
 
@@ -67,6 +68,10 @@ export interface RunStore {
   open(run: RunDescription, warn: (message: string) => Promise<void>): Promise<Checkpoint | undefined>;
   /** Every event, in its order, before the user hears of it. */
   record(event: TrainingEvent): Promise<void>;
+  /** What the user has recorded at a place. */
+  note(place: TrainingPlace, notes: Notes): Promise<void>;
+  /** Makes PNG files, where the store can keep them. */
+  readonly encodeImage?: Encoder;
   /** Where the records are: those behind it are not part of a checkpoint that is saved with it. */
   mark(): Promise<unknown>;
   /** Returns once the checkpoint is safe: where it is. */

@@ -5,7 +5,7 @@ import type { Column } from "../data/dataset.ts";
 import { ConfigError, DataError } from "../errors.ts";
 import { decodeWeights, encodeWeights } from "../files/weights.ts";
 import { Plateau } from "../optim/schedules.ts";
-import type { State } from "../tensor/state.ts";
+import { Parameter, type State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import {
   type BestEvaluation,
@@ -25,10 +25,12 @@ import type {
   TrainingPlace,
 } from "./events.ts";
 import type { Metric } from "./metrics.ts";
+import { Notebook } from "./notes.ts";
 import { type CompleteOptions, completeOptions, type FitOptions, fitKinds } from "./options.ts";
 import { type CompleteSetup, completeSetup, examplesIn, type TrainingSetup } from "./setup.ts";
 import { sourcesOf, validationSource, within } from "./sources.ts";
 import { type QueuedBatch, type TrainingStep, trainingStep } from "./step.ts";
+import { histogramOf, type Summary } from "./tensorboard.ts";
 
 /** How a training ended. */
 export interface FitResult {
@@ -121,6 +123,12 @@ class Mean {
 interface Unread extends QueuedBatch {
   norm?: Tensor;
   readonly examples: number;
+  /** The log that is due behind it. */
+  log?: DueLog;
+}
+
+interface DueLog extends TrainingPlace {
+  readonly learningRate: number;
 }
 
 /** What is known of a place in the queue before what was queued is done. */
@@ -160,6 +168,8 @@ export class Training {
   #batchesOfGroup = 0;
   #groupBegan = 0;
   #batchesOfStep = 0;
+  /** Of the last step, where they are looked at. */
+  #gradients: ReadonlyMap<string, Tensor> | undefined;
   #isUnsavedNoted = false;
 
   // Where the record is: jobs are done one after the other, each when what it reads is there.
@@ -232,6 +242,7 @@ export class Training {
   async #end(reason: EndReason): Promise<FitResult> {
     if (reason === "finished" && this.#steps > this.#evaluatedAt) await this.#evaluate();
     if (this.#saving.atEnd) await this.#save(false);
+    if (this.#options.fastDevRun) await this.#tryCheckpoint();
     await this.#drain();
     await this.#saved;
     if (this.#options.loadBestModelAtEnd && reason !== "stopped") await this.#loadBest();
@@ -248,6 +259,14 @@ export class Training {
       ...(best && { best }),
       seconds,
     };
+  }
+
+  /** Takes a checkpoint and goes on from it, all in memory. */
+  async #tryCheckpoint(): Promise<void> {
+    await this.#drain();
+    const trainer = this.#stateAt(this.#queuedState());
+    restoreVariables(this.#setup, { ...(await captureVariables(this.#setup)), trainer }, "");
+    this.#restore(JSON.parse(JSON.stringify(trainer)) as TrainerState);
   }
 
   async #loadBest(): Promise<void> {
@@ -301,7 +320,10 @@ export class Training {
   }
 
   #queue(batch: readonly Tensor[]): void {
-    this.#unread.push({ ...this.#step.batch(batch), examples: examplesIn(batch) });
+    const look = (this.#steps + 1) % this.#saving.histograms === 0;
+    const { gradients, ...queued } = this.#step.batch(batch, look);
+    this.#unread.push({ ...queued, examples: examplesIn(batch) });
+    this.#gradients = gradients;
     this.#batch++;
     this.#batchesOfStep++;
     this.#batchesOfGroup++;
@@ -314,10 +336,14 @@ export class Training {
     this.#batchesOfStep = 0;
     this.#steps++;
     const { loggingSteps, evalStrategy, evalSteps, detectAnomalies } = this.#options;
+    if (this.#steps % loggingSteps === 0) {
+      const { learningRate } = this.#setup.optimizer;
+      this.#unread.at(-1)!.log = { ...this.#place(), learningRate };
+    }
     if (detectAnomalies) await this.#read();
     else if (this.#batchesOfGroup >= group || performance.now() - this.#groupBegan > groupTime) await this.#readLater();
     if (this.#saveFailure) throw this.#saveFailure.error;
-    if (this.#steps % loggingSteps === 0) this.#log();
+    if (this.#steps % this.#saving.histograms === 0) this.#noteHistograms();
     const isBest = evalStrategy === "steps" && this.#steps % evalSteps === 0 && (await this.#evaluate());
     if (isBest || this.#steps % this.#saving.steps === 0) await this.#save(isBest);
   }
@@ -415,17 +441,19 @@ export class Training {
       const values = (await valuesOf(tensors)).values();
       const number = (): number => Number(values.next().value![0]);
       let last = 0;
-      let seen = 0;
-      for (const { weight, norm, examples } of unread) {
+      this.#clock.count(
+        unread.reduce((sum, { examples }) => sum + examples, 0),
+        place.step,
+      );
+      for (const { weight, norm, examples, log } of unread) {
         last = number();
         const share = typeof weight === "number" ? weight : number();
         this.#means.log.add(last, share);
         this.#means.epoch.add(last, share);
         if (norm) this.#means.norm.add(number(), 1);
-        seen += examples;
+        this.#examples += examples;
+        if (log) await this.#tellLog(log);
       }
-      this.#examples += seen;
-      this.#clock.count(seen, place.step);
       await this.#tellProgress(place, last);
     });
   }
@@ -444,20 +472,33 @@ export class Training {
     await this.#read();
   }
 
-  #log(): void {
+  async #tellLog({ learningRate, ...place }: DueLog): Promise<void> {
+    const { log, norm } = this.#means;
+    await this.#tell({
+      type: "log",
+      ...place,
+      loss: log.take(),
+      learningRate,
+      ...(norm.state.weight > 0 && { gradientNorm: norm.take() }),
+      examplesPerSecond: this.#clock.rate,
+    });
+  }
+
+  /** Records how weights, and the gradients of the step, are distributed. */
+  #noteHistograms(): void {
     void this.#read();
     const place = this.#place();
-    const { learningRate } = this.#setup.optimizer;
+    const parameters = [...this.#setup.model.namedStates()].filter(([, state]) => state instanceof Parameter);
+    const tensors = new Map<string, Tensor>([
+      ...parameters.map(([name, parameter]) => [`weights/${name}`, parameter] as const),
+      ...[...(this.#gradients ?? [])].map(([name, gradient]) => [`gradients/${name}`, gradient] as const),
+    ]);
+    const values = valuesOf([...tensors.values()]);
+    values.catch(() => {}); //  the job hears of it
     void this.#later(async () => {
-      const { log, norm } = this.#means;
-      await this.#tell({
-        type: "log",
-        ...place,
-        loss: log.take(),
-        learningRate,
-        ...(norm.state.weight > 0 && { gradientNorm: norm.take() }),
-        examplesPerSecond: this.#clock.rate,
-      });
+      const all = (await values).map((each): Summary => ({ kind: "histogram", histogram: histogramOf(each) }));
+      const summaries = new Map([...tensors.keys()].map((name, i) => [name, all[i]!]));
+      await this.#store?.note(place, { scalars: {}, summaries });
     });
   }
 
@@ -489,7 +530,11 @@ export class Training {
 
   async #tell(event: TrainingEvent): Promise<void> {
     await this.#store?.record(event);
-    await this.#options.onEvent?.(event);
+    const { onEvent } = this.#options;
+    if (!onEvent) return;
+    const notebook = new Notebook(this.#store?.encodeImage);
+    await onEvent(event, notebook);
+    if (notebook.notes) await this.#store?.note(event, notebook.notes);
   }
 
   async #warn(message: string): Promise<void> {
@@ -604,6 +649,8 @@ export class Training {
 export interface SavingPlan {
   /** After every so many steps. */
   readonly steps: number;
+  /** How weights and gradients are distributed is recorded after every so many steps. */
+  readonly histograms: number;
   readonly epochs: boolean;
   /** After an evaluation that is the best so far. */
   readonly best: boolean;
@@ -614,6 +661,7 @@ export interface SavingPlan {
 
 const neverSaving: SavingPlan = {
   steps: Number.POSITIVE_INFINITY,
+  histograms: Number.POSITIVE_INFINITY,
   epochs: false,
   best: false,
   atEnd: false,

@@ -3,6 +3,7 @@ import { ConfigError } from "../errors.ts";
 import { aFlag, aFunction, aNumber, aText, aWhole, expectArguments, type Kind, options } from "../graph/arguments.ts";
 import { expectSeed } from "../random/generator.ts";
 import type { TrainingEvent } from "./events.ts";
+import type { Recorder } from "./notes.ts";
 
 /** When something is done: never, every so many steps, after each epoch. */
 export type Strategy = "no" | "steps" | "epoch";
@@ -55,8 +56,8 @@ export interface FitOptions {
   readonly detectAnomalies?: boolean;
   /** Aborted, it ends the training after the step under way. */
   readonly signal?: AbortSignal;
-  /** Hears what happens; awaited. Without it warnings go to standard error. */
-  readonly onEvent?: (event: TrainingEvent) => unknown;
+  /** Hears what happens, and may record things of its own; awaited. Without it warnings go to standard error. */
+  readonly onEvent?: (event: TrainingEvent, record: Recorder) => unknown;
 }
 
 /** Options with nothing left open that has a default. */

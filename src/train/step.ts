@@ -18,8 +18,11 @@ export interface QueuedBatch {
 
 /** Makes steps. */
 export interface TrainingStep {
-  /** Queues a batch; with `accumulate` 1 its update too. */
-  batch(batch: readonly Tensor[]): QueuedBatch & { readonly norm?: Tensor };
+  /** Queues a batch, and its update where each batch makes its own; its gradients by name where they are looked at, before clipping. */
+  batch(
+    batch: readonly Tensor[],
+    look: boolean,
+  ): QueuedBatch & { readonly norm?: Tensor; readonly gradients?: ReadonlyMap<string, Tensor> };
   /** Queues the update by the batches since the last one; absent where each batch makes its own. */
   readonly update?: () => { readonly norm?: Tensor };
   /** Waits for everything that was queued. Throws the first error that nobody has been told of. */
@@ -61,21 +64,30 @@ export function trainingStep(
   };
   const queued = (batch: readonly Tensor[], [loss, ...rest]: readonly Tensor[]): ReturnType<TrainingStep["batch"]> => {
     const weight = weights.get(signature(batch)) ?? rest.shift()!;
-    const [norm] = rest;
-    return { loss: loss!, weight, ...(norm && { norm }) };
+    const norm = maxGradNorm !== undefined && gradientAccumulationSteps === 1 ? rest.shift() : undefined;
+    const gradients = rest.length > 0 ? new Map(rest.map((gradient, i) => [looked[i]!, gradient])) : undefined;
+    return { loss: loss!, weight, ...(norm && { norm }), ...(gradients && { gradients }) };
   };
+  const names = new Map([...model.namedStates()].map(([name, state]) => [state, name]));
+  /** The names of the parameters whose gradients a step returns. */
+  let looked: readonly string[] = [];
 
   if (gradientAccumulationSteps === 1) {
-    const learn = compile(function step(...batch: readonly Tensor[]): Tensor[] {
+    const learn = compile(function step(look: boolean, ...batch: readonly Tensor[]): Tensor[] {
       return inMode(mode, () => {
         const weighed = weigh(batch);
-        const { norm } = optimizer.minimize(weighed.loss, clip);
+        const { loss } = weighed;
+        const seen = look ? optimizer.gradients(loss) : undefined;
+        const { norm } = seen
+          ? optimizer.apply(seen.parameters, seen.gradients, { ...clip, loss })
+          : optimizer.minimize(loss, clip);
         setup.afterUpdate();
         noteUnsaved();
-        return results(weighed, norm);
+        if (seen) looked = seen.parameters.map((parameter) => names.get(parameter) ?? parameter.label);
+        return [...results(weighed, norm), ...(seen?.gradients ?? [])];
       });
     });
-    return { batch: (batch) => queued(batch, learn(...batch)), finished: () => learn.finished() };
+    return { batch: (batch, look) => queued(batch, learn(look, ...batch)), finished: () => learn.finished() };
   }
 
   const sums = gradientAccumulator(optimizer);

@@ -213,7 +213,7 @@ test("schedules set the rate of each step; a plateau hears of evaluations", asyn
 describe("for debugging", () => {
   test("a fast run goes through everything", async () => {
     const events = await eventsOf({ epochs: 50, fastDevRun: true });
-    expect(events.map(({ type }) => type)).toEqual(["start", "progress", "log", "evaluation", "epoch", "end"]);
+    expect(events.map(({ type }) => type)).toEqual(["start", "log", "progress", "evaluation", "epoch", "end"]);
     expect(events.at(-1)).toMatchObject({ step: 1 });
     expect(of(await eventsOf({ fastDevRun: 3 }), "log")).toHaveLength(3);
   });

@@ -33,9 +33,10 @@ export async function fit<C extends readonly Column[]>(
   ).run();
 }
 
-function savingPlan({ saveStrategy, saveSteps, onSaveError }: CompleteRunOptions): SavingPlan {
+function savingPlan({ saveStrategy, saveSteps, histogramSteps, onSaveError }: CompleteRunOptions): SavingPlan {
   return {
     steps: saveStrategy === "steps" ? saveSteps : Number.POSITIVE_INFINITY,
+    histograms: histogramSteps,
     epochs: saveStrategy === "epoch",
     best: saveStrategy !== "no",
     atEnd: saveStrategy !== "no",

@@ -36,6 +36,11 @@ export interface RunOptions extends FitOptions {
   readonly runName?: string;
   /** Whether event files for TensorBoard are written too. Default true. */
   readonly tensorboard?: boolean;
+  /**
+   * Steps between records of how the weights are distributed, and the gradients of the step before clipping (not where several batches make
+   * a step). Default: none.
+   */
+  readonly histogramSteps?: number;
 }
 
 export interface CompleteRunOptions extends CompleteOptions {
@@ -46,6 +51,7 @@ export interface CompleteRunOptions extends CompleteOptions {
   readonly saveTotalLimit: number;
   readonly onSaveError: "continue" | "stop";
   readonly tensorboard: boolean;
+  readonly histogramSteps: number;
 }
 
 const aFlagOrPath: Kind = (value) =>
@@ -64,12 +70,14 @@ const kinds: Readonly<Record<keyof RunOptions, Kind>> = {
   hyperparameters: aRecord,
   runName: aText,
   tensorboard: aFlag,
+  histogramSteps: aWhole,
 };
 
 /** Checks options and fills in defaults. Throws ConfigError. */
 export function completeRunOptions(given: RunOptions): CompleteRunOptions {
   const complete = completeOptions("fit", given, kinds);
-  for (const name of ["saveSteps", "saveTotalLimit"] as const) expectFrom("fit", name, given[name], 1);
+  for (const name of ["saveSteps", "saveTotalLimit", "histogramSteps"] as const)
+    expectFrom("fit", name, given[name], 1);
   const { outputDir, saveSteps, saveStrategy, resumeFromCheckpoint = false } = given;
   if (outputDir === "") throw new ConfigError("fit", "outputDir is empty", "give the path of a folder");
   if (resumeFromCheckpoint === "")
@@ -88,5 +96,6 @@ export function completeRunOptions(given: RunOptions): CompleteRunOptions {
     saveTotalLimit: given.saveTotalLimit ?? 3,
     onSaveError: given.onSaveError ?? "continue",
     tensorboard: given.tensorboard ?? true,
+    histogramSteps: given.histogramSteps ?? Number.POSITIVE_INFINITY,
   };
 }

@@ -2,6 +2,7 @@
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { threadId } from "node:worker_threads";
+import { encode } from "fast-png";
 import { ConfigError, printable } from "../../errors.ts";
 import { AppendFile } from "../../files/node/append.ts";
 import {
@@ -14,12 +15,14 @@ import {
   writeFileAtomically,
 } from "../../files/node/atomic.ts";
 import type { Checkpoint, RunDescription, RunStore } from "../checkpoint.ts";
-import type { EvaluationEvent, TrainingEvent } from "../events.ts";
+import type { EvaluationEvent, TrainingEvent, TrainingPlace } from "../events.ts";
+import type { Notes, Pixels } from "../notes.ts";
 import { describeRun } from "./about.ts";
 import { Checkpoints, type LoadedCheckpoint, loadCheckpoint } from "./checkpoints.ts";
 import {
   decodeStatus,
   jsonOf,
+  type MetricRecord,
   pathsIn,
   type RecordMark,
   type RunPaths,
@@ -58,6 +61,9 @@ export class RunFolder implements RunStore {
     this.#given = given;
     this.#checkpoints = new Checkpoints(folder);
   }
+
+  readonly encodeImage = ({ width, height, channels, data }: Pixels): Uint8Array =>
+    encode({ width, height, channels, data, depth: 8 });
 
   async open(run: RunDescription, warn: Warn): Promise<Checkpoint | undefined> {
     this.#warn = warn;
@@ -151,13 +157,26 @@ export class RunFolder implements RunStore {
       await this.#guarded("status.json", () => this.#writeStatus({ state: event.reason as RunState }));
     if (type !== "log" && type !== "evaluation" && type !== "epoch") return;
     const time = Date.now() / 1000;
-    const line = `${jsonOf({ ...event, time })}\n`;
-    await this.#guarded("metrics.jsonl", async () => {
-      await this.#metrics?.append(new TextEncoder().encode(line));
-      if (type === "evaluation") await this.#metrics?.flush();
-    });
+    await this.#append({ ...event, time }, type === "evaluation");
     await this.#guarded("the event file", async () => {
       await this.#events?.record(event, time);
+    });
+  }
+
+  async note({ step, epoch }: TrainingPlace, { scalars, summaries }: Notes): Promise<void> {
+    if (!this.#status) return;
+    const time = Date.now() / 1000;
+    if (Object.keys(scalars).length > 0) await this.#append({ type: "own", step, epoch, values: scalars, time });
+    await this.#guarded("the event file", async () => {
+      await this.#events?.write(time, step, summaries);
+    });
+  }
+
+  /** A line of the metrics. */
+  async #append(record: MetricRecord, flush: boolean = false): Promise<void> {
+    await this.#guarded("metrics.jsonl", async () => {
+      await this.#metrics?.append(new TextEncoder().encode(`${jsonOf(record)}\n`));
+      if (flush) await this.#metrics?.flush();
     });
   }
 

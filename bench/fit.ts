@@ -1,0 +1,132 @@
+/**
+ * What `fit` takes of a step beside what a loop by hand takes, in processor time: the mlp on an engine whose runs do nothing, so that only
+ * JavaScript is measured, with a run folder, an event function and the loss of every step, and of every tenth. `npm run loop`
+ */
+import { rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import {
+  adam,
+  type BatchSource,
+  compile,
+  crossEntropy,
+  type EngineBuffer,
+  fit,
+  fromValues,
+  linear,
+  nodeEngine,
+  read,
+  relu,
+  seed,
+  sequential,
+  type Tensor,
+  useEngine,
+} from "glissade";
+import { arrayTypes } from "../src/graph/types.ts";
+
+type X = Tensor<[number, 784], "float32">;
+type Y = Tensor<[number], "int32">;
+
+const [steps, rounds] = [2000, 11];
+
+/** Prints medians over rounds, in microseconds. Returns the exit code. */
+export async function main(): Promise<number> {
+  const engine = nodeEngine({ threads: 1 });
+  // The loss must be finite, or the step is refused.
+  const answer = (buffer: EngineBuffer): void => {
+    if (buffer.type.shape.length === 0) buffer.write(arrayTypes[buffer.type.dtype].of(1));
+  };
+  useEngine({
+    name: "idle",
+    target: engine.target,
+    buffer: (type, values) => engine.buffer(type, values),
+    load: async () => ({ run: async (_inputs, outputs) => outputs.forEach(answer), release() {} }),
+  });
+  for (const loggingSteps of [1, 10]) {
+    const [byHand, ours] = await measure(loggingSteps);
+    const cost = ours - byHand;
+    console.log(
+      `loss of every ${loggingSteps === 1 ? "step" : `${loggingSteps}th step`}: by hand ${byHand.toFixed(1)} µs a step, fit ${ours.toFixed(1)} µs: ` +
+        `${cost.toFixed(1)} µs more, ${((100 * cost) / 1250).toFixed(1)} % of a step of 1.25 ms`,
+    );
+  }
+  return 0;
+}
+
+/** Processor time of a step by hand and in `fit`, which take turns. */
+async function measure(loggingSteps: number): Promise<[number, number]> {
+  const [hand, ours] = [training(), training()];
+  const step = compile((x: X, y: Y) => {
+    const loss = hand.loss(x, y);
+    hand.optimizer.minimize(loss);
+    return loss;
+  });
+  /** Losses are read where `fit` reads them; a few steps may wait. */
+  const epochByHand = async (): Promise<void> => {
+    let [before, now]: [Tensor[], Tensor[]] = [[], []];
+    for (const [x, y] of hand.train as Iterable<readonly [X, Y]>) {
+      now.push(step(x, y));
+      if (now.length < 8) continue;
+      await read(before);
+      [before, now] = [now, []];
+    }
+    await read([...before, ...now]);
+  };
+  const times: { hand: number[]; ours: number[] } = { hand: [], ours: [] };
+  let started = process.cpuUsage();
+  const note = (of: number[]): void => {
+    const { user, system } = process.cpuUsage(started);
+    of.push((user + system) / steps);
+  };
+  const folder = path.join(tmpdir(), `glissade-loop-${process.pid}`);
+  await epochByHand();
+  await fit(ours, {
+    epochs: rounds + 2,
+    loggingSteps,
+    outputDir: folder,
+    saveStrategy: "no",
+    onEvent: async ({ type }) => {
+      if (type !== "epoch") return;
+      note(times.ours);
+      started = process.cpuUsage();
+      await epochByHand();
+      note(times.hand);
+      started = process.cpuUsage();
+    },
+  });
+  rmSync(folder, { recursive: true });
+  const median = (of: readonly number[]): number => of.slice(2).sort((a, b) => a - b)[rounds >> 1]!;
+  return [median(times.hand), median(times.ours)];
+}
+
+function training() {
+  seed(0);
+  const model = sequential(linear(784, 256), relu, linear(256, 128), relu, linear(128, 10));
+  const x = fromValues(
+    Float32Array.from({ length: 128 * 784 }, (_, i) => (i % 100) / 100),
+    [128, 784],
+  );
+  const y = fromValues(
+    Int32Array.from({ length: 128 }, (_, i) => i % 10),
+    [128],
+  );
+  return { model, optimizer: adam(model), loss: (a: X, b: Y) => crossEntropy(model(a), b), train: repeated([x, y]) };
+}
+
+/** The same batch again and again, which costs nothing. */
+function repeated(batch: readonly Tensor[]): BatchSource {
+  let next = { epoch: 0, batch: 0 };
+  return {
+    batches: steps,
+    state: () => next,
+    resume(state) {
+      next = state;
+    },
+    *[Symbol.iterator]() {
+      for (let i = 1; i <= steps; i++) {
+        next = i < steps ? { epoch: next.epoch, batch: i } : { epoch: next.epoch + 1, batch: 0 };
+        yield batch;
+      }
+    },
+  };
+}
