@@ -16,6 +16,7 @@ export { fitPreparation, type Preparation, preparation } from "./data/preparatio
 export { balancedWeights } from "./data/sampling.ts";
 export { sequenceLengths, sequenceMask, sequences } from "./data/sequences.ts";
 export { fitStandardizer, type Standardizer, standardizer } from "./data/standardize.ts";
+export { type Stream, stream } from "./data/stream.ts";
 export { type Table, table } from "./data/table.ts";
 export { loader, toTensor } from "./data/tensors.ts";
 export * as check from "./doctor/checks.ts";

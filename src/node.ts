@@ -10,9 +10,18 @@ export {
   loadFashionMnist,
 } from "./data/node/fashion-mnist.ts";
 export { readIdx } from "./data/node/idx.ts";
+export {
+  decodeImage,
+  type ImageFiles,
+  type ImageFolder,
+  type ImageFolderOptions,
+  type ImageOptions,
+  listImageFolder,
+  readImageFolder,
+} from "./data/node/images.ts";
 export { type Iris, type IrisDataset, loadIris } from "./data/node/iris.ts";
 export { loadMnist, type MnistDataset, type MnistOptions } from "./data/node/mnist.ts";
-export { readCsv, readJsonLines } from "./data/node/tables.ts";
+export { type PartOptions, readCsv, readJsonLines, streamCsv, streamJsonLines } from "./data/node/tables.ts";
 export type { Implementation } from "./engine/node/environment.ts";
 export { type NodeEngine, type NodeEngineOptions, nodeEngine } from "./engine/node/index.ts";
 export { FileError, type FileLocation, writeFileAtomically } from "./files/node/atomic.ts";

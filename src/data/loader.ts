@@ -7,9 +7,10 @@ import { expectSeed, hostStream } from "../random/generator.ts";
 import type { PhiloxStream } from "../random/stream.ts";
 import { streams } from "../random/streams.ts";
 import { Buckets } from "./buckets.ts";
-import { type AnyCount, type Column, type Dataset, dataset, gatherExamples, sliceExamples } from "./dataset.ts";
+import { type Changes, changed } from "./changes.ts";
+import { type AnyCount, type Column, type Dataset, gatherExamples, sliceExamples } from "./dataset.ts";
 import { balancedWeights, expectDraws, type SampleOptions, WeightedSampler } from "./sampling.ts";
-import { padded, padSequences } from "./sequences.ts";
+import { padSequences } from "./sequences.ts";
 import { permutation, type RandomBits } from "./shuffle.ts";
 
 /** The array that holds values of a dtype. */
@@ -88,7 +89,8 @@ export class Loader<B> implements Iterable<B> {
   readonly examples: number;
   readonly #data: Dataset;
   readonly #options: Required<Pick<LoaderOptions, "batchSize" | "shuffle" | "seed" | "dropLast" | "random">> &
-    Pick<LoaderOptions, "sample" | "map" | "mapExample">;
+    Pick<LoaderOptions, "sample">;
+  readonly #changes: Changes;
   readonly #wrap: (column: Column) => unknown;
   readonly #sampler: WeightedSampler | undefined;
   readonly #buckets: Buckets | undefined;
@@ -111,16 +113,9 @@ export class Loader<B> implements Iterable<B> {
       if (value !== undefined && typeof value !== "function")
         throw new ConfigError("loader", `\`${name}\` is ${described(value)}`, "give a function");
     this.#data = data;
-    this.#options = {
-      batchSize,
-      shuffle,
-      seed,
-      dropLast,
-      random,
-      ...(sample && { sample }),
-      ...(map && { map }),
-      ...(mapExample && { mapExample }),
-    };
+    this.#options = { batchSize, shuffle, seed, dropLast, random, ...(sample && { sample }) };
+    // Typed by their callers: what the loader gives them has the columns of the data.
+    this.#changes = { seed, map: map as Changes["map"], mapExample: mapExample as Changes["mapExample"] };
     this.#wrap = wrap;
     this.#buckets = buckets === undefined ? undefined : bucketsOf(data, options);
     const drawn = sample?.examples ?? data.length;
@@ -161,7 +156,12 @@ export class Loader<B> implements Iterable<B> {
       this.#next = index + 1 < this.batches ? { epoch, batch: index + 1 } : { epoch: epoch + 1, batch: 0 };
       const begin = ends ? (index === 0 ? 0 : ends[index - 1]!) : index * batchSize;
       const end = ends ? ends[index]! : Math.min(begin + batchSize, this.examples);
-      const columns = this.#changed(this.#columns(order, begin, end, lengths?.[index]), epoch, index, begin, order);
+      const columns = changed(
+        this.#columns(order, begin, end, lengths?.[index]),
+        this.#changes,
+        { epoch, batch: index, begin },
+        (column, example) => this.#valuesOf(column, order ? order[begin + example]! : begin + example),
+      );
       yield columns.map((column) => this.#wrap(column)) as B;
     }
   }
@@ -188,38 +188,10 @@ export class Loader<B> implements Iterable<B> {
     });
   }
 
-  /** A batch after `mapExample` and `map`. */
-  #changed(
-    columns: readonly Column[],
-    epoch: number,
-    batch: number,
-    begin: number,
-    order: Uint32Array | undefined,
-  ): readonly Column[] {
-    const { map, mapExample, seed } = this.#options;
-    if (mapExample) {
-      const count = columns[0]!.shape[0]!;
-      const sizes = columns.map(({ shape }) => sizeOf(shape.slice(1)));
-      for (let i = 0; i < count; i++) {
-        const index = order ? order[begin + i]! : begin + i;
-        const example = columns.map(({ values }, place) => {
-          const at = i * sizes[place]!;
-          return values.subarray(at, at + this.#sizeOf(place, index, sizes[place]!));
-        });
-        mapExample(example as never, hostStream(seed, "augmentation", epoch, 2 * (begin + i)));
-      }
-    }
-    if (!map) return columns;
-    const mapped: unknown = map(columns as never, hostStream(seed, "augmentation", epoch, 2 * batch + 1));
-    if (!Array.isArray(mapped))
-      throw new ConfigError("map", `it returned ${described(mapped)}`, "return an array of columns");
-    return dataset(...(mapped as Column[])).columns.map((column) => padded<Column>(column));
-  }
-
   /** How many values an example has in a column, padding not counted. */
-  #sizeOf(place: number, index: number, inBatch: number): number {
+  #valuesOf(place: number, index: number): number {
     const { offsets, shape } = this.#data.columns[place]!;
-    return offsets ? (offsets[index + 1]! - offsets[index]!) * sizeOf(shape.slice(2)) : inBatch;
+    return offsets ? (offsets[index + 1]! - offsets[index]!) * sizeOf(shape.slice(2)) : sizeOf(shape.slice(1));
   }
 
   #start(): LoaderState {

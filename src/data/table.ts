@@ -253,15 +253,16 @@ export const tableOptionKinds: Readonly<Record<keyof TableOptions, Kind>> = {
 
 const tableOptions = optionsOf(tableOptionKinds);
 
-/** A table of rows that are records. */
+/** A table of rows that are records. `always` are columns that it has even where no row does. */
 export function tableOfRows(
   rows: readonly Readonly<Record<string, unknown>>[],
   places: Uint32Array,
   origin: Origin,
   options: TableOptions,
+  always: readonly string[] = [],
 ): Table {
   const place = (row: number): string => (origin.unit === "row" ? `row ${places[row]}` : `line ${places[row]}`);
-  const cells = new Map<string, Cell[]>();
+  const cells = new Map<string, Cell[]>(always.map((name) => [name, []]));
   for (const [i, row] of rows.entries()) {
     if (aRecord(row) !== undefined)
       throw new DataError(
@@ -278,8 +279,9 @@ export function tableOfRows(
           `${place(i)}, column ${quoted(name)}: it is ${described(value)}`,
           "give a number, a text, true or false; take lists and records apart first",
         );
-      const column = cells.get(name) ?? [];
-      if (column.length === 0) {
+      const known = cells.get(name);
+      const column = known ?? [];
+      if (!known) {
         cells.set(name, column);
         if (cells.size * rows.length > mostCells)
           throw new DataError(

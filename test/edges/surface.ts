@@ -20,7 +20,10 @@ export const notOfElements: ReadonlyMap<string, string> = new Map([
     "dataset fitStandardizer standardizer loader toTensor smoother exportOnnx decodeIdx balancedWeights",
     "data and files",
   ),
-  ...named("sequences sequenceLengths sequenceMask parseCsv parseJsonLines fitPreparation preparation table", "data"),
+  ...named(
+    "sequences sequenceLengths sequenceMask parseCsv parseJsonLines fitPreparation preparation table stream",
+    "data",
+  ),
   ...named("decodeSafetensors encodeSafetensors decodeWeights encodeWeights", "files"),
   ...named("gradientCheck observe spectralEstimate activationCurve", "diagnosis"),
   ...named("seed randomGenerator module parameter state fromValues tensor zeros dropout", "values and random numbers"),

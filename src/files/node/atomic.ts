@@ -1,6 +1,6 @@
 /** Files in Node: written whole or not at all, and read with messages a person can act on. */
 import { createHash, randomBytes } from "node:crypto";
-import { existsSync, readFileSync, readlinkSync, type Stats } from "node:fs";
+import { createReadStream, existsSync, readFileSync, readlinkSync, type Stats } from "node:fs";
 import {
   access,
   constants,
@@ -231,6 +231,21 @@ export async function readFileChecked(location: FileLocation): Promise<Uint8Arra
     throw explained(subject, `${printable(path)} cannot be read`, cause, {
       ENOENT: "check the path and the working directory",
       ERR_FS_FILE_TOO_LARGE: "split it into files of less than 2 GiB",
+    });
+  }
+}
+
+/** The bytes of a plain file in parts of up to 256 KiB. Throws what `readFileChecked` throws. */
+export async function* readPartsChecked(location: FileLocation): AsyncGenerator<Uint8Array, void, undefined> {
+  const subject = "readPartsChecked";
+  const path = pathOf(subject, location);
+  try {
+    expectFile(subject, path, await stat(path));
+    for await (const part of createReadStream(path, { highWaterMark: 2 ** 18 })) yield part as Uint8Array;
+  } catch (cause) {
+    if (cause instanceof GlissadeError || codeOf(cause) === "") throw cause;
+    throw explained(subject, `${printable(path)} cannot be read`, cause, {
+      ENOENT: "check the path and the working directory",
     });
   }
 }
