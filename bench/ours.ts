@@ -11,6 +11,7 @@ import {
   init,
   layerNorm,
   linear,
+  lstm as lstmLayer,
   type Module,
   module,
   parameter,
@@ -25,7 +26,7 @@ type Floats<S extends Shape> = Tensor<S, "float32">;
 type Ids<S extends Shape> = Tensor<S, "int32">;
 
 /** Same sizes, losses and optimizer as the peers' workload of the same name. */
-export const workloads: Readonly<Record<string, Workload>> = { mlp, mlp_bn, conv, transformer };
+export const workloads: Readonly<Record<string, Workload>> = { mlp, mlp_bn, conv, lstm, seq2seq, transformer };
 
 async function mlp(): Promise<() => Promise<number>> {
   const model = sequential(linear(784, 256), relu, linear(256, 128), relu, linear(128, 10));
@@ -78,6 +79,45 @@ async function conv(): Promise<() => Promise<number>> {
   const x = fromValues(normal(64 * 784), [64, 1, 28, 28]);
   const y = fromValues(below(10, 64), [64]);
   return () => step(x, y).item();
+}
+
+async function lstm(): Promise<() => Promise<number>> {
+  const [steps, batch, width, classes] = [64, 32, 256, 1000] as const;
+  const [body, head] = [lstmLayer(width, width, { layers: 2, batchFirst: false }), linear(width, classes)];
+  const model = module("Lstm", { body, head }, (x: Floats<[64, 32, 256]>) => head(body(x).outputs));
+  const optimizer = adam(model, { learningRate: 1e-3 });
+  const step = compile((x: Floats<[64, 32, 256]>, y: Ids<[64, 32]>) => {
+    const loss = crossEntropy(model(x), y);
+    optimizer.minimize(loss);
+    return loss;
+  });
+  const x = fromValues(normal(steps * batch * width), [steps, batch, width]);
+  const y = fromValues(below(classes, steps * batch), [steps, batch]);
+  return () => step(x, y).item();
+}
+
+async function seq2seq(): Promise<() => Promise<number>> {
+  const [steps, batch, width, hidden, words] = [16, 64, 128, 256, 64] as const;
+  const [source, target] = [embedding(words, width), embedding(words, width)];
+  const [encoder, decoder] = [
+    lstmLayer(width, hidden, { batchFirst: false }),
+    lstmLayer(width, hidden, { batchFirst: false }),
+  ];
+  const head = linear(hidden, words);
+  const children = { source, target, encoder, decoder, head };
+  const model = module("Seq2seq", children, (from: Ids<[16, 64]>, to: Ids<[16, 64]>) => {
+    const { state } = encoder(source(from));
+    return head(decoder(target(to), { state }).outputs);
+  });
+  const optimizer = adam(model, { learningRate: 1e-3 });
+  const step = compile((from: Ids<[16, 64]>, to: Ids<[16, 64]>, y: Ids<[16, 64]>) => {
+    const loss = crossEntropy(model(from, to), y);
+    optimizer.minimize(loss);
+    return loss;
+  });
+  const ids = () => fromValues(below(words, steps * batch), [steps, batch]);
+  const [from, to, y] = [ids(), ids(), ids()];
+  return () => step(from, to, y).item();
 }
 
 interface Block<D extends number> extends Module {

@@ -75,10 +75,10 @@ def conv():
 
 
 def lstm():
-    """64 steps, batch 32, 256 wide, 1,000 classes at each step."""
+    """Two layers, 64 steps, batch 32, 256 wide, 1,000 classes at each step."""
     S, B, D, H, C = 64, 32, 256, 256, 1000
     x, y = torch.randn(S, B, D), torch.randint(0, C, (S * B,))
-    r, o = nn.LSTM(D, H), nn.Linear(H, C)
+    r, o = nn.LSTM(D, H, 2), nn.Linear(H, C)
     return nn.ModuleList([r, o]), lambda: F.cross_entropy(o(r(x)[0]).view(S * B, C), y)
 
 

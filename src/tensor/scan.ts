@@ -1,7 +1,7 @@
 /** The one loop: a step written as a function, applied along the first axis of sequences. */
 import { ConfigError, GraphError, ShapeError } from "../errors.ts";
 import { aFunction, aRecord, described, expectArguments, expectOptions } from "../graph/arguments.ts";
-import { currentPath, currentScope } from "../graph/scope.ts";
+import { currentPath, currentScope, type Scope } from "../graph/scope.ts";
 import { type Shape, sameShape, showType } from "../graph/types.ts";
 import { loop } from "../ops/control.ts";
 import { arange } from "./create.ts";
@@ -33,12 +33,12 @@ export interface ScanOptions<T, X> {
  * Applies `cell` along the first axis of `xs`: it takes the state and one slice of each sequence and returns the next state
  * and an output, both as tensors, arrays or records. What comes back is the last state, and all outputs stacked.
  *
- * The cell is called once, to build one step; the graph is as large for a thousand steps as for one. It may use any tensor from
- * outside. What depends on neither state nor slice is computed once, before the loop: random numbers too, so draw them outside,
- * for all steps, and pass them in as a sequence. Differentiable, again and again.
+ * The cell is called to build one step; the graph is as large for a thousand steps as for one. It may use any tensor from outside. What
+ * depends on neither state nor slice is computed once, before the loop. Random numbers are drawn anew at every step, the same that as many
+ * draws outside would give, and what the cell assigns to a variable is what the next step finds there: a variable that is assigned to goes
+ * along as one more state (the cell is then called twice). Differentiable, again and again.
  *
- * Throws ShapeError when the sequences differ in length or the cell changes the type of a state, GraphError when the cell assigns
- * to a variable.
+ * Throws ShapeError when the sequences differ in length or the cell changes the type of a state, GraphError when the cell minimizes a loss.
  */
 export function scan<T, Y, X = undefined>(
   cell: (state: T, x: SliceOf<X>) => readonly [state: NoInfer<T>, output: Y & IsTree<NoInfer<Y>>],
@@ -56,27 +56,76 @@ export function scan<T, Y, X = undefined>(
   const sequences = given.length > 0 ? given : [arange(steps) as Tensor];
 
   let asOutput: (outputs: readonly Tensor[]) => unknown;
-  const outputs = loop(states, sequences, { length: steps, reverse }, (leaves) => {
-    const results: Tensor[] = [];
-    const before = new Map(currentScope().assigned);
-    const returned: unknown = cell(asState(leaves) as T, asSlices(leaves.slice(states.length)) as SliceOf<X>);
-    if (!Array.isArray(returned))
-      throw new GraphError("scan", `the cell returns ${described(returned)}`, "return [state, output]", currentPath());
-    const [next, output, ...more] = returned as readonly unknown[];
-    expectNoAssignment(before);
-    if (more.length > 0)
+  /** Builds the loop in which some variables go along as states; says which ones the cell assigns to. */
+  const run = (variables: readonly Tensor[]): { readonly results: Tensor[]; readonly assigned: readonly Tensor[] } => {
+    let assigned: readonly Tensor[] = [];
+    const init = [...states, ...variables.map((variable) => variable.current())];
+    const results = loop(init, sequences, { length: steps, reverse }, (leaves) => {
+      const before = leaves.slice(states.length, init.length);
+      const [nextStates, outputs]: [Tensor[], Tensor[]] = [[], []];
+      const after = insideCell(variables, before, () => {
+        const [next, output] = expectPair(
+          cell(asState(leaves) as T, asSlices(leaves.slice(init.length)) as SliceOf<X>),
+        );
+        flatten("scan", next, nextStates);
+        asOutput = flatten("scan", output, outputs);
+      });
+      expectStates(states, nextStates);
+      assigned = [...after.keys()];
+      return [...nextStates, ...variables.map((variable, i) => after.get(variable) ?? before[i]!), ...outputs];
+    });
+    return { results, assigned };
+  };
+  // Only once it is built does a cell show which variables it assigns to.
+  let variables: readonly Tensor[] = [];
+  let { results, assigned } = run(variables);
+  for (let more = assigned; more.length > 0; more = assigned.filter((each) => !variables.includes(each))) {
+    variables = [...variables, ...more];
+    ({ results, assigned } = run(variables));
+  }
+  const [last, finals] = [
+    results.slice(0, states.length),
+    results.slice(states.length, states.length + variables.length),
+  ];
+  for (const [i, variable] of variables.entries()) currentScope().assigned.set(variable, finals[i]!);
+  const outputs = results.slice(states.length + variables.length);
+  return { state: asState(last) as T, outputs: asOutput!(outputs) as StackOf<Y> };
+}
+
+function expectPair(returned: unknown): readonly [state: unknown, output: unknown] {
+  if (!Array.isArray(returned))
+    throw new GraphError("scan", `the cell returns ${described(returned)}`, "return [state, output]", currentPath());
+  if (returned.length > 2)
+    throw new GraphError("scan", `the cell returns ${returned.length} things`, "return [state, output]", currentPath());
+  return [returned[0], returned[1]];
+}
+
+/** Builds a step, in which variables have the values that they have inside the loop. Gives what it assigns, which stays inside. */
+function insideCell(
+  variables: readonly Tensor[],
+  values: readonly Tensor[],
+  build: () => void,
+): ReadonlyMap<Tensor, Tensor> {
+  const { assigned, checks } = currentScope() as Scope<Tensor> & { readonly assigned: Map<Tensor, Tensor> };
+  const before = new Map(assigned);
+  const checksBefore = checks.length;
+  for (const [i, variable] of variables.entries()) assigned.set(variable, values[i]!);
+  const start = new Map(assigned);
+  try {
+    build();
+    if (checks.length > checksBefore)
       throw new GraphError(
         "scan",
-        `the cell returns ${2 + more.length} things`,
-        "return [state, output]",
+        "the cell minimizes a loss",
+        "return what the loss is made of, and minimize it after the loop",
         currentPath(),
       );
-    flatten("scan", next, results);
-    expectStates(states, results);
-    asOutput = flatten("scan", output, results);
-    return results;
-  });
-  return { state: asState(outputs) as T, outputs: asOutput!(outputs) as StackOf<Y> };
+    return new Map([...assigned].filter(([variable, value]) => start.get(variable) !== value));
+  } finally {
+    checks.length = checksBefore;
+    assigned.clear();
+    for (const [variable, value] of before) assigned.set(variable, value);
+  }
 }
 
 function stepsOf(sequences: readonly Tensor[], length: number | undefined): number {
@@ -114,20 +163,4 @@ function expectStates(states: readonly Tensor[], next: readonly Tensor[]): void 
     "return each state with the shape and dtype that it came with",
     currentPath(),
   );
-}
-
-function expectNoAssignment(before: ReadonlyMap<object, unknown>): void {
-  const { assigned } = currentScope();
-  for (const [state, value] of assigned) {
-    if (before.get(state) === value) continue;
-    const old = before.get(state);
-    if (old === undefined) assigned.delete(state);
-    else assigned.set(state, old);
-    throw new GraphError(
-      "scan",
-      `the cell assigns to ${"label" in state ? state.label : "a variable"}, which would happen once and not at every step`,
-      "make it a state of the loop, or assign after it; draw random numbers outside and pass them in as a sequence",
-      currentPath(),
-    );
-  }
 }
