@@ -147,6 +147,16 @@ function substituted(
   return roots.map(at);
 }
 
+/** What a body returns for some inputs, as an expression of its own. */
+export function inlined({ leaves, roots }: Body, inputs: readonly Tensor[]): Tensor[] {
+  const given = new Map(leaves.map((leaf, i) => [leaf, inputs[i]!]));
+  return substituted(
+    roots,
+    (node) => given.has(node),
+    ({ node }) => given.get(node)!,
+  );
+}
+
 /**
  * A body made of an expression: `arguments_` stay arguments, and every value from outside becomes one more. Constants that
  * need nothing from outside are taken inside. Returns the values from outside.

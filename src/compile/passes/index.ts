@@ -3,7 +3,7 @@ import { convolution, convolutionInput, convolutionKernel } from "../../ops/conv
 import { fuse } from "./fuse.ts";
 import { guardPass } from "./guard.ts";
 import { kernelPass } from "./kernels.ts";
-import { loops } from "./loops.ts";
+import { bodies, loops } from "./loops.ts";
 import { matrices, packedBias } from "./matrices.ts";
 import { fusedRelu, packing } from "./packing.ts";
 import type { Pass } from "./pass.ts";
@@ -18,6 +18,7 @@ const everywhere = (...rules: readonly Rule[]): RuleSet => ({ rules, insideBodie
 export const ruleSets: readonly RuleSet[] = [
   loops,
   everywhere(...simplify),
+  bodies,
   everywhere(...simplify, ...fuse, ...pooling),
   { ...everywhere(...packing), needs: [convolution, convolutionInput, convolutionKernel] },
   everywhere(...simplify, ...products, ...poolingRows, fusedRelu),

@@ -1,9 +1,13 @@
 /** Rules about loops. */
 
-import { applyAll } from "../../graph/apply.ts";
-import type { Node } from "../../graph/node.ts";
-import { type ScanParams, scan } from "../../ops/control.ts";
-import type { Rule, RuleSet } from "./rewrite.ts";
+import { applyAll, tensorOf } from "../../graph/apply.ts";
+import { Body } from "../../graph/body.ts";
+import { type Node, usersAmong } from "../../graph/node.ts";
+import { bodyLeaf, inlined, type ScanParams, scan } from "../../ops/control.ts";
+import { matmul } from "../../ops/matmul.ts";
+import { transpose } from "../../ops/movement.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import { paramsOf, type Rule, type RuleSet } from "./rewrite.ts";
 
 const isScan = (node: Node): boolean => (node.op as unknown) === scan;
 
@@ -39,4 +43,56 @@ export function extendsLoop(other: Node, loop: Node): boolean {
   );
 }
 
+/** A loop of one step is the step. */
+const oneStep: Rule = {
+  name: "a loop of one step is the step",
+  op: scan,
+  rewrite({ node, inputs }) {
+    const { body, states, sequences, length } = node.params as ScanParams;
+    if (length !== 1) return undefined;
+    const own = states + sequences;
+    const slices = inputs.slice(states, own).map((sequence) => sequence.reshape(sequence.shape.slice(1)) as Tensor);
+    const results = inlined(body, [...inputs.slice(0, states), ...slices, ...inputs.slice(own)]);
+    return results.map((result, i) => result.reshape(node.outputs[i]!.shape) as Tensor);
+  },
+};
+
+/**
+ * A matrix that is transposed before a loop, and in it only a side of products, is transposed by these: they read it either way as fast,
+ * and a copy less is made.
+ */
+const transposeInside: Rule = {
+  name: "transposes go into loops",
+  op: scan,
+  rewrite({ node, inputs }) {
+    const params = node.params as ScanParams;
+    const { body, states, sequences } = params;
+    const own = states + sequences;
+    const users = usersAmong(body.nodes);
+    const isRoot = new Set(body.roots.map((root) => root.node));
+    const inner = inputs.map((input, i) => {
+      const leaf = body.leaves[i]!;
+      const isSide = users.get(leaf)?.every(({ op }) => (op as unknown) === matmul) && !isRoot.has(leaf);
+      return i >= own && isSide && input.shape.length === 2 ? paramsOf(input, transpose)?.inputs[0] : undefined;
+    });
+    if (inner.every((matrix) => matrix === undefined)) return undefined;
+    const leaves = body.leaves.map((leaf, i) => (inner[i] ? bodyLeaf(inner[i], i) : tensorOf(leaf)));
+    const roots = inlined(
+      body,
+      leaves.map((leaf, i) => (inner[i] ? leaf.mT() : leaf) as Tensor),
+    );
+    const replaced = new Body(
+      leaves.map((leaf) => leaf.node),
+      roots,
+    );
+    return applyAll(
+      scan,
+      inputs.map((input, i) => inner[i] ?? input),
+      { ...params, body: replaced },
+    );
+  },
+};
+
 export const loops: RuleSet = { rules: [oneLoop], insideBodies: false, needs: [scan] };
+/** Once transposes of transposes are gone, and before products are what takes them. */
+export const bodies: RuleSet = { rules: [oneStep, transposeInside], insideBodies: true, needs: [scan] };
