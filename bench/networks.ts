@@ -11,7 +11,6 @@ import {
   init,
   layerNorm,
   linear,
-  type Module,
   module,
   type Tensor,
 } from "glissade";
@@ -20,9 +19,8 @@ import { below, normal } from "./ours.ts";
 type Images = Tensor<[number, number, number, number], "float32">;
 type Sequences = Tensor<[number, number, number], "float32">;
 
-/** A network with its training step, which resolves to the loss. */
 export interface Network {
-  readonly model: Module;
+  /** A training step, which resolves to the loss. */
   readonly step: () => Promise<number>;
 }
 
@@ -55,7 +53,7 @@ export function resnet20(): Network {
     return loss;
   });
   const [x, y] = [fromValues(normal(16 * 3072), [16, 3, 32, 32]), fromValues(below(10, 16), [16])];
-  return { model, step: () => step(x, y).item() };
+  return { step: () => step(x, y).item() };
 }
 
 /** One layer of a Transformer: attention, then feed-forward, each normalised before (pre-norm) and added to what came in. */
@@ -103,7 +101,7 @@ export function encoder(layers: number): Network {
     return loss;
   });
   const [x, y] = [0, 1].map(() => fromValues(below(words, batch * time), [batch, time])) as [Ids, Ids];
-  return { model, step: () => step(x, y).item() };
+  return { step: () => step(x, y).item() };
 }
 type Ids = Tensor<[number, number], "int32">;
 
@@ -132,5 +130,5 @@ export function gpt2(): Network {
     return loss;
   });
   const [x, y] = [0, 1].map(() => fromValues(below(words, time), [1, time])) as [Ids, Ids];
-  return { model, step: () => step(x, y).item() };
+  return { step: () => step(x, y).item() };
 }

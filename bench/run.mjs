@@ -42,6 +42,7 @@ await bundle(
     "bench/loops.ts",
     "bench/fit.ts",
     "bench/startup.ts",
+    "bench/start.ts",
     "bench/first-step.ts",
     "bench/updates.ts",
     "bench/sums.ts",

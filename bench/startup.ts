@@ -1,8 +1,13 @@
-/** From the start of a process to its first finished training step, 10,000 images read. `npm run startup` */
+/**
+ * From the start of a process to its first finished training step, 10,000 images read: `npm run startup`. For networks that are named,
+ * their first step beside PyTorch's, in processor time and in memory: `npm run startup -- resnet20 encoder12 --threads 1`.
+ */
 import { execFile } from "node:child_process";
 import path from "node:path";
 import { promisify } from "node:util";
-import { median } from "./shared.ts";
+import { Command } from "commander";
+import { median, positiveInteger } from "./shared.ts";
+import type { Start } from "./start.ts";
 
 const runs = 15;
 
@@ -15,8 +20,69 @@ interface Stages {
 
 const run = promisify(execFile);
 
-/** Prints a line for each stage. Returns the exit code. */
-export async function main(_: string, bundles: string): Promise<number> {
+const networks = ["mlp", "resnet20", "encoder12", "encoder24", "draws", "gpt2"];
+
+interface Options {
+  readonly threads: number;
+  readonly rounds: number;
+  readonly python: string;
+}
+
+/** Prints a line for each stage, or for each network. Returns the exit code. */
+export async function main(root: string, bundles: string): Promise<number> {
+  const command = new Command("startup")
+    .argument("[networks...]", `any of ${networks.join(", ")}`)
+    .option("--threads <n>", "threads of both sides", positiveInteger, 1)
+    .option("--rounds <n>", "processes of each side, in turn", positiveInteger, 5)
+    .option("--python <path>", "a Python with PyTorch", "/usr/bin/python3")
+    .parse();
+  const unknown = command.args.find((name) => !networks.includes(name));
+  if (unknown) command.error(`There is no network "${unknown}": give any of ${networks.join(", ")}.`);
+  if (command.args.length === 0) return stages(bundles);
+  const rows: string[][] = [];
+  for (const name of command.args) rows.push(await compared(name, command.opts<Options>(), root, bundles));
+  const heads = [
+    "network",
+    "threads",
+    "first step, s",
+    "PyTorch's, s",
+    "ratio",
+    "event loop, ms",
+    "peak, GB",
+    "PyTorch's, GB",
+  ];
+  for (const row of [heads, heads.map(() => "---"), ...rows]) console.log(`| ${row.join(" | ")} |`);
+  return 0;
+}
+
+/** A row of the table: medians of processor time from the import to the end of the first step, without what a later step takes. */
+async function compared(name: string, { threads, rounds, python }: Options, root: string, bundles: string) {
+  const sides = [
+    [process.execPath, [path.join(bundles, "start.mjs"), name], { GLISSADE_THREADS: `${threads}` }],
+    [python, [path.join(root, "bench/peers/torch_start.py"), name, `${threads}`], { OMP_NUM_THREADS: `${threads}` }],
+  ] as const;
+  const starts: [Start[], Start[]] = [[], []];
+  for (let i = 0; i < rounds; i++)
+    for (const [side, [program, words, env]] of sides.entries()) {
+      const { stdout } = await run(program, [...words], { env: { ...process.env, ...env } });
+      starts[side]!.push(JSON.parse(stdout) as Start);
+    }
+  const of = (side: 0 | 1, what: (start: Start) => number): number => median(starts[side].map(what));
+  const begun = ({ made, first, later }: Start): number => made + first - later;
+  const [ours, theirs] = [of(0, begun), of(1, begun)];
+  return [
+    name,
+    `${threads}`,
+    ours.toFixed(2),
+    theirs.toFixed(2),
+    (ours / theirs).toFixed(1),
+    (1000 * of(0, ({ gap = 0 }) => gap)).toFixed(0),
+    (of(0, ({ peak }) => peak) / 1e9).toFixed(2),
+    (of(1, ({ peak }) => peak) / 1e9).toFixed(2),
+  ];
+}
+
+async function stages(bundles: string): Promise<number> {
   const script = path.join(bundles, "first-step.mjs");
   const rows: Record<string, number[]> = {};
   const note = (stage: string, milliseconds: number): void => {

@@ -1,6 +1,6 @@
 """PyTorch's side of `npm run startup`: the networks of bench/networks.ts until their first step, and in memory.
 
-usage: OMP_NUM_THREADS=N python3 torch_start.py NETWORK N
+usage: OMP_NUM_THREADS=N python3 torch_start.py NETWORK N; as NETWORK also "draws", 124 million normal numbers
 Writes one JSON line: seconds of processor time until PyTorch is imported, until the first step is done and of a later step, and the
 most memory that was resident, in bytes. Debian: python3-torch and libopenblas0-pthread.
 """
@@ -81,10 +81,19 @@ def processor_time():
     return used.ru_utime + used.ru_stime
 
 
+def say(**start):
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({**start, "peak": peak}))
+
+
 if __name__ == "__main__":
     name, threads = sys.argv[1], int(sys.argv[2])
     torch.set_num_threads(threads)
     imported = processor_time()
+    if name == "draws":
+        torch.empty(124_439_808).normal_(std=0.02)
+        say(imported=imported, made=0, first=processor_time() - imported, later=0)
+        sys.exit()
     model, loss_of = NETWORKS[name]()
     optimizer = (torch.optim.AdamW if name == "gpt2" else torch.optim.Adam)(model.parameters(), lr=1e-3)
     made = processor_time()
@@ -103,6 +112,4 @@ if __name__ == "__main__":
     later = step()
     after = processor_time()
     assert math.isfinite(later)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    answer = {"imported": imported, "made": made - imported, "first": first - made, "later": after - before}
-    print(json.dumps({**answer, "parameters": sum(p.numel() for p in model.parameters()), "peak": peak}))
+    say(imported=imported, made=made - imported, first=first - made, later=after - before)
