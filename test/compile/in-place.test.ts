@@ -515,3 +515,34 @@ test.runIf(nodeEngine().target.kernels)(
     ]);
   },
 );
+
+test.runIf(process.platform === "linux")(
+  "later steps of a large network hold no more memory than the first",
+  async () => {
+    useEngine(nodeEngine({ threads: 1 }));
+    const model = sequential(
+      linear(1024, 1024),
+      relu,
+      linear(1024, 1024),
+      relu,
+      linear(1024, 1024),
+      relu,
+      linear(1024, 4),
+    );
+    const optimizer = adam(model);
+    const step = compile((inputs: Tensor<[number, 1024], "float32">, labels: Y) => {
+      const loss = crossEntropy(model(inputs), labels);
+      optimizer.minimize(loss);
+      return loss;
+    });
+    const rows = 4096;
+    const inputs = fromValues(new Float32Array(rows * 1024), [rows, 1024]);
+    const labels = fromValues(new Int32Array(rows), [rows]);
+    const resident = process.memoryUsage.rss;
+    await step(inputs, labels).item();
+    const after = resident();
+    for (let i = 0; i < 3; i++) await step(inputs, labels).item();
+    // A run takes some 200 MB, which a second piece would double.
+    expect((resident() - after) / 1e6).toBeLessThan(60);
+  },
+);

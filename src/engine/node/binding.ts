@@ -8,7 +8,7 @@ import { NodeBuffer, subject } from "./buffers.ts";
 import type { DirectOptions } from "./direct.ts";
 import type { NodeEngine } from "./index.ts";
 import { expectWhole, type Koffi, libraryFile, loadKoffi } from "./library.ts";
-import { disabledOptimizers, isOptimized } from "./optimizers.ts";
+import { disabledOptimizers, isOptimized, isPatterned } from "./optimizers.ts";
 import { requirePackage } from "./packages.ts";
 import { Profiles } from "./profiles.ts";
 import { runtimeError } from "./runtime-error.ts";
@@ -94,6 +94,7 @@ export function bindingEngine({ threads, profile }: Omit<DirectOptions, "kernels
         intraOpNumThreads: threads,
         interOpNumThreads: 1,
         graphOptimizationLevel: isOptimized(program) ? "all" : "disabled",
+        enableMemPattern: isPatterned(program),
         extra: { optimization: { disable_specified_optimizers: disabledOptimizers } },
         logSeverityLevel: 4, //  what is less than fatal comes back as an exception, and would be printed besides
         ...(profiles && { enableProfiling: true, profileFilePrefix: profiles.next() }),

@@ -13,7 +13,7 @@ import { type Flushed, flushedDenormals } from "./denormals.ts";
 import type { NodeEngine } from "./index.ts";
 import { type KernelDomain, Kernels } from "./jit/index.ts";
 import { NativeThread } from "./native-thread.ts";
-import { disabledOptimizers, isOptimized } from "./optimizers.ts";
+import { disabledOptimizers, isOptimized, isPatterned } from "./optimizers.ts";
 import { elementTypes, loadOrt, type OrtApi, type Pointer } from "./ort-api.ts";
 import { Profiles } from "./profiles.ts";
 import { serialElements } from "./serial.ts";
@@ -325,6 +325,7 @@ const settings: Readonly<Record<string, string>> = {
 function plainOptions(ort: OrtApi, program: Program): Pointer {
   const options = ort.create("CreateSessionOptions");
   ort.call("SetInterOpNumThreads", options, 1);
+  if (!isPatterned(program)) ort.call("DisableMemPattern", options);
   ort.call("SetSessionGraphOptimizationLevel", options, isOptimized(program) ? allOptimizations : 0);
   for (const [name, value] of Object.entries(settings)) ort.call("AddSessionConfigEntry", options, name, value);
   return options;

@@ -27,6 +27,7 @@ type FunctionName =
   | "Run"
   | "CreateSessionOptions"
   | "EnableProfiling"
+  | "DisableMemPattern"
   | "SetSessionGraphOptimizationLevel"
   | "SetIntraOpNumThreads"
   | "SetInterOpNumThreads"
@@ -74,6 +75,7 @@ const functions: Readonly<Record<FunctionName, Signature>> = {
   Run: [9, "void*", ["void*", "void*", "void*", "void*", "size_t", "void*", "size_t", "void*"]],
   CreateSessionOptions: [10, "void*", [made]],
   EnableProfiling: [14, "void*", ["void*", process.platform === "win32" ? "str16" : "str"]],
+  DisableMemPattern: [17, "void*", ["void*"]],
   SetSessionGraphOptimizationLevel: [23, "void*", ["void*", "int"]],
   SetIntraOpNumThreads: [24, "void*", ["void*", "int"]],
   SetInterOpNumThreads: [25, "void*", ["void*", "int"]],
