@@ -1,0 +1,145 @@
+/**
+ * Where a text may be cut so that its pieces can be encoded one by one, each remembered, and where in a piece its tokens come from. Which
+ * cuts are right follows from what the tokenizer does with a text.
+ */
+import type { Tokenizer as Reader } from "@huggingface/tokenizers";
+import { bytesOfToken, gpt2Pieces } from "./byte-level.ts";
+import { componentsOf, type TokenizerComponent, type TokenizerJson } from "./tokenizer-json.ts";
+
+/** Where the tokens of a piece are in it, two numbers a token; undefined when it cannot be told. */
+export type Align = (
+  piece: string,
+  reader: Reader,
+  ids: readonly number[],
+  words: readonly number[],
+  tokens: readonly string[],
+  unknown: number | undefined,
+) => Int32Array | undefined;
+
+export interface Cut {
+  /** Pieces with the places where they begin. */
+  pieces(text: string): Iterable<readonly [piece: string, at: number]>;
+  readonly align?: Align;
+}
+
+/** Every character by itself, in the notation of Hugging Face's libraries. */
+export const characterPattern = "[\\s\\S]";
+
+/** Words between white space. Of what JavaScript counts as white space only what every normalizer treats as such. */
+const words = /[^ \t\n\r\p{Zs}]+/gu;
+
+/** Normalizers that treat a word in the same way whatever stands beside it, white space between. */
+const wordwise = new Set(["BertNormalizer", "Lowercase", "StripAccents", "NFC", "NFD", "NFKC", "NFKD"]);
+
+export function cutFor({ normalizer, pre_tokenizer: preTokenizer }: TokenizerJson): Cut {
+  if (
+    preTokenizer?.type === "ByteLevel" &&
+    normalizer === null &&
+    preTokenizer.use_regex !== false &&
+    !preTokenizer.add_prefix_space
+  )
+    return { pieces: (text) => matches(text, gpt2Pieces), align: alignBytes };
+  const isWordwise = componentsOf(normalizer).every(({ type }) => wordwise.has(type));
+  if (isWordwise && ["BertPreTokenizer", "Whitespace", "WhitespaceSplit"].includes(preTokenizer?.type ?? ""))
+    return { pieces: (text) => matches(text, words), align: alignWords };
+  if (normalizer === null && isCharacterwise(preTokenizer)) return { pieces: characters, align: alignWords };
+  return { pieces: (text) => [[text, 0]] };
+}
+
+function isCharacterwise(part: TokenizerComponent | null): boolean {
+  return (
+    part?.type === "Split" &&
+    (part.pattern as { Regex?: string }).Regex === characterPattern &&
+    part.behavior === "Isolated"
+  );
+}
+
+function* matches(text: string, pattern: RegExp): Generator<readonly [string, number]> {
+  for (const match of text.matchAll(pattern)) yield [match[0], match.index];
+}
+
+function* characters(text: string): Generator<readonly [string, number]> {
+  let at = 0;
+  for (const character of text) {
+    yield [character, at];
+    at += character.length;
+  }
+}
+
+/** Tokens are runs of bytes; a token that begins or ends within a character has the whole of it. */
+const alignBytes: Align = (piece, _reader, ids, _words, tokens) => {
+  /** By byte, where its character begins and ends. */
+  const begins: number[] = [];
+  const ends: number[] = [];
+  let at = 0;
+  for (const character of piece) {
+    const code = character.codePointAt(0)!;
+    const bytes = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (let i = 0; i < bytes; i++) {
+      begins.push(at);
+      ends.push(at + character.length);
+    }
+    at += character.length;
+  }
+  const spans = new Int32Array(2 * ids.length);
+  let byte = 0;
+  for (const [i, id] of ids.entries()) {
+    const count = bytesOfToken(tokens[id]!)?.length ?? 0;
+    if (count === 0 || byte + count > begins.length) return undefined;
+    spans[2 * i] = begins[byte]!;
+    byte += count;
+    spans[2 * i + 1] = ends[byte - 1]!;
+  }
+  return spans;
+};
+
+/** Characters are normalized one by one; words are found in what comes of them, and tokens in words, by their lengths. */
+const alignWords: Align = (piece, reader, ids, words, tokens, unknown) => {
+  const { normalizer, pre_tokenizer: preTokenizer, model } = reader;
+  let normalized = "";
+  const begins: number[] = [];
+  const ends: number[] = [];
+  let at = 0;
+  for (const character of piece) {
+    const own = normalizer ? normalizer(character) : character;
+    for (let i = 0; i < own.length; i++) {
+      begins.push(at);
+      ends.push(at + character.length);
+    }
+    normalized += own;
+    at += character.length;
+  }
+  if (normalizer && normalizer(piece) !== normalized) return undefined;
+  const spans = new Int32Array(2 * ids.length);
+  const set = (i: number, from: number, to: number): void => {
+    spans[2 * i] = begins[from]!;
+    spans[2 * i + 1] = ends[to - 1]!;
+  };
+  const { continuing_subword_prefix: prefix } = model!.config as { continuing_subword_prefix?: string | null };
+  const suffix = model!.end_of_word_suffix ?? "";
+  let from = 0;
+  let next = 0;
+  for (const [word, part] of (preTokenizer ? preTokenizer(normalized) : [normalized]).entries()) {
+    from = normalized.indexOf(part, from);
+    if (from < 0) return undefined;
+    const end = from + part.length;
+    let to = from;
+    for (; words[next] === word; next++) {
+      const token = tokens[ids[next]!]!;
+      const inner = to > from && prefix && token.startsWith(prefix) ? token.slice(prefix.length) : token;
+      const shown = suffix && inner.endsWith(suffix) ? inner.slice(0, -suffix.length) : inner;
+      const isWhole = words[next - 1] !== word && words[next + 1] !== word;
+      // A token for what is unknown has another length than what it stands for: all of a word, or one character.
+      const length = isWhole
+        ? end - to
+        : ids[next] === unknown
+          ? String.fromCodePoint(part.codePointAt(to - from) ?? 0).length
+          : shown.length;
+      if (to + length > end || length === 0) return undefined;
+      set(next, to, to + length);
+      to += length;
+    }
+    from = end;
+  }
+  return spans;
+};

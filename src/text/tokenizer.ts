@@ -1,0 +1,449 @@
+/** Tokenizers: texts as ids of tokens, and back. */
+import { Tokenizer as Reader } from "@huggingface/tokenizers";
+import { ConfigError, DataError, FormatError, quoted } from "../errors.ts";
+import { aFlag, aText, aWhole, described, expectArguments, options as optionsOf } from "../graph/arguments.ts";
+import { type Align, type Cut, cutFor } from "./pieces.ts";
+import { type Template, type TemplatePart, type Truncation, templateOf, truncated } from "./template.ts";
+import { expectTokenizerJson, type TokenizerJson } from "./tokenizer-json.ts";
+
+/** Special tokens by what they are for, as ids; those that a tokenizer does not have are left out. */
+export interface SpecialIds {
+  /** Fills rows up. */
+  readonly pad?: number;
+  /** Stands for what has no token. */
+  readonly unk?: number;
+  /** Begins a text of BERT's form; its output stands for the whole. */
+  readonly cls?: number;
+  /** Ends a segment. */
+  readonly sep?: number;
+  /** Stands for what a model is to guess. */
+  readonly mask?: number;
+  /** Begins a text. */
+  readonly bos?: number;
+  /** Ends a text. */
+  readonly eos?: number;
+}
+
+export interface EncodeOptions {
+  /** A second text, as of a question with its answer. */
+  readonly pair?: string;
+  /** Whether tokens like `[CLS]` are put in as the tokenizer's template says. Default true. */
+  readonly addSpecialTokens?: boolean;
+  /** Most tokens, special ones included. Default: no limit. */
+  readonly maxLength?: number;
+  /**
+   * What is cut where there are more: of the longer text first, the default, or only of one. Always the end.
+   */
+  readonly truncation?: Truncation;
+}
+
+export interface DecodeOptions {
+  /** Whether special tokens are left out. Default true. */
+  readonly skipSpecialTokens?: boolean;
+}
+
+/** A text as a model reads it. All arrays have one element for each token. */
+export interface Encoding {
+  readonly ids: Int32Array;
+  /** The segment of each token: 0 for the first text, 1 for the second. BERT's `token_type_ids`. */
+  readonly typeIds: Int32Array;
+  /** Number of the word that each token is a part of, in its text; −1 for special tokens. For masking whole words. */
+  readonly words: Int32Array;
+  /** 1 for tokens that the template has put in. */
+  readonly special: Uint8Array;
+  readonly tokens: readonly string[];
+  /**
+   * Where in its text each token comes from, [from, to) in UTF-16 units; [0, 0] for special tokens. Undefined where the tokenizer rewrites
+   * texts in a way that cannot be followed back.
+   */
+  readonly offsets: readonly (readonly [from: number, to: number])[] | undefined;
+}
+
+/** What a text is without special tokens. */
+interface Plain {
+  readonly ids: readonly number[];
+  readonly words: readonly number[];
+  /** Two numbers a token. */
+  readonly offsets: readonly number[] | undefined;
+}
+
+/** A piece of text that is encoded by itself: its ids, and how many words of it each token is of. */
+interface Piece {
+  readonly ids: readonly number[];
+  /** The word of each token, counted within the piece. */
+  readonly words: readonly number[];
+  readonly wordCount: number;
+}
+
+/** Pieces that are remembered. Texts repeat their words: nine tenths of a text are a thousand words. */
+const mostPieces = 1 << 16;
+const longestPiece = 128;
+
+/** Names that special tokens are known by, where a file says no more. */
+const roleNames: Readonly<Record<keyof SpecialIds, readonly string[]>> = {
+  pad: ["[PAD]", "<pad>", "<|pad|>", "<|padding|>"],
+  unk: ["[UNK]", "<unk>"],
+  cls: ["[CLS]", "<cls>"],
+  sep: ["[SEP]", "<sep>"],
+  mask: ["[MASK]", "<mask>"],
+  bos: ["[BOS]", "<s>", "<bos>", "<|startoftext|>", "<|begin_of_text|>"],
+  eos: ["[EOS]", "</s>", "<eos>", "<|endoftext|>", "<|end_of_text|>"],
+};
+
+/** Made by what trains or reads one; see `tokenizers` and `decodeTokenizer`. */
+export class Tokenizer {
+  /** Tokens, special ones included, by their ids; ids that are not used are empty texts. */
+  readonly tokens: readonly string[];
+  readonly special: SpecialIds;
+  readonly #json: TokenizerJson;
+  readonly #source: string;
+  readonly #ids: ReadonlyMap<string, number>;
+  readonly #specialIds: ReadonlySet<number>;
+  readonly #reader: Reader;
+  readonly #template: Template;
+  readonly #added: RegExp | undefined;
+  /** Whether added tokens are to be looked for in another way than as they stand. */
+  readonly #addedAreIntricate: boolean;
+  readonly #cut: Cut;
+  readonly #unknown: number | undefined;
+  readonly #pieces = new Map<string, Piece>();
+
+  /** `json` has been checked. `roles` are names of special tokens by what they are for, where their names do not say it. */
+  constructor(json: TokenizerJson, source: string, roles: Readonly<Partial<Record<keyof SpecialIds, string>>> = {}) {
+    this.#json = json;
+    this.#source = source;
+    const { vocab, unk_token: unknown, unk_id: unknownId } = json.model;
+    const entries: (readonly [string, number])[] = Array.isArray(vocab)
+      ? vocab.map(([token]: [string, number], id) => [token, id] as const)
+      : Object.entries(vocab as Readonly<Record<string, number>>);
+    const ids = new Map<string, number>(entries);
+    for (const { content, id } of json.added_tokens) ids.set(content, id);
+    this.#ids = ids;
+    let size = 0;
+    for (const id of ids.values()) size = Math.max(size, id + 1);
+    const tokens = new Array<string>(size).fill("");
+    for (const [token, id] of ids) tokens[id] = token;
+    this.tokens = tokens;
+    this.#specialIds = new Set(json.added_tokens.filter(({ special }) => special).map(({ id }) => id));
+    this.#template = templateOf(json.post_processor, ids);
+    this.#unknown =
+      typeof unknownId === "number" ? unknownId : typeof unknown === "string" ? ids.get(unknown) : undefined;
+    this.special = specialIds(ids, roles, this.#unknown);
+    this.#reader = this.#trying("be read", () => new Reader(json, { unk_token: unknown }));
+    this.#cut = cutFor(json);
+    const contents = json.added_tokens.map(({ content }) => content).sort((a, b) => b.length - a.length);
+    this.#added =
+      contents.length > 0
+        ? new RegExp(contents.map((content) => content.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&")).join("|"), "g")
+        : undefined;
+    this.#addedAreIntricate = json.added_tokens.some(
+      ({ lstrip, rstrip, single_word: whole, normalized }) =>
+        lstrip || rstrip || whole || (normalized && json.normalizer !== null),
+    );
+  }
+
+  /** Ids that there are: what an embedding and a model's last layer need rows for. */
+  get size(): number {
+    return this.tokens.length;
+  }
+
+  /** The id of a token; undefined when there is no such token. */
+  idOf(token: string): number | undefined {
+    return this.#ids.get(token);
+  }
+
+  /** Whether an id is that of a special token, such as `[CLS]`. */
+  isSpecial(id: number): boolean {
+    return this.#specialIds.has(id);
+  }
+
+  /**
+   * A text, or a pair of texts, as tokens. Throws DataError when the texts cannot be cut to `maxLength`, FormatError when the tokenizer's
+   * file has made a tokenizer that fails.
+   */
+  encode(text: string, options: EncodeOptions = {}): Encoding {
+    expectArguments("encode", [aText, encodeOptions], [text, options]);
+    const { pair, addSpecialTokens = true, maxLength = Infinity, truncation = "longestFirst" } = options;
+    if (!["longestFirst", "onlyFirst", "onlySecond"].includes(truncation))
+      throw new ConfigError(
+        "encode",
+        `truncation is ${described(truncation)}`,
+        'give "longestFirst", "onlyFirst" or "onlySecond"',
+      );
+    const texts = [this.#encodePlain(text), ...(pair === undefined ? [] : [this.#encodePlain(pair)])];
+    const whole = pair === undefined ? this.#template.single : this.#template.pair;
+    const parts = addSpecialTokens ? whole : whole.filter((part) => "text" in part);
+    const added = parts.reduce((count, part) => count + Number("token" in part), 0);
+    const lengths = [texts[0]!.ids.length, texts[1]?.ids.length ?? 0] as const;
+    const kept = truncated(lengths, maxLength - added, truncation);
+    if (kept === undefined || maxLength < 1)
+      throw new DataError(
+        "encode",
+        `${lengths[0] + lengths[1]} tokens and ${added} special ones cannot be cut to ${maxLength} with "${truncation}"`,
+        'raise maxLength, or use truncation: "longestFirst"',
+      );
+    return assembled(this, texts, parts, kept);
+  }
+
+  /** The ids of one text, without special tokens: what a language model is trained on. */
+  ids(text: string): Int32Array {
+    expectArguments("ids", [aText], [text]);
+    return Int32Array.from(this.#encodePlain(text).ids);
+  }
+
+  /**
+   * The text of ids. A byte-level tokenizer gives back what was encoded, to the last character; others have changed white space, and what
+   * their normalizer changes. Throws DataError for an id that there is not.
+   */
+  decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
+    expectArguments("decode", [someIds, decodeOptions], [ids, options]);
+    const { skipSpecialTokens = true } = options;
+    const kept: number[] = [];
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i]!;
+      if (!Number.isInteger(id) || id < 0 || id >= this.size)
+        throw new DataError(
+          "decode",
+          `id ${described(id)}, at ${i}, of ${this.size} tokens`,
+          `give ids from 0 to ${this.size - 1}`,
+        );
+      if (!skipSpecialTokens || !this.#specialIds.has(id)) kept.push(id);
+    }
+    if (kept.length === 0) return "";
+    return this.#trying("decode", () => this.#reader.decode(kept, { clean_up_tokenization_spaces: false }));
+  }
+
+  /** The content of a `tokenizer.json`, for JSON.stringify. */
+  toJSON(): TokenizerJson {
+    return this.#json;
+  }
+
+  /** Runs a part of the reading library; what it throws is a fault of the file. */
+  #trying<T>(doing: string, run: () => T): T {
+    try {
+      return run();
+    } catch (cause) {
+      throw new FormatError(
+        this.#source,
+        `the tokenizer cannot ${doing}: ${cause instanceof Error ? cause.message : String(cause)}`,
+        "give the tokenizer.json of a model, whole and unchanged",
+        "",
+        { cause },
+      );
+    }
+  }
+
+  #encodePlain(text: string): Plain {
+    const found = this.#added === undefined ? [] : [...text.matchAll(this.#added)];
+    if (found.length > 0 && this.#addedAreIntricate) {
+      const tokens: string[] = this.#trying("encode", () => this.#reader.tokenize(text));
+      const ids = tokens.flatMap((token) => this.#idsOf(token));
+      return { ids, words: ids.map((_, i) => i), offsets: undefined };
+    }
+    const ids: number[] = [];
+    const words: number[] = [];
+    const align = this.#cut.align;
+    const offsets: number[] | undefined = align ? [] : undefined;
+    let word = 0;
+    let from = 0;
+    const plain = (to: number): void => {
+      if (to === from) return;
+      const part = from === 0 && to === text.length ? text : text.slice(from, to);
+      for (const [piece, at] of this.#cut.pieces(part)) {
+        const encoded = this.#piece(piece);
+        for (let i = 0; i < encoded.ids.length; i++) {
+          ids.push(encoded.ids[i]!);
+          words.push(word + encoded.words[i]!);
+        }
+        word += encoded.wordCount;
+        if (align) this.#place(align, piece, encoded, from + at, offsets!);
+      }
+    };
+    for (const match of found) {
+      plain(match.index);
+      from = match.index + match[0].length;
+      ids.push(this.#ids.get(match[0])!);
+      words.push(word++);
+      offsets?.push(match.index, from);
+    }
+    plain(text.length);
+    return { ids, words, offsets };
+  }
+
+  #piece(piece: string): Piece {
+    const known = this.#pieces.get(piece);
+    if (known !== undefined) return known;
+    const encoded = this.#trying("encode", () => this.#encodePiece(piece));
+    if (piece.length <= longestPiece) {
+      if (this.#pieces.size >= mostPieces) this.#pieces.clear();
+      this.#pieces.set(piece, encoded);
+    }
+    return encoded;
+  }
+
+  #encodePiece(piece: string): Piece {
+    const { normalizer, pre_tokenizer: preTokenizer, model } = this.#reader;
+    const normalized = normalizer ? normalizer(piece) : piece;
+    const parts = normalized === "" ? [] : preTokenizer ? preTokenizer(normalized, { section_index: 0 }) : [normalized];
+    const ids: number[] = [];
+    const words: number[] = [];
+    for (const [word, part] of parts.entries())
+      for (const id of model!([part]).flatMap((token: string) => this.#idsOf(token))) {
+        ids.push(id);
+        words.push(word);
+      }
+    return { ids, words, wordCount: parts.length };
+  }
+
+  /** The id of a token of the library's; none for a text that has none where there is no token for unknown ones. */
+  #idsOf(token: string): number[] {
+    const id = this.#ids.get(token) ?? this.#unknown;
+    return id === undefined ? [] : [id];
+  }
+
+  /** Adds the places of a piece's tokens to `offsets`. */
+  #place(align: Align, piece: string, { ids, words, wordCount }: Piece, start: number, offsets: number[]): void {
+    const spans =
+      ids.length === 1 && wordCount === 1
+        ? undefined
+        : align(piece, this.#reader, ids, words, this.tokens, this.#unknown);
+    for (let i = 0; i < ids.length; i++)
+      offsets.push(start + (spans?.[2 * i] ?? 0), start + (spans?.[2 * i + 1] ?? piece.length));
+  }
+}
+
+const encodeOptions = optionsOf({ pair: aText, addSpecialTokens: aFlag, maxLength: aWhole, truncation: aText });
+const decodeOptions = optionsOf({ skipSpecialTokens: aFlag });
+const someIds = (value: unknown): string | undefined =>
+  Array.isArray(value) || (ArrayBuffer.isView(value) && "length" in value) ? undefined : "give an array of ids";
+
+function specialIds(
+  ids: ReadonlyMap<string, number>,
+  roles: Readonly<Partial<Record<keyof SpecialIds, string>>>,
+  unknown: number | undefined,
+): SpecialIds {
+  const found: { -readonly [K in keyof SpecialIds]: SpecialIds[K] } = unknown === undefined ? {} : { unk: unknown };
+  for (const role of Object.keys(roleNames) as (keyof SpecialIds)[]) {
+    const named = roles[role];
+    const name = named ?? roleNames[role].find((each) => ids.has(each));
+    const id = name === undefined ? undefined : ids.get(name);
+    if (named !== undefined && id === undefined)
+      throw new ConfigError(
+        "tokenizer",
+        `${role} is to be ${quoted(named)}, which is no token`,
+        "name a token that there is",
+      );
+    if (id !== undefined && (role !== "unk" || found.unk === undefined)) found[role] = id;
+  }
+  return found;
+}
+
+/** Texts in their template. */
+function assembled(
+  { tokens }: Tokenizer,
+  texts: readonly Plain[],
+  parts: readonly TemplatePart[],
+  kept: readonly [number, number],
+): Encoding {
+  const length = parts.reduce((sum, part) => sum + ("text" in part ? kept[part.text] : 1), 0);
+  const ids = new Int32Array(length);
+  const typeIds = new Int32Array(length);
+  const words = new Int32Array(length).fill(-1);
+  const special = new Uint8Array(length);
+  const hasOffsets = texts.every(({ offsets }) => offsets !== undefined);
+  const places = new Int32Array(hasOffsets ? 2 * length : 0);
+  let at = 0;
+  for (const part of parts) {
+    const begin = at;
+    if ("token" in part) {
+      ids[at] = part.token;
+      special[at++] = 1;
+    } else {
+      const text = texts[part.text]!;
+      for (let i = 0; i < kept[part.text]; i++, at++) {
+        ids[at] = text.ids[i]!;
+        words[at] = text.words[i]!;
+        if (!hasOffsets) continue;
+        places[2 * at] = text.offsets![2 * i]!;
+        places[2 * at + 1] = text.offsets![2 * i + 1]!;
+      }
+    }
+    typeIds.fill(part.segment, begin, at);
+  }
+  return {
+    ids,
+    typeIds,
+    words,
+    special,
+    // Read rarely, so made when they are.
+    get tokens() {
+      return Array.from(ids, (id) => tokens[id]!);
+    },
+    get offsets() {
+      return hasOffsets ? Array.from(ids, (_, i) => [places[2 * i]!, places[2 * i + 1]!] as const) : undefined;
+    },
+  };
+}
+
+/** The roles that a `tokenizer_config.json` gives to tokens. */
+function rolesOf(config: unknown, source: string): Partial<Record<keyof SpecialIds, string>> {
+  if (typeof config !== "object" || config === null)
+    throw new FormatError(source, `the config is ${described(config)}`, "give the tokenizer_config.json of the model");
+  const roles: Partial<Record<keyof SpecialIds, string>> = {};
+  for (const role of Object.keys(roleNames) as (keyof SpecialIds)[]) {
+    const value = (config as Record<string, unknown>)[`${role}_token`];
+    const name = typeof value === "object" && value !== null ? (value as { content?: unknown }).content : value;
+    if (typeof name === "string") roles[role] = name;
+    else if (name !== undefined && name !== null)
+      throw new FormatError(
+        source,
+        `${role}_token is ${described(value)}`,
+        "give the tokenizer_config.json of the model",
+      );
+  }
+  return roles;
+}
+
+/** JSON as bytes, as text, or read already. Throws FormatError for what is no JSON. */
+export function readJson(content: unknown, source: string): unknown {
+  const text = content instanceof Uint8Array ? new TextDecoder().decode(content) : content;
+  if (typeof text !== "string") return text;
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new FormatError(source, `it is no JSON: ${reason}`, "give the file whole and unchanged", "", { cause });
+  }
+}
+
+export interface DecodeTokenizerOptions {
+  /** A `tokenizer_config.json`, which says what special tokens are for: its bytes, its text or its content. */
+  readonly config?: unknown;
+  /** What messages call the file. */
+  readonly source?: string;
+}
+
+/**
+ * The tokenizer of a `tokenizer.json`, such as those that models are published with: its bytes, its text or its content. Throws
+ * FormatError for what is none, with the place in the file and what was expected there.
+ */
+export function decodeTokenizer(content: unknown, options: DecodeTokenizerOptions = {}): Tokenizer {
+  expectArguments("decodeTokenizer", [isContent, optionsOf({ config: isContent, source: aText })], [content, options]);
+  const { config, source = "tokenizer.json" } = options;
+  const json = expectTokenizerJson(readJson(content, source), source);
+  return new Tokenizer(json, source, config === undefined ? {} : rolesOf(readJson(config, source), source));
+}
+
+const isContent = (value: unknown): string | undefined =>
+  typeof value === "string" || (typeof value === "object" && value !== null)
+    ? undefined
+    : "give the bytes, the text or the content of a tokenizer.json";
+
+/** A tokenizer as the text of a `tokenizer.json`, which Hugging Face's libraries read. Throws ConfigError for what is none. */
+export function encodeTokenizer(tokenizer: Tokenizer): string {
+  expectArguments("encodeTokenizer", [aTokenizer], [tokenizer]);
+  return JSON.stringify(tokenizer.toJSON());
+}
+
+export const aTokenizer = (value: unknown): string | undefined =>
+  value instanceof Tokenizer ? undefined : "give a tokenizer: tokenizers.trainBpe(texts)";
