@@ -67,8 +67,8 @@ export function templateFrom(single: string, pair: string, ids: ReadonlyMap<stri
 export type Truncation = "longestFirst" | "onlyFirst" | "onlySecond";
 
 /**
- * How many tokens of each text are kept so that all fit into `room`: of the longer one fewer, until both are of one length. As Hugging
- * Face's `tokenizers`, the first text loses one more where an odd number is to be shared. Undefined when they cannot fit.
+ * How many tokens of each text are kept so that all fit into `room`: of the longer one fewer, until both are of one length; then
+ * the one that was longer keeps an odd one. Undefined when they cannot fit.
  */
 export function truncated(
   lengths: readonly [number, number],

@@ -302,11 +302,9 @@ export class Tokenizer {
   }
 
   /** Adds the places of a piece's tokens to `offsets`. */
-  #place(align: Align, piece: string, { ids, words, wordCount }: Piece, start: number, offsets: number[]): void {
-    const spans =
-      ids.length === 1 && wordCount === 1
-        ? undefined
-        : align(piece, this.#reader, ids, words, this.tokens, this.#unknown);
+  #place(align: Align, piece: string, { ids, words }: Piece, start: number, offsets: number[]): void {
+    const isOne = ids.length === 1 && this.tokens[ids[0]!]!.length === piece.length;
+    const spans = isOne ? undefined : align(piece, this.#reader, ids, words, this.tokens, this.#unknown);
     for (let i = 0; i < ids.length; i++)
       offsets.push(start + (spans?.[2 * i] ?? 0), start + (spans?.[2 * i + 1] ?? piece.length));
   }

@@ -85,8 +85,8 @@ const unknownToken = "<unk>";
  * Hugging Face's `tokenizers`. Throws ConfigError for a size below that of the alphabet, DataError when the texts have no words.
  */
 export function trainBpe(texts: Iterable<string>, options: TrainBpeOptions = {}): Tokenizer {
-  const { byteLevel = true, vocabularySize = 8_000, minFrequency = 2, alphabetSize = Infinity } = options;
   expectTraining("trainBpe", texts, options, { ...sizes, byteLevel: aFlag, alphabetSize: aWhole });
+  const { byteLevel = true, vocabularySize = 8_000, minFrequency = 2, alphabetSize = Infinity } = options;
   const specialTokens = options.specialTokens ?? (byteLevel ? ["<|endoftext|>"] : [unknownToken]);
   const suffix = byteLevel ? "" : "</w>";
   const form: Form = byteLevel
@@ -123,8 +123,8 @@ export function trainBpe(texts: Iterable<string>, options: TrainBpeOptions = {})
  * Hugging Face's trainer; Google's own was never published. Throws as `trainBpe` does.
  */
 export function trainWordPiece(texts: Iterable<string>, options: TrainWordPieceOptions = {}): Tokenizer {
-  const { vocabularySize = 8_000, minFrequency = 2, lowercase = true, alphabetSize = 1_000 } = options;
   expectTraining("trainWordPiece", texts, options, { ...sizes, lowercase: aFlag, alphabetSize: aWhole });
+  const { vocabularySize = 8_000, minFrequency = 2, lowercase = true, alphabetSize = 1_000 } = options;
   const specialTokens = options.specialTokens ?? bertTokens;
   const form = bertForm(lowercase);
   const { tokens, merges } = learnMerges(countWords("trainWordPiece", texts, form), {
@@ -146,8 +146,8 @@ export function trainWordPiece(texts: Iterable<string>, options: TrainWordPieceO
 
 /** Every word is a token; those that are too rare, or come later, are `<unk>`. Throws DataError when the texts have no words. */
 export function trainWordLevel(texts: Iterable<string>, options: TrainWordLevelOptions = {}): Tokenizer {
-  const { lowercase = false, splitPunctuation = false } = options;
   expectTraining("trainWordLevel", texts, options, { ...sizes, lowercase: aFlag, splitPunctuation: aFlag });
+  const { lowercase = false, splitPunctuation = false } = options;
   const form: Form = {
     normalizer: lowercase ? { type: "Lowercase" } : null,
     pre_tokenizer: { type: splitPunctuation ? "BertPreTokenizer" : "WhitespaceSplit" },
@@ -161,8 +161,8 @@ export function trainWordLevel(texts: Iterable<string>, options: TrainWordLevelO
  * texts have no characters.
  */
 export function trainCharacterLevel(texts: Iterable<string>, options: TrainCharacterLevelOptions = {}): Tokenizer {
-  const { lowercase = false } = options;
   expectTraining("trainCharacterLevel", texts, options, { ...sizes, lowercase: aFlag });
+  const { lowercase = false } = options;
   const form: Form = {
     normalizer: lowercase ? { type: "Lowercase" } : null,
     pre_tokenizer: { type: "Split", pattern: { Regex: characterPattern }, behavior: "Isolated", invert: false },
