@@ -16,6 +16,8 @@ export type Purpose =
   | "projection"
   | "gradientCheck"
   | "spectral"
+  | "sentencePairs"
+  | "masking"
   | "augmentation"
   | "order";
 
@@ -33,6 +35,10 @@ export const streams: Readonly<Record<Purpose, Streams>> = {
   gradientCheck: { first: 2 ** 29 + 3, count: 1 },
   /** The vector with which an estimate of singular values begins. */
   spectral: { first: 2 ** 29 + 4, count: 1 },
+  /** Pairs of sentences, by epoch. */
+  sentencePairs: { first: 2 ** 29 + 2 ** 26, count: 2 ** 26 },
+  /** Tokens that are hidden, by epoch; the parts are the examples. */
+  masking: { first: 2 ** 29 + 2 ** 27, count: 2 ** 27 },
   /** Random changes of examples, by epoch; the parts are the examples or the batches. */
   augmentation: { first: 2 ** 29 + 2 ** 28, count: 2 ** 28 },
   /** Orders of a loader's examples, by epoch. */

@@ -1,0 +1,214 @@
+/** What BERT is trained on (Devlin et al. 2019): tokens that are hidden, and pairs of sentences. */
+import { drawIndex, permutation, type RandomBits } from "../data/shuffle.ts";
+import { ConfigError, DataError } from "../errors.ts";
+import { aNumber, aWhole, expectArguments, type Kind, options as optionsOf } from "../graph/arguments.ts";
+import { expectSeed, hostStream } from "../random/generator.ts";
+import { aRandom } from "./language-model.ts";
+import { aTokenizer, type Tokenizer } from "./tokenizer.ts";
+import { someIds } from "./vocabulary.ts";
+
+export interface MaskOptions {
+  /** It knows `[MASK]`, the special tokens, which are never hidden, and the ids that others are drawn from. */
+  readonly tokenizer: Tokenizer;
+  /** The share of tokens to be guessed. Default 0.15. */
+  readonly probability?: number;
+  /**
+   * The word of each token, an encoding's `words`: all tokens of a word are hidden together (whole-word masking). Default: each token by
+   * itself.
+   */
+  readonly words?: ArrayLike<number>;
+  /** The label of tokens that are not to be guessed: `crossEntropy(…, { ignore: -100 })`. Default −100. */
+  readonly ignore?: number;
+  /** Where random bits come from, as those that a loader's `mapExample` gets. Default: the seed, the epoch and the example. */
+  readonly random?: RandomBits;
+  /** Default 0. */
+  readonly seed?: number;
+  /** The epoch: in each another choice, which is what makes masking dynamic (Liu et al. 2019). Default 0. */
+  readonly epoch?: number;
+  /** The number of the example. Default 0. */
+  readonly example?: number;
+}
+
+const maskOptions = optionsOf({
+  tokenizer: aTokenizer,
+  probability: aNumber,
+  words: someIds,
+  ignore: aWhole,
+  random: aRandom,
+  seed: aWhole,
+  epoch: aWhole,
+  example: aWhole,
+});
+
+/**
+ * Hides tokens for a masked language model: of 100 tokens that are to be guessed 80 become `[MASK]`, 10 another token, 10 stay. Their
+ * number is the share of the ordinary tokens, rounded, and at least 1; with whole words at most that, unless one word is all there is.
+ * `labels` has the ids that were there, and `ignore` elsewhere. The same seed, epoch and example give the same. Throws ConfigError when the
+ * tokenizer has no `[MASK]`.
+ */
+export function maskTokens(ids: ArrayLike<number>, options: MaskOptions): { inputs: Int32Array; labels: Int32Array } {
+  expectArguments("maskTokens", [someIds, maskOptions], [ids, options ?? {}]);
+  const { tokenizer, probability = 0.15, words, ignore = -100, seed = 0, epoch = 0, example = 0 } = options ?? {};
+  const mask = tokenizer?.special.mask;
+  if (mask === undefined)
+    throw new ConfigError(
+      "maskTokens",
+      "the tokenizer has no [MASK]",
+      'give a tokenizer with "[MASK]" among its special tokens',
+    );
+  if (!(probability > 0 && probability <= 1))
+    throw new ConfigError("maskTokens", `probability is ${probability}`, "give a share above 0, up to 1");
+  if (words !== undefined && words.length !== ids.length)
+    throw new DataError(
+      "maskTokens",
+      `there are ${words.length} words for ${ids.length} ids`,
+      "give the words of the same encoding",
+    );
+  expectSeed("maskTokens", seed);
+  const random = options?.random ?? hostStream(seed, "masking", epoch, example);
+  const inputs = Int32Array.from(ids);
+  const labels = new Int32Array(ids.length).fill(ignore);
+  // Runs of tokens that are hidden together.
+  const groups: number[][] = [];
+  let count = 0;
+  for (let i = 0; i < inputs.length; i++) {
+    if (tokenizer.isSpecial(inputs[i]!)) continue;
+    count++;
+    const last = groups.at(-1);
+    const goesOn = words !== undefined && last !== undefined && last.at(-1) === i - 1 && words[i] === words[i - 1];
+    if (goesOn) last.push(i);
+    else groups.push([i]);
+  }
+  const wanted = Math.max(1, Math.round(probability * count));
+  const ordinary = ordinaryIds(tokenizer);
+  let hidden = 0;
+  for (const index of permutation(groups.length, random)) {
+    const group = groups[index]!;
+    if (hidden > 0 && hidden + group.length > wanted) continue;
+    hidden += group.length;
+    for (const i of group) {
+      labels[i] = inputs[i]!;
+      const kind = drawIndex(10, random);
+      if (kind < 8) inputs[i] = mask;
+      else if (kind === 8) inputs[i] = ordinary[drawIndex(ordinary.length, random)]!;
+    }
+    if (hidden >= wanted) break;
+  }
+  return { inputs, labels };
+}
+
+const ordinaryOf = new WeakMap<Tokenizer, Int32Array>();
+
+/** Ids that are no special tokens. */
+function ordinaryIds(tokenizer: Tokenizer): Int32Array {
+  let ids = ordinaryOf.get(tokenizer);
+  if (ids === undefined) {
+    ids = Int32Array.from({ length: tokenizer.size }, (_, id) => id).filter(
+      (id) => !tokenizer.isSpecial(id) && tokenizer.tokens[id] !== "",
+    );
+    ordinaryOf.set(tokenizer, ids);
+  }
+  return ids;
+}
+
+export interface SentencePair {
+  readonly first: string;
+  readonly second: string;
+  /** Whether the second text follows the first in their document, or comes from another. */
+  readonly isNext: boolean;
+}
+
+export interface SentencePairOptions {
+  /** By it lengths are counted. */
+  readonly tokenizer: Tokenizer;
+  /** Most tokens of both texts with special ones around them, which the pairs are then to be cut to. Default 128. */
+  readonly maxLength?: number;
+  /** How many of the pairs are shorter, of a length drawn at random. Default 0.1. */
+  readonly shortShare?: number;
+  /** Default 0. */
+  readonly seed?: number;
+  /** Each epoch has other pairs. Default 0. */
+  readonly epoch?: number;
+}
+
+/**
+ * Pairs for predicting whether one text follows another, from documents of sentences, as BERT's are made: as many sentences as fit, cut in
+ * two at random; in half of the pairs the second part comes from another document, and the sentences that it took the place of are used
+ * again. A pair may be somewhat longer than `maxLength`: encode it with `{ pair, maxLength }`. Throws DataError for fewer than two documents
+ * with sentences.
+ */
+export function nextSentencePairs(
+  documents: readonly (readonly string[])[],
+  options: SentencePairOptions,
+): SentencePair[] {
+  const known = { tokenizer: aTokenizer, maxLength: aWhole, shortShare: aNumber, seed: aWhole, epoch: aWhole };
+  expectArguments("nextSentencePairs", [aDocumentList, optionsOf(known)], [documents, options ?? {}]);
+  const { tokenizer, maxLength = 128, shortShare = 0.1, seed = 0, epoch = 0 } = options ?? {};
+  if (tokenizer === undefined)
+    throw new ConfigError(
+      "nextSentencePairs",
+      "there is no tokenizer",
+      "give { tokenizer: tokenizers.trainWordPiece(texts) }",
+    );
+  if (maxLength < 8) throw new ConfigError("nextSentencePairs", `maxLength is ${maxLength}`, "give 8 at least");
+  expectSeed("nextSentencePairs", seed);
+  const texts = documents.filter((sentences) => sentences.length > 0);
+  if (texts.length < 2)
+    throw new DataError(
+      "nextSentencePairs",
+      `${texts.length} of ${documents.length} documents have sentences`,
+      "give two documents at least: half of the pairs take their second text from another one",
+    );
+  const random = hostStream(seed, "sentencePairs", epoch);
+  const lengths = texts.map((sentences) => sentences.map((sentence) => tokenizer.ids(sentence).length));
+  const added = tokenizer.encode("", { pair: "" }).ids.length;
+  const pairs: SentencePair[] = [];
+  for (const [index, sentences] of texts.entries()) {
+    const room = (): number => {
+      const whole = maxLength - added;
+      return random.uniform() < shortShare ? 2 + drawIndex(whole - 1, random) : whole;
+    };
+    let target = room();
+    let from = 0;
+    let length = 0;
+    for (let i = 0; i < sentences.length; i++) {
+      length += lengths[index]![i]!;
+      if (i < sentences.length - 1 && length < target) continue;
+      const cut = i > from ? from + 1 + drawIndex(i - from, random) : from + 1;
+      const first = sentences.slice(from, cut).join(" ");
+      const isNext = i > from && drawIndex(2, random) === 1;
+      if (isNext) {
+        pairs.push({ first, second: sentences.slice(cut, i + 1).join(" "), isNext });
+        from = i + 1;
+      } else {
+        const other = (index + 1 + drawIndex(texts.length - 1, random)) % texts.length;
+        const used = lengths[index]!.slice(from, cut).reduce((sum, each) => sum + each, 0);
+        pairs.push({ first, second: someSentences(texts[other]!, lengths[other]!, target - used, random), isNext });
+        from = cut;
+        i = cut - 1;
+      }
+      length = 0;
+      target = room();
+    }
+  }
+  return pairs;
+}
+
+/** Sentences of a document from a place drawn at random on, until they have so many tokens. */
+function someSentences(
+  sentences: readonly string[],
+  lengths: readonly number[],
+  wanted: number,
+  random: RandomBits,
+): string {
+  const start = drawIndex(sentences.length, random);
+  let end = start;
+  for (let length = 0; end < sentences.length && (end === start || length < wanted); end++) length += lengths[end]!;
+  return sentences.slice(start, end).join(" ");
+}
+
+const aDocumentList: Kind = (value) =>
+  Array.isArray(value) &&
+  value.every((sentences) => Array.isArray(sentences) && sentences.every((each) => typeof each === "string"))
+    ? undefined
+    : 'give documents, each an array of sentences: [["It rains.", "It pours."], …]';
