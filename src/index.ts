@@ -113,6 +113,14 @@ export { diagonalMatrix, eye, outer, singularValues } from "./tensor/matrices.ts
 export { scan } from "./tensor/scan.ts";
 export type { Parameter, State } from "./tensor/state.ts";
 export { Tensor } from "./tensor/tensor.ts";
+export { bleu } from "./text/bleu.ts";
+export { editDistance, errorRate } from "./text/edit-distance.ts";
+export { languageModelBatches, packRows } from "./text/language-model.ts";
+export { maskTokens, nextSentencePairs } from "./text/masking.ts";
+export { bitsPerCharacter, kneserNey, perplexity } from "./text/ngram.ts";
+export { decodeTokenizer, encodeTokenizer } from "./text/tokenizer.ts";
+export * as tokenizers from "./text/tokenizers.ts";
+export { buildVocabulary, vocabulary } from "./text/vocabulary.ts";
 export type { TrainingEvent } from "./train/events.ts";
 export { type FitResult, fit, validate } from "./train/fit.ts";
 export { smoother } from "./train/history.ts";

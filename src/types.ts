@@ -160,6 +160,36 @@ export type { Change, StateOptions, Version } from "./tensor/state.ts";
 export type { Storage } from "./tensor/storage.ts";
 export type { Range, Scalar } from "./tensor/tensor.ts";
 export type { IsTree, Tree } from "./tensor/tree.ts";
+export type { Bleu, BleuOptions } from "./text/bleu.ts";
+export type { ErrorRate, Symbols } from "./text/edit-distance.ts";
+export type { LanguageModelBatch, LanguageModelOptions, PackOptions } from "./text/language-model.ts";
+export type { MaskOptions, SentencePair, SentencePairOptions } from "./text/masking.ts";
+export type { KneserNeyModel, KneserNeyOptions } from "./text/ngram.ts";
+export type { BertOptions, FileContent, TiktokenOptions } from "./text/read.ts";
+export type { Truncation } from "./text/template.ts";
+export type {
+  DecodeOptions,
+  DecodeTokenizerOptions,
+  EncodeOptions,
+  Encoding,
+  SpecialIds,
+  Tokenizer,
+} from "./text/tokenizer.ts";
+export type { AddedToken, TokenizerComponent, TokenizerJson } from "./text/tokenizer-json.ts";
+export type {
+  TrainBpeOptions,
+  TrainCharacterLevelOptions,
+  TrainTokenizerOptions,
+  TrainWordLevelOptions,
+  TrainWordPieceOptions,
+} from "./text/train.ts";
+export type {
+  BuildVocabularyOptions,
+  SpecialTokens,
+  Vocabulary,
+  VocabularyContent,
+  VocabularyOptions,
+} from "./text/vocabulary.ts";
 export type {
   CheckpointEvent,
   EndEvent,

@@ -56,6 +56,9 @@ const kinds: Readonly<Record<string, () => unknown>> = {
 /** Not functions of values: classes that tests make by functions, and what loads data or changes the process. */
 const leftOut = new Set([
   "loadMnist",
+  "loadBrown",
+  "loadCities",
+  "loadCmudict",
   "useEngine",
   "seed",
   "nodeEngine",
@@ -123,7 +126,7 @@ const rightOnes: Readonly<Record<string, () => readonly unknown[]>> = Object.fro
 
 type Callable = (...args: readonly unknown[]) => unknown;
 const entries: [string, unknown][] = Object.entries(glissade).flatMap(([name, value]): [string, unknown][] =>
-  ["check", "init", "schedule", "activations"].includes(name)
+  ["check", "init", "schedule", "activations", "tokenizers"].includes(name)
     ? Object.entries(value as object).map(([inner, part]): [string, unknown] => [`${name}.${inner}`, part])
     : [[name, value]],
 );
