@@ -40,6 +40,7 @@ await bundle(
     "bench/overhead.ts",
     "bench/lens.ts",
     "bench/loops.ts",
+    "bench/loaders.ts",
     "bench/fit.ts",
     "bench/startup.ts",
     "bench/start.ts",
@@ -57,9 +58,19 @@ await bundle(
 const bundleServer = (folder, from) => bundle(["bench/ours-server.ts"], folder, from);
 
 // The first word may choose another script than the driver.
-const chosen = ["against", "profile", "overhead", "lens", "loops", "fit", "startup", "updates", "sums", "draw"].find(
-  (name) => name === process.argv[2],
-);
+const chosen = [
+  "against",
+  "profile",
+  "overhead",
+  "lens",
+  "loops",
+  "loaders",
+  "fit",
+  "startup",
+  "updates",
+  "sums",
+  "draw",
+].find((name) => name === process.argv[2]);
 if (chosen) process.argv.splice(2, 1);
 const { main } = await import(pathToFileURL(path.join(outdir, `${chosen ?? "driver"}.mjs`)).href);
 process.exitCode = await main(root, outdir, bundleServer);
