@@ -32,6 +32,7 @@ export { type CitiesOptions, type City, loadCities } from "./text/node/cities.ts
 export { type Cmudict, type CmudictOptions, loadCmudict, type PronouncedWord } from "./text/node/cmudict.ts";
 export { loadTokenizer, saveTokenizer } from "./text/node/tokenizers.ts";
 export { fit } from "./train/node/fit.ts";
+export { fitInWorker } from "./train/node/fit-in-worker.ts";
 export { readMetrics } from "./train/node/layout.ts";
 export type { RunOptions } from "./train/node/options.ts";
 export { findRuns, readRun } from "./train/node/read.ts";

@@ -7,6 +7,7 @@ import { decodeWeights, encodeWeights } from "../files/weights.ts";
 import { Plateau } from "../optim/schedules.ts";
 import { Parameter, type State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { explainAnomaly } from "./anomaly.ts";
 import {
   type BestEvaluation,
   captureVariables,
@@ -300,6 +301,7 @@ export class Training {
       if (!batch) break;
       if (this.#batchesOfStep === 0) this.#setRate();
       this.#queue(batch);
+      if (this.#options.detectAnomalies) await this.#expectSound(batch);
       this.#isExhausted = this.#source.state().batch === 0 || this.#batch === this.#source.batches;
       if (this.#batchesOfStep < gradientAccumulationSteps && !(this.#step.update && this.#isExhausted)) continue;
       await this.#endStep();
@@ -329,19 +331,27 @@ export class Training {
     this.#batchesOfGroup++;
   }
 
+  /** Waits for a batch. Throws an error that names the op, where one has made a NaN or an infinity. */
+  async #expectSound(batch: readonly Tensor[]): Promise<void> {
+    try {
+      await valuesOf([this.#unread.at(-1)!.loss]);
+    } catch (error) {
+      throw await explainAnomaly(this.#setup, batch, error);
+    }
+  }
+
   /** Makes the update where it is not made yet, and whatever is due behind a step. */
   async #endStep(): Promise<void> {
     const { norm } = this.#step.update?.() ?? {};
     if (norm) this.#unread.at(-1)!.norm = norm;
     this.#batchesOfStep = 0;
     this.#steps++;
-    const { loggingSteps, evalStrategy, evalSteps, detectAnomalies } = this.#options;
+    const { loggingSteps, evalStrategy, evalSteps } = this.#options;
     if (this.#steps % loggingSteps === 0) {
       const { learningRate } = this.#setup.optimizer;
       this.#unread.at(-1)!.log = { ...this.#place(), learningRate };
     }
-    if (detectAnomalies) await this.#read();
-    else if (this.#batchesOfGroup >= group || performance.now() - this.#groupBegan > groupTime) await this.#readLater();
+    if (this.#batchesOfGroup >= group || performance.now() - this.#groupBegan > groupTime) await this.#readLater();
     if (this.#saveFailure) throw this.#saveFailure.error;
     if (this.#steps % this.#saving.histograms === 0) this.#noteHistograms();
     const isBest = evalStrategy === "steps" && this.#steps % evalSteps === 0 && (await this.#evaluate());

@@ -25,5 +25,5 @@ const { kills, halves, trainings } = await killOften(
 );
 await rm(folder, { recursive: true });
 console.log(
-  `${kills} kills, ${halves} of them in the middle of a checkpoint; ${trainings} trainings, all the same bits`,
+  `${kills} kills, ${halves} of them in the middle of a checkpoint; trainings ended: ${trainings}, all with the same bits`,
 );

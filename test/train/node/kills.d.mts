@@ -8,6 +8,8 @@ export interface Outcome {
   readonly metrics: readonly object[];
 }
 
+/** Numbers from 0 to 1, the same for the same seed. */
+export function randomFrom(seed: number): () => number;
 export function runWhole(folder: string): Promise<void>;
 export function killOften(
   count: number,
