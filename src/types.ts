@@ -82,6 +82,7 @@ export type {
 export type { Port, Target } from "./graph/target.ts";
 export type { TensorType, Values } from "./graph/types.ts";
 export type {
+  AnyKernelOp,
   GuardOp,
   Kernel,
   KernelOp,
@@ -90,6 +91,7 @@ export type {
   Layout,
   Operation,
   Part,
+  RandomOp,
 } from "./kernel/kernel.ts";
 export type { CellWeights, RecurrentActivation } from "./nn/cells.ts";
 export type { NormalOptions, UniformOptions } from "./nn/generator.ts";

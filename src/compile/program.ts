@@ -6,7 +6,7 @@ import type { Node, Value } from "../graph/node.ts";
 import type { OnnxValue } from "../graph/op.ts";
 import type { Port, Target } from "../graph/target.ts";
 import type { TensorType, Values } from "../graph/types.ts";
-import type { GuardOp, KernelOp } from "../kernel/kernel.ts";
+import type { AnyKernelOp } from "../kernel/kernel.ts";
 import { encodeModel, OnnxBuilder } from "../onnx/model.ts";
 
 /** A program over the graph between `inputs` (leaves) and `outputs`. */
@@ -16,7 +16,7 @@ export class GraphProgram implements Program {
   readonly inPlace: InPlace;
   readonly #body: Body;
   readonly #target: Target;
-  #kernels: readonly (KernelOp | GuardOp)[] | undefined;
+  #kernels: readonly AnyKernelOp[] | undefined;
 
   constructor(leaves: readonly Node[], roots: readonly Value[], target: Target, options: ProgramOptions = {}) {
     this.#body = new Body(leaves, roots);
@@ -42,7 +42,7 @@ export class GraphProgram implements Program {
     return encodeModel(this.model());
   }
 
-  get kernels(): readonly (KernelOp | GuardOp)[] {
+  get kernels(): readonly AnyKernelOp[] {
     if (!this.#kernels) this.model();
     return this.#kernels!;
   }

@@ -4,7 +4,7 @@
  */
 import type { Port, Target } from "../graph/target.ts";
 import type { TensorType, Values } from "../graph/types.ts";
-import type { GuardOp, KernelOp } from "../kernel/kernel.ts";
+import type { AnyKernelOp } from "../kernel/kernel.ts";
 import type { Waiting } from "../task.ts";
 
 /** By the position of an output: the position of an input whose buffer it may be written to. */
@@ -20,8 +20,8 @@ export interface Program {
   readonly inPlace?: InPlace | undefined;
   /** The ONNX model, encoded. */
   onnx(): Uint8Array<ArrayBuffer>;
-  /** The kernels and guards that the model calls; only for a target that has kernels. */
-  readonly kernels?: readonly (KernelOp | GuardOp)[] | undefined;
+  /** The kernels, guards and draws that the model calls; only for a target that has kernels. */
+  readonly kernels?: readonly AnyKernelOp[] | undefined;
   /** The slow, obvious evaluation in float64: `inputs` in the order of `this.inputs`. */
   evaluate(inputs: readonly Float64Array[]): Float64Array[];
 }

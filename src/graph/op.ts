@@ -4,7 +4,7 @@
  */
 
 import { DTypeError } from "../errors.ts";
-import type { Kernel, KernelValue, KernelWriter } from "../kernel/kernel.ts";
+import type { Kernel, KernelValue, KernelWriter, RandomOp } from "../kernel/kernel.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { aRecord, expectArguments } from "./arguments.ts";
 import type { Body } from "./body.ts";
@@ -53,6 +53,8 @@ export interface OnnxGraph {
   kernel(kernel: Kernel, shapes: readonly Shape[], inputs: readonly OnnxValue[]): OnnxValue[];
   /** Appends a guard, where the target has kernels: the number 1, unless an element of values with so many elements is not finite. */
   guard(values: readonly OnnxValue[], sizes: readonly number[]): OnnxValue;
+  /** Appends a draw of random bits from a generator's state, where the target has kernels. */
+  random(state: OnnxValue, draw: Omit<RandomOp, "name">): OnnxValue;
   constant(dtype: OnnxType, shape: Shape, values: readonly number[] | Float64Array): OnnxValue;
   /** A one-dimensional int64 constant, as ONNX wants shapes and axes. */
   integers(values: readonly number[]): OnnxValue;

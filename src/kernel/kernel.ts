@@ -118,6 +118,20 @@ export interface GuardOp {
   readonly sizes: readonly number[];
 }
 
+/** Random bits as an op of a model: of the block cipher behind `randomBits`, from a generator's state, int32 [4]. */
+export interface RandomOp {
+  /** The op's name, in the domain `kernelDomain`. */
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly size: number;
+  /** How many of the upper bits of each word. */
+  readonly bits: number;
+  readonly dtype: "int32" | "float32";
+}
+
+/** What a model may call besides ONNX's own ops, where the target has kernels. */
+export type AnyKernelOp = KernelOp | GuardOp | RandomOp;
+
 /** The ONNX domain of kernels in a model. */
 export const kernelDomain = "glissade";
 

@@ -106,7 +106,7 @@ export class Generator {
     const { low = 0, high = 1 } = options;
     if (!(Number.isFinite(low) && Number.isFinite(high) && low <= high))
       throw new ConfigError("uniform", `the bounds are ${low} and ${high}`, "give two finite numbers, the lower first");
-    const unit = this.#bits(shape, 24).cast("float32");
+    const unit = this.#bits(shape, 24, "float32");
     const scaled = unit.mul((high - low) * 2 ** -24);
     return low === 0 ? scaled : scaled.add(low);
   }
@@ -203,19 +203,22 @@ export class Generator {
   permutation<const N extends number>(count: N): Tensor<[N], "int32"> {
     if (!Number.isSafeInteger(count) || count < 0)
       throw new ConfigError("permutation", `the count is ${count}`, "give a whole number from 0 on");
-    return this.#bits([count], 32).argsort(0) as Tensor<[N], "int32">;
+    return this.#bits([count], 32, "int32").argsort(0) as Tensor<[N], "int32">;
   }
 
-  #bits<const S extends Shape>(shape: readonly [...S], bits: 23 | 24 | 32): Tensor<S, "int32"> {
-    const drawn = apply(randomBits, [this.state], { shape: [...shape], bits });
+  #bits<const S extends Shape, D extends "int32" | "float32">(
+    shape: readonly [...S],
+    bits: 23 | 24 | 32,
+    dtype: D,
+  ): Tensor<S, D> {
+    const drawn = apply(randomBits, [this.state], { shape: [...shape], bits, dtype });
     this.state.assign(this.state.add(oneDraw));
-    return drawn as Tensor<S, "int32">;
+    return drawn as Tensor<S, D>;
   }
 
   /** Uniform in (0, 1), without the ends. */
   #open<const S extends Shape>(shape: readonly [...S]): Tensor<S, "float32"> {
-    return this.#bits(shape, 23)
-      .cast("float32")
+    return this.#bits(shape, 23, "float32")
       .add(1 / 2)
       .mul(2 ** -23);
   }

@@ -20,7 +20,7 @@ import type { OnnxAttribute, OnnxGraph, OnnxSubgraph, OnnxType, OnnxValue } from
 import type { Port, Target } from "../graph/target.ts";
 import { paramsKey } from "../graph/text.ts";
 import type { Shape, TensorType, Values } from "../graph/types.ts";
-import { type GuardOp, type Kernel, type KernelOp, kernelDomain } from "../kernel/kernel.ts";
+import { type AnyKernelOp, type Kernel, kernelDomain, type RandomOp } from "../kernel/kernel.ts";
 
 /** The operator set that every lowering is written for: Gelu came with 20, int4 and float8 with 21. */
 const latestOpset = 21;
@@ -48,20 +48,20 @@ export class OnnxBuilder implements OnnxGraph {
   readonly #constants = new Map<string, TensorProto>();
   readonly #domains = new Set<string>();
   /** By what they compute. A subgraph shares those of the graph around it. */
-  readonly #kernels: Map<string, KernelOp | GuardOp>;
+  readonly #kernels: Map<string, AnyKernelOp>;
   /** The types of values that ONNX Runtime cannot infer. */
   readonly #known: Port[] = [];
   /** Nodes by what they compute: the same thing asked for twice is one node. */
   readonly #made = new Map<string, OnnxValue[]>();
 
-  constructor(target: Target, prefix: string = "", kernels: Map<string, KernelOp | GuardOp> = new Map()) {
+  constructor(target: Target, prefix: string = "", kernels: Map<string, AnyKernelOp> = new Map()) {
     this.target = target;
     this.#prefix = prefix;
     this.#kernels = kernels;
   }
 
-  /** The kernels and guards that the model calls. */
-  get kernels(): readonly (KernelOp | GuardOp)[] {
+  /** The kernels, guards and draws that the model calls. */
+  get kernels(): readonly AnyKernelOp[] {
     return [...this.#kernels.values()];
   }
 
@@ -97,8 +97,15 @@ export class OnnxBuilder implements OnnxGraph {
     return passed;
   }
 
+  random(state: OnnxValue, draw: Omit<RandomOp, "name">): OnnxValue {
+    const name = this.#custom("random", (name) => ({ name, ...draw }));
+    const [drawn] = this.#append(name, [state], 1, {}, kernelDomain) as [OnnxValue];
+    this.#known.push({ name: drawn, type: { dtype: draw.dtype, shape: draw.shape } });
+    return drawn;
+  }
+
   /** The name of a custom op; of the same one as before, if it is the same but for the name. */
-  #custom(kind: string, make: (name: string) => KernelOp | GuardOp): string {
+  #custom(kind: string, make: (name: string) => AnyKernelOp): string {
     const key = paramsKey(make(""));
     const op = this.#kernels.get(key) ?? make(`${kind}${this.#kernels.size}`);
     this.#kernels.set(key, op);

@@ -8,6 +8,8 @@ export interface BitsParams {
   readonly shape: Shape;
   /** How many random bits an element has: 24 give a non-negative int32 below 2²⁴, 32 any int32. */
   readonly bits: 23 | 24 | 32;
+  /** float32 for the same whole numbers as float32, which has room for 24 bits. Default int32. */
+  readonly dtype?: "int32" | "float32";
 }
 
 /**
@@ -25,13 +27,14 @@ export const randomBits: Op<BitsParams> = defineOp<BitsParams>({
       );
     return shape;
   },
-  dtype([state]) {
+  dtype([state], params) {
     expectType("randomBits", state!, ["int32"], "takes a state of dtype");
-    return "int32";
+    return params.dtype ?? "int32";
   },
   gradient: () => [undefined],
-  onnx(graph, [state], { params: { shape, bits } }) {
+  onnx(graph, [state], { params: { shape, bits, dtype = "int32" } }) {
     const size = sizeOf(shape);
+    if (graph.target.kernels && size > 0) return graph.random(state!, { shape, size, bits, dtype });
     const blocks = Math.ceil(size / 4);
     const words = graph.nodes("Split", [graph.cast(state!, "uint32"), graph.integers([1, 1, 1, 1])], 4, { axis: 0 });
     const columns = philoxNodes(graph, words as [OnnxValue, OnnxValue, OnnxValue, OnnxValue], blocks);
@@ -45,7 +48,7 @@ export const randomBits: Op<BitsParams> = defineOp<BitsParams>({
     ]);
     const cut = graph.node("Slice", [ordered, graph.integers([0]), graph.integers([size])]);
     const shifted = bits === 32 ? cut : shiftRight(graph, cut, 32 - bits, "uint32");
-    return graph.node("Reshape", [graph.cast(shifted, "int32"), graph.integers(shape)], { allowzero: 1 });
+    return graph.node("Reshape", [graph.cast(shifted, dtype), graph.integers(shape)], { allowzero: 1 });
   },
   evaluate([state], y, { bits }) {
     const [low, high, stream, draw] = [...state!.values].map((word) => word >>> 0) as [number, number, number, number];
@@ -61,6 +64,8 @@ export const randomBits: Op<BitsParams> = defineOp<BitsParams>({
       { inputs: [state], params: { shape: [3, 7], bits: 32 } },
       { inputs: [state], params: { shape: [2, 8], bits: 24 } },
       { inputs: [state], params: { shape: [], bits: 23 } },
+      { inputs: [state], params: { shape: [3, 37], bits: 24, dtype: "float32" } },
+      { inputs: [state], params: { shape: [64], bits: 23, dtype: "float32" } },
       { inputs: [state], params: { shape: [0, 2], bits: 24 } },
     ];
   },

@@ -150,13 +150,19 @@ describe.each([plainEngine(), nodeEngine({ threads: 1 })])("on $name", (engine) 
     async (_, each) => {
       const cell = cellsOf[each.kind](2, 3, each.bias ? {} : { bias: false });
       fill(cell, each.weights);
+      const weights = cell as never;
       const equations = {
-        rnnCell: functional.rnnEquations,
-        lstmCell: functional.lstmEquations,
-        gruCell: functional.gruEquations,
-      }[each.kind] as unknown as (x: Tensor, state: States, weights: Cell) => States;
+        rnnCell: (x: Tensor, state: States) => functional.rnnEquations(x as never, state as never, weights),
+        lstmCell: (x: Tensor, state: States) => functional.lstmEquations(x as never, state as never, weights),
+        gruCell: (x: Tensor, state: States) => functional.gruEquations(x as never, state as never, weights),
+      }[each.kind] as (x: Tensor, state: States) => unknown;
+      const asFunction = {
+        rnnCell: (x: Tensor, state: States) => functional.rnnCell(x as never, state as never, weights),
+        lstmCell: (x: Tensor, state: States) => functional.lstmCell(x as never, state as never, weights),
+        gruCell: (x: Tensor, state: States) => functional.gruCell(x as never, state as never, weights),
+      }[each.kind] as (x: Tensor, state: States) => unknown;
       const parameters = cell.parameters();
-      const forms = [cell, (x: Tensor, state: States) => equations(x, state, cell)];
+      const forms = [cell, equations, asFunction] as readonly ((x: Tensor, state: States) => States)[];
       for (const form of forms) {
         const step = compile((x: Tensor, state: States, ws: States) => {
           const last = form(x, state);

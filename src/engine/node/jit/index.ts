@@ -1,7 +1,15 @@
 /** Kernels on this processor: compiled to machine code, and given to ONNX Runtime as custom ops. */
 import { EngineError } from "../../../errors.ts";
 import { paramsKey } from "../../../graph/text.ts";
-import { type GuardOp, isStream, type Kernel, type KernelOp, kernelDomain } from "../../../kernel/kernel.ts";
+import {
+  type AnyKernelOp,
+  type GuardOp,
+  isStream,
+  type Kernel,
+  type KernelOp,
+  kernelDomain,
+  type RandomOp,
+} from "../../../kernel/kernel.ts";
 import type { OrtApi, Pointer } from "../ort-api.ts";
 import { CodeMemory } from "./code-memory.ts";
 import { Assembler, Label, rdi, rsi } from "./x64/assembler.ts";
@@ -9,6 +17,7 @@ import { type CustomOp, customOp, writeFunctions, writeMayInplace } from "./x64/
 import { unitsOf, writeKernel } from "./x64/function.ts";
 import { writeGuard } from "./x64/guard.ts";
 import { hasAvx2 } from "./x64/processor.ts";
+import { unitsOfRandom, writeRandom } from "./x64/random.ts";
 
 /** A domain of custom ops, for the options of one session. */
 export interface KernelDomain {
@@ -74,7 +83,7 @@ export class Kernels {
    * A domain with a program's kernels, for sessions with so many threads. Throws EngineError where there is no memory for their
    * code.
    */
-  domain(ops: readonly (KernelOp | GuardOp)[], threads: number): KernelDomain {
+  domain(ops: readonly AnyKernelOp[], threads: number): KernelDomain {
     const code = new Assembler();
     const head = new BigUint64Array(headWords);
     code.data(new Uint8Array(head.buffer)); //  its place; it is filled once the code's size is known
@@ -86,27 +95,14 @@ export class Kernels {
       return label;
     };
     const written = ops.map((op) => {
-      const key = "sizes" in op ? paramsKey(op.sizes) : codeKey(op.kernel);
-      const known = labels.get(key);
+      const form = formOf(op);
+      const known = labels.get(form.key);
       const main = known ?? begin();
-      if (!known) {
-        if ("sizes" in op) writeGuard(code, op.sizes);
-        else writeKernel(code, op.kernel);
-      }
-      labels.set(key, main);
+      if (!known) form.write(code);
+      labels.set(form.key, main);
       const mayInplace = begin();
-      if ("sizes" in op) {
-        writeMayInplace(code, []);
-        return { op, main, mayInplace };
-      }
-      const { kernel } = op;
-      // What takes turns is larger than any input that is read element by element.
-      const full = kernel.inputs.flatMap((layout, i) => (layout === "full" && !kernel.takeTurns ? [i] : []));
-      writeMayInplace(
-        code,
-        kernel.outputs.flatMap((_, output) => full.map((input) => [input, output] as const)),
-      );
-      return { op, main, mayInplace };
+      writeMayInplace(code, form.inPlace);
+      return { op, form, main, mayInplace };
     });
     const bytes = code.finish();
     head.set([BigInt(bytes.length), this.#munmap]);
@@ -114,10 +110,8 @@ export class Kernels {
     const placed = this.#memory.place(bytes);
     this.#ort.end.add(this.#unmap, placed.address);
     const at = (label: Label): Pointer => placed.address + BigInt(label.at!);
-    const structs = written.map(({ op, main, mayInplace }) => {
-      const { accesses, ...work } = "sizes" in op ? workOfGuard(op) : workOfKernel(op);
+    const structs = written.map(({ op: { name }, form: { accesses, work }, main, mayInplace }) => {
       const parts = Math.max(1, Math.min(threads, Math.floor(accesses / elementsInPart)));
-      const { name } = op;
       return customOp(this.#ort, this.#functions, { name, ...work, code: at(main), mayInplace: at(mayInplace), parts });
     });
     const pointer = this.#ort.create("CreateCustomOpDomain", kernelDomain);
@@ -135,24 +129,67 @@ export class Kernels {
   }
 }
 
-/** What there is to do, and how often memory is read or written for it. */
-type Work = Pick<CustomOp, "inputs" | "shapes" | "units" | "unitsInLine"> & { readonly accesses: number };
+/** An op of any kind, as the domain needs it. */
+interface Form {
+  /** Equal for ops with the same code. */
+  readonly key: string;
+  write(code: Assembler): void;
+  /** Which output may be where which input is. */
+  readonly inPlace: readonly (readonly [input: number, output: number])[];
+  readonly work: Omit<CustomOp, "name" | "code" | "mayInplace" | "parts">;
+  /** How often memory is read or written, or as much work as that. */
+  readonly accesses: number;
+}
 
-function workOfKernel({ kernel, shapes }: KernelOp): Work {
+function formOf(op: AnyKernelOp): Form {
+  if ("kernel" in op) return formOfKernel(op);
+  return "sizes" in op ? formOfGuard(op) : formOfRandom(op);
+}
+
+const floats = { inputType: "float32", outputType: "float32" } as const;
+
+function formOfKernel({ kernel, shapes }: KernelOp): Form {
   const { inputs, outputs, size, width } = kernel;
   const streams = inputs.filter((layout) => isStream(layout) && layout !== "row").length + outputs.length;
+  // What takes turns is larger than any input that is read element by element.
+  const full = inputs.flatMap((layout, i) => (layout === "full" && !kernel.takeTurns ? [i] : []));
+  const unitsInLine = size === width ? elementsInLine : 1;
   return {
-    inputs: inputs.length,
-    shapes,
-    units: unitsOf(kernel),
-    unitsInLine: size === width ? elementsInLine : 1,
+    key: codeKey(kernel),
+    write: (code) => writeKernel(code, kernel),
+    inPlace: outputs.flatMap((_, output) => full.map((input) => [input, output] as const)),
+    work: { ...floats, inputs: inputs.length, shapes, units: unitsOf(kernel), unitsInLine },
     accesses: streams * size,
   };
 }
 
-function workOfGuard({ sizes }: GuardOp): Work {
+function formOfGuard({ sizes }: GuardOp): Form {
   const units = sizes.reduce((sum, size) => sum + size, 0);
-  return { inputs: sizes.length, shapes: [[]], units, unitsInLine: elementsInLine, accesses: units };
+  return {
+    key: paramsKey(sizes),
+    write: (code) => writeGuard(code, sizes),
+    inPlace: [],
+    work: { ...floats, inputs: sizes.length, shapes: [[]], units, unitsInLine: elementsInLine },
+    accesses: units,
+  };
+}
+
+function formOfRandom({ shape, ...draw }: RandomOp): Form {
+  const { size, bits, dtype } = draw;
+  return {
+    key: paramsKey([size, bits, dtype]),
+    write: (code) => writeRandom(code, draw),
+    inPlace: [],
+    work: {
+      inputType: "int32",
+      outputType: dtype,
+      inputs: 1,
+      shapes: [shape],
+      units: unitsOfRandom(draw),
+      unitsInLine: 1,
+    },
+    accesses: 2 * size,
+  };
 }
 
 /** Equal for kernels with the same code: a single row may have any length. */

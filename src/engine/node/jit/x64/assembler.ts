@@ -63,6 +63,7 @@ const conditions = {
   zero: 0x4,
   notZero: 0x5,
   above: 0x7,
+  less: 0xc,
   lessOrEqual: 0xe,
   greater: 0xf,
 } as const;
@@ -78,6 +79,12 @@ const vectors = {
   div: 0x5e,
   max: 0x5f,
 } as const;
+
+/** Opcodes of operations on eight int32, in the map 0F with the prefix 66. */
+const integers = { add: 0xfe, sub: 0xfa, xor: 0xef } as const;
+
+/** Digits of shifts of eight int32. */
+const shifts = { left: 6, right: 4, rightUnsigned: 2 } as const;
 
 /** How `vcmpps` compares. A NaN on either side is unordered, and all but that are false for it. */
 const comparisons = { equal: 0x00, less: 0x11, lessEqual: 0x12, unordered: 0x03 } as const;
@@ -259,15 +266,42 @@ export class Assembler {
     this.#vex(1, 1, 0x5b, to, 0, a);
   }
 
-  /** to = a ± b, int32 */
-  vectorIntegers(operation: "add" | "sub", to: Vector, a: Vector, b: Operand): void {
-    this.#vex(1, 1, operation === "add" ? 0xfe : 0xfa, to, a, b);
+  /** to = a, int32, as float32, rounded */
+  vectorFromIntegers(to: Vector, a: Operand): void {
+    this.#vex(0, 1, 0x5b, to, 0, a);
   }
 
-  /** to = a moved by n bits, int32; to the right with its sign */
-  vectorShift(direction: "left" | "right", to: Vector, a: Vector, n: number): void {
-    this.#vex(1, 1, 0x72, direction === "left" ? 6 : 4, to, a);
+  /** to = a ∘ b, int32 */
+  vectorIntegers(operation: keyof typeof integers, to: Vector, a: Vector, b: Operand): void {
+    this.#vex(1, 1, integers[operation], to, a, b);
+  }
+
+  /** to = a moved by n bits, int32; to the right with its sign unless it is unsigned */
+  vectorShift(direction: keyof typeof shifts, to: Vector, a: Vector, n: number): void {
+    this.#vex(1, 1, 0x72, shifts[direction], to, a);
     this.#bytes.push(n);
+  }
+
+  /** to = a moved by n bits, four numbers of 64 bits without a sign */
+  vectorShiftWide(direction: "left" | "right", to: Vector, a: Vector, n: number): void {
+    this.#vex(1, 1, 0x73, direction === "left" ? 6 : 2, to, a);
+    this.#bytes.push(n);
+  }
+
+  /** to = a·b, four products of 64 bits, of the lower halves of 64 bits without a sign */
+  vectorMultiplyWide(to: Vector, a: Vector, b: Operand): void {
+    this.#vex(1, 1, 0xf4, to, a, b);
+  }
+
+  /** to = a's numbers of 64 bits and b's in turn, in each half: of the first two there, or of the last two */
+  vectorUnpack(half: "low" | "high", to: Vector, a: Vector, b: Operand): void {
+    this.#vex(1, 1, half === "low" ? 0x6c : 0x6d, to, a, b);
+  }
+
+  /** to = b in the lanes of 32 bits whose bit is set, else a */
+  vectorBlend(to: Vector, a: Vector, b: Operand, set: number): void {
+    this.#vex(1, 3, 0x02, to, a, b, 1);
+    this.#bytes.push(set);
   }
 
   /** to = all bits set where the comparison holds */

@@ -69,6 +69,9 @@ const fields = {
   tensorData: 36,
   parallelFor: 37,
   createStatus: 38,
+  /** ONNXTensorElementDataType of all inputs, and of all outputs. */
+  inputType: 39,
+  outputType: 40,
 } as const;
 
 type Field = keyof typeof fields;
@@ -77,8 +80,8 @@ const wordBytes = 8;
 
 /** The version of OrtCustomOp that has these fields. */
 const structVersion = 18;
-/** ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT */
-const float = 1;
+/** ONNXTensorElementDataType */
+const elementTypes = { float32: 1, int32: 6 } as const;
 /** ORT_FAIL */
 const failure = 1;
 
@@ -124,10 +127,11 @@ export function writeFunctions(code: Assembler): Functions {
   constant(0, "GetInputMemoryType", "GetVariadicInputMinArity", "GetVariadicInputHomogeneity");
   constant(0, "GetVariadicOutputMinArity", "GetVariadicOutputHomogeneity");
   constant(0, "ReleaseMayInplace", "GetAliasMap", "ReleaseAliasMap"); //  what GetMayInplace gives is nobody's to release
-  constant(float, "GetInputType", "GetOutputType");
   constant(1, "GetStartVersion");
   constant(1, "GetEndVersion");
   read("name", "GetName");
+  read("inputType", "GetInputType");
+  read("outputType", "GetOutputType");
   read("inputs", "GetInputTypeCount");
   read("outputs", "GetOutputTypeCount");
   begin("KernelComputeV2");
@@ -274,6 +278,8 @@ export interface CustomOp {
   readonly inputs: number;
   /** By output. */
   readonly shapes: readonly Shape[];
+  readonly inputType: keyof typeof elementTypes;
+  readonly outputType: keyof typeof elementTypes;
   /** The address of its function. */
   readonly code: Pointer;
   /** The address of what `writeMayInplace` wrote. */
@@ -296,7 +302,7 @@ export interface CustomOpStruct {
 export function customOp(
   ort: OrtApi,
   functions: ReadonlyMap<string, Pointer>,
-  { name, inputs, shapes, code, mayInplace, units, unitsInLine, parts }: CustomOp,
+  { name, inputs, shapes, inputType, outputType, code, mayInplace, units, unitsInLine, parts }: CustomOp,
 ): CustomOpStruct {
   const { koffi } = ort;
   if (inputs + shapes.length > mostTensors) throw new Error(`a custom op with ${inputs} + ${shapes.length} tensors`);
@@ -325,6 +331,8 @@ export function customOp(
   set("contextOutput", ort.address("KernelContext_GetOutput"));
   set("tensorData", ort.address("GetTensorMutableData"));
   set("parallelFor", ort.address("KernelContext_ParallelFor"));
+  set("inputType", elementTypes[inputType]);
+  set("outputType", elementTypes[outputType]);
   set("createStatus", ort.address("CreateStatus"));
   return { address: koffi.address(words), memory: [words, text, dimensions, table] };
 }
