@@ -27,6 +27,21 @@ export { type NodeEngine, type NodeEngineOptions, nodeEngine } from "./engine/no
 export { FileError, type FileLocation, writeFileAtomically } from "./files/node/atomic.ts";
 export { loadWeights, saveWeights } from "./files/node/model.ts";
 export * from "./index.ts";
+export type {
+  GivenHyperparameters,
+  HyperparameterDescription,
+  HyperparameterSchemas,
+  Hyperparameters,
+} from "./recipes/hyperparameters.ts";
+export {
+  defineRecipe,
+  type Prediction,
+  type PreparedRecipe,
+  type Recipe,
+  type RecipeDefinition,
+  type RecipeOptions,
+  type RecipeParts,
+} from "./recipes/recipe.ts";
 export { type Brown, type BrownDocument, type BrownOptions, type BrownSentence, loadBrown } from "./text/node/brown.ts";
 export { type CitiesOptions, type City, loadCities } from "./text/node/cities.ts";
 export { type Cmudict, type CmudictOptions, loadCmudict, type PronouncedWord } from "./text/node/cmudict.ts";

@@ -6,11 +6,12 @@ import { explanationOf, marks } from "../doctor/explain.ts";
 import type { StepsOptions, Verdict } from "../doctor/report.ts";
 import { count, plural, show } from "../doctor/words.ts";
 import { ConfigError, printable } from "../errors.ts";
+import { isRecipeName, recipeNames } from "../recipes/index.ts";
 import { completeSetup, type TrainingSetup } from "../train/setup.ts";
 import { progressBar } from "./bar.ts";
 import { drawRates } from "./chart.ts";
 import { bold, colour, dim, isColoured } from "./pictures.ts";
-import { loadSetup, recipeNames, type Thrown, whatWasThrown } from "./setup.ts";
+import { isFileName, loadSubject, type Thrown, whatWasThrown } from "./subject.ts";
 
 export interface CheckOptions {
   /** Of initial weights, chosen examples and their order. */
@@ -44,11 +45,12 @@ interface Failure {
 
 /**
  * Makes checks and prints what they found. `words` are names of checks (none: all) and at most one recipe or file
- * (none: mnist). Returns the process's exit code: 1 when a check failed or threw.
+ * (none: digits). Returns the process's exit code: 1 when a check failed or threw.
  */
 export async function checkCommand(words: readonly string[], { seed, json, timeout }: CheckOptions): Promise<number> {
   const { names, subject } = sorted(words);
-  const setup = await loadSetup(subject, seed, timeout);
+  const recipe = await loadSubject(subject, { seed, seconds: timeout });
+  const { setup } = await recipe.prepare({ seed });
   if (!json) sayWhat(subject, setup);
   const verdicts: (Verdict | "error")[] = [];
   for (const name of names) {
@@ -68,14 +70,14 @@ export async function checkCommand(words: readonly string[], { seed, json, timeo
 function sorted(words: readonly string[]): { readonly names: readonly doctor.CheckName[]; readonly subject: string } {
   const isName = (word: string): word is doctor.CheckName => Object.hasOwn(checks, word);
   const chosen = new Set(words.filter(isName));
-  const [subject = "mnist", ...more] = words.filter((word) => !isName(word));
+  const [subject = "digits", ...more] = words.filter((word) => !isName(word));
   if (more.length > 0)
     throw new ConfigError(
       "check",
       `${[subject, ...more].join(" and ")} are several things to check`,
       "name one of them",
     );
-  if (!recipeNames.includes(subject) && !/[./\\]/.test(subject))
+  if (!isRecipeName(subject) && !isFileName(subject))
     throw new ConfigError(
       "check",
       `${subject} is no check, no recipe and no file`,

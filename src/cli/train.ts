@@ -1,198 +1,247 @@
-/** `glissade train`: a recipe with everything that a person wants to see and keep. */
-import { constants } from "node:fs";
-import { access, mkdir } from "node:fs/promises";
+/** `glissade train` and `glissade resume`: a recipe, trained into a run's folder, with everything that a person wants to see and keep. */
+import { stat } from "node:fs/promises";
 import path from "node:path";
-import type { SingleBar } from "cli-progress";
 import { currentEngine } from "../compile/runtime.ts";
-import { toTensor } from "../data/tensors.ts";
-import { exportOnnx } from "../files/export.ts";
-import { FileError, writeFileAtomically } from "../files/node/atomic.ts";
+import { ConfigError, printable } from "../errors.ts";
+import { writeFileAtomically } from "../files/node/atomic.ts";
 import { saveWeights } from "../files/node/model.ts";
-import { type MnistResult, trainMnist } from "../recipes/mnist.ts";
-import { zeros } from "../tensor/create.ts";
-import type { Tensor } from "../tensor/tensor.ts";
-import { type EpochReport, smoother } from "../train/history.ts";
-import { progressBar } from "./bar.ts";
-import { besides, bold, colour, dim, drawBar, drawImage, Table } from "./pictures.ts";
+import { kebabOf } from "../recipes/hyperparameters.ts";
+import type { PreparedRecipe, Recipe } from "../recipes/recipe.ts";
+import type { FitResult } from "../train/fit.ts";
+import { fit } from "../train/node/fit.ts";
+import type { RunOptions } from "../train/node/options.ts";
+import { readRun } from "../train/node/read.ts";
+import { completeSetup } from "../train/setup.ts";
+import { showExamples } from "./examples.ts";
+import { judgedOn, type Network, networkAsOnnx, networkOf } from "./network.ts";
+import { changedRecipe, openRun, writeOrigin } from "./origin.ts";
+import { bold, colour, dim } from "./pictures.ts";
+import { TrainingView, warn } from "./view.ts";
 
+/** Exit codes of all commands. */
+export const exitCodes = { done: 0, failed: 1, stopped: 130 } as const;
+
+/** What can be chosen beside hyperparameters. */
 export interface TrainOptions {
-  readonly epochs: number;
-  readonly batchSize: number;
-  readonly learningRate: number;
-  readonly seed: number;
-  /** Folder that the model is saved to. */
-  readonly out: string;
-  /** One JSON line for each epoch on standard output and nothing else there. */
-  readonly json: boolean;
+  /** The run's folder. Default: runs/RECIPE-TIME. */
+  readonly out?: string;
+  /** Whether a run that is there gives way. */
+  readonly overwrite?: boolean;
+  /** The training ends after so many steps. */
+  readonly maxSteps?: number;
+  /** Steps between checkpoints. Default: one after each epoch. */
+  readonly saveSteps?: number;
+  /** One step through everything, nothing written. */
+  readonly fastDevRun?: boolean;
+  /** JSON lines on standard output and nothing else there. */
+  readonly json?: boolean;
 }
 
-const table = new Table([
-  { title: "epoch", width: 7 },
-  { title: "train loss", width: 10 },
-  { title: "test loss", width: 9 },
-  { title: "accuracy", width: 8 },
-  { title: "images/s", width: 8 },
-  { title: "time", width: 7 },
-]);
-
-/** Trains the perceptron, shows how it goes, saves what it learnt. Returns the process's exit code. */
-export async function trainMnistCommand(options: TrainOptions): Promise<number> {
-  await expectWritable(options.out); //  before the work, not after it
-  const interrupted = new AbortController();
-  const interrupt = (): void => {
-    if (interrupted.signal.aborted) process.exit(130); //  the second time it is meant
-    interrupted.abort();
-  };
-  process.on("SIGINT", interrupt);
-  process.on("SIGTERM", interrupt);
-  const say = options.json ? () => {} : (text: string) => console.log(text);
-
-  say(bold("A perceptron learns to read digits"));
-  say(dim(`784 → 256 → 128 → 10 · 8,000 images to learn, 2,000 to test · Adam · engine ${currentEngine().name}\n`));
-  say(table.head());
-
-  const bar = progressBar(options.json, barFormat, { etaBuffer: 200, gracefulExit: false, emptyOnZero: true });
-  const smoothed = smoother();
-  let accuracy = "–";
-  const result = await trainMnist({
-    ...options,
-    signal: interrupted.signal,
-    onStep: ({ step, steps, loss }) => {
-      if (step === 1) bar?.start(steps, 0, { loss: "", accuracy, rate: "" });
-      bar?.update(step, { loss: smoothed(loss).toFixed(3), accuracy, rate: rateOf(bar, step, options.batchSize) });
-    },
-    onEpoch: (report) => {
-      accuracy = percent(report.testAccuracy);
-      if (options.json) console.log(JSON.stringify(report));
-      else if (isShown(report, options.epochs) || interrupted.signal.aborted)
-        printAbove(bar, epochRow(report, options.epochs));
-    },
-  });
-  bar?.stop();
-
-  const last = result.epochs.at(-1);
-  if (last) {
-    await save(result, options);
-    if (!options.json) await showDigits(result);
-    saySaved(options, say);
-    if (!options.json && !interrupted.signal.aborted) sayWhatNext(options);
+/** Trains a recipe with hyperparameters as they were given. Returns the process's exit code. */
+export async function trainCommand(
+  subject: string,
+  recipe: Recipe,
+  given: Readonly<Record<string, unknown>>,
+  options: TrainOptions,
+): Promise<number> {
+  const prepared = await recipe.prepare(given);
+  const { fastDevRun = false, overwrite = false, maxSteps, saveSteps } = options;
+  const out = options.out ?? (await freeFolder(recipe.name));
+  const run: RunOptions = fastDevRun
+    ? { fastDevRun }
+    : {
+        outputDir: out,
+        overwriteOutputDir: overwrite,
+        ...(saveSteps !== undefined && { saveSteps }),
+        hyperparameters: prepared.hyperparameters,
+        runName: recipe.name,
+      };
+  if (!fastDevRun) {
+    await expectFree(out, overwrite);
+    await writeOrigin(out, subject, recipe, given); //  first: a run that is killed must be found again
   }
-  process.off("SIGINT", interrupt);
-  process.off("SIGTERM", interrupt);
-  if (!interrupted.signal.aborted) return 0;
-  say(colour("yellow", `\nStopped after ${result.steps} steps, as you asked; what was learnt so far is saved.`));
-  return 130;
+  return trained(recipe, prepared, { ...run, ...(maxSteps !== undefined && { maxSteps }) }, { ...options, subject });
 }
 
-const barFormat = "  {bar} {percentage}%  loss {loss}  accuracy {accuracy}  {rate} images/s  {eta_formatted} left";
-
-const startedAt = new WeakMap<SingleBar, number>();
-
-function rateOf(bar: SingleBar | undefined, step: number, batchSize: number): string {
-  if (!bar) return "";
-  const started = startedAt.get(bar) ?? performance.now();
-  startedAt.set(bar, started);
-  const seconds = (performance.now() - started) / 1000;
-  return seconds > 0 ? Math.round(((step - 1) * batchSize) / seconds).toLocaleString("en-US") : "–";
+/** Goes on with a run from its last checkpoint, as if it had never stopped. Returns the process's exit code. */
+export async function resumeCommand(folder: string, options: TrainOptions): Promise<number> {
+  const run = await openRun(folder);
+  if (run.isChanged) warn(changedRecipe(run));
+  const prepared = await run.prepare();
+  const { maxSteps, saveSteps } = options;
+  return trained(
+    run.recipe,
+    prepared,
+    {
+      outputDir: folder,
+      resumeFromCheckpoint: true,
+      ...(maxSteps !== undefined && { maxSteps }),
+      ...(saveSteps !== undefined && { saveSteps }),
+    },
+    { ...options, subject: run.subject },
+  );
 }
 
-/** A line of the table above the bar, which is drawn again below it. The bar ends where the cursor was saved last. */
-function printAbove(bar: SingleBar | undefined, line: string): void {
-  bar && process.stderr.write("\r\x1b[2K");
-  console.log(line);
-  bar && process.stderr.write("\x1b7");
-}
-
-/** About ten epochs are enough to see the curve. */
-function isShown({ epoch }: EpochReport, epochs: number): boolean {
-  return epoch === 1 || epoch === epochs || epoch % Math.max(1, Math.round(epochs / 10)) === 0;
-}
-
-function epochRow(report: EpochReport, epochs: number): string {
-  return table.row([
-    `${report.epoch}/${epochs}`,
-    report.trainLoss.toFixed(4),
-    report.testLoss.toFixed(4),
-    percent(report.testAccuracy),
-    Math.round(report.examplesPerSecond).toLocaleString("en-US"),
-    `${report.seconds.toFixed(1)} s`,
-  ]);
-}
-
-const percent = (fraction: number): string => `${(100 * fraction).toFixed(2)}%`;
-
-/** A few test digits with what the network says of them: some that it gets right, and those it is most wrong about. */
-async function showDigits({ model, test }: MnistResult): Promise<void> {
-  const [images, labels] = [test.columns[0].values, test.columns[1].values];
-  const logits = model(toTensor(test.columns[0]) as Tensor<[number, 784], "float32">);
-  const probabilities = (await logits.softmax().array()) as number[][];
-  const guesses = probabilities.map((row) => row.indexOf(Math.max(...row)));
-  const wrong = [...guesses.keys()]
-    .filter((i) => guesses[i] !== labels[i])
-    .sort((a, b) => probabilities[b]![guesses[b]!]! - probabilities[a]![guesses[a]!]!);
-  const right = [...guesses.keys()].filter((i) => guesses[i] === labels[i]);
-  const card = (i: number): string[] => {
-    const [guess, label] = [guesses[i]!, labels[i]!];
-    const second = [...probabilities[i]!.keys()]
-      .filter((k) => k !== guess)
-      .sort((a, b) => probabilities[i]![b]! - probabilities[i]![a]!)[0]!;
-    const verdict = guess === label ? `says ${guess}` : `says ${guess}, is ${label}`;
-    const line = (k: number): string =>
-      `${k} ${drawBar(probabilities[i]![k]!, 12)} ${(100 * probabilities[i]![k]!).toFixed(1)}%`;
-    return [verdict, line(guess), line(second), ...drawImage(images.subarray(i * 784 + 56, (i + 1) * 784 - 56), 28)];
-  };
-  console.log(`\n${bold("Test digits that it reads")}\n`);
-  console.log(besides(right.slice(0, 3).map(card)));
-  if (wrong.length === 0) return;
-  console.log(`\n${bold(`The ${wrong.length} of ${labels.length} that it gets wrong: the ones it is surest of`)}\n`);
-  console.log(besides(wrong.slice(0, 3).map(card)));
-}
-
-/** Makes the folder and throws FileError when nothing can be written into it. */
-async function expectWritable(folder: string): Promise<void> {
+async function trained(
+  recipe: Recipe,
+  prepared: PreparedRecipe,
+  run: RunOptions,
+  { json = false, subject }: TrainOptions & { readonly subject: string },
+): Promise<number> {
+  const { setup, options, prediction } = prepared;
+  const say = json ? (): void => {} : (text: string): void => console.log(text);
+  if (!json) sayWhat(recipe, prepared);
+  const view = new TrainingView(json, prediction.image ? "images" : "examples");
+  const interruption = new Interruption();
+  let result: FitResult;
   try {
-    await mkdir(folder, { recursive: true });
-    await access(folder, constants.W_OK);
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new FileError(
-      folder,
-      `cannot be written to: ${message}`,
-      "choose another folder: --out <folder>",
-      code ?? "",
-      {
-        cause: error,
-      },
-    );
+    result = await fit(setup, { ...options, ...run, signal: interruption.signal, onEvent: view.show });
+  } finally {
+    view.stop();
+    interruption.end();
+  }
+  const { outputDir } = run;
+  const isStopped = result.reason === "stopped";
+  if (!json) sayEnd(result);
+  const network = await networkOf(prepared);
+  if (!json) await showExamples(prepared, network);
+  if (outputDir !== undefined) await save(prepared, network, outputDir, say);
+  if (isStopped) {
+    const line = outputDir === undefined ? "" : ` Go on with:\n  ${commandLine(`resume ${outputDir}`)}`;
+    const text = `Stopped after ${result.step} steps, as you asked; everything is saved.${line}`;
+    if (json) console.error(text);
+    else console.log(`\n${colour("yellow", text)}`);
+    return exitCodes.stopped;
+  }
+  if (!json && outputDir !== undefined) sayWhatNext(recipe, prepared, subject, outputDir);
+  return exitCodes.done;
+}
+
+/** Ends a training after the step under way when the user asks for it; the second time at once. */
+class Interruption {
+  readonly #controller = new AbortController();
+  readonly #interrupt = (): void => {
+    if (this.#controller.signal.aborted) process.exit(exitCodes.stopped);
+    this.#controller.abort();
+  };
+
+  constructor() {
+    process.on("SIGINT", this.#interrupt);
+    process.on("SIGTERM", this.#interrupt);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  end(): void {
+    process.off("SIGINT", this.#interrupt);
+    process.off("SIGTERM", this.#interrupt);
   }
 }
 
-const weightsFile = ({ out }: TrainOptions): string => path.join(out, "model.safetensors");
-const networkFile = ({ out }: TrainOptions): string => path.join(out, "model.onnx");
-
-/** Weights as safetensors, the network as ONNX. */
-async function save({ model }: MnistResult, options: TrainOptions): Promise<void> {
-  await saveWeights(model, weightsFile(options));
-  const network = await exportOnnx(
-    (images: Tensor<[number, 784], "float32">) => model(images).softmax(),
-    [zeros([1, 784])],
-    { inputs: ["images"], outputs: ["probabilities"], names: model },
-  );
-  await writeFileAtomically(networkFile(options), network);
+/** The folder of a new run: by the recipe and the time, to the second, and a number where that is taken. */
+async function freeFolder(name: string): Promise<string> {
+  const now = new Date();
+  const two = (value: number): string => String(value).padStart(2, "0");
+  const day = `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}`;
+  const time = [now.getHours(), now.getMinutes(), now.getSeconds()].map(two).join("");
+  const base = path.join("runs", `${name}-${day}-${time}`);
+  for (let number = 1; ; number++) {
+    const folder = number === 1 ? base : `${base}-${number}`;
+    if (!(await isThere(folder))) return folder;
+  }
 }
 
-function saySaved(options: TrainOptions, say: (text: string) => void): void {
-  say(`\n${colour("green", "Saved")} ${weightsFile(options)}  ${dim("weights, in PyTorch's names")}`);
-  say(
-    `      ${networkFile(options)}         ${dim("pixels in, probabilities out; opens in Netron and any ONNX runtime")}`,
+const isThere = (file: string): Promise<boolean> =>
+  stat(file).then(
+    () => true,
+    () => false,
+  );
+
+/** Throws ConfigError before the work when there is a run already, and it is not to give way. */
+async function expectFree(folder: string, overwrite: boolean): Promise<void> {
+  if (overwrite || !(await isThere(path.join(folder, "config.json")))) return;
+  throw new ConfigError(
+    "train",
+    `${printable(folder)} holds a run already`,
+    `go on with it: ${commandLine(`resume ${printable(folder)}`)}; replace it: --overwrite; or choose another folder: --out`,
   );
 }
 
-function sayWhatNext({ learningRate, seed }: TrainOptions): void {
-  console.log(`
-${bold("What to try next")}
-  npm start -- --epochs 60                      train longer
-  npm start -- --learning-rate ${(learningRate * 50).toPrecision(1).padEnd(16)} see what a rate that is too large does
-  npm start -- --seed ${String(seed + 1).padEnd(26)} other initial weights, another order
-  GLISSADE_DEBUG=2 npm start -- --epochs 1      read the graph of the whole training step`);
+/** How a command is written here: after `npm start`, as npm's; otherwise through npx. */
+const commandLine = (words: string): string => `npx glissade ${words}`;
+
+function sayWhat(recipe: Recipe, prepared: PreparedRecipe): void {
+  const { model, optimizer, train, batchSize } = completeSetup(recipe.name, prepared.setup);
+  const count = (value: number): string => value.toLocaleString("en-US");
+  const examples = "examples" in train ? train.examples : "length" in train ? train.length : undefined;
+  const judged = prepared.setup.validation ? judgedOn(prepared)?.length : undefined;
+  const parts = [
+    `${count(model.parameters().reduce((sum, { size }) => sum + size, 0))} parameters`,
+    ...(typeof examples === "number" ? [`${count(examples)} examples to learn`] : []),
+    ...(judged === undefined ? [] : [`${count(judged)} to judge`]),
+    `batches of ${batchSize}`,
+    `${optimizer.name}, learning rate ${Number(optimizer.learningRate.toPrecision(4))}`,
+    `engine ${currentEngine().name}`,
+  ];
+  console.log(`${bold(recipe.description)}\n${dim(parts.join(" · "))}\n`);
+}
+
+function sayEnd({ reason, best, evaluations }: FitResult): void {
+  const last = evaluations.at(-1);
+  if (reason === "early-stopping" && best)
+    console.log(dim(`\nEarly stopping: nothing was better than the evaluation at step ${best.step}.`));
+  else if (best && last && best.step !== last.step) console.log(dim(`\nThe best evaluation was at step ${best.step}.`));
+}
+
+/** Weights as safetensors, the network as ONNX; a network that cannot be exported is no reason to fail. */
+async function save(
+  prepared: PreparedRecipe,
+  network: Network,
+  folder: string,
+  say: (text: string) => void,
+): Promise<void> {
+  const [weights, onnx] = [path.join(folder, "model.safetensors"), path.join(folder, "model.onnx")];
+  const { last } = await readRun(folder);
+  if (last === undefined) return warn(`there is no checkpoint in ${printable(folder)}, and no model is saved there`);
+  await saveWeights(prepared.setup.model, weights);
+  const width = weights.length;
+  say(`\n${colour("green", "Saved")} ${weights}  ${dim("weights, in PyTorch's names")}`);
+  try {
+    await writeFileAtomically(onnx, await networkAsOnnx(prepared, network));
+    const out = network.task === "classes" ? "probabilities" : "numbers";
+    const into = prepared.prediction.image ? "pixels" : "inputs";
+    say(`      ${onnx.padEnd(width)}  ${dim(`${into} in, ${out} out; opens in Netron and any ONNX runtime`)}`);
+  } catch (error) {
+    warn(`the network was not exported as ONNX: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function sayWhatNext(recipe: Recipe, { hyperparameters }: PreparedRecipe, subject: string, folder: string): void {
+  const isStart = process.env.npm_lifecycle_event === "start";
+  const start = isStart ? "npm start --" : `npx glissade train ${subject}`;
+  const options = new Map(recipe.hyperparameters.map((each) => [each.name, each]));
+  const number = (name: string): number | undefined => {
+    const value = (hyperparameters as Readonly<Record<string, unknown>>)[name];
+    return options.has(name) && typeof value === "number" ? value : undefined;
+  };
+  const [epochs, rate] = [number("epochs"), number("learningRate")];
+  const lines = [
+    ...(epochs === undefined ? [] : [[`${start} --epochs ${2 * epochs}`, "train longer"]]),
+    ...(rate === undefined
+      ? []
+      : [
+          [
+            `${start} --${kebabOf("learningRate")} ${Number((rate * 50).toPrecision(1))}`,
+            "see what a rate that is too large does",
+          ],
+        ]),
+    [`${start} --seed ${hyperparameters.seed + 1}`, "other initial weights, another order"],
+    ["npx glissade compare runs/*", "the curves of several runs"],
+    [`npx glissade evaluate ${folder}`, "all metrics of the best checkpoint"],
+  ] as const;
+  const width = Math.max(...lines.map(([command]) => command!.length));
+  console.log(`\n${bold("What to try next")}`);
+  for (const [command, what] of lines) console.log(`  ${command!.padEnd(width)}  ${dim(what!)}`);
 }

@@ -123,6 +123,16 @@ export class Loader<B> implements Iterable<B> {
     this.batches = this.#buckets?.batches ?? Math.ceil(this.examples / batchSize);
   }
 
+  /** Examples in a batch, but for a smaller last one. */
+  get batchSize(): number {
+    return this.#options.batchSize;
+  }
+
+  /** What its batches are of, before `mapExample`; undefined with `map`, which makes other columns. */
+  get dataset(): Dataset | undefined {
+    return this.#options.map ? undefined : this.#data;
+  }
+
   /**
    * The position to put into a checkpoint. Inside a loop it names the batch after the one in hand: a run that saves it
    * once a step is done and resumes from it repeats no batch and misses none.

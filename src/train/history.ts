@@ -1,32 +1,8 @@
-/** What happened in training, epoch by epoch, and how fast. */
+/** Losses of single steps, made smooth for whoever looks at them. */
 
 import { ConfigError } from "../errors.ts";
 import { aNumber, expectArguments, optional } from "../graph/arguments.ts";
 import { averaged, unbiased } from "../tensor/average.ts";
-
-/** One epoch. */
-export interface EpochReport {
-  /** From 1. */
-  readonly epoch: number;
-  /** Mean loss over the epoch's training batches. */
-  readonly trainLoss: number;
-  readonly testLoss: number;
-  /** Fraction of test examples that the network gets right, 0–1. */
-  readonly testAccuracy: number;
-  /** Training examples a second, evaluation left out. */
-  readonly examplesPerSecond: number;
-  /** Seconds since training began. */
-  readonly seconds: number;
-}
-
-/** One step, for whoever shows progress. */
-export interface StepReport {
-  readonly epoch: number;
-  /** From 1, over all epochs. */
-  readonly step: number;
-  readonly steps: number;
-  readonly loss: number;
-}
 
 /**
  * Follows numbers that jump, such as the losses of single steps: each call takes the next one and returns the exponentially

@@ -1,6 +1,7 @@
 /** What a training is made of, as recipes and users' own modules offer it to whatever looks at trainings. */
 import { type BatchSource, isBatchSource } from "../data/batches.ts";
 import { type Column, Dataset } from "../data/dataset.ts";
+import { Loader } from "../data/loader.ts";
 import type { Batch } from "../data/tensors.ts";
 import { ConfigError, DTypeError, ShapeError } from "../errors.ts";
 import type { HasNamedStates } from "../files/weights.ts";
@@ -33,7 +34,7 @@ export interface TrainingSetup<C extends readonly Column[] = readonly Column[]> 
    * the rate stays.
    */
   readonly schedule?: Schedule | Plateau;
-  /** Examples in a step, where `train` is a dataset. Default 64. */
+  /** Examples in a step, where `train` is a dataset. Default 64; where it is a loader, its own. */
   readonly batchSize?: number;
   /** What the model says of a batch, [examples, …]. Default: the model, called with the first column. */
   output?(...batch: Batch<C>): Tensor;
@@ -132,7 +133,7 @@ export function completeSetup<C extends readonly Column[]>(subject: string, type
     throw new ConfigError(subject, "the setup has a part that nobody reads", missing(unknown, fields));
   const output = (...batch: readonly Tensor[]): Tensor =>
     setup.output ? setup.output(...batch) : (model as unknown as (x: Tensor) => Tensor)(batch[0]!);
-  const batchSize = setup.batchSize ?? 64;
+  const batchSize = setup.batchSize ?? (train instanceof Loader ? train.batchSize : 64);
   return {
     model,
     train,
@@ -180,12 +181,22 @@ function expectBatches(subject: string, { train, validation }: TrainingData): vo
   if (train instanceof Dataset && validation instanceof Dataset) expectSameColumns(subject, train, validation);
 }
 
-/** The data of a setup as datasets. Throws ConfigError for other sources of batches, and where the columns differ. */
+/** The dataset that batches are of, where it is known: what is given, or a loader's own. */
+function datasetIn(source: Dataset | BatchSource): Dataset | BatchSource {
+  return source instanceof Loader ? (source.dataset ?? source) : source;
+}
+
+/**
+ * The data of a setup as datasets, those of loaders before their random changes. Throws ConfigError for other sources of batches, and where
+ * the columns differ.
+ */
 export function datasetsOf(
   subject: string,
-  { train, validation }: TrainingData,
+  given: TrainingData,
 ): { readonly train: Dataset; readonly validation?: Dataset } {
-  const wanted = "a dataset, whose examples are looked at one by one: dataset(inputs, labels)";
+  const train = given.train && datasetIn(given.train);
+  const validation = given.validation && datasetIn(given.validation);
+  const wanted = "a dataset, or a loader over one, whose examples are looked at one by one: dataset(inputs, labels)";
   if (!(train instanceof Dataset)) return failPart(subject, "train", train, wanted);
   if (validation === undefined) return { train };
   if (!(validation instanceof Dataset)) return failPart(subject, "validation", validation, wanted);

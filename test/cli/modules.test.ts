@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { loadSetup } from "../../src/cli/setup.ts";
+import { loadSubject } from "../../src/cli/subject.ts";
 import { ConfigError } from "../../src/errors.ts";
 
 const command = path.resolve(import.meta.dirname, "../../dist/cli/main.js");
@@ -70,7 +70,7 @@ const cases: readonly (readonly [what: string, module: string, sentence: RegExp]
 
 test.each(cases)("%s", async (_, module, sentence) => {
   const file = await saved(module);
-  const error: unknown = await loadSetup(file, 0, 30).catch((error: unknown) => error);
+  const error: unknown = await loadSubject(file, { seconds: 30 }).catch((error: unknown) => error);
   expect(error).toBeInstanceOf(ConfigError);
   expect((error as ConfigError).message).toMatch(sentence);
 });

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import { adam, check, crossEntropy, dataset, linear, relu, seed, sequential, type Tensor } from "../../src/node.ts";
-import { mnistSetup } from "../../src/recipes/mnist.ts";
+import recipe from "../../src/recipes/digits.ts";
 import { digits, type Images, plainSetup } from "./setups.ts";
 
 test("with the digits the recipe is far better than without", async () => {
-  const report = await check.baseline(await mnistSetup());
+  const report = await check.baseline((await recipe.prepare()).setup);
   if (report.verdict === "skip") return expect.unreachable();
   expect(report.verdict).toBe("pass");
   expect(report.loss).toBeLessThan(0.4);

@@ -12,7 +12,7 @@ import {
   sequential,
   tensor,
 } from "../../src/node.ts";
-import { mnistSetup } from "../../src/recipes/mnist.ts";
+import recipe from "../../src/recipes/digits.ts";
 import { Parameter } from "../../src/tensor/state.ts";
 import { digits, type Images, type Labels, plainSetup } from "./setups.ts";
 
@@ -47,7 +47,10 @@ test("a wrong one does not", async () => {
 
 test("as a check of a setup: the recipe's gradients, digits and all", async () => {
   const steps: number[] = [];
-  const report = await check.gradients(await mnistSetup(), { elements: 3, onStep: (done) => steps.push(done) });
+  const report = await check.gradients((await recipe.prepare()).setup, {
+    elements: 3,
+    onStep: (done) => steps.push(done),
+  });
   expect(report.verdict).toBe("pass");
   expect(report.worst.error).toBeLessThan(1e-8);
   expect(report.elements).toHaveLength(18);

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { check, crossEntropy, init, linear, meanSquaredError, relu, seed, sequential } from "../../src/node.ts";
-import { mnistSetup } from "../../src/recipes/mnist.ts";
+import recipe from "../../src/recipes/digits.ts";
 import { digits, digitsSetup, plainSetup, table } from "./setups.ts";
 
 describe("over the digits", () => {
   test("the recipe begins near log 10", async () => {
-    const report = await check.initialLoss(await mnistSetup());
+    const report = await check.initialLoss((await recipe.prepare()).setup);
     expect(report).toMatchObject({ verdict: "pass", classes: 10, expected: Math.log(10), batchSize: 64 });
     expect(report.ratio).toBeCloseTo(1, 0);
     expect(report.observed / report.expected!).toBe(report.ratio);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { adam, check, dataset, module, sgd, type Tensor } from "../../src/node.ts";
-import { mnistSetup, trainMnist } from "../../src/recipes/mnist.ts";
+import { adam, check, dataset, type EvaluationReport, fit, module, sgd, type Tensor } from "../../src/node.ts";
+import recipe from "../../src/recipes/digits.ts";
 import { Parameter } from "../../src/tensor/state.ts";
 import { plainSetup } from "./setups.ts";
 
@@ -36,19 +36,22 @@ describe.each([0.5, 20, 800])("in a bowl of curvature %d", (curvature) => {
 
 describe("over the digits", () => {
   test("the recipe's rate is in order; what is suggested trains, a hundredth and twice the breakdown do not", async () => {
-    const setup = await mnistSetup();
+    const setup = (await recipe.prepare()).setup;
     const report = await check.learningRate(setup);
     expect(report).toMatchObject({ verdict: "pass", own: 0.002 });
-    expect(setup.optimizer.learningRate).toBe(0.002);
+    expect(setup.optimizer!.learningRate).toBe(0.002);
     const { suggestion, steepest, lowest, divergedAt } = report;
     expect(suggestion).toBe(Math.min(steepest!, lowest! / 10));
     expect(divergedAt).toBeGreaterThan(lowest!);
 
-    const { epochs } = await trainMnist({ epochs: 1, learningRate: suggestion! });
-    expect(epochs[0]!.testAccuracy).toBeGreaterThan(0.85);
-    const low = await trainMnist({ epochs: 1, learningRate: suggestion! / 100 });
-    const high = await trainMnist({ epochs: 1, learningRate: Math.min(10, 2 * divergedAt!) });
-    for (const other of [low, high]) expect(other.epochs[0]!.testLoss).toBeGreaterThan(epochs[0]!.testLoss);
+    const trainedWith = async (learningRate: number): Promise<EvaluationReport> => {
+      const prepared = await recipe.prepare({ epochs: 1, learningRate });
+      return (await fit(prepared.setup, prepared.options)).evaluations[0]!;
+    };
+    const { loss, metrics } = await trainedWith(suggestion!);
+    expect(metrics.accuracy).toBeGreaterThan(0.8);
+    for (const rate of [suggestion! / 100, Math.min(10, 2 * divergedAt!)])
+      expect((await trainedWith(rate)).loss).toBeGreaterThan(loss);
   });
 
   test("rates rise by equal factors from one end to the other, and losses are smoothed without bias", async () => {

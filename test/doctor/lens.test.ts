@@ -31,7 +31,7 @@ import {
   useEngine,
   zeros,
 } from "../../src/node.ts";
-import { perceptron } from "../../src/recipes/mnist.ts";
+import { perceptron } from "../../src/recipes/digits.ts";
 import { Parameter } from "../../src/tensor/state.ts";
 
 type Images = Tensor<[number, 784], "float32">;

@@ -14,7 +14,7 @@ import {
   type Tensor,
 } from "../../src/node.ts";
 import { PhiloxStream } from "../../src/random/stream.ts";
-import { mnistSetup } from "../../src/recipes/mnist.ts";
+import recipe from "../../src/recipes/digits.ts";
 import { digitsSetup, everythingSetup, type Images, plainSetup } from "./setups.ts";
 
 /** A model with something between two layers. */
@@ -35,7 +35,7 @@ const pairsOf = (report: Awaited<ReturnType<typeof check.mixing>>) => report.inE
 
 describe("over the digits", () => {
   test("the recipe keeps examples apart: exactly 0 outside of the diagonal", async () => {
-    const report = await check.mixing(await mnistSetup());
+    const report = await check.mixing((await recipe.prepare()).setup);
     expect(report).toMatchObject({ verdict: "pass", method: "gradient", batchNorms: [] });
     for (const [i, row] of report.asItIs.influence.entries())
       for (const [j, size] of row.entries()) i === j ? expect(size).toBeGreaterThan(0) : expect(size).toBe(0);

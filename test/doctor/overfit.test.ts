@@ -1,11 +1,13 @@
 import { expect, test } from "vitest";
 import { check, crossEntropy, linear, relu, seed, sequential, sgd } from "../../src/node.ts";
-import { mnistSetup } from "../../src/recipes/mnist.ts";
+import recipe from "../../src/recipes/digits.ts";
 import { digits, everythingSetup, type Images, plainSetup } from "./setups.ts";
 
 test("the recipe learns eight digits by heart, and stops when it has", async () => {
   const steps: [number, number][] = [];
-  const report = await check.overfit(await mnistSetup(), { onStep: (done, most) => steps.push([done, most]) });
+  const report = await check.overfit((await recipe.prepare()).setup, {
+    onStep: (done, most) => steps.push([done, most]),
+  });
   expect(report).toMatchObject({ verdict: "pass", examples: 8, learningRate: 0.002 });
   expect(report.losses.length).toBeLessThan(50);
   expect(report.losses.at(-1)).toBeLessThanOrEqual(report.target);

@@ -1,32 +1,69 @@
-/** Setups by name: recipes of ours, and modules of the user's own. */
+/** What commands work on: recipes of ours, and modules of the user's own. */
 import { stat } from "node:fs/promises";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
+import { z } from "zod";
 import { ConfigError, GlissadeError, printable } from "../errors.ts";
+import { missing } from "../graph/arguments.ts";
 import { seed } from "../nn/generator.ts";
 import { isModule } from "../nn/module.ts";
+import { isRecipeName, loadRecipe, recipeNames } from "../recipes/index.ts";
+import { defineRecipe, isRecipe, type Recipe } from "../recipes/recipe.ts";
 import { completeSetup, type TrainingSetup } from "../train/setup.ts";
 
-/** The recipes that offer a setup. */
-const recipes: Readonly<Record<string, (seedValue: number) => Promise<unknown>>> = {
-  mnist: async (seedValue) => (await import("../recipes/mnist.ts")).mnistSetup({ seed: seedValue }),
-};
-
-export const recipeNames: readonly string[] = Object.keys(recipes);
+export interface SubjectOptions {
+  /** What a module that makes its model while it is imported begins with. Default 0. */
+  readonly seed?: number;
+  /** That a module has until what it exports is there. Default 60. */
+  readonly seconds?: number;
+}
 
 /**
- * The setup of a recipe, or the default export of a JavaScript or TypeScript module: a setup, or a function that
- * returns one or a promise of one. Initial weights follow from `seedValue`. Throws ConfigError when there is no such
- * module, when it cannot be imported or throws, and when it exports something else.
+ * The recipe of a name, or the default export of a JavaScript or TypeScript module: a recipe, a setup, or a function that returns one or a
+ * promise of one. Throws ConfigError when there is no such recipe and no such file, when it cannot be imported or throws, and when it
+ * exports something else.
  */
-export async function loadSetup(subject: string, seedValue: number, seconds: number): Promise<TrainingSetup> {
-  const recipe = Object.hasOwn(recipes, subject) ? recipes[subject] : undefined;
+export async function loadSubject(subject: string, options: SubjectOptions = {}): Promise<Recipe> {
+  const { seed: seedValue = 0, seconds = 60 } = options;
+  if (isRecipeName(subject)) return loadRecipe(subject);
   seed(seedValue);
-  const offered = recipe ? await recipe(seedValue) : await settling(subject, seconds, () => offeredBy(subject));
-  await attempt(subject, "its setup throws when it is read", async () =>
-    completeSetup(subject, offered as TrainingSetup),
+  const offered = await settling(subject, seconds, () => offeredBy(subject));
+  return attempt(subject, "its setup throws when it is read", async () =>
+    isRecipe(offered) ? guarded(subject, offered, seconds) : recipeOfSetup(subject, offered as TrainingSetup),
   );
-  return offered as TrainingSetup;
+}
+
+/** A recipe whose setup may throw anything and take its time. */
+function guarded(subject: string, recipe: Recipe, seconds: number): Recipe {
+  return {
+    ...recipe,
+    prepare: (given) =>
+      settling(subject, seconds, () =>
+        attempt(subject, "its setup throws", async () => {
+          const prepared = await recipe.prepare(given);
+          completeSetup(subject, prepared.setup); //  another copy of the package may have made it
+          return prepared;
+        }),
+      ),
+  };
+}
+
+/** A setup as a recipe: what can be chosen is how long it is trained. */
+function recipeOfSetup(subject: string, setup: TrainingSetup): Recipe {
+  completeSetup(subject, setup);
+  const letters = path
+    .basename(subject)
+    .replace(/\.[cm]?[jt]s$/, "")
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, "-")
+    .replace(/^[^a-z]+|-+$/g, "")
+    .slice(0, 60);
+  return defineRecipe({
+    name: letters || "setup",
+    description: `The setup of ${printable(path.basename(subject))}`,
+    hyperparameters: { epochs: z.int().min(1).default(3).describe("how often all examples are seen") },
+    setup: ({ epochs }) => ({ setup, options: { epochs } }),
+  });
 }
 
 /** Waits for what a user's module does, and throws ConfigError when that never comes to an end. */
@@ -62,6 +99,9 @@ async function settling<T>(file: string, seconds: number, run: () => Promise<T>)
   }
 }
 
+/** Whether a word looks like the name of a file. */
+export const isFileName = (word: string): boolean => /[./\\]/.test(word);
+
 async function offeredBy(file: string): Promise<unknown> {
   const isFile = await stat(file).then(
     (found) => found.isFile(),
@@ -71,8 +111,11 @@ async function offeredBy(file: string): Promise<unknown> {
     throw new ConfigError(
       file,
       "there is no such file",
-      `give a module that exports a setup, or a recipe: ${recipeNames.join(", ")}`,
+      isFileName(file)
+        ? `give a module that exports a recipe or a setup, or one of our recipes: ${recipeNames.join(", ")}`
+        : missing(file, recipeNames).replace("no option", "no recipe").replace("the options", "the recipes"),
     );
+  if (/\.m?ts$/.test(file)) await import("./typescript.ts");
   const imported: { readonly default?: unknown } = await attempt(
     file,
     "cannot be imported",
@@ -83,7 +126,7 @@ async function offeredBy(file: string): Promise<unknown> {
     throw new ConfigError(
       file,
       `it has no default export${names.length > 0 ? `, and exports ${names.join(", ")}` : ""}`,
-      "export default { model, loss, train }, or a function that returns it",
+      "export default defineRecipe({ name, description, hyperparameters, setup }), or { model, loss, train }",
     );
   }
   const exported = imported.default;
@@ -99,15 +142,7 @@ async function attempt<T>(file: string, failure: string, run: () => Promise<T>):
     return await run();
   } catch (error) {
     if (isOurs(error)) throw error;
-    const { name, message, places, code } = whatWasThrown(error);
-    if (code === "ERR_UNKNOWN_FILE_EXTENSION" && /\.[cm]?tsx?\b/.test(message))
-      throw new ConfigError(
-        file,
-        `Node ${process.versions.node} does not import TypeScript by itself`,
-        "take Node 22.18 or newer, compile the module to JavaScript, or run Node with a loader, such as --import tsx",
-        "",
-        { cause: error },
-      );
+    const { name, message, places } = whatWasThrown(error);
     throw new ConfigError(
       file,
       `${failure}: ${[`${name}: ${message}`, ...places].join(", ")}`,
@@ -139,20 +174,17 @@ export interface Thrown {
   readonly places: readonly string[];
   /** All there is to see of where it came from, for what came from nowhere in the user's files. */
   readonly stack: readonly string[];
-  /** Node's name of the error; empty when there is none. */
-  readonly code: string;
 }
 
 export function whatWasThrown(error: unknown): Thrown {
   const plain = (name: string, message: string): Thrown => {
     const line = printable(message, 500);
-    return { name: printable(name), message: line, places: [], stack: [`${name}: ${line}`], code: "" };
+    return { name: printable(name), message: line, places: [], stack: [`${name}: ${line}`] };
   };
   if (isOurs(error)) return { ...plain(error.name, ""), message: error.message };
   try {
     if (!(error instanceof Error)) return plain("thrown", String(error));
     const { name, message } = error;
-    const { code } = error as NodeJS.ErrnoException;
     const stack = String(error.stack).split("\n");
     const places = stack.filter(
       (line) => /^\s+at /.test(line) && !/node:|\/node_modules\//.test(line) && !line.includes(ownFiles),
@@ -161,7 +193,6 @@ export function whatWasThrown(error: unknown): Thrown {
       ...plain(String(name), String(message)),
       places: places.slice(0, 3).map((line) => printable(line.trim())),
       stack: stack.slice(0, 12).map((line) => printable(line)),
-      code: String(code ?? ""),
     };
   } catch {
     return plain("thrown", "a value that cannot be shown as text");

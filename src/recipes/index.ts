@@ -1,0 +1,20 @@
+/** The recipes that come with the package, by name, each loaded when it is asked for. */
+import type { Recipe } from "./recipe.ts";
+
+export type RecipeName = "digits" | "digits-conv" | "iris" | "fashion";
+
+const recipes: Readonly<Record<RecipeName, () => Promise<{ readonly default: Recipe }>>> = {
+  digits: () => import("./digits.ts"),
+  "digits-conv": () => import("./digits-conv.ts"),
+  iris: () => import("./iris.ts"),
+  fashion: () => import("./fashion.ts"),
+};
+
+export const recipeNames: readonly RecipeName[] = Object.keys(recipes) as RecipeName[];
+
+export const isRecipeName = (name: string): name is RecipeName => Object.hasOwn(recipes, name);
+
+/** A recipe of ours. */
+export async function loadRecipe(name: RecipeName): Promise<Recipe> {
+  return (await recipes[name]()).default;
+}

@@ -1,0 +1,28 @@
+/** Rows from outside as columns. */
+import type { Column } from "../data/dataset.ts";
+import { DataError, quoted } from "../errors.ts";
+import { described } from "../graph/arguments.ts";
+
+/**
+ * The numbers that rows hold under these names, float32 [rows, names]. Numbers may be texts, as CSV has them. Throws DataError, with the row
+ * and the name, for what is missing or no number.
+ */
+export function numbersOf(
+  rows: readonly Readonly<Record<string, unknown>>[],
+  names: readonly string[],
+): Column<readonly [number, number], "float32"> {
+  const values = new Float32Array(rows.length * names.length);
+  for (const [i, row] of rows.entries())
+    for (const [k, name] of names.entries()) {
+      const given = Object.hasOwn(row, name) ? row[name] : undefined;
+      const value = typeof given === "string" && given.trim() !== "" ? Number(given) : given;
+      if (typeof value !== "number" || !Number.isFinite(value))
+        throw new DataError(
+          "rows",
+          `row ${i + 1}, ${quoted(name)}: ${given === undefined ? "there is no such value" : `${described(given)} is no number`}`,
+          `give rows with numbers for ${names.map(quoted).join(", ")}`,
+        );
+      values[i * names.length + k] = value;
+    }
+  return { shape: [rows.length, names.length], dtype: "float32", values };
+}

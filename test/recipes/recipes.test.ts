@@ -1,0 +1,136 @@
+/** Every recipe of ours goes through a step of everything; definitions and hyperparameters that cannot be are refused. */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import {
+  adam,
+  ConfigError,
+  dataset,
+  defineRecipe,
+  fit,
+  linear,
+  meanSquaredError,
+  type Tensor,
+} from "../../src/node.ts";
+import { loadRecipe, recipeNames } from "../../src/recipes/index.ts";
+import { writeFashion } from "../support/fashion.ts";
+
+const points = dataset(
+  { shape: [4, 1], dtype: "float32", values: Float32Array.of(0, 1, 2, 3) },
+  { shape: [4, 1], dtype: "float32", values: Float32Array.of(1, 3, 5, 7) },
+);
+
+const line = defineRecipe({
+  name: "line",
+  description: "a line through points",
+  hyperparameters: {
+    learningRate: z.number().positive().max(1).default(0.1).describe("of Adam"),
+    epochs: z.int().min(1).default(2),
+    useBias: z.boolean().default(true),
+    kind: z.enum(["plain", "fancy"]).default("plain"),
+    sizes: z.array(z.int()).default([1, 2]),
+    title: z.string().min(1).optional(),
+  },
+  setup({ learningRate, epochs }) {
+    const model = linear(1, 1);
+    const loss = (x: Tensor<[number, 1], "float32">, y: Tensor<[number, 1], "float32">): Tensor =>
+      meanSquaredError(model(x), y);
+    return { setup: { model, loss, train: points, optimizer: adam(model, { learningRate }) }, options: { epochs } };
+  },
+});
+
+describe("recipes of ours", () => {
+  test.each(recipeNames)("%s makes a step through everything", async (name) => {
+    const recipe = await loadRecipe(name);
+    expect(recipe.name).toBe(name);
+    for (const { description, wanted } of recipe.hyperparameters) expect(description && wanted).not.toBe("");
+    const given = name === "fashion" ? { folder: await writeFashion() } : {};
+    const { setup, options } = await recipe.prepare({ batchSize: 16, ...given });
+    const result = await fit(setup, { ...options, fastDevRun: 2, onEvent: () => {} });
+    expect(result).toMatchObject({ step: 2, reason: "finished" });
+    expect(result.evaluations.at(-1)!.metrics.accuracy).toBeTypeOf("number");
+  });
+});
+
+describe("hyperparameters", () => {
+  test("have defaults, and values that are given", async () => {
+    const { hyperparameters, options } = await line.prepare({ epochs: 5, seed: 3 });
+    expect(hyperparameters).toEqual({
+      learningRate: 0.1,
+      epochs: 5,
+      useBias: true,
+      kind: "plain",
+      sizes: [1, 2],
+      seed: 3,
+    });
+    expect(options).toEqual({ epochs: 5, seed: 3 });
+  });
+
+  test("are described", () => {
+    expect(line.hyperparameters.map(({ name, type, wanted }) => `${name}: ${type}, ${wanted}`)).toEqual([
+      "learningRate: number, a number above 0 to 1",
+      "epochs: integer, a whole number from 1",
+      "useBias: boolean, true or false",
+      "kind: choice, one of plain, fancy",
+      "sizes: json, a value that the recipe takes, as JSON",
+      "title: text, a text that is not empty",
+      "seed: integer, a whole number from 0",
+    ]);
+  });
+
+  test.each([
+    [{ learningrat: 1 }, /"learningrat" is not one of the recipe's\n {2}fix: .*did you mean learningRate\?/],
+    [{ learningRate: 2 }, /learningRate is 2\n {2}fix: give a number above 0 to 1; its default is 0.1/],
+    [{ learningRate: "fast" }, /learningRate is "fast"/],
+    [{ epochs: 1.5 }, /epochs is 1.5\n {2}fix: give a whole number from 1; its default is 2/],
+    [{ kind: "odd" }, /kind is "odd"\n {2}fix: give one of plain, fancy/],
+    [{ useBias: "yes" }, /useBias is "yes"\n {2}fix: give true or false/],
+    [{ seed: -1 }, /seed is -1/],
+  ] as const)("%o is refused", async (given, sentence) => {
+    const error: unknown = await line.prepare(given as never).catch((error: unknown) => error);
+    expect(error).toBeInstanceOf(ConfigError);
+    expect((error as ConfigError).message).toMatch(sentence);
+  });
+
+  test("two hundred values of all kinds are taken or refused with a sentence", async () => {
+    const names = fc.constantFrom("learningRate", "epochs", "useBias", "kind", "sizes", "title", "seed", "other");
+    await fc.assert(
+      fc.asyncProperty(fc.dictionary(names, fc.anything()), async (given) => {
+        const error: unknown = await line.prepare(given as never).then(
+          () => undefined,
+          (error: unknown) => error,
+        );
+        if (error !== undefined) expect(error).toBeInstanceOf(ConfigError);
+      }),
+      { numRuns: 200, seed: 1 },
+    );
+    for (const given of [null, [], 3, "x"]) await expect(line.prepare(given as never)).rejects.toThrow(ConfigError);
+  });
+});
+
+describe("definitions", () => {
+  const good = { name: "a", description: "b", hyperparameters: {}, setup: () => ({}) };
+  test.each([
+    ["no record", 3, /defineRecipe/],
+    ["no name", { ...good, name: undefined }, /the name is undefined/],
+    ["a name with spaces", { ...good, name: "my recipe" }, /the name is "my recipe"/],
+    ["no description", { ...good, description: " " }, /the description is " "/],
+    ["no setup", { ...good, setup: undefined }, /`setup` is undefined/],
+    ["an unknown part", { ...good, setups: 1 }, /did you mean setup\?/],
+    ["hyperparameters that are no schemas", { ...good, hyperparameters: { rate: 0.1 } }, /rate is 0.1\n {2}fix: .*zod/],
+    ["a hyperparameter with a hyphen", { ...good, hyperparameters: { "a-b": z.int() } }, /called "a-b"/],
+  ])("%s", (_, definition, sentence) => {
+    expect(() => defineRecipe(definition as never)).toThrow(ConfigError);
+    expect(() => defineRecipe(definition as never)).toThrow(sentence);
+  });
+
+  test.each([
+    ["nothing", () => undefined, /its setup returns undefined/],
+    ["a setup alone", () => ({ model: 1 }), /its setup returns a record \{ model \}/],
+    ["an unknown part", () => ({ setup: {}, option: {} }), /did you mean options\?/],
+    ["no model", () => ({ setup: { loss: () => 0 } }), /there is no `model`/],
+  ])("a setup that returns %s", async (_, setup, sentence) => {
+    const recipe = defineRecipe({ ...good, setup: setup as never });
+    await expect(recipe.prepare()).rejects.toThrow(sentence);
+  });
+});
