@@ -130,7 +130,7 @@ export class Loader<B> implements Iterable<B> {
 
   /** What its batches are of, before `mapExample`; undefined with `map`, which makes other columns. */
   get dataset(): Dataset | undefined {
-    return this.#options.map ? undefined : this.#data;
+    return this.#changes.map ? undefined : this.#data;
   }
 
   /**
