@@ -12,7 +12,7 @@ test("what the core exports", () => {
 test("what Node adds", () => {
   const added = Object.keys(node).filter((name) => !(name in core));
   expect(added.sort().join(" ")).toMatchInlineSnapshot(
-    `"FileError decodeImage findRuns fitInWorker listImageFolder loadBrown loadCities loadCmudict loadFashionMnist loadIris loadMnist loadTokenizer loadWeights nodeEngine readCsv readIdx readImageFolder readJsonLines readMetrics readRun saveTokenizer saveWeights streamCsv streamJsonLines writeFileAtomically"`,
+    `"FileError decodeImage defineRecipe findRuns fitInWorker listImageFolder loadBrown loadCities loadCmudict loadFashionMnist loadIris loadMnist loadTokenizer loadWeights nodeEngine readCsv readIdx readImageFolder readJsonLines readMetrics readRun saveTokenizer saveWeights streamCsv streamJsonLines writeFileAtomically"`,
   );
 });
 
