@@ -12,7 +12,7 @@ export type { Sequences, SequencesOptions } from "./data/sequences.ts";
 export type { RandomBits } from "./data/shuffle.ts";
 export type { StandardizeOptions, StandardStatistics } from "./data/standardize.ts";
 export type { ColumnsOf, ExampleType, StreamItem, StreamOptions, StreamSource } from "./data/stream.ts";
-export type { Cell, ColumnKind, TableOptions, TableSchema } from "./data/table.ts";
+export type { Cell, ColumnKind, Origin, TableOptions, TableSchema } from "./data/table.ts";
 export type { Batch } from "./data/tensors.ts";
 export type { BaselineOptions, BaselineReport, WithoutInputs } from "./doctor/baseline.ts";
 export type { ColumnStatistics } from "./doctor/column-statistics.ts";
