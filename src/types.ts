@@ -49,6 +49,7 @@ export type {
   PullBack,
   Sample,
   Sampler,
+  SeveralOp,
   SingleOp,
 } from "./graph/op.ts";
 export type {

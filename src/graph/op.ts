@@ -3,10 +3,10 @@
  * one file: passes read fields and never ask which op they hold.
  */
 
-import { DTypeError } from "../errors.ts";
+import { DTypeError, GraphError } from "../errors.ts";
 import type { Kernel, KernelValue, KernelWriter, RandomOp } from "../kernel/kernel.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { aRecord, expectArguments } from "./arguments.ts";
+import { aRecord, described, expectArguments } from "./arguments.ts";
 import type { Body } from "./body.ts";
 import type { Value } from "./node.ts";
 import type { Target } from "./target.ts";
@@ -133,7 +133,7 @@ export interface Plateaus {
   readonly reached: boolean;
 }
 
-/** The most general record; `defineOp` writes the common case, one output, more briefly. */
+/** The most general record; `defineOp` makes one of what users write. */
 export interface Op<P = unknown> {
   readonly name: string;
   /** The shape and dtype of every output, or a ShapeError or DTypeError that says what to change. */
@@ -206,6 +206,7 @@ export function register<P>(op: Op<P>): Op<P> {
 /** An op with one output. */
 export interface SingleOp<P> extends Omit<Op<P>, "type" | "gradient" | "onnx" | "evaluate"> {
   shape(inputs: readonly TensorType[], params: P): Shape;
+  readonly types?: undefined;
   /** Dtypes that every input may have; they must all be the same one unless `dtype` is given. Default: float32, float64, int32. */
   readonly dtypes?: readonly DType[];
   /** The output's dtype where it is not the inputs'. A rule given here checks the inputs' dtypes itself. */
@@ -221,6 +222,29 @@ export interface SingleOp<P> extends Omit<Op<P>, "type" | "gradient" | "onnx" | 
   evaluate(inputs: readonly Data[], output: Data, params: P): void;
 }
 
+/** An op with several outputs, such as values and their positions. */
+export interface SeveralOp<P> extends Omit<Op<P>, "type" | "gradient" | "onnx" | "evaluate"> {
+  /** The shape and dtype of each output, or a ShapeError or DTypeError that says what to change. */
+  types(inputs: readonly TensorType[], params: P): readonly TensorType[];
+  readonly shape?: undefined;
+  readonly dtypes?: undefined;
+  readonly dtype?: undefined;
+  /**
+   * y₀, y₁, … = f(x…) ⇒ dx…, given x…, y… and dy…: zeros for a real output that the loss does not depend on, and nothing for one of
+   * whole numbers or truth values.
+   */
+  readonly gradient?: (
+    inputs: readonly Tensor[],
+    outputs: readonly Tensor[],
+    dOutputs: readonly (Tensor | undefined)[],
+    params: P,
+  ) => readonly (Tensor | undefined)[];
+  /** A value for each output. */
+  onnx(graph: OnnxGraph, inputs: readonly OnnxValue[], at: Lowering<P>): readonly OnnxValue[];
+  /** Fills the values of each output, which come zeroed. */
+  evaluate(inputs: readonly Data[], outputs: readonly Data[], params: P): void;
+}
+
 export const numeric: readonly DType[] = ["float32", "float64", "int32"];
 export const floats: readonly DType[] = ["float32", "float64"];
 export const anyType: readonly DType[] = ["float32", "float64", "int32", "bool"];
@@ -228,16 +252,21 @@ export const anyType: readonly DType[] = ["float32", "float64", "int32", "bool"]
 const anOp = (value: unknown): string | undefined => {
   const rule = value as Readonly<Record<string, unknown>>;
   const isWhole = aRecord(value) === undefined && typeof rule.name === "string";
-  return isWhole && ["shape", "onnx", "evaluate"].every((part) => typeof rule[part] === "function")
+  const has = (part: string): boolean => typeof rule[part] === "function";
+  return isWhole && (has("shape") || has("types")) && has("onnx") && has("evaluate")
     ? undefined
-    : "give { name, shape, onnx, evaluate }, as docs/internals.md shows";
+    : "give { name, shape, onnx, evaluate }, or types in place of shape for several outputs, as docs/internals.md shows";
 };
 
-/** Registers an op with one output. */
-export function defineOp<P = undefined>(rule: SingleOp<P>): Op<P> {
+/** Registers an op with one output, or with several: `types` in place of `shape` says which. Throws ConfigError for anything else. */
+export function defineOp<P = undefined>(rule: SingleOp<P> | SeveralOp<P>): Op<P> {
   expectArguments("defineOp", [anOp], [rule]);
-  const { shape, dtype, dtypes = numeric, gradient, onnx, evaluate, ...rest } = rule;
-  return register<P>({
+  return register<P>(rule.types ? several(rule) : single(rule));
+}
+
+function single<P>(rule: SingleOp<P>): Op<P> {
+  const { shape, types: _, dtype, dtypes = numeric, gradient, onnx, evaluate, ...rest } = rule;
+  return {
     ...rest,
     type(inputs, params) {
       const result = dtype ? dtype(inputs, params) : commonType(rule.name, inputs, dtypes);
@@ -249,7 +278,48 @@ export function defineOp<P = undefined>(rule: SingleOp<P>): Op<P> {
     }),
     onnx: (graph, at) => [onnx(graph, at.inputs, at)],
     evaluate: (inputs, outputs, params) => evaluate(inputs, outputs[0]!, params),
-  });
+  };
+}
+
+function several<P>(rule: SeveralOp<P>): Op<P> {
+  const { types, shape: _, dtype: __, dtypes: ___, gradient, onnx, evaluate, ...rest } = rule;
+  const expectEach = (what: string, given: unknown, wanted: number): void => {
+    if (Array.isArray(given) && given.length === wanted) return;
+    const came = Array.isArray(given) ? `${given.length} for` : `${described(given)} for`;
+    throw new GraphError(
+      rule.name,
+      `its \`${what}\` gives ${came} ${wanted} ${wanted === 1 ? "output" : "outputs"}`,
+      "give one for each output",
+    );
+  };
+  return {
+    ...rest,
+    type(inputs, params) {
+      const outputs = types(inputs, params);
+      if (!Array.isArray(outputs) || outputs.length === 0)
+        throw new GraphError(
+          rule.name,
+          `its \`types\` gives ${described(outputs)}`,
+          "give { shape, dtype } for each output",
+        );
+      // The inputs themselves may be among them, and are tensors where the op is applied.
+      return outputs.map(({ shape, dtype }) => ({ shape, dtype }));
+    },
+    ...(gradient && {
+      gradient({ inputs, outputs, gradients, params }: Differentiation<P>) {
+        const dOutputs = outputs.map(
+          (y, i) => gradients[i] ?? (isFloat(y.dtype) ? y.scalar(0).expand(y.shape) : undefined),
+        );
+        return gradient(inputs, outputs, dOutputs, params);
+      },
+    }),
+    onnx(graph, at) {
+      const values = onnx(graph, at.inputs, at);
+      expectEach("onnx", values, at.outputTypes.length);
+      return values;
+    },
+    evaluate,
+  };
 }
 
 /** The one dtype of all inputs. Throws DTypeError when they differ or when it is none of `allowed`. */

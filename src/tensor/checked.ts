@@ -42,7 +42,7 @@ const table: readonly (readonly [methods: string, wanted: readonly Kind[]])[] = 
   ["lerp", [anOperand, anOperand]],
   ["maskedFill", [aTensor, aNumber]],
   ["scalar", [aNumber]],
-  ["apply", [isOp, tensors, anything]],
+  ["apply applyAll", [isOp, tensors, anything]],
   ["clip hardTanh", [number, number]],
   ["nanToNum", [number, number, number]],
   ["elu celu leakyRelu hardShrink softShrink", [number]],

@@ -176,9 +176,14 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
 
   // ── Any op ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Applies an op record to this tensor and `others`; how an op of your own is called. */
+  /** Applies an op record to this tensor and `others`, and gives its first output; how an op of your own is called. */
   apply<P>(op: Op<P>, others: readonly Tensor[], params: P): Tensor {
     return apply(op, [this, ...others], params);
+  }
+
+  /** The same for an op with several outputs: all of them. */
+  applyAll<P>(op: Op<P>, others: readonly Tensor[], params: P): Tensor[] {
+    return applyAll(op, [this, ...others], params);
   }
 
   /** A scalar of this tensor's dtype. */

@@ -14,7 +14,10 @@ const named = (names: string, reason: string): [string, string][] => names.split
 
 /** Names that the sweep leaves out, with what they are. */
 export const notOfElements: ReadonlyMap<string, string> = new Map([
-  ...named("constructor shape sizes dtype size current data array item text toString apply scalar", "what a tensor is"),
+  ...named(
+    "constructor shape sizes dtype size current data array item text toString apply applyAll scalar",
+    "what a tensor is",
+  ),
   ...named("gradients compile evaluate read currentEngine useEngine plainEngine printGraph defineOp", "the graph"),
   ...named(
     "dataset fitStandardizer standardizer loader toTensor smoother exportOnnx decodeIdx balancedWeights",

@@ -23,7 +23,8 @@ const records = onFile<Record<string, OpRecord>>("conformance");
 const [opinfo, onnx] = [onFile<Ledger>("opinfo"), onFile<Ledger>("onnx")];
 
 /** Methods that are no functions of tensors: they read values, say what a tensor is, or apply any op. */
-const otherMethods = "apply array constructor current data dtype item scalar shape size sizes text toString".split(" ");
+const otherMethods =
+  "apply applyAll array constructor current data dtype item scalar shape size sizes text toString".split(" ");
 const methods = Object.getOwnPropertyNames(glissade.Tensor.prototype).filter((name) => !otherMethods.includes(name));
 const functions = [convolution, create, einsum, functional, losses, matrices, scan]
   .flatMap((module) => Object.entries(module))

@@ -296,7 +296,8 @@ export const functions: Readonly<Record<string, Build>> = {
 export const leftOut: Readonly<Record<string, string>> = {
   "say what a tensor is, or read it": "array current data dtype item shape size sizes text toString read printGraph",
   "make a tensor of numbers": "scalar arange eye fromValues full linspace ones parameter state tensor toTensor zeros",
-  "apply any op, or wait for a graph": "apply compile evaluate defineOp exportOnnx useEngine currentEngine plainEngine",
+  "apply any op, or wait for a graph":
+    "apply applyAll compile evaluate defineOp exportOnnx useEngine currentEngine plainEngine",
   "give truth values or whole numbers":
     "all and any argmax argmin argsort bitAnd bitNot bitOr bitXor countNonZero equal greater greaterEqual isFinite isInf isNaN less lessEqual not notEqual oneHot or shiftLeft shiftRight signBit xor",
   "are constant between their jumps": "ceil floor floorDivide round sign step trunc heaviside",

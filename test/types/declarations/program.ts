@@ -46,6 +46,15 @@ export const op = g.defineOp<undefined>({
   evaluate: ([x], y) => x!.values.forEach((v, i) => (y.values[i] = v)),
   samples: () => [],
 });
+export const pair = g.defineOp<undefined>({
+  name: "pair",
+  types: ([x]) => [x!, { ...x!, dtype: "int32" }],
+  onnx: (graph, [x]) => [graph.node("Abs", [x]), graph.cast(x!, "int32")],
+  evaluate: ([x], [y]) => x!.values.forEach((v, i) => (y!.values[i] = Math.abs(v))),
+  gradient: ([x], _ys, [dy]) => [dy!.mul(x!)],
+  samples: () => [],
+});
+export const both = x.applyAll(pair, [], undefined);
 export const rd = g.read(x);
 export const ar = x.array();
 export const red = x.mean(0, { keepDims: true });
