@@ -16,7 +16,8 @@ import { flatten, type IsTree } from "../tensor/tree.ts";
 import { given, nameAt, withStandIns } from "./arguments.ts";
 import { bind, knownStorage } from "./bind.ts";
 import { launch, settleCaptured } from "./evaluate.ts";
-import { type Executable, executableFor, type Job, submit } from "./executable.ts";
+import { type Executable, executableFor, type Job, type Ready, submit } from "./executable.ts";
+import { Family } from "./open.ts";
 import { Retraces } from "./retraces.ts";
 import { currentEngine } from "./runtime.ts";
 
@@ -28,8 +29,7 @@ export interface Compiled<A extends readonly unknown[], R> {
   finished(): Promise<void>;
 }
 
-interface Trace {
-  readonly executable: Executable;
+interface Trace extends Ready {
   readonly sources: readonly (Storage | State | number)[];
   readonly outputs: readonly (State | undefined)[];
   readonly results: number;
@@ -47,8 +47,10 @@ interface Trace {
  * Compiles a function of tensors. The first call with a new signature (shapes, dtypes, other arguments) traces it: forward
  * pass, gradients and assignments become one graph. Later calls run that graph without calling the function again.
  *
- * Arguments are tensors, also in arrays and records: a batch, a state. Numbers, strings and booleans are part of the signature: each
- * new one is a new trace, so give a number that often changes as `tensor(number)`; at the tenth retrace a line on standard error says what
+ * Arguments are tensors, also in arrays and records: a batch, a state. Numbers, strings and booleans are part of the signature. A new
+ * size or number is traced, since the function may look at it, but seldom compiled: from the second one on, one session serves all
+ * graphs that differ in sizes and constants alone, with the same bits. A number that is new in every step is still better given as
+ * `tensor(number)`, which is not even traced. When a function has been compiled anew ten times, a line on standard error says what
  * varies. Traces are kept up to a limit in bytes (GLISSADE_CACHE), and made again when they are needed again. A JavaScript variable that the function sees from
  * outside is read when it is traced, and never again. The function must be synchronous and may not read values. What it returns (a
  * tensor, or arrays and records of tensors) comes back as tensors with values. Throws ConfigError for an argument of another kind.
@@ -63,7 +65,9 @@ export function compileOver<A extends readonly unknown[], R>(
   standIn: (state: State) => State,
 ): Compiled<A, R> {
   const traces = new Map<string, Trace>();
+  const family = new Family<Executable>();
   const retraces = new Retraces();
+  const compiled = new WeakSet<Executable>();
   let last: Run | undefined;
 
   const call = (...args: A): R => {
@@ -78,13 +82,15 @@ export function compileOver<A extends readonly unknown[], R>(
     if (!trace?.isCurrent() || trace.executable.engine !== engine || trace.executable.isReleased) {
       // A change of engines or a released session is no fault of the function's.
       const isItsOwn = !trace || (trace.executable.engine === engine && !trace.executable.isReleased);
-      trace = traceFunction(fn, args, standIn);
-      if (isItsOwn) retraces.note(fn.name || "a compiled function", args);
+      trace = traceFunction(fn, args, standIn, family);
+      if (isItsOwn && !compiled.has(trace.executable)) retraces.note(fn.name || "a compiled function", args);
+      compiled.add(trace.executable);
       for (const [old, { executable }] of traces) if (executable.isReleased) traces.delete(old);
       traces.set(key, trace);
     }
     const { run, results } = submit({
       executable: trace.executable,
+      filling: trace.filling,
       inputs: trace.sources.map((source) => (typeof source === "number" ? storages[source]! : source)),
       outputs: trace.outputs,
       types: trace.types,
@@ -153,11 +159,12 @@ function traceFunction<A extends readonly unknown[]>(
   fn: (...args: A) => unknown,
   args: A,
   standIn: (state: State) => State,
+  family: Family<Executable>,
 ): Trace {
   const { identity, settings, rebuild, ...roots } = traceRoots(fn, args);
   const bound = bind(roots);
   return {
-    executable: executableFor(currentEngine(), bound, identity),
+    ...executableFor(currentEngine(), bound, identity, family),
     sources: bound.sources.map((source) => (source instanceof State ? standIn(source) : source)),
     outputs: bound.outputs.map((state) => state && standIn(state)),
     results: bound.results,

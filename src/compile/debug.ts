@@ -10,7 +10,7 @@ import { printGraph } from "./text.ts";
 
 interface Compilation {
   readonly engine: Engine;
-  readonly program: GraphProgram;
+  readonly program: Pick<GraphProgram, "size" | "text">;
   readonly roots: readonly Value[];
   /** Nodes before the rules, leaves included. */
   readonly before: number;

@@ -95,7 +95,7 @@ export function launch(tensors: readonly Tensor[]): Launched {
     const bound = bind({ results, checks, assigned });
     expectFresh(bound.leaves);
     const submitted = submit({
-      executable: executableFor(currentEngine(), bound),
+      ...executableFor(currentEngine(), bound),
       inputs: bound.sources as (Storage | State)[],
       outputs: bound.outputs,
       types: bound.roots.map(({ node, index }) => node.outputs[index]!),

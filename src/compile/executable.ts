@@ -1,10 +1,10 @@
 /** A program, its session on an engine, and what its inputs and outputs are bound to. */
 
-import type { Engine, EngineBuffer, InPlace, Session } from "../engine/engine.ts";
+import type { Engine, EngineBuffer, Filling, InPlace, Session } from "../engine/engine.ts";
 import { type Check, type Flaw, flawIn } from "../graph/check.ts";
 import { collect, type Node, traceOf, type Value } from "../graph/node.ts";
 import { canonicalText, paramsKey } from "../graph/text.ts";
-import { sizeOf } from "../graph/types.ts";
+import { sameShape, sizeOf } from "../graph/types.ts";
 import { type Steps, type Waiting, wait } from "../task.ts";
 import { Run } from "../tensor/run.ts";
 import type { Change, State, Version } from "../tensor/state.ts";
@@ -14,6 +14,8 @@ import { Cache, type Cached, touch } from "./cache.ts";
 import { expectMet, type LeafCheck } from "./checks.ts";
 import { debug } from "./debug.ts";
 import { lower, noPlan } from "./lower.ts";
+import type { Family, OpenProgram } from "./open.ts";
+import type { GraphProgram } from "./program.ts";
 import { enqueue } from "./queue.ts";
 
 /** A session for one graph on one engine. */
@@ -87,31 +89,52 @@ export function executableFor(
   engine: Engine,
   { leaves, roots, checks, plan }: Pick<Bound, "leaves" | "roots" | "checks" | "plan">,
   trace?: object,
-): Executable {
+  family?: Family<Executable>,
+): Ready {
   const cache = caches.get(engine) ?? new Cache<Executable>();
   caches.set(engine, cache);
   const all = [...roots, ...checks.map(({ value }) => value)];
   const text = `${canonicalText(leaves, all)}${checks.length > 0 ? paramsKey(plan) : ""}`;
   const known = cache.get(text);
-  if (known) return known;
+  if (known) return { executable: known };
   const started = performance.now();
   const watched = checks.map(({ value }) => value);
   const program = lower({ leaves, roots, watched, plan, trace }, engine.target);
-  const rewritten = performance.now();
-  const session = engine.load(program);
-  session.then(undefined, () => cache.delete(text));
-  debug.compiled({ engine, program, roots, before: collect(all).length, rewriting: rewritten - started, session });
-  const passed = checks.length > 0 ? engine.buffer({ shape: [], dtype: "float32" }) : undefined;
-  // Constants and the bodies of loops are in the text.
-  const bytes = program.size * bytesOfNode + 4 * text.length;
-  const executable = new Executable({ engine, session, inPlace: program.inPlace, passed, bytes });
-  cache.add(text, executable);
-  return executable;
+  const make = (key: string, made: GraphProgram | OpenProgram): Executable => {
+    const rewritten = performance.now();
+    const session = engine.load(made);
+    session.then(undefined, () => cache.delete(key));
+    debug.compiled({
+      engine,
+      program: made,
+      roots,
+      before: collect(all).length,
+      rewriting: rewritten - started,
+      session,
+    });
+    const passed = checks.length > 0 ? engine.buffer({ shape: [], dtype: "float32" }) : undefined;
+    // Constants and the bodies of loops are in the text.
+    const bytes = made.size * bytesOfNode + 4 * text.length;
+    const executable = new Executable({ engine, session, inPlace: made.inPlace, passed, bytes });
+    cache.add(key, executable);
+    return executable;
+  };
+  const open = family?.find(engine, program, (wider) => make(`open ${openSessions++}`, wider));
+  return open ?? { executable: make(text, program) };
+}
+
+/** Numbers sessions for many sizes, which no text stands for. */
+let openSessions = 0;
+
+/** What a run needs besides its buffers. */
+export interface Ready {
+  readonly executable: Executable;
+  /** Where it serves many sizes: the constants of this one. */
+  readonly filling?: Filling | undefined;
 }
 
 /** One run: what is read and where results go. */
-export interface Job {
-  readonly executable: Executable;
+export interface Job extends Ready {
   readonly inputs: readonly (Storage | State)[];
   /** For each output the state that takes it, or nothing: a result. */
   readonly outputs: readonly (State | undefined)[];
@@ -147,6 +170,12 @@ export function submit(job: Job): { readonly run: Run; readonly results: readonl
   job.executable.enter();
   run.done = enqueue(run, execute(job, sources, changes, results), given);
   return { run, results: results.filter((result) => result !== undefined) };
+}
+
+/** Takes a buffer of a type out of a list, if there is one. */
+function takenFrom(buffers: EngineBuffer[] = [], { shape }: Storage["type"]): EngineBuffer | undefined {
+  const at = buffers.findLastIndex((buffer) => sameShape(buffer.type.shape, shape));
+  return at < 0 ? undefined : buffers.splice(at, 1)[0];
 }
 
 /** What `passed` holds until a run gets that far. */
@@ -189,11 +218,13 @@ function* compute(
     }
     for (const [i, state] of job.outputs.entries())
       outputs.push(
-        state?.targetOn(engine, changes[i]!, inPlace.has(i)) ?? spares[i]?.pop() ?? engine.buffer(job.types[i]!),
+        state?.targetOn(engine, changes[i]!, inPlace.has(i)) ??
+          takenFrom(spares[i], job.types[i]!) ??
+          engine.buffer(job.types[i]!),
       );
     passed?.write(notPassed);
     hasBegun = true;
-    yield* wait(session.run(inputs, passed ? [...outputs, passed] : outputs));
+    yield* wait(session.run(inputs, passed ? [...outputs, passed] : outputs, job.filling));
   } catch (error) {
     const [hasWritten] = passed && hasBegun ? yield* wait(passed.read()) : [];
     for (const [i, state] of job.outputs.entries())
@@ -244,7 +275,7 @@ function* flawsOf(
   const roots = checks.map(({ value }) => value);
   const used = new Set(collect(roots));
   const read = leaves.filter((leaf) => used.has(leaf));
-  const executable = executableFor(engine, { leaves: read, roots, checks: [], plan: noPlan }, traceOf(roots));
+  const { executable } = executableFor(engine, { leaves: read, roots, checks: [], plan: noPlan }, traceOf(roots));
   executable.enter();
   const outputs = roots.map(({ node, index }) => engine.buffer(node.outputs[index]!));
   const given = read.map((leaf) => inputs[leaves.indexOf(leaf)]!);

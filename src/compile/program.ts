@@ -14,28 +14,28 @@ export class GraphProgram implements Program {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
   readonly inPlace: InPlace;
-  readonly #body: Body;
+  readonly body: Body;
   readonly #target: Target;
   #kernels: readonly AnyKernelOp[] | undefined;
 
   constructor(leaves: readonly Node[], roots: readonly Value[], target: Target, options: ProgramOptions = {}) {
-    this.#body = new Body(leaves, roots);
+    this.body = new Body(leaves, roots);
     const ports = (types: readonly TensorType[], kind: "input" | "output"): Port[] =>
       types.map((type, i) => ({ name: options[`${kind}s`]?.[i] ?? `${kind}${i}`, type }));
-    this.inputs = ports(this.#body.inputTypes, "input");
-    this.outputs = ports(this.#body.outputTypes, "output");
+    this.inputs = ports(this.body.inputTypes, "input");
+    this.outputs = ports(this.body.outputTypes, "output");
     this.inPlace = options.inPlace ?? new Map();
     this.#target = target;
   }
 
   /** Number of operations. */
   get size(): number {
-    return this.#body.nodes.length;
+    return this.body.nodes.length;
   }
 
   /** The graph as the small language of `printGraph`. */
   text(): string {
-    return this.#body.toJSON();
+    return this.body.toJSON();
   }
 
   onnx(): Uint8Array<ArrayBuffer> {
@@ -50,7 +50,7 @@ export class GraphProgram implements Program {
   /** The ONNX model; `weights` are values to put inside instead of inputs, by port. */
   model(weights?: ReadonlyMap<Port, Values>, opset?: number): ModelProto {
     const builder = new OnnxBuilder(this.#target);
-    const results = this.#body.lower(
+    const results = this.body.lower(
       builder,
       this.inputs.map(({ name }) => name as OnnxValue),
     );
@@ -60,7 +60,7 @@ export class GraphProgram implements Program {
 
   evaluate(inputs: readonly Float64Array[]): Float64Array[] {
     const data = inputs.map((values, i) => ({ ...this.inputs[i]!.type, values }));
-    return this.#body.evaluate(data).map(({ values }) => values);
+    return this.body.evaluate(data).map(({ values }) => values);
   }
 }
 

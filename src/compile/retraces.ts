@@ -1,15 +1,15 @@
-/** Functions that are traced again and again: each time costs a compilation, and the reason is often not seen. */
+/** Functions that are compiled again and again: each time costs a session, and the reason is often not seen. */
 import { showType, type TensorType } from "../graph/types.ts";
 import { partsOf } from "./arguments.ts";
 
-/** At so many retraces of one function a line says why. */
+/** At so many compilations of one function after the first a line says why. */
 const many = 10;
 
-/** Counts how often a function is traced, and says once why it is traced so often. */
+/** Counts how often a function is compiled, and says once why that is so often. */
 export class Retraces {
   readonly #calls: ReadonlyMap<string, TensorType | string>[] = [];
 
-  /** Takes note of a trace for the given arguments. */
+  /** Takes note of a trace for the given arguments that no earlier session serves. */
   note(name: string, args: readonly unknown[]): void {
     if (this.#calls.length > many) return;
     this.#calls.push(partsOf(args));

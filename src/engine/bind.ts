@@ -68,6 +68,15 @@ export function failReleased(subject: string): never {
   throw new EngineError(subject, "a session was run after its release", "release it after its last run");
 }
 
+/** Throws EngineError for constants that are not made for a program's holes. */
+export function failFilling(subject: string, holes: number): never {
+  throw new EngineError(
+    subject,
+    `a run did not come with constants for the program's ${holes} holes`,
+    "give the filling that this engine made for the program",
+  );
+}
+
 /**
  * The buffers of one run: inputs, then outputs. Throws EngineError, naming the port, when they do not fit the program: number,
  * type, a buffer of another engine or one that was released, and a buffer that would be written while it is read though the
@@ -108,7 +117,7 @@ function fit<B extends Bindable>(
   subject: string,
   kind: abstract new (...args: never[]) => B,
   side: "input" | "output",
-  { name, type }: Port,
+  { name, type, open }: Port,
   buffer: EngineBuffer,
 ): B {
   if (!(buffer instanceof kind))
@@ -117,7 +126,9 @@ function fit<B extends Bindable>(
       `${side} ${name} is a buffer of another engine`,
       "make it with this engine's buffer()",
     );
-  if (buffer.type.dtype !== type.dtype || !sameShape(buffer.type.shape, type.shape))
+  const { dtype, shape } = buffer.type;
+  const closed = open ? shape.map((size, axis) => (open.includes(axis) ? type.shape[axis]! : size)) : shape;
+  if (dtype !== type.dtype || !sameShape(closed, type.shape))
     throw new EngineError(
       subject,
       `${side} ${name} is ${showType(type)} and was given ${showType(buffer.type)}`,

@@ -2,10 +2,24 @@
  * What an engine is: it owns buffers and runs programs over them. `plain` interprets a program, `node` and `web` hand
  * its ONNX form to ONNX Runtime. Nothing here says where the memory lies: in JavaScript, in native memory or on a GPU.
  */
+import type { Constant } from "../graph/op.ts";
 import type { Port, Target } from "../graph/target.ts";
 import type { TensorType, Values } from "../graph/types.ts";
 import type { AnyKernelOp } from "../kernel/kernel.ts";
 import type { Waiting } from "../task.ts";
+
+/** A constant that each run gives, since it depends on the sizes of open axes. */
+export interface Hole {
+  /** Its name in the ONNX model. */
+  readonly name: string;
+  readonly dtype: Constant["dtype"];
+  readonly rank: number;
+}
+
+/** Constants in an engine's memory, for all holes of a program. Opaque; freed once nobody holds it. */
+export interface Filling {
+  readonly bytes: number;
+}
 
 /** By the position of an output: the position of an input whose buffer it may be written to. */
 export type InPlace = ReadonlyMap<number, number>;
@@ -18,6 +32,8 @@ export interface Program {
   readonly size?: number | undefined;
   /** Outputs that may be written to an input's buffer, because that will have been read by then. Default: none. */
   readonly inPlace?: InPlace | undefined;
+  /** What each run fills, behind the inputs. Default: none. */
+  readonly holes?: readonly Hole[] | undefined;
   /** The ONNX model, encoded. */
   onnx(): Uint8Array<ArrayBuffer>;
   /** The kernels, guards and draws that the model calls; only for a target that has kernels. */
@@ -40,9 +56,9 @@ export interface EngineBuffer {
 export interface Session {
   /**
    * Runs once: reads `inputs`, writes every one of `outputs` in place. The same buffer may be on both sides only as the program's
-   * `inPlace` has it.
+   * `inPlace` has it. A program with holes needs their `filling`.
    */
-  run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Waiting<void>;
+  run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[], filling?: Filling): Waiting<void>;
   release(): void;
 }
 
@@ -55,6 +71,8 @@ export interface Engine {
    * end of the process.
    */
   buffer(type: TensorType, values?: Values, isOwned?: boolean): EngineBuffer;
+  /** Puts constants for a program's holes into the engine's memory. Absent where the engine takes no programs with holes. */
+  filling?(constants: readonly Constant[]): Filling;
   /** Makes a program ready to run. */
   load(program: Program): Waiting<Session>;
 }

@@ -63,7 +63,9 @@ export class Body {
       const inputTypes = node.inputs.map(({ node: from, index }) => from.outputs[index]!);
       expectKernel(node, inputTypes);
       const { op, params, outputs: outputTypes } = node;
-      values.set(node, op.onnx(graph, { inputs: node.inputs.map(at), inputTypes, outputTypes, params }));
+      const lowering = { inputs: node.inputs.map(at), inputTypes, outputTypes, params };
+      graph.note?.(node, lowering);
+      values.set(node, op.onnx(graph, lowering));
     }
     return this.roots.map(at);
   }

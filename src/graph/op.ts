@@ -8,7 +8,7 @@ import type { Kernel, KernelValue, KernelWriter, RandomOp } from "../kernel/kern
 import type { Tensor } from "../tensor/tensor.ts";
 import { aRecord, described, expectArguments } from "./arguments.ts";
 import type { Body } from "./body.ts";
-import type { Value } from "./node.ts";
+import type { Node, Value } from "./node.ts";
 import type { Target } from "./target.ts";
 import { arrayTypes, type DType, isFloat, type Shape, showType, type TensorType } from "./types.ts";
 
@@ -31,6 +31,42 @@ export type OnnxAttribute = number | string | readonly number[] | { readonly flo
 
 /** Element types that occur inside a lowered graph but not in a tensor: `int64` shapes, `uint32` and `uint64` bits. */
 export type OnnxType = DType | "int64" | "uint32" | "uint64";
+
+/** The elements of a constant, as they lie in memory. */
+export function elementsOf(
+  dtype: OnnxType,
+  values: readonly number[] | Float64Array,
+): (BigInt64Array | BigUint64Array | Uint32Array | Int32Array | Float32Array | Float64Array | Uint8Array) & {
+  readonly buffer: ArrayBuffer;
+} {
+  switch (dtype) {
+    case "int64":
+      return BigInt64Array.from(values, BigInt);
+    case "uint64":
+      return BigUint64Array.from(values, BigInt);
+    case "uint32":
+      return Uint32Array.from(values);
+    case "int32":
+      return Int32Array.from(values);
+    case "float32":
+      return Float32Array.from(values);
+    case "float64":
+      return Float64Array.from(values);
+    case "bool":
+      return Uint8Array.from(values);
+  }
+}
+
+/** The type of a value inside a lowered graph. */
+export interface OnnxTensorType {
+  readonly dtype: OnnxType;
+  readonly shape: Shape;
+}
+
+/** A constant of a lowered graph. */
+export interface Constant extends OnnxTensorType {
+  readonly values: readonly number[] | Float64Array;
+}
 
 /** What an op's ONNX form is written with: nodes in order, constants shared. */
 export interface OnnxGraph {
@@ -59,10 +95,17 @@ export interface OnnxGraph {
   /** A one-dimensional int64 constant, as ONNX wants shapes and axes. */
   integers(values: readonly number[]): OnnxValue;
   cast(value: OnnxValue, to: OnnxType): OnnxValue;
+  /**
+   * One of several ways to compute a value, `chosen` by sizes. Where sizes stay open, all of them are in the model and each run takes its
+   * own: each must be written with any sizes, by nodes whose number and kinds do not depend on these.
+   */
+  choose(chosen: number, type: OnnxTensorType, ways: readonly ((graph: OnnxGraph) => OnnxValue)[]): OnnxValue;
+  /** Told of each node before it lowers itself. */
+  note?(node: Node, at: Lowering<unknown>): void;
   /** The body of a loop. What it builds may use values of the graph around it. */
   subgraph(
-    inputTypes: readonly TensorType[],
-    outputTypes: readonly TensorType[],
+    inputTypes: readonly OnnxTensorType[],
+    outputTypes: readonly OnnxTensorType[],
     build: (graph: OnnxGraph, inputs: readonly OnnxValue[]) => readonly OnnxValue[],
   ): OnnxSubgraph;
 }

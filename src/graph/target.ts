@@ -5,7 +5,10 @@ import type { TensorType } from "./types.ts";
 export interface Port {
   /** Its name in the ONNX model. */
   readonly name: string;
+  /** The sizes of open axes are those of an example. */
   readonly type: TensorType;
+  /** The axes whose sizes differ from run to run. Default: none. */
+  readonly open?: readonly number[] | undefined;
 }
 
 /** What a lowering may use; the compiler asks the engine that will run the program. */

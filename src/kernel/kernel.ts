@@ -108,6 +108,8 @@ export interface KernelOp {
   readonly kernel: Kernel;
   /** By output. */
   readonly shapes: readonly (readonly number[])[];
+  /** Where each run gives the sizes: its last input are the numbers of `sizesOf`, and those of kernel and shapes mean nothing. */
+  readonly open?: { readonly widthIsOpen: boolean } | undefined;
 }
 
 /** A guard as an op of a model: it fails the run where an element of its float32 inputs is NaN or infinite. Its output is the number 1. */
@@ -116,6 +118,55 @@ export interface GuardOp {
   readonly name: string;
   /** Elements, by input: at most `mostInputs` inputs. */
   readonly sizes: readonly number[];
+  /** Whether each run gives the sizes instead, as the last input: the numbers of `guardSizes`. */
+  readonly isOpen?: boolean | undefined;
+}
+
+/** Whether the elements are one row, of any length. */
+export function isFlat({ inputs, takeTurns, size, width }: Kernel): boolean {
+  return size === width && !takeTurns && inputs.every((layout) => typeof layout !== "object");
+}
+
+/** So many elements, read or written, are worth another part: handing one over costs some microseconds. */
+const elementsInPart = 2 ** 16;
+
+/** Elements of one row are given out in whole cache lines, so that no two threads write to the same. */
+const elementsInLine = 16;
+
+/** The elements that one call does: whole rows, or elements where the kernel has one row only. */
+export function unitsOf({ size, width }: Kernel): number {
+  return size === width ? size : size / width;
+}
+
+/** How the work is cut into parts for threads: units, units in a part, parts. */
+function partsFor(units: number, unitsInLine: number, accesses: number, threads: number): number[] {
+  const wanted = Math.max(1, Math.min(threads, Math.floor(accesses / elementsInPart)));
+  const unitsInPart = Math.max(1, Math.ceil(units / wanted / unitsInLine)) * unitsInLine;
+  return [units, unitsInPart, Math.ceil(units / unitsInPart)];
+}
+
+/** Where the bytes of a row are among a kernel's sizes, and where what follows the parts and these begins. */
+export const rowBytesAt = 3;
+export const firstSize = 4;
+
+/** What a kernel's code is told of its sizes: parts, bytes of a row, the outputs' dimensions. */
+export function sizesOf(kernel: Kernel, shapes: readonly (readonly number[])[], threads: number): number[] {
+  const { inputs, outputs, size, width } = kernel;
+  const streams = inputs.filter((layout) => isStream(layout) && layout !== "row").length + outputs.length;
+  const parts = partsFor(unitsOf(kernel), size === width ? elementsInLine : 1, streams * size, threads);
+  const rowBytes = isFlat(kernel) ? 0 : width * Float32Array.BYTES_PER_ELEMENT; //  nobody asks for it where all is one row
+  return [...parts, rowBytes, ...shapes.flat()];
+}
+
+/** What a guard's code is told of its sizes: parts, and for each input its first place among all elements and the one behind its last. */
+export function guardSizes(sizes: readonly number[], threads: number): number[] {
+  const units = sizes.reduce((sum, size) => sum + size, 0);
+  let place = 0;
+  const places = sizes.flatMap((size) => {
+    place += size;
+    return [place - size, place];
+  });
+  return [...partsFor(units, elementsInLine, units, threads), 0, ...places];
 }
 
 /** Random bits as an op of a model: of the block cipher behind `randomBits`, from a generator's state, int32 [4]. */
@@ -127,6 +178,16 @@ export interface RandomOp {
   /** How many of the upper bits of each word. */
   readonly bits: number;
   readonly dtype: "int32" | "float32";
+  /** Whether each run gives shape and size instead, as the last input: the numbers of `randomSizes`. */
+  readonly isOpen?: boolean | undefined;
+}
+
+/** How many random numbers are drawn together. */
+export const randomUnit = 32;
+
+/** What a draw's code is told of its sizes: parts, the number of elements, the output's dimensions. */
+export function randomSizes({ size, shape }: Pick<RandomOp, "size" | "shape">, threads: number): number[] {
+  return [...partsFor(Math.ceil(size / randomUnit), 1, 2 * size, threads), size, ...shape];
 }
 
 /** What a model may call besides ONNX's own ops, where the target has kernels. */

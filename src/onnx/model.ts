@@ -16,11 +16,20 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from "onnx-buf";
-import type { OnnxAttribute, OnnxGraph, OnnxSubgraph, OnnxType, OnnxValue } from "../graph/op.ts";
+import type { Hole } from "../engine/engine.ts";
+import {
+  elementsOf,
+  type OnnxAttribute,
+  type OnnxGraph,
+  type OnnxSubgraph,
+  type OnnxTensorType,
+  type OnnxType,
+  type OnnxValue,
+} from "../graph/op.ts";
 import type { Port, Target } from "../graph/target.ts";
 import { paramsKey } from "../graph/text.ts";
-import type { Shape, TensorType, Values } from "../graph/types.ts";
-import { type AnyKernelOp, type Kernel, kernelDomain, type RandomOp } from "../kernel/kernel.ts";
+import type { Shape, Values } from "../graph/types.ts";
+import { type AnyKernelOp, type GuardOp, isFlat, type Kernel, kernelDomain, type RandomOp } from "../kernel/kernel.ts";
 
 /** The operator set that every lowering is written for: Gelu came with 20, int4 and float8 with 21. */
 const latestOpset = 21;
@@ -28,7 +37,7 @@ const latestOpset = 21;
 export const opsets: readonly number[] = [20, latestOpset];
 const irVersion = 10n;
 
-const dataTypes: Record<OnnxType, TensorProto_DataType> = {
+export const dataTypes: Readonly<Record<OnnxType, TensorProto_DataType>> = {
   float32: TensorProto_DataType.FLOAT,
   float64: TensorProto_DataType.DOUBLE,
   int32: TensorProto_DataType.INT32,
@@ -49,13 +58,21 @@ export class OnnxBuilder implements OnnxGraph {
   readonly #domains = new Set<string>();
   /** By what they compute. A subgraph shares those of the graph around it. */
   readonly #kernels: Map<string, AnyKernelOp>;
+  /** Constants that each run gives. */
+  readonly #holes: readonly Hole[];
   /** The types of values that ONNX Runtime cannot infer. */
-  readonly #known: Port[] = [];
+  readonly #known: Described[] = [];
   /** Nodes by what they compute: the same thing asked for twice is one node. */
   readonly #made = new Map<string, OnnxValue[]>();
 
-  constructor(target: Target, prefix: string = "", kernels: Map<string, AnyKernelOp> = new Map()) {
+  constructor(
+    target: Target,
+    holes: readonly Hole[] = [],
+    prefix: string = "",
+    kernels: Map<string, AnyKernelOp> = new Map(),
+  ) {
     this.target = target;
+    this.#holes = holes;
     this.#prefix = prefix;
     this.#kernels = kernels;
   }
@@ -86,21 +103,62 @@ export class OnnxBuilder implements OnnxGraph {
   kernel(kernel: Kernel, shapes: readonly Shape[], inputs: readonly OnnxValue[]): OnnxValue[] {
     const name = this.#custom("kernel", (name) => ({ name, kernel, shapes }));
     const outputs = this.#append(name, inputs, shapes.length, {}, kernelDomain);
-    this.#known.push(...outputs.map((name, i): Port => ({ name, type: { dtype: "float32", shape: shapes[i]! } })));
+    this.#known.push(...outputs.map((name, i) => ({ name, type: { dtype: "float32" as const, shape: shapes[i]! } })));
     return outputs;
   }
 
+  /** A kernel whose sizes a run gives: a hole with the numbers that `sizesOf` puts together. */
+  openKernel(
+    kernel: Kernel,
+    types: readonly OpenType[],
+    inputs: readonly OnnxValue[],
+    sizes: OnnxValue,
+    widthIsOpen: boolean,
+  ): OnnxValue[] {
+    const shapes = types.map(({ shape }) => shape.map(() => 0)); //  only their lengths count
+    const width = widthIsOpen || isFlat(kernel) ? 1 : kernel.width;
+    const size = kernel.size === kernel.width ? width : 2 * width;
+    const form = { ...kernel, size, width };
+    const name = this.#custom("kernel", (name) => ({ name, kernel: form, shapes, open: { widthIsOpen } }));
+    const outputs = this.#append(name, [...inputs, sizes], shapes.length, {}, kernelDomain);
+    this.#known.push(...outputs.map((name, i) => ({ name, type: types[i]! })));
+    return outputs;
+  }
+
+  /** A guard for so many values, whose sizes a run gives as it does those of a kernel. */
+  openGuard(values: readonly OnnxValue[], sizes: OnnxValue): OnnxValue {
+    return this.#guard([...values, sizes], { sizes: values.map(() => 0), isOpen: true });
+  }
+
   guard(values: readonly OnnxValue[], sizes: readonly number[]): OnnxValue {
-    const name = this.#custom("guard", (name) => ({ name, sizes }));
-    const [passed] = this.#append(name, values, 1, {}, kernelDomain) as [OnnxValue];
+    return this.#guard(values, { sizes });
+  }
+
+  #guard(inputs: readonly OnnxValue[], op: Omit<GuardOp, "name">): OnnxValue {
+    const name = this.#custom("guard", (name) => ({ name, ...op }));
+    const [passed] = this.#append(name, inputs, 1, {}, kernelDomain) as [OnnxValue];
     this.#known.push({ name: passed, type: { dtype: "float32", shape: [] } });
     return passed;
   }
 
   random(state: OnnxValue, draw: Omit<RandomOp, "name">): OnnxValue {
-    const name = this.#custom("random", (name) => ({ name, ...draw }));
-    const [drawn] = this.#append(name, [state], 1, {}, kernelDomain) as [OnnxValue];
-    this.#known.push({ name: drawn, type: { dtype: draw.dtype, shape: draw.shape } });
+    return this.#random([state], draw, draw);
+  }
+
+  /** A draw whose sizes a run gives. */
+  openRandom(state: OnnxValue, draw: Omit<RandomOp, "name">, type: OpenType, sizes: OnnxValue): OnnxValue {
+    const shape = type.shape.map(() => 0); //  only its length counts
+    return this.#random([state, sizes], { ...draw, shape, size: 0, isOpen: true }, type);
+  }
+
+  #random(
+    inputs: readonly OnnxValue[],
+    op: Omit<RandomOp, "name">,
+    type: Pick<OpenType, "shape" | "names">,
+  ): OnnxValue {
+    const name = this.#custom("random", (name) => ({ name, ...op }));
+    const [drawn] = this.#append(name, inputs, 1, {}, kernelDomain) as [OnnxValue];
+    this.#known.push({ name: drawn, type: { dtype: op.dtype, shape: type.shape, names: type.names } });
     return drawn;
   }
 
@@ -130,14 +188,18 @@ export class OnnxBuilder implements OnnxGraph {
     return this.node("Cast", [value], { to: dataTypes[to] });
   }
 
+  choose(chosen: number, _type: OnnxTensorType, ways: readonly ((graph: OnnxGraph) => OnnxValue)[]): OnnxValue {
+    return ways[chosen]!(this);
+  }
+
   subgraph(
-    inputTypes: readonly TensorType[],
-    outputTypes: readonly TensorType[],
+    inputTypes: readonly OpenType[],
+    outputTypes: readonly OpenType[],
     build: (graph: OnnxGraph, inputs: readonly OnnxValue[]) => readonly OnnxValue[],
   ): OnnxSubgraph {
     const prefix = `${this.#prefix}b${this.#subgraphs++}_`;
-    const inner = new OnnxBuilder(this.target, prefix, this.#kernels);
-    const ports = (types: readonly TensorType[], kind: string): Port[] =>
+    const inner = new OnnxBuilder(this.target, [], prefix, this.#kernels);
+    const ports = (types: readonly OpenType[], kind: string): Described[] =>
       types.map((type, i) => ({ name: `${prefix}${kind}${i}`, type }));
     const inputs = ports(inputTypes, "input");
     const results = build(
@@ -170,10 +232,10 @@ export class OnnxBuilder implements OnnxGraph {
   }
 
   #graph(
-    inputs: readonly Port[],
-    outputs: readonly Port[],
+    inputs: readonly Described[],
+    outputs: readonly Described[],
     results: readonly OnnxValue[],
-    weights: ReadonlyMap<Port, Values> = new Map(),
+    weights: ReadonlyMap<Described, Values> = new Map(),
   ): GraphProto {
     const initializers = [...weights].map(([{ name, type }, values]) =>
       tensorProto(name, type.dtype, type.shape, new Uint8Array(values.slice().buffer)),
@@ -184,7 +246,7 @@ export class OnnxBuilder implements OnnxGraph {
     return create(GraphProtoSchema, {
       name: `${this.#prefix}glissade`,
       node: withOutputsNamed([...this.#nodes, ...named], new Set(outputs.map(({ name }) => name))),
-      input: inputs.filter((port) => !weights.has(port)).map(valueInfo),
+      input: [...inputs.filter((port) => !weights.has(port)), ...this.#holes.map(portOf)].map(valueInfo),
       output: outputs.map(valueInfo),
       valueInfo: this.#known.filter(({ name }) => !results.includes(name as OnnxValue)).map(valueInfo),
       initializer: [...this.#constants.values(), ...initializers],
@@ -259,22 +321,7 @@ function tensorProto(name: string, dtype: OnnxType, shape: Shape, rawData: Uint8
 
 /** Little-endian bytes, as ONNX wants them; every platform with a JavaScript engine is little-endian. */
 function rawBytes(dtype: OnnxType, values: readonly number[] | Float64Array): Uint8Array<ArrayBuffer> {
-  switch (dtype) {
-    case "int64":
-      return new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
-    case "uint64":
-      return new Uint8Array(BigUint64Array.from(values, BigInt).buffer);
-    case "uint32":
-      return new Uint8Array(Uint32Array.from(values).buffer);
-    case "int32":
-      return new Uint8Array(Int32Array.from(values).buffer);
-    case "float32":
-      return new Uint8Array(Float32Array.from(values).buffer);
-    case "float64":
-      return new Uint8Array(Float64Array.from(values).buffer);
-    case "bool":
-      return Uint8Array.from(values);
-  }
+  return new Uint8Array(elementsOf(dtype, values).buffer);
 }
 
 function attribute(name: string, value: OnnxAttribute): ReturnType<typeof create<typeof AttributeProtoSchema>> {
@@ -297,17 +344,35 @@ function attribute(name: string, value: OnnxAttribute): ReturnType<typeof create
   return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INTS, ints: value.map(BigInt) });
 }
 
-function valueInfo({ name, type }: Port): ValueInfoProto {
+/** The type of a value whose axes may be open. */
+export interface OpenType extends OnnxTensorType {
+  /** Names for the sizes of open axes: equal names are equal sizes. */
+  readonly names?: readonly (string | undefined)[] | undefined;
+}
+
+/** What a model says of a value that it takes, gives or cannot infer. */
+interface Described {
+  readonly name: string;
+  readonly type: OpenType;
+}
+
+const portOf = ({ name, dtype, rank }: Hole): Described => ({
+  name,
+  type: { dtype, shape: Array<number>(rank).fill(0), names: Array.from({ length: rank }, (_, i) => `${name}_${i}`) },
+});
+
+function valueInfo({ name, type }: Described): ValueInfoProto {
+  const dim = type.shape.map((size, axis) => {
+    const open = type.names?.[axis];
+    return {
+      value:
+        open === undefined
+          ? { case: "dimValue" as const, value: BigInt(size) }
+          : { case: "dimParam" as const, value: open },
+    };
+  });
   return create(ValueInfoProtoSchema, {
     name,
-    type: {
-      value: {
-        case: "tensorType",
-        value: {
-          elemType: dataTypes[type.dtype],
-          shape: { dim: type.shape.map((size) => ({ value: { case: "dimValue" as const, value: BigInt(size) } })) },
-        },
-      },
-    },
+    type: { value: { case: "tensorType", value: { elemType: dataTypes[type.dtype], shape: { dim } } } },
   });
 }

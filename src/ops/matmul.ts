@@ -108,15 +108,22 @@ export const gemm: Op<GemmParams> = defineOp<GemmParams>({
       throw new ShapeError("gemm", `${showShape(c!.shape)} does not broadcast into ${showShape(shape)}`, "reshape it");
     return shape;
   },
-  onnx(graph, [unscaled, b, added], { inputTypes, params }) {
+  onnx(graph, [unscaled, b, added], { inputTypes, outputTypes, params }) {
     const { dtype } = inputTypes[0]!;
     const [c, beta] = attributeScale(graph, dtype, added!, params.beta);
-    if (termsAtOnce(...sidesOf([unscaled!, b!], inputTypes, params))) {
-      const plus = beta === 1 ? c : graph.node("Mul", [c, graph.constant(dtype, [], [beta])]);
-      return graph.node("Add", [productNodes(graph, [unscaled!, b!], inputTypes, params), plus]);
-    }
-    const [a, alpha] = attributeScale(graph, dtype, unscaled!, params.alpha);
-    return gemmNode(graph, [a, b!, c], { ...params, alpha, beta });
+    const whole = (inner: OnnxGraph): OnnxValue => {
+      const [a, alpha] = attributeScale(inner, dtype, unscaled!, params.alpha);
+      return gemmNode(inner, [a, b!, c], { ...params, alpha, beta });
+    };
+    if (dtype !== "float32") return whole(graph);
+    const sides = sidesOf([unscaled!, b!], inputTypes, params);
+    return graph.choose(Number(termsAtOnce(...sides) !== undefined), outputTypes[0]!, [
+      whole,
+      (inner) => {
+        const plus = beta === 1 ? c : inner.node("Mul", [c, inner.constant(dtype, [], [beta])]);
+        return inner.node("Add", [productInParts(inner, sides, params), plus]);
+      },
+    ]);
   },
   evaluate([a, b, c], d, params) {
     multiply(a!, b!, d, params);
@@ -193,28 +200,55 @@ export function productNodes(
   inputs: readonly OnnxValue[],
   types: readonly TensorType[],
   params: ProductParams,
-  most: number | undefined = termsAtOnce(...sidesOf(inputs, types, params)),
+  most?: number,
 ): OnnxValue {
   const sides = sidesOf(inputs, types, params);
+  const [{ type: a }, { type: b }] = sides;
+  if (a.dtype !== "float32") return productNode(graph, sides, params.alpha);
+  const atOnce = most ?? termsAtOnce(...sides);
+  const isLong = atOnce !== undefined && termsOf(sides[0]) > atOnce;
+  return graph.choose(Number(isLong), { dtype: a.dtype, shape: productShape(a, b, params) }, [
+    (inner) => productNode(inner, sides, params.alpha),
+    (inner) => productInParts(inner, sides, params, atOnce),
+  ]);
+}
+
+/** The same, for long sums; sums that are not long are one part. */
+function productInParts(
+  graph: OnnxGraph,
+  sides: readonly [Side, Side],
+  params: ProductParams,
+  most: number = termsAtOnce(...sides) ?? mostTerms,
+): OnnxValue {
   const all = termsOf(sides[0]);
-  if (most === undefined || all <= most) return productNode(graph, sides, params.alpha);
   const { block, count, rest } = blocksOf(all, most);
-  const [a, b] = sides.map((side) => inParts(graph, terms(graph, side, 0, block * count), count)) as [Side, Side];
-  const shape = productShape(a.type, b.type, params);
-  const parts = { shape, dtype: a.type.dtype };
-  const sum = sumNodes(graph, productNode(graph, [a, b], params.alpha), parts, {
-    axes: [shape.length - 3],
-    keepDims: false,
-  });
-  if (rest === 0) return sum;
-  const left = sides.map((side) => terms(graph, side, block * count, all)) as [Side, Side];
-  return graph.node("Add", [sum, productNode(graph, left, params.alpha)]);
+  const type = { dtype: sides[0].type.dtype, shape: productShape(sides[0].type, sides[1].type, params) };
+  const main = (inner: OnnxGraph, whole: readonly [Side, Side]): OnnxValue => {
+    const [a, b] = whole.map((side) => inParts(inner, side, count)) as [Side, Side];
+    const shape = productShape(a.type, b.type, params);
+    return sumNodes(
+      inner,
+      productNode(inner, [a, b], params.alpha),
+      { ...type, shape },
+      {
+        axes: [shape.length - 3],
+        keepDims: false,
+      },
+    );
+  };
+  return graph.choose(Number(rest > 0), type, [
+    (inner) => main(inner, sides),
+    (inner) => {
+      const whole = sides.map((side) => terms(inner, side, 0, block * count)) as [Side, Side];
+      const left = sides.map((side) => terms(inner, side, block * count, all)) as [Side, Side];
+      return inner.node("Add", [main(inner, whole), productNode(inner, left, params.alpha)]);
+    },
+  ]);
 }
 
 /** A side with the terms from `start` up to `end` alone. */
 function terms(graph: OnnxGraph, side: Side, start: number, end: number): Side {
   const { value, type, isLast } = side;
-  if (end - start === termsOf(side)) return side;
   const axis = type.shape.length - (isLast ? 1 : 2);
   const shape = type.shape.with(axis, end - start);
   return { value: sliced(graph, value, axis, start, end), type: { ...type, shape }, isLast };
@@ -224,9 +258,10 @@ function terms(graph: OnnxGraph, side: Side, start: number, end: number): Side {
 function inParts(graph: OnnxGraph, { value, type, isLast }: Side, count: number): Side {
   const lead = type.shape.slice(0, -2);
   const [rows, columns] = type.shape.slice(-2) as [number, number];
-  const shape = isLast ? [...lead, count, rows, columns / count] : [...lead, count, rows / count, columns];
+  const part = Math.floor((isLast ? columns : rows) / count); //  a way that is not taken may have a rest
+  const shape = isLast ? [...lead, count, rows, part] : [...lead, count, part, columns];
   const moves = isLast && rows > 1;
-  const split = moves ? [...lead, rows, count, columns / count] : shape;
+  const split = moves ? [...lead, rows, count, part] : shape;
   const parts = graph.node("Reshape", [value, graph.integers(split)]);
   const perm = [...lead.keys(), lead.length + 1, lead.length, lead.length + 2];
   return { value: moves ? graph.node("Transpose", [parts], { perm }) : parts, type: { ...type, shape }, isLast };
@@ -236,7 +271,7 @@ function productNode(graph: OnnxGraph, [a, b]: readonly [Side, Side], scale: num
   const [transposeA, transposeB] = [!a.isLast, b.isLast];
   const { dtype } = a.type;
   const [left, alpha] = attributeScale(graph, dtype, a.value, scale);
-  if (a.type.shape.length === 2 && b.type.shape.length === 2 && sizeOf(a.type.shape) && sizeOf(b.type.shape))
+  if (a.type.shape.length === 2 && b.type.shape.length === 2)
     return gemmNode(graph, [left, b.value], { transposeA, transposeB, alpha, beta: 1 });
   if (graph.target.contrib)
     return graph.node(

@@ -65,12 +65,12 @@ const shapeOf = ({ runs }: Pick<Sum, "runs">): Shape => runs.map(({ size }) => s
 const reshaped = (graph: OnnxGraph, x: OnnxValue, shape: Shape): OnnxValue =>
   graph.node("Reshape", [x, graph.integers(shape)]);
 
-/** Axes of size 1 left out, and neighbours of one kind joined. */
+/** Axes of size 1 left out where they are not summed, and neighbours of one kind joined. */
 function joined(axes: readonly Run[]): Run[] {
   const runs: Run[] = [];
   for (const axis of axes) {
     const last = runs.at(-1);
-    if (axis.size === 1) continue;
+    if (axis.size === 1 && !axis.isSummed) continue;
     if (last?.isSummed === axis.isSummed) runs[runs.length - 1] = { ...last, size: last.size * axis.size };
     else runs.push(axis);
   }
@@ -89,10 +89,11 @@ export function inFloat64(
 }
 
 /** How many elements make one of the result. */
-const elementsOf = ({ runs }: Sum): number => sizeOf(shapeOf({ runs: runs.filter(({ isSummed }) => isSummed) }));
+const elementsOf = ({ runs }: Pick<Sum, "runs">): number =>
+  sizeOf(shapeOf({ runs: runs.filter(({ isSummed }) => isSummed) }));
 
 /** How many additions in a row ReduceSum makes for one element of the result. */
-function rowsOf({ runs }: Sum): number {
+function rowsOf({ runs }: Pick<Sum, "runs">): number {
   const isMiddle = runs.length === 3 && runs[1]!.isSummed;
   const rows = runs.map(({ size, isSummed }, i) => {
     if (!isSummed) return 0;
@@ -121,29 +122,61 @@ export function blocksOf(
 export const sliced = (graph: OnnxGraph, x: OnnxValue, axis: number, start: number, end: number): OnnxValue =>
   graph.node("Slice", [x, ...[start, end, axis].map((each) => graph.integers([each]))]);
 
-/** The sum with its longest summed run cut into blocks, each added up, and what is left over behind their sums. */
-function shortened(graph: OnnxGraph, { value, runs }: Sum, dtype: "float32" | "int64", rows: number): Sum {
-  const longest = Math.max(...runs.map(({ size, isSummed }) => (isSummed ? size : 0)));
-  const at = runs.findIndex(({ size, isSummed }) => isSummed && size === longest);
+/** The positions of summed runs. */
+const summedRuns = ({ runs }: Pick<Sum, "runs">): number[] => runs.flatMap(({ isSummed }, i) => (isSummed ? [i] : []));
+
+/** The longest summed run: the one to be cut. */
+const longestRun = (sum: Pick<Sum, "runs">): number =>
+  summedRuns(sum).reduce((longest, i) => (sum.runs[i]!.size > sum.runs[longest]!.size ? i : longest));
+
+/** How a summed run is cut. */
+interface Cut {
+  /** Whether the blocks are added up by a product with a row of ones. */
+  readonly asProduct: boolean;
+  readonly block: number;
+  readonly count: number;
+  readonly rest: number;
+}
+
+function cutOf({ target }: OnnxGraph, { runs }: Pick<Sum, "runs">, dtype: "float32" | "int64", at: number): Cut {
+  const isLast = at === runs.length - 1;
+  const asProduct = at === 0 && !isLast && dtype === "float32" && target.contrib;
+  const sort = isLast ? "last" : at > 0 || asProduct ? "product" : "single";
+  return { asProduct, ...blocksOf(runs[at]!.size, blockRow * lanes[sort]) };
+}
+
+const cutRuns = (runs: readonly Run[], at: number, { count, rest }: Cut): Run[] =>
+  runs.with(at, { size: count + rest, isSummed: true });
+
+/** The sum with a summed run cut into blocks, each added up, and what is left over behind their sums. */
+function shortened(graph: OnnxGraph, sum: Sum, dtype: "float32" | "int64", at: number): Sum {
+  const { value, runs } = sum;
+  const { size } = runs[at]!;
   const [before, after] = [sizeOf(shapeOf({ runs: runs.slice(0, at) })), sizeOf(shapeOf({ runs: runs.slice(at + 1) }))];
-  const asProduct = before === 1 && dtype === "float32" && graph.target.contrib;
-  const sort = after === 1 ? "last" : before > 1 || asProduct ? "product" : "single";
-  const { block, count, rest } = blocksOf(longest, rows * lanes[sort]);
-  const whole = reshaped(graph, value, [before, longest, after]);
-  const main = rest ? sliced(graph, whole, 1, 0, block * count) : value;
+  const isLast = at === runs.length - 1;
+  const how = cutOf(graph, sum, dtype, at);
+  const { asProduct, block, count, rest } = how;
   // Where other axes follow, a block is of elements `count` apart: what is added at once are long runs of memory.
-  const cut =
-    after === 1 ? [before * count, block] : asProduct ? [block, count * after] : [before, block, count * after];
-  const blocks = reshaped(graph, main, cut);
-  const sums =
-    asProduct && after > 1
-      ? graph.node("MatMul", [graph.constant("float32", [1, block], Array<number>(block).fill(1)), blocks])
-      : graph.node("ReduceSum", [blocks, graph.integers([1])], { keepdims: 0 });
-  const left = rest ? [sliced(graph, whole, 1, block * count, longest)] : [];
-  const all = [reshaped(graph, sums, [before, count, after]), ...left];
+  const cut = isLast ? [before * count, block] : asProduct ? [block, count * after] : [before, block, count * after];
+  const sums = (inner: OnnxGraph, main: OnnxValue): OnnxValue => {
+    const blocks = reshaped(inner, main, cut);
+    const added = asProduct
+      ? inner.node("MatMul", [inner.constant("float32", [1, block], Array<number>(block).fill(1)), blocks])
+      : inner.node("ReduceSum", [blocks, inner.integers([1])], { keepdims: 0 });
+    return reshaped(inner, added, [before, count, after]);
+  };
+  const ways = [
+    (inner: OnnxGraph) => sums(inner, value),
+    (inner: OnnxGraph) => {
+      const whole = reshaped(inner, value, [before, size, after]);
+      const main = sums(inner, sliced(inner, whole, 1, 0, block * count));
+      return inner.node("Concat", [main, sliced(inner, whole, 1, block * count, size)], { axis: 1 });
+    },
+  ];
+  const type = { dtype, shape: [before, count + rest, after] };
   return {
-    value: left.length > 0 ? graph.node("Concat", all, { axis: 1 }) : all[0]!,
-    runs: joined(runs.with(at, { size: count + rest, isSummed: true })),
+    value: graph.choose(Number(rest > 0), type, ways),
+    runs: cutRuns(runs, at, how),
   };
 }
 
@@ -164,25 +197,67 @@ export function sumNodes(graph: OnnxGraph, x: OnnxValue, type: TensorType, param
     value: x,
     runs: joined(shape.map((size, axis) => ({ size, isSummed: params.axes.includes(axis) }))),
   };
-  const isLong = dtype === "int32" ? elementsOf(sum) > 1 : dtype === "float32" && rowsOf(sum) > longestRow;
-  if (!isLong || sizeOf(shape) === 0) return reduceNode(graph, "ReduceSum", x, params);
+  if (sizeOf(shape) === 0) return reduceNode(graph, "ReduceSum", x, params);
   const result = reducedShape(type, params);
-  if (dtype === "int32") return wrappedSum(graph, sum, result);
+  if (dtype === "int32" && elementsOf(sum) > 1) return wrappedSum(graph, sum, result);
+  if (dtype !== "float32" || summedRuns(sum).length === 0) return reduceNode(graph, "ReduceSum", x, params);
 
-  let blocks = shortened(graph, sum, "float32", blockRow);
-  if (rowsOf(blocks) <= fewRows) return completed(graph, blocks, result);
+  const ways = blockWays(sum);
+  const wanted = `${cutsFor(graph, sum)}`;
+  return graph.choose(
+    ways.findIndex((cuts) => `${cuts}` === wanted),
+    { dtype, shape: result },
+    ways.map((cuts) => (inner) => {
+      if (!cuts) return reduceNode(inner, "ReduceSum", x, params);
+      const blocks = cuts.at.reduce((part, at) => shortened(inner, part, "float32", at), sum);
+      const complete = (value: OnnxValue): OnnxValue => completed(inner, { ...blocks, value }, result);
+      return cuts.inFloat64 ? inFloat64(inner, type, complete, blocks.value) : complete(blocks.value);
+    }),
+  );
+}
+
+/** How a long sum is computed: which summed runs are cut, one after the other, and whether float64 adds up the blocks' sums. */
+class Cuts {
+  readonly at: readonly number[];
+  readonly inFloat64: boolean;
+
+  constructor(at: readonly number[], inFloat64: boolean) {
+    this.at = at;
+    this.inFloat64 = inFloat64;
+  }
+
+  toString(): string {
+    return `${this.at} ${this.inFloat64}`;
+  }
+}
+
+/** Every way that some sizes may want; the first is that of short sums. */
+function blockWays(sum: Sum): readonly (Cuts | undefined)[] {
+  const summed = summedRuns(sum);
+  return [
+    undefined,
+    ...summed.flatMap((at) => [new Cuts([at], false), new Cuts([at], true)]),
+    ...summed.flatMap((first) => summed.map((second) => new Cuts([first, second], true))),
+  ];
+}
+
+/** The way for these sizes. */
+function cutsFor(graph: OnnxGraph, sum: Sum): Cuts | undefined {
+  if (rowsOf(sum) <= longestRow) return undefined;
+  const at = longestRun(sum);
+  const blocks = { runs: cutRuns(sum.runs, at, cutOf(graph, sum, "float32", at)) };
+  if (rowsOf({ runs: joined(blocks.runs) }) <= fewRows) return new Cuts([at], false);
   // Where the longest run was not very long, the next one has its turn.
-  const left = sizeOf(shapeOf(blocks));
-  if (left > manyElements && left * blockRow > sizeOf(shape)) blocks = shortened(graph, blocks, "float32", blockRow);
-  const complete = (value: OnnxValue): OnnxValue => completed(graph, { ...blocks, value }, result);
-  return inFloat64(graph, type, complete, blocks.value);
+  const [left, all] = [sizeOf(shapeOf(blocks)), sizeOf(shapeOf(sum))];
+  const isMuch = left > manyElements && left * blockRow > all;
+  return new Cuts(isMuch ? [at, longestRun(blocks)] : [at], true);
 }
 
 /** ReduceSum of int32 stops at the largest number, that of int64 is exact for so many elements of int32. */
 function wrappedSum(graph: OnnxGraph, { value, runs }: Sum, result: Shape): OnnxValue {
   let sum: Sum = { value: graph.cast(value, "int64"), runs };
   while (elementsOf(sum) > exactIntegers) {
-    const blocks = shortened(graph, sum, "int64", blockRow);
+    const blocks = shortened(graph, sum, "int64", longestRun(sum));
     sum = { ...blocks, value: graph.cast(graph.cast(blocks.value, "int32"), "int64") };
   }
   return graph.cast(completed(graph, sum, result), "int32");

@@ -100,7 +100,8 @@ describe.each(engines)("on the %s engine", (_, engine) => {
   });
 
   test("evicted sessions are released at once, runs that wait for them are made, and they come back", async () => {
-    const sessions = counting(engine());
+    const { filling: _, ...closed } = engine(); //  each size has a session of its own
+    const sessions = counting(closed);
     const layers = Array.from({ length: 12 }, () => linear(3, 3));
     const network = compile((x: Tensor<[number, 3]>) => layers.reduce((y, layer) => relu(layer(y)), x).sum(1));
     const sizes = Array.from({ length: 12 }, (_, i) => i + 1);

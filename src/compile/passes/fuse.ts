@@ -87,15 +87,15 @@ function outputOf(
   return { dO, o };
 }
 
-/** Longer columns than these are few enough to have a quicker way of their own, in blocks. */
-const [longestColumn, fewColumns] = [256, 16];
+/** So few columns are summed quickly in any case. */
+const fewColumns = 16;
 
 /** Σ over the first axis of a matrix as a product with a row of ones, which uses every thread and vector unit. */
 const columnSums: Rule = ruleFor("column sums as a product", sum, ([x], { axes }, { node, target }) => {
   if (!target.contrib || !isFloat(x!.dtype) || x!.shape.length !== 2 || axes.length !== 1 || axes[0] !== 0)
     return undefined;
   const [rows, columns] = x!.shape as readonly [number, number];
-  if (rows < 2 || columns < 2 || (rows > longestColumn && columns < fewColumns)) return undefined;
+  if (rows < 2 || columns < fewColumns) return undefined;
   const ones = apply(movement.full, [], { shape: [1, rows], value: 1, dtype: x!.dtype });
   return ones.matmul(x!).reshape(node.outputs[0]!.shape);
 });

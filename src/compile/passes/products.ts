@@ -1,4 +1,7 @@
-/** Rules that let a matrix product do its neighbours' work: transposes, scales and additions cost it next to nothing. */
+/**
+ * Rules that let a matrix product do its neighbours' work: transposes and additions cost it next to nothing. Scales do not go into it: as an
+ * attribute of a node, 1 / n would make another model of each batch size, and elementwise neighbours take them as well.
+ */
 
 import { apply } from "../../graph/apply.ts";
 import { isFloat, sameShape } from "../../graph/types.ts";
@@ -8,7 +11,7 @@ import { gemm, matmul, type ProductParams, product } from "../../ops/matmul.ts";
 import * as movement from "../../ops/movement.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { type Match, paramsOf, type Rule, ruleFor } from "./rewrite.ts";
-import { asFactor, constantOf, scaledBy, swapLast } from "./simplify.ts";
+import { constantOf, swapLast } from "./simplify.ts";
 
 /**
  * A side of a product with its last two axes swapped, where that undoes a transpose or leaves one that keeps rows whole:
@@ -52,60 +55,6 @@ function soleProduct(
   return uses(y) === 1 ? paramsOf(y, product) : undefined;
 }
 
-/** The product times a factor. Not times 0: then nobody would look at the sides, which may hold NaN. */
-function scaledProduct(inputs: readonly Tensor[], params: ProductParams, factor: number): Tensor | undefined {
-  const alpha = asFactor(params.alpha * factor, inputs[0]!.dtype);
-  return alpha === undefined ? undefined : apply(product, inputs, { ...params, alpha });
-}
-
-/** ONNX Runtime's code for a row times a matrix has no factor: with one, the product takes two to three times as long. */
-const isRow = ({ shape }: Tensor): boolean => shape.length === 2 && shape[0] === 1;
-
-/** The product of sides one of which had a factor. */
-function scaledSide(inputs: readonly Tensor[], params: ProductParams, factor: number): Tensor | undefined {
-  const scaled = scaledProduct(inputs, params, factor);
-  return scaled && isRow(scaled) ? apply(product, inputs, params).mul(factor) : scaled;
-}
-
-const scales: readonly Rule[] = [
-  ruleFor("scale of a product", arithmetic.mul, ([y, c], _, match) => {
-    const factor = constantOf(c!);
-    const inner = factor === undefined ? undefined : soleProduct(y!, match);
-    return inner && !isRow(y!) ? scaledProduct(inner.inputs, inner.params, factor!) : undefined;
-  }),
-  ruleFor("scale of a gemm", arithmetic.mul, ([y, c], _, match) => {
-    const factor = constantOf(c!);
-    const reshaped = match.uses(y!) === 1 ? paramsOf(y!, movement.reshape)?.inputs[0] : undefined;
-    const flat = reshaped ?? y!;
-    const inner = factor !== undefined && match.uses(flat) === 1 ? paramsOf(flat, gemm) : undefined;
-    if (!inner || factor === undefined) return undefined;
-    const { params, inputs } = inner;
-    const [alpha, beta] = [params.alpha, params.beta].map((scale) => asFactor(scale * factor, y!.dtype));
-    if (alpha === undefined || beta === undefined) return undefined;
-    const scaled = apply(gemm, inputs, { ...params, alpha, beta });
-    return reshaped ? scaled.reshape(y!.shape) : scaled;
-  }),
-  // (y + b)·c = y·c + b·c, where y is a product that can take c and b is much smaller.
-  ruleFor("scale of a sum with a product", arithmetic.mul, ([x, c], _, match) => {
-    const sum = paramsOf(x!, movement.reshape)?.inputs[0] ?? x!;
-    const factor = constantOf(c!);
-    if (factor === undefined || match.uses(x!) !== 1 || match.uses(sum) !== 1) return undefined;
-    const [y, b] = paramsOf(sum, arithmetic.add)?.inputs ?? [];
-    const inner = y && soleProduct(y, match);
-    if (!inner || !b || b.size * 16 > sum.size) return undefined;
-    const scaled = scaledProduct(inner.inputs, inner.params, factor);
-    return scaled?.add(b.mul(c!)).reshape(x!.shape);
-  }),
-  ruleFor("scale of the product's left side", product, ([a, b], params) => {
-    const scaled = scaledBy(a!);
-    return scaled && scaledSide([scaled.x, b!], params, scaled.factor);
-  }),
-  ruleFor("scale of the product's right side", product, ([a, b], params) => {
-    const scaled = scaledBy(b!);
-    return scaled && scaledSide([a!, scaled.x], params, scaled.factor);
-  }),
-];
-
 /**
  * From so many elements on what is added comes cheaper as a node of its own: Gemm first fills the whole output with it, on one
  * thread, and that is then no longer in any cache when the product is added to it.
@@ -140,4 +89,4 @@ const additions: readonly Rule[] = [
   ),
 ];
 
-export const products: readonly Rule[] = [toProduct, ...transposes, ...scales, ...additions];
+export const products: readonly Rule[] = [toProduct, ...transposes, ...additions];

@@ -1,9 +1,10 @@
 /** The fallback: onnxruntime-node's own JavaScript binding, for platforms where the C API cannot be reached. */
 import path from "node:path";
 import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-node";
+import { type Constant, elementsOf } from "../../graph/op.ts";
 import { sameShape, showShape, showType, type Values } from "../../graph/types.ts";
-import { bind, expectProgram, failReleased } from "../bind.ts";
-import type { EngineBuffer, Program, Session } from "../engine.ts";
+import { bind, expectProgram, failFilling, failReleased } from "../bind.ts";
+import type { EngineBuffer, Filling, Program, Session } from "../engine.ts";
 import { NodeBuffer, subject } from "./buffers.ts";
 import type { DirectOptions } from "./direct.ts";
 import type { NodeEngine } from "./index.ts";
@@ -18,32 +19,50 @@ import { switchTelemetryOff } from "./telemetry.ts";
 /** A class of its own, so that buffers of the other implementation are told apart. */
 class BindingBuffer extends NodeBuffer {}
 
+class BindingFilling implements Filling {
+  readonly constants: readonly Constant[];
+  readonly bytes: number;
+
+  constructor(constants: readonly Constant[]) {
+    this.constants = constants;
+    this.bytes = constants.reduce((total, { values }) => total + 8 * values.length, 0);
+  }
+}
+
 class BindingSession implements Session {
   readonly #session: InferenceSession;
   readonly #tensor: TensorConstructor;
-  readonly #program: Pick<Program, "inputs" | "outputs" | "inPlace">;
+  readonly #program: Pick<Program, "inputs" | "outputs" | "inPlace" | "holes">;
   #runs = 0;
   #released = false;
 
-  constructor(session: InferenceSession, tensor: TensorConstructor, { inputs, outputs, inPlace }: Program) {
+  constructor(session: InferenceSession, tensor: TensorConstructor, { inputs, outputs, inPlace, holes }: Program) {
     this.#session = session;
     this.#tensor = tensor;
-    this.#program = { inputs, outputs, inPlace };
+    this.#program = { inputs, outputs, inPlace, holes };
   }
 
-  async run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Promise<void> {
+  async run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[], filling?: Filling): Promise<void> {
     if (this.#released) failReleased(subject);
     const buffers = bind(subject, BindingBuffer, this.#program, inputs, outputs);
+    const { holes = [] } = this.#program;
+    const constants = filling === undefined ? [] : filling instanceof BindingFilling ? filling.constants : undefined;
+    if (constants?.length !== holes.length) failFilling(subject, holes.length);
     const feeds: Record<string, Tensor> = {};
-    for (const [i, { name, type }] of this.#program.inputs.entries())
-      feeds[name] = new this.#tensor(type.dtype, buffers[i]!.values as never, type.shape);
+    for (const [i, { name }] of this.#program.inputs.entries()) {
+      const { type, values } = buffers[i]!;
+      feeds[name] = new this.#tensor(type.dtype, values as never, type.shape);
+    }
+    for (const [i, { dtype, shape, values }] of constants.entries())
+      feeds[holes[i]!.name] = new this.#tensor(dtype, elementsOf(dtype, values) as never, shape);
     for (const buffer of buffers) buffer.hold();
     const targets = buffers.slice(inputs.length).map(({ values }) => values);
     this.#runs++;
     try {
       const names = this.#program.outputs.map(({ name }) => name);
       const results = await attempt("the run", () => this.#session.run(feeds, names));
-      for (const [i, { name, type }] of this.#program.outputs.entries()) {
+      for (const [i, { name }] of this.#program.outputs.entries()) {
+        const { type } = buffers[inputs.length + i]!;
         const { type: dtype, dims: shape, data } = results[name]!;
         if (dtype !== type.dtype || !sameShape(shape, type.shape))
           throw runtimeError(
@@ -85,6 +104,7 @@ export function bindingEngine({ threads, profile }: Omit<DirectOptions, "kernels
     name: "node-binding",
     target: { contrib: true, forgetsNaN: true, threads, serialElements: serialElements(threads) },
     buffer: (type, values, isOwned) => new BindingBuffer(type, values, isOwned),
+    filling: (constants) => new BindingFilling(constants),
     async load(program) {
       expectProgram(subject, program);
       expectWhole(path.join(path.dirname(libraryFile()), "onnxruntime_binding.node"));

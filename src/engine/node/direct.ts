@@ -2,11 +2,12 @@
 
 import { EngineError } from "../../errors.ts";
 import { described } from "../../graph/arguments.ts";
+import { type Constant, elementsOf } from "../../graph/op.ts";
 import type { Port } from "../../graph/target.ts";
 import type { TensorType, Values } from "../../graph/types.ts";
 import { type Steps, Task, type Waiting, wait } from "../../task.ts";
-import { bind, expectProgram, failReleased } from "../bind.ts";
-import type { EngineBuffer, Program, Session } from "../engine.ts";
+import { bind, expectProgram, failFilling, failReleased } from "../bind.ts";
+import type { EngineBuffer, Filling, Program, Session } from "../engine.ts";
 import { blockProbe } from "./blocks.ts";
 import { NodeBuffer, subject } from "./buffers.ts";
 import { type Flushed, flushedDenormals } from "./denormals.ts";
@@ -92,6 +93,35 @@ class DirectBuffer extends NodeBuffer {
   }
 }
 
+/** Constants for a program's holes, as ONNX Runtime's values over memory that this object keeps. */
+class DirectFilling implements Filling {
+  readonly bytes: number;
+  readonly handles: readonly Handle[];
+  /** Kept here: ONNX Runtime knows its address only. */
+  readonly memory: readonly unknown[];
+
+  constructor(ort: OrtApi, constants: readonly Constant[]) {
+    const memory = constants.map(({ dtype, values }) => elementsOf(dtype, values));
+    this.memory = memory;
+    this.bytes = memory.reduce((total, { byteLength }) => total + byteLength + bytesOfValue, 0);
+    this.handles = constants.map(({ dtype, shape }, i) => {
+      const { byteLength } = memory[i]!;
+      const dimensions = BigInt64Array.from(shape, BigInt);
+      const place = byteLength === 0 ? nothing : memory[i]!;
+      const { cpuMemory } = ort;
+      const make = "CreateTensorWithDataAsOrtValue";
+      const type = elementTypes[dtype];
+      const pointer = ort.create(make, cpuMemory, place, byteLength, dimensions, shape.length, type);
+      const handle = new Handle(ort, "ReleaseValue", pointer);
+      dropped.register(this, handle);
+      return handle;
+    });
+  }
+}
+
+/** About what a small value of ONNX Runtime's takes, with its handle. */
+const bytesOfValue = 512;
+
 /** Words that the native side reads or writes, with their address; the object must live as long as the native side has it. */
 interface Words {
   readonly array: BigUint64Array;
@@ -107,7 +137,7 @@ interface Names extends Words {
   readonly texts: readonly Uint8Array[];
 }
 
-function namesOf(ort: OrtApi, ports: readonly Port[]): Names {
+function namesOf(ort: OrtApi, ports: readonly Pick<Port, "name">[]): Names {
   const texts = ports.map(({ name }) => new TextEncoder().encode(`${name}\0`));
   const addresses = BigUint64Array.from(texts, (text) => ort.koffi.address(text));
   return { texts, ...words(ort, addresses) };
@@ -170,8 +200,16 @@ function turn(): Waiting<void> {
 /** A run's buffers and what the native function is given. */
 interface BoundRun {
   readonly buffers: readonly DirectBuffer[];
+  readonly filling: Filling | undefined;
   readonly values: Words;
   readonly parameters: readonly (Pointer | number)[];
+}
+
+/** The values for so many holes. Throws EngineError for a filling that does not fit. */
+function fillingOf(filling: Filling | undefined, holes: number): readonly Handle[] {
+  const handles = filling === undefined ? [] : filling instanceof DirectFilling ? filling.handles : undefined;
+  if (handles?.length !== holes) failFilling(subject, holes);
+  return handles;
 }
 
 class DirectSession implements Session {
@@ -180,6 +218,7 @@ class DirectSession implements Session {
   readonly #runOptions: Pointer;
   readonly #handle: Handle;
   readonly #ports: Pick<Program, "inputs" | "outputs" | "inPlace">;
+  readonly #holes: number;
   readonly #inputNames: Names;
   readonly #outputNames: Names;
   /** Arrays of values that no run is using: one, unless runs of this session wait in line. */
@@ -194,7 +233,7 @@ class DirectSession implements Session {
   constructor(
     { ort, thread, flushed, runOptions }: Native,
     handle: Handle,
-    { inputs, outputs, inPlace }: Program,
+    { inputs, outputs, inPlace, holes = [] }: Program,
     onTheSpot: number,
   ) {
     this.#ort = ort;
@@ -203,18 +242,19 @@ class DirectSession implements Session {
     this.#flushed = flushed;
     this.#pace = new Pace(onTheSpot);
     this.#ports = { inputs, outputs, inPlace };
-    this.#inputNames = namesOf(ort, inputs);
+    this.#holes = holes.length;
+    this.#inputNames = namesOf(ort, [...inputs, ...holes]);
     this.#outputNames = namesOf(ort, outputs);
     this.#handle = handle;
     dropped.register(this, handle, this);
   }
 
-  run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Task<void> {
-    return Task.started(this.#run(inputs, outputs));
+  run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[], filling?: Filling): Task<void> {
+    return Task.started(this.#run(inputs, outputs, filling));
   }
 
-  *#run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): Steps<void> {
-    const bound = this.#bind(inputs, outputs);
+  *#run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[], filling?: Filling): Steps<void> {
+    const bound = this.#bind(inputs, outputs, filling);
     try {
       const started = performance.now();
       if (this.#pace.isShort && this.#thread.isIdle) {
@@ -240,25 +280,28 @@ class DirectSession implements Session {
     }
   }
 
-  #bind(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): BoundRun {
+  #bind(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[], filling?: Filling): BoundRun {
     if (this.#released) failReleased(subject);
     const buffers = bind(subject, DirectBuffer, this.#ports, inputs, outputs);
-    const values = this.#spare.pop() ?? words(this.#ort, new BigUint64Array(buffers.length));
+    const handles = fillingOf(filling, this.#holes);
+    const given = inputs.length + handles.length;
+    const values = this.#spare.pop() ?? words(this.#ort, new BigUint64Array(given + outputs.length));
     for (let i = 0; i < buffers.length; i++) {
       buffers[i]!.hold();
-      values.array[i] = buffers[i]!.pointer;
+      values.array[i < inputs.length ? i : i + handles.length] = buffers[i]!.pointer;
     }
-    const outputValues = values.address + BigInt(inputs.length * BigUint64Array.BYTES_PER_ELEMENT);
+    for (let i = 0; i < handles.length; i++) values.array[inputs.length + i] = handles[i]!.pointer;
+    const outputValues = values.address + BigInt(given * BigUint64Array.BYTES_PER_ELEMENT);
     const parameters = [
       this.#runOptions,
       this.#inputNames.address,
       values.address,
-      inputs.length,
+      given,
       this.#outputNames.address,
       outputs.length,
       outputValues,
     ];
-    return { buffers, values, parameters };
+    return { buffers, filling, values, parameters };
   }
 
   #runHere({ parameters }: BoundRun): void {
@@ -459,6 +502,7 @@ export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: D
       },
     },
     buffer: (type, values, isOwned) => new DirectBuffer(ort, type, values, isOwned),
+    filling: (constants) => new DirectFilling(ort, constants),
     load: (program) => Task.started(load(program)),
     async endProfiling() {
       for (const session of profiled) await session.endProfiling();

@@ -3,7 +3,7 @@
  * Everything native that lives as long as the process (library, environment, thread pool) is made here, once.
  */
 import { EngineError } from "../../errors.ts";
-import type { DType } from "../../graph/types.ts";
+import type { OnnxType } from "../../graph/op.ts";
 import { type Koffi, libraryFile, loadForGood, loadKoffi } from "./library.ts";
 import { runtimeError } from "./runtime-error.ts";
 import { switchTelemetryOff } from "./telemetry.ts";
@@ -119,7 +119,15 @@ type Native = (...args: readonly unknown[]) => unknown;
 const tableVersion = 18;
 
 /** ONNX's numbers for element types. */
-export const elementTypes: Readonly<Record<DType, number>> = { float32: 1, float64: 11, int32: 6, bool: 9 };
+export const elementTypes: Readonly<Record<OnnxType, number>> = {
+  float32: 1,
+  float64: 11,
+  int32: 6,
+  bool: 9,
+  int64: 7,
+  uint32: 12,
+  uint64: 13,
+};
 
 /** ORT_LOGGING_LEVEL_FATAL: what is less comes back as a status, and would be printed besides. */
 const quiet = 4;

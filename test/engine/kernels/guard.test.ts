@@ -10,7 +10,7 @@ import { writeGuard } from "../../../src/engine/node/jit/x64/guard.ts";
 import { loadOrt } from "../../../src/engine/node/ort-api.ts";
 import type { OnnxValue } from "../../../src/graph/op.ts";
 import type { Port } from "../../../src/graph/target.ts";
-import { mostInputs } from "../../../src/kernel/kernel.ts";
+import { guardSizes, mostInputs } from "../../../src/kernel/kernel.ts";
 import { encodeModel, OnnxBuilder } from "../../../src/onnx/model.ts";
 import { guard } from "../../../src/ops/lowered/guard.ts";
 
@@ -26,20 +26,19 @@ describe.runIf(hasKernels)("the function", () => {
   const ort = loadOrt();
   const { koffi } = ort;
   const memory = new CodeMemory(ort);
-  const signature = koffi.proto("void", ["void*", "int64_t", "int64_t"]);
+  const signature = koffi.proto("void", ["void*", "int64_t", "int64_t", "void*"]);
 
   /** Whether a guard finds a flaw in some of its elements; the output must become 1, and nothing else be written. */
   function finds(inputs: readonly Float32Array[], begin: number, end: number): boolean {
     const code = new Assembler();
-    writeGuard(
-      code,
-      inputs.map(({ length }) => length),
-    );
+    const counts = inputs.map(({ length }) => length);
+    const sizes = BigInt64Array.from(guardSizes(counts, 1), BigInt);
+    writeGuard(code, { sizes: counts });
     const placed = memory.place(code.finish());
     const output = new Float32Array(9);
     const words = BigUint64Array.from([0n, ...[...inputs, output].map((array) => koffi.address(array))]);
     const addresses = koffi.address(words) - BigInt(flawAt);
-    koffi.call(placed.address, signature, addresses, begin, end);
+    koffi.call(placed.address, signature, addresses, begin, end, koffi.address(sizes));
     placed.free();
     expect([...output]).toEqual([1, 0, 0, 0, 0, 0, 0, 0, 0]);
     return words[0] !== 0n;

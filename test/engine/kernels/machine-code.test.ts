@@ -5,11 +5,11 @@ import { describe, expect, test } from "vitest";
 import { nodeEngine } from "../../../src/engine/node/index.ts";
 import { CodeMemory } from "../../../src/engine/node/jit/code-memory.ts";
 import { Assembler, Label, rax, rcx } from "../../../src/engine/node/jit/x64/assembler.ts";
-import { unitsOf, writeKernel } from "../../../src/engine/node/jit/x64/function.ts";
+import { writeKernel } from "../../../src/engine/node/jit/x64/function.ts";
 import { hasAvx2 } from "../../../src/engine/node/jit/x64/processor.ts";
 import { loadOrt } from "../../../src/engine/node/ort-api.ts";
 import { EngineError } from "../../../src/errors.ts";
-import { type Kernel, mostStreams, runKernel, type Step } from "../../../src/kernel/kernel.ts";
+import { type Kernel, mostStreams, runKernel, type Step, unitsOf } from "../../../src/kernel/kernel.ts";
 import { elementsUnder, inSingles, kernels, outputSizes } from "../../support/kernels.ts";
 
 const ort = loadOrt();
@@ -34,7 +34,7 @@ const margin = 16;
 /** Runs some of a kernel's units, the rest of them in a second call; each output has a margin on both sides. */
 function run(kernel: Kernel, inputs: readonly Float32Array[], cut: number): Float32Array[] {
   const code = new Assembler();
-  writeKernel(code, kernel);
+  writeKernel(code, { kernel });
   const placed = new CodeMemory(ort).place(code.finish());
   try {
     const outputs = outputSizes(kernel).map((size) => new Float32Array(size + 2 * margin).fill(canary));
@@ -101,7 +101,7 @@ describe.runIf(canRun)("machine code", () => {
     const inputs = [0, 1].map((n) => Float32Array.from({ length: 100 }, (_, i) => Math.cos(n + i)));
     const wanted = inSingles(kernel, inputs);
     const code = new Assembler();
-    writeKernel(code, kernel);
+    writeKernel(code, { kernel });
     const placed = new CodeMemory(ort).place(code.finish());
     const addresses = BigUint64Array.from([...inputs, ...inputs], (array) => koffi.address(array));
     koffi.call(placed.address, signature, koffi.address(addresses), 0, 100);
@@ -170,8 +170,8 @@ test("a kernel with too many streams, and one that computes nothing, are not wri
   const inputs = Array.from({ length: mostStreams }, () => "full" as const);
   const steps: Step[] = [["add", 0, 1]];
   const tooMany: Kernel = { inputs, steps, outputs: [inputs.length], size: 8, width: 8 };
-  expect(() => writeKernel(new Assembler(), tooMany)).toThrow(`more than ${mostStreams} streams`);
-  expect(() => writeKernel(new Assembler(), kernelOf(8, steps, [0]))).toThrow("gives out an input");
+  expect(() => writeKernel(new Assembler(), { kernel: tooMany })).toThrow(`more than ${mostStreams} streams`);
+  expect(() => writeKernel(new Assembler(), { kernel: kernelOf(8, steps, [0]) })).toThrow("gives out an input");
 });
 
 test("a number that does not fit into an instruction is noticed", () => {
@@ -183,7 +183,7 @@ test("a number that does not fit into an instruction is noticed", () => {
     size: 2 ** 30,
     width: 2 ** 29,
   };
-  expect(() => writeKernel(new Assembler(), rows)).toThrow("32 bits");
+  expect(() => writeKernel(new Assembler(), { kernel: rows })).toThrow("32 bits");
 });
 
 test("a label without a place is noticed", () => {

@@ -4,8 +4,9 @@ import { expect, test } from "vitest";
 import { CodeMemory } from "../../../src/engine/node/jit/code-memory.ts";
 import { Assembler } from "../../../src/engine/node/jit/x64/assembler.ts";
 import { hasAvx2 } from "../../../src/engine/node/jit/x64/processor.ts";
-import { unitsOfRandom, writeRandom } from "../../../src/engine/node/jit/x64/random.ts";
+import { writeRandom } from "../../../src/engine/node/jit/x64/random.ts";
 import { loadOrt } from "../../../src/engine/node/ort-api.ts";
+import { randomSizes, randomUnit } from "../../../src/kernel/kernel.ts";
 import { philox4x32 } from "../../../src/random/philox.ts";
 
 const ort = loadOrt();
@@ -21,7 +22,7 @@ function mayRun(): boolean {
   }
 }
 
-const signature = koffi.proto("void", ["void*", "int64_t", "int64_t"]);
+const signature = koffi.proto("void", ["void*", "int64_t", "int64_t", "void*"]);
 
 /** What lies around the output, and must stay. */
 const canary = 12345;
@@ -30,7 +31,8 @@ const margin = 16;
 /** Draws some of the units, the rest of them in a second call. */
 function draw(state: Int32Array, size: number, bits: number, dtype: "int32" | "float32", cut: number): number[] {
   const code = new Assembler();
-  writeRandom(code, { size, bits, dtype });
+  writeRandom(code, { bits, dtype });
+  const sizes = BigInt64Array.from(randomSizes({ size, shape: [size] }, 1), BigInt);
   const placed = new CodeMemory(ort).place(code.finish());
   try {
     const kind = dtype === "int32" ? Int32Array : Float32Array;
@@ -39,9 +41,10 @@ function draw(state: Int32Array, size: number, bits: number, dtype: "int32" | "f
     const addresses = BigUint64Array.from([state, inner], (array) => koffi.address(array));
     for (const [begin, end] of [
       [0, cut],
-      [cut, unitsOfRandom({ size })],
+      [cut, Math.ceil(size / randomUnit)],
     ] as const)
-      if (begin < end) koffi.call(placed.address, signature, koffi.address(addresses), begin, end);
+      if (begin < end)
+        koffi.call(placed.address, signature, koffi.address(addresses), begin, end, koffi.address(sizes));
     expect([...all.slice(0, margin), ...all.slice(-margin)]).toEqual(Array(2 * margin).fill(canary));
     return [...inner];
   } finally {
@@ -69,7 +72,7 @@ test.skipIf(!canRun)("any state, length and number of bits, in any two parts", (
       ),
       fc.nat(),
       (state, size, [bits, dtype], part) => {
-        const cut = part % (unitsOfRandom({ size }) + 1);
+        const cut = part % (Math.ceil(size / randomUnit) + 1);
         expect(draw(Int32Array.from(state), size, bits, dtype, cut)).toEqual(expected(state, size, bits));
       },
     ),

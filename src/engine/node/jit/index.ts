@@ -4,20 +4,22 @@ import { paramsKey } from "../../../graph/text.ts";
 import {
   type AnyKernelOp,
   type GuardOp,
-  isStream,
-  type Kernel,
+  guardSizes,
+  isFlat,
   type KernelOp,
   kernelDomain,
   type RandomOp,
+  randomSizes,
+  sizesOf,
 } from "../../../kernel/kernel.ts";
 import type { OrtApi, Pointer } from "../ort-api.ts";
 import { CodeMemory } from "./code-memory.ts";
 import { Assembler, Label, rdi, rsi } from "./x64/assembler.ts";
 import { type CustomOp, customOp, writeFunctions, writeMayInplace } from "./x64/custom-op.ts";
-import { unitsOf, writeKernel } from "./x64/function.ts";
+import { writeKernel } from "./x64/function.ts";
 import { writeGuard } from "./x64/guard.ts";
 import { hasAvx2 } from "./x64/processor.ts";
-import { unitsOfRandom, writeRandom } from "./x64/random.ts";
+import { writeRandom } from "./x64/random.ts";
 
 /** A domain of custom ops, for the options of one session. */
 export interface KernelDomain {
@@ -25,12 +27,6 @@ export interface KernelDomain {
   /** Gives everything back, once the session is no more. */
   free(): void;
 }
-
-/** So many elements, read or written, are worth another part: handing one over costs some microseconds. */
-const elementsInPart = 2 ** 16;
-
-/** Elements of a flat kernel are given out in whole cache lines, so that no two threads write to the same. */
-const elementsInLine = 16;
 
 /** Before a program's code: how many bytes there are and the address of munmap, for threads that end without giving them back. */
 const headWords = 2;
@@ -95,7 +91,7 @@ export class Kernels {
       return label;
     };
     const written = ops.map((op) => {
-      const form = formOf(op);
+      const form = formOf(op, threads);
       const known = labels.get(form.key);
       const main = known ?? begin();
       if (!known) form.write(code);
@@ -110,10 +106,9 @@ export class Kernels {
     const placed = this.#memory.place(bytes);
     this.#ort.end.add(this.#unmap, placed.address);
     const at = (label: Label): Pointer => placed.address + BigInt(label.at!);
-    const structs = written.map(({ op: { name }, form: { accesses, work }, main, mayInplace }) => {
-      const parts = Math.max(1, Math.min(threads, Math.floor(accesses / elementsInPart)));
-      return customOp(this.#ort, this.#functions, { name, ...work, code: at(main), mayInplace: at(mayInplace), parts });
-    });
+    const structs = written.map(({ op: { name }, form: { work }, main, mayInplace }) =>
+      customOp(this.#ort, this.#functions, { name, ...work, code: at(main), mayInplace: at(mayInplace) }),
+    );
     const pointer = this.#ort.create("CreateCustomOpDomain", kernelDomain);
     this.#ort.releaseAtEnd("ReleaseCustomOpDomain", pointer);
     for (const { address } of structs) this.#ort.call("CustomOpDomain_Add", pointer, address);
@@ -136,64 +131,55 @@ interface Form {
   write(code: Assembler): void;
   /** Which output may be where which input is. */
   readonly inPlace: readonly (readonly [input: number, output: number])[];
-  readonly work: Omit<CustomOp, "name" | "code" | "mayInplace" | "parts">;
-  /** How often memory is read or written, or as much work as that. */
-  readonly accesses: number;
+  readonly work: Omit<CustomOp, "name" | "code" | "mayInplace">;
 }
 
-function formOf(op: AnyKernelOp): Form {
-  if ("kernel" in op) return formOfKernel(op);
-  return "sizes" in op ? formOfGuard(op) : formOfRandom(op);
+function formOf(op: AnyKernelOp, threads: number): Form {
+  if ("kernel" in op) return formOfKernel(op, threads);
+  return "sizes" in op ? formOfGuard(op, threads) : formOfRandom(op, threads);
 }
 
 const floats = { inputType: "float32", outputType: "float32" } as const;
 
-function formOfKernel({ kernel, shapes }: KernelOp): Form {
-  const { inputs, outputs, size, width } = kernel;
-  const streams = inputs.filter((layout) => isStream(layout) && layout !== "row").length + outputs.length;
+function formOfKernel(op: KernelOp, threads: number): Form {
+  const { kernel, shapes, open } = op;
+  const { inputs, outputs } = kernel;
   // What takes turns is larger than any input that is read element by element.
   const full = inputs.flatMap((layout, i) => (layout === "full" && !kernel.takeTurns ? [i] : []));
-  const unitsInLine = size === width ? elementsInLine : 1;
+  const sizes = open ? undefined : sizesOf(kernel, shapes, threads);
   return {
-    key: codeKey(kernel),
-    write: (code) => writeKernel(code, kernel),
+    key: codeKey(op),
+    write: (code) => writeKernel(code, op),
     inPlace: outputs.flatMap((_, output) => full.map((input) => [input, output] as const)),
-    work: { ...floats, inputs: inputs.length, shapes, units: unitsOf(kernel), unitsInLine },
-    accesses: streams * size,
+    work: { ...floats, inputs: inputs.length, shapes, sizes },
   };
 }
 
-function formOfGuard({ sizes }: GuardOp): Form {
-  const units = sizes.reduce((sum, size) => sum + size, 0);
+function formOfGuard(op: GuardOp, threads: number): Form {
+  const { length } = op.sizes;
+  const sizes = op.isOpen ? undefined : guardSizes(op.sizes, threads);
   return {
-    key: paramsKey(sizes),
-    write: (code) => writeGuard(code, sizes),
+    key: `guard ${length} ${op.isOpen}`,
+    write: (code) => writeGuard(code, op),
     inPlace: [],
-    work: { ...floats, inputs: sizes.length, shapes: [[]], units, unitsInLine: elementsInLine },
-    accesses: units,
+    work: { ...floats, inputs: length, shapes: [[]], sizes },
   };
 }
 
-function formOfRandom({ shape, ...draw }: RandomOp): Form {
-  const { size, bits, dtype } = draw;
+function formOfRandom(op: RandomOp, threads: number): Form {
+  const { bits, dtype, shape, isOpen } = op;
+  const sizes = isOpen ? undefined : randomSizes(op, threads);
   return {
-    key: paramsKey([size, bits, dtype]),
-    write: (code) => writeRandom(code, draw),
+    key: paramsKey(["random", bits, dtype, isOpen]),
+    write: (code) => writeRandom(code, op),
     inPlace: [],
-    work: {
-      inputType: "int32",
-      outputType: dtype,
-      inputs: 1,
-      shapes: [shape],
-      units: unitsOfRandom(draw),
-      unitsInLine: 1,
-    },
-    accesses: 2 * size,
+    work: { inputType: "int32", outputType: dtype, inputs: 1, shapes: [shape], sizes },
   };
 }
 
 /** Equal for kernels with the same code: a single row may have any length. */
-function codeKey({ inputs, steps, outputs, takeTurns = false, size, width }: Kernel): string {
-  const hasParts = takeTurns || inputs.some((layout) => typeof layout === "object");
-  return paramsKey([inputs, steps, outputs, takeTurns, size === width && !hasParts ? "one row" : width]);
+function codeKey({ kernel, open }: KernelOp): string {
+  const { inputs, steps, outputs, takeTurns = false, width } = kernel;
+  const row = isFlat(kernel) ? "one row" : open?.widthIsOpen ? "any width" : width;
+  return paramsKey([inputs, steps, outputs, takeTurns, row, kernel.size === width, open !== undefined]);
 }

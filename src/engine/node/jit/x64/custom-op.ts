@@ -4,7 +4,7 @@
  */
 
 import type { Shape } from "../../../../graph/types.ts";
-import { mostInputs, mostStreams } from "../../../../kernel/kernel.ts";
+import { firstSize, mostInputs, mostStreams } from "../../../../kernel/kernel.ts";
 import type { OrtApi, Pointer } from "../../ort-api.ts";
 import {
   type Assembler,
@@ -58,38 +58,46 @@ const fields = {
   outputs: 28,
   /** Address of the kernel's function. */
   code: 29,
-  /** How many units there are, how many a part has, and how many parts. */
-  units: 30,
-  unitsInPart: 31,
-  parts: 32,
-  /** Address of the outputs' shapes: for each the address of its dimensions and their number. */
-  shapes: 33,
-  contextInput: 34,
-  contextOutput: 35,
-  tensorData: 36,
-  parallelFor: 37,
-  createStatus: 38,
-  /** ONNXTensorElementDataType of all inputs, and of all outputs. */
-  inputType: 39,
-  outputType: 40,
+  /** Which input holds the sizes of a run; behind all of them where the sizes are always the same. */
+  sizesInput: 30,
+  /** Address of the sizes that are always the same. They begin as `given` says. */
+  sizes: 31,
+  /** Address of the outputs' shapes: for each, in bytes, where its dimensions are among the sizes, and their number. */
+  shapes: 32,
+  contextInput: 33,
+  contextOutput: 34,
+  tensorData: 35,
+  parallelFor: 36,
+  createStatus: 37,
+  /** ONNXTensorElementDataType of all inputs but the sizes, and of all outputs. */
+  inputType: 38,
+  outputType: 39,
 } as const;
 
 type Field = keyof typeof fields;
 
 const wordBytes = 8;
 
+/** What an op's sizes begin with, as `sizesOf` has them: how many units there are, how many a part has, and how many parts. */
+const given = { units: 0, unitsInPart: 1, parts: 2 } as const;
+
+/** One of the sizes at a register. */
+function sizeAt(name: keyof typeof given, base: number): Memory {
+  return { base, displacement: given[name] * wordBytes };
+}
+
 /** The version of OrtCustomOp that has these fields. */
 const structVersion = 18;
 /** ONNXTensorElementDataType */
-const elementTypes = { float32: 1, int32: 6 } as const;
+const elementTypes = { float32: 1, int32: 6, int64: 7 } as const;
 /** ORT_FAIL */
 const failure = 1;
 
 /** Where, from the addresses that a function is given, the word is that it sets to make the run fail: in bytes. */
 export const flawAt: number = -wordBytes;
 
-/** Inputs and outputs of one kernel: for so many the function that collects their addresses has room. */
-const mostTensors = mostInputs + mostStreams;
+/** Inputs, sizes and outputs of one kernel: for so many the function that collects their addresses has room. */
+const mostTensors = mostInputs + 1 + mostStreams;
 
 /** A field of the struct at a register. */
 function field(name: Field, base: number = rdi): Memory {
@@ -127,10 +135,17 @@ export function writeFunctions(code: Assembler): Functions {
   constant(0, "GetInputMemoryType", "GetVariadicInputMinArity", "GetVariadicInputHomogeneity");
   constant(0, "GetVariadicOutputMinArity", "GetVariadicOutputHomogeneity");
   constant(0, "ReleaseMayInplace", "GetAliasMap", "ReleaseAliasMap"); //  what GetMayInplace gives is nobody's to release
+  begin("GetInputType"); //  (struct, index)
+  const isOther = new Label();
+  code.load(rax, field("inputType"));
+  code.arithmetic("cmp", rsi, field("sizesInput"));
+  code.jumpIf("notZero", isOther);
+  code.number(rax, elementTypes.int64);
+  code.place(isOther);
+  code.ret();
   constant(1, "GetStartVersion");
   constant(1, "GetEndVersion");
   read("name", "GetName");
-  read("inputType", "GetInputType");
   read("outputType", "GetOutputType");
   read("inputs", "GetInputTypeCount");
   read("outputs", "GetOutputTypeCount");
@@ -162,15 +177,17 @@ export function writeMayInplace(code: Assembler, pairs: readonly (readonly [inpu
 /** OrtStatus *compute(struct, context): collects the addresses of inputs and outputs, then calls the kernel, in parts if so wanted. */
 function writeCompute(code: Assembler): void {
   const frame = (word: number): Memory => ({ base: rsp, displacement: word * wordBytes });
-  // The frame: the struct, the word at `flawAt`, the addresses, and a word that the C API writes to. It is what each part is given.
-  const flaw = 1;
+  // The frame: the struct, the sizes, the word at `flawAt`, the addresses, and a word that the C API writes to. It is what each part is
+  // given.
+  const sizes = 1;
+  const flaw = 2;
   const addresses = flaw - flawAt / wordBytes;
   const made = addresses + mostTensors;
   const frameBytes = Math.ceil(((made + 1) * wordBytes) / 16) * 16;
   const saved = [rbx, rbp, r12, r13, r14]; //  with the return address they keep the stack aligned
   const [inputs, outputs, run] = [new Label(), new Label(), new Label()];
   const [parallel, end, exit, part] = [new Label(), new Label(), new Label(), new Label()];
-  const message = new Label();
+  const [found, sized, message] = [new Label(), new Label(), new Label()];
   const failIfStatus = (): void => {
     code.arithmeticWith("cmp", rax, 0);
     code.jumpIf("notZero", exit);
@@ -195,7 +212,7 @@ function writeCompute(code: Assembler): void {
 
   code.place(inputs);
   code.arithmetic("cmp", r13, field("inputs", rbx));
-  code.jumpIf("aboveOrEqual", outputs);
+  code.jumpIf("aboveOrEqual", found);
   code.load(rdi, r12);
   code.load(rsi, r13);
   code.address(rdx, frame(made));
@@ -203,6 +220,15 @@ function writeCompute(code: Assembler): void {
   failIfStatus();
   takeAddress();
   code.jump(inputs);
+
+  code.place(found);
+  code.load(rax, field("sizes", rbx));
+  code.load(rcx, field("sizesInput", rbx));
+  code.arithmetic("cmp", rcx, field("inputs", rbx));
+  code.jumpIf("aboveOrEqual", sized);
+  code.load(rax, { base: rsp, index: rcx, scale: 8, displacement: addresses * wordBytes });
+  code.place(sized);
+  code.store(frame(sizes), rax);
 
   code.place(outputs);
   code.arithmetic("cmp", r14, field("outputs", rbx));
@@ -212,7 +238,8 @@ function writeCompute(code: Assembler): void {
   code.load(rax, r14);
   code.shiftLeft(rax, 4);
   code.arithmetic("add", rax, field("shapes", rbx));
-  code.load(rdx, { base: rax });
+  code.load(rdx, frame(sizes));
+  code.arithmetic("add", rdx, { base: rax });
   code.load(rcx, { base: rax, displacement: wordBytes });
   code.address(r8, frame(made));
   code.call(field("contextOutput", rbx));
@@ -222,11 +249,12 @@ function writeCompute(code: Assembler): void {
   code.jump(outputs);
 
   code.place(run);
-  code.arithmeticWith("cmp", field("parts", rbx), 1);
+  code.load(rcx, frame(sizes));
+  code.arithmeticWith("cmp", sizeAt("parts", rcx), 1);
   code.jumpIf("above", parallel);
   code.address(rdi, frame(addresses));
   code.number(rsi, 0);
-  code.load(rdx, field("units", rbx));
+  code.load(rdx, sizeAt("units", rcx));
   code.call(field("code", rbx));
   code.number(rax, 0);
   code.jump(end);
@@ -234,7 +262,7 @@ function writeCompute(code: Assembler): void {
   code.place(parallel);
   code.load(rdi, r12);
   code.address(rsi, { label: part });
-  code.load(rdx, field("parts", rbx));
+  code.load(rdx, sizeAt("parts", rcx));
   code.number(rcx, 0);
   code.load(r8, rsp);
   code.call(field("parallelFor", rbx));
@@ -259,12 +287,13 @@ function writeCompute(code: Assembler): void {
   code.align(16);
   code.place(part);
   code.load(rax, { base: rdi });
+  code.load(rcx, { base: rdi, displacement: sizes * wordBytes });
   code.arithmeticWith("add", rdi, addresses * wordBytes);
-  code.load(rdx, field("unitsInPart", rax));
+  code.load(rdx, sizeAt("unitsInPart", rcx));
   code.multiply(rsi, rdx);
   code.arithmetic("add", rdx, rsi);
-  code.arithmetic("cmp", rdx, field("units", rax));
-  code.moveIf("above", rdx, field("units", rax));
+  code.arithmetic("cmp", rdx, sizeAt("units", rcx));
+  code.moveIf("above", rdx, sizeAt("units", rcx));
   code.jumpTo(field("code", rax));
 
   code.place(message);
@@ -274,22 +303,18 @@ function writeCompute(code: Assembler): void {
 /** What one op is made of. */
 export interface CustomOp {
   readonly name: string;
-  /** Number of inputs. */
+  /** Number of inputs, without the sizes. */
   readonly inputs: number;
-  /** By output. */
+  /** By output; only their lengths count. */
   readonly shapes: readonly Shape[];
+  /** As `sizesOf`, `guardSizes` or `randomSizes` has them; none where each run gives them as one more input. */
+  readonly sizes: readonly number[] | undefined;
   readonly inputType: keyof typeof elementTypes;
   readonly outputType: keyof typeof elementTypes;
   /** The address of its function. */
   readonly code: Pointer;
   /** The address of what `writeMayInplace` wrote. */
   readonly mayInplace: Pointer;
-  /** Rows, or elements of a single row: what a call is given some of. */
-  readonly units: number;
-  /** A part is a multiple of so many. */
-  readonly unitsInLine: number;
-  /** Into how many parts the work is cut, if there are as many units. */
-  readonly parts: number;
 }
 
 /** The struct in memory, with all that it refers to. It has to live as long as a session that knows it. */
@@ -302,14 +327,20 @@ export interface CustomOpStruct {
 export function customOp(
   ort: OrtApi,
   functions: ReadonlyMap<string, Pointer>,
-  { name, inputs, shapes, inputType, outputType, code, mayInplace, units, unitsInLine, parts }: CustomOp,
+  { name, inputs, shapes, sizes, inputType, outputType, code, mayInplace }: CustomOp,
 ): CustomOpStruct {
   const { koffi } = ort;
   if (inputs + shapes.length > mostTensors) throw new Error(`a custom op with ${inputs} + ${shapes.length} tensors`);
   const text = new TextEncoder().encode(`${name}\0`);
-  const dimensions = shapes.map((shape) => BigInt64Array.from(shape.length > 0 ? shape : [0], BigInt));
+  const fixed = BigInt64Array.from(sizes ?? [0], BigInt);
+  let next = firstSize;
   const table = BigUint64Array.from(
-    shapes.flatMap((shape, i) => [koffi.address(dimensions[i]!), BigInt(shape.length)]),
+    shapes.flatMap(({ length }) => {
+      const at = next * wordBytes;
+      next += length;
+      return [at, length];
+    }),
+    BigInt,
   );
   const words = new BigUint64Array(Object.keys(fields).length);
   const set = (name: Field, value: Pointer | number): void => {
@@ -317,15 +348,13 @@ export function customOp(
   };
   set("version", structVersion);
   for (const [name, address] of functions) set(name as Field, address);
-  const unitsInPart = Math.ceil(units / parts / unitsInLine) * unitsInLine;
   set("GetMayInplace", mayInplace);
   set("name", koffi.address(text));
-  set("inputs", inputs);
+  set("inputs", sizes ? inputs : inputs + 1);
   set("outputs", shapes.length);
   set("code", code);
-  set("units", units);
-  set("unitsInPart", unitsInPart);
-  set("parts", Math.ceil(units / unitsInPart));
+  set("sizesInput", inputs);
+  set("sizes", koffi.address(fixed));
   set("shapes", koffi.address(table));
   set("contextInput", ort.address("KernelContext_GetInput"));
   set("contextOutput", ort.address("KernelContext_GetOutput"));
@@ -334,5 +363,5 @@ export function customOp(
   set("inputType", elementTypes[inputType]);
   set("outputType", elementTypes[outputType]);
   set("createStatus", ort.address("CreateStatus"));
-  return { address: koffi.address(words), memory: [words, text, dimensions, table] };
+  return { address: koffi.address(words), memory: [words, text, fixed, table] };
 }

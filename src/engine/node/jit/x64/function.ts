@@ -1,5 +1,13 @@
 /** Machine code for kernels: the function around the steps, its loops over rows and vectors, its frame and its constants. */
-import { isStream, type Kernel, type KernelValue, type Layout, type Part } from "../../../../kernel/kernel.ts";
+import {
+  isStream,
+  type Kernel,
+  type KernelOp,
+  type KernelValue,
+  type Layout,
+  type Part,
+  rowBytesAt,
+} from "../../../../kernel/kernel.ts";
 import {
   type Assembler,
   Label,
@@ -35,17 +43,12 @@ const saved: readonly Register[] = [rbx, r12, r13, r14, r15];
 /** In a single row, what has an element for each place is there in full, and what has one for the row is a scalar. */
 const inOneRow = { full: "full", row: "full", column: "scalar", scalar: "scalar" } as const;
 
-/** The elements that one call does: whole rows, or elements where the kernel has one row only. */
-export function unitsOf({ size, width }: Kernel): number {
-  return size === width ? size : size / width;
-}
-
 /**
- * Writes the function `void kernel(void **addresses, int64 begin, int64 end)`: the addresses of the inputs, then of the outputs; and
- * which of the kernel's units to do. The convention for calls is System V's.
+ * Writes the function `void kernel(void **addresses, int64 begin, int64 end, int64 *sizes)`: the addresses of the inputs, of the sizes
+ * where each run gives them, then of the outputs; which of the kernel's units to do; and the sizes, as `sizesOf` has them. The convention for calls is System V's.
  */
-export function writeKernel(code: Assembler, kernel: Kernel): void {
-  new Writer(code, kernel).write();
+export function writeKernel(code: Assembler, { kernel, open }: Pick<KernelOp, "kernel" | "open">): void {
+  new Writer(code, kernel, open).write();
 }
 
 class Writer implements Frame {
@@ -63,6 +66,10 @@ class Writer implements Frame {
   /** Where the address of a column's next element is, by input. */
   readonly #columns = new Map<number, Memory>();
   readonly #rowsEnd: Memory;
+  /** Where the outputs' addresses begin. */
+  readonly #firstOutput: number;
+  /** Where the bytes of a row are, if each run gives them. */
+  readonly #openRow: Memory | undefined;
   /** Where vectors are on the stack, by value. */
   readonly #slots = new Map<KernelValue, Memory>();
   /** Bytes for addresses, which are at the top of the stack, below the vectors. */
@@ -71,7 +78,7 @@ class Writer implements Frame {
   readonly #constants = new Map<number, Label>();
   readonly #maskTable = new Label();
 
-  constructor(code: Assembler, kernel: Kernel) {
+  constructor(code: Assembler, kernel: Kernel, open: KernelOp["open"]) {
     this.#code = code;
     this.#kernel = kernel;
     const { outputs, size, width } = kernel;
@@ -89,12 +96,14 @@ class Writer implements Frame {
 
     const word = (n: number): Memory => ({ base: rsp, displacement: n * 8 });
     this.#rowsEnd = word(0);
+    this.#openRow = open?.widthIsOpen ? word(1) : undefined;
+    this.#firstOutput = inputs.length + (open ? 1 : 0);
     const columns = inputs.filter((layout) => layout === "column").length;
-    this.#wordBytes = roundUp((1 + columns) * 8, vectorBytes);
+    this.#wordBytes = roundUp((2 + columns) * 8, vectorBytes);
     for (const [i, layout] of inputs.entries()) {
       if (isStream(layout)) this.#inputStreams.set(i, take());
       else this.#repeated.set(i, this.slot(i));
-      if (layout === "column") this.#columns.set(i, word(1 + this.#columns.size));
+      if (layout === "column") this.#columns.set(i, word(2 + this.#columns.size));
       if (typeof layout === "object") this.#parts.set(this.#inputStreams.get(i)!, layout);
     }
     this.#outputStreams = outputs.map(take);
@@ -128,6 +137,10 @@ class Writer implements Frame {
   #loadAddresses(): void {
     const code = this.#code;
     const { inputs } = this.#kernel;
+    if (this.#openRow) {
+      code.load(rax, { base: rcx, displacement: 8 * rowBytesAt });
+      code.store(this.#openRow, rax);
+    }
     for (const i of inputs.keys()) {
       const given: Memory = { base: rdi, displacement: 8 * i };
       const stream = this.#inputStreams.get(i);
@@ -143,12 +156,21 @@ class Writer implements Frame {
       } else this.#repeat(i);
     }
     for (const [i, stream] of this.#outputStreams.entries())
-      code.load(stream, { base: rdi, displacement: 8 * (inputs.length + (this.#kernel.takeTurns ? 0 : i)) });
-    for (const [stream, { part }] of this.#parts) code.arithmeticWith("add", stream, part * this.#rowBytes);
+      code.load(stream, { base: rdi, displacement: 8 * (this.#firstOutput + (this.#kernel.takeTurns ? 0 : i)) });
+    for (const [stream, { part }] of this.#parts) {
+      if (this.#openRow) for (let row = 0; row < part; row++) code.arithmetic("add", stream, this.#openRow);
+      else code.arithmeticWith("add", stream, part * this.#rowBytes);
+    }
   }
 
   get #rowBytes(): number {
     return this.#kernel.width * elementBytes;
+  }
+
+  /** The bytes of a row into a register. */
+  #loadRowBytes(into: Register): void {
+    if (this.#openRow) this.#code.load(into, this.#openRow);
+    else this.#code.number(into, this.#rowBytes);
   }
 
   /** Moves addresses past the rows of other parts: as many times as there are rows at rax, in bytes. */
@@ -166,8 +188,7 @@ class Writer implements Frame {
   /** Row by row: rsi and rdx hold the first row and the one behind the last. */
   #rows(): void {
     const code = this.#code;
-    const rowBytes = this.#rowBytes;
-    code.number(rax, rowBytes);
+    this.#loadRowBytes(rax);
     code.multiply(rsi, rax);
     code.multiply(rdx, rax);
     code.load(rax, rsi);
@@ -181,11 +202,12 @@ class Writer implements Frame {
       code.arithmeticWith("add", rax, elementBytes);
       code.store(address, rax);
     }
-    code.address(rdx, { base: rsi, displacement: rowBytes });
+    this.#loadRowBytes(rdx);
+    code.arithmetic("add", rdx, rsi);
     code.arithmetic("xor", rdi, rdi);
     this.#row();
     if (this.#parts.size > 0) {
-      code.number(rax, rowBytes);
+      this.#loadRowBytes(rax);
       this.#passOthers();
     }
     code.arithmetic("cmp", rsi, this.#rowsEnd);

@@ -1,4 +1,5 @@
 /** Machine code for guards: functions of a kernel's form that look at every element of their inputs and say whether all are finite. */
+import { firstSize, type GuardOp } from "../../../../kernel/kernel.ts";
 import { type Assembler, Label, r8, r9, r10, r11, rax, rcx, rdi, rdx, rsi, type Vector } from "./assembler.ts";
 import { flawAt } from "./custom-op.ts";
 import { lanes, maskRegister } from "./steps.ts";
@@ -15,14 +16,14 @@ const sums: readonly Vector[] = [1, 2, 3, 4, 5, 6, 7, 8];
 const rest: Vector = 9;
 
 /**
- * Writes the function `void guard(void **addresses, int64 begin, int64 end)`: of the elements of all inputs, which have `sizes` and are
- * counted one input after the other, it looks at those from `begin` to before `end`. Where one is NaN or infinite, it sets the word at
+ * Writes the function `void guard(void **addresses, int64 begin, int64 end, int64 *sizes)`: of the elements of all inputs, counted one input
+ * after the other as `guardSizes` has them, it looks at those from `begin` to before `end`. Where one is NaN or infinite, it sets the word at
  * `flawAt`. The output becomes 1.
  *
  * Zero times an element is NaN where that is NaN or infinite, and a sum with a NaN stays NaN: one instruction for eight elements.
  */
-export function writeGuard(code: Assembler, sizes: readonly number[]): void {
-  const [table, tableEnd, maskEnd] = [new Label(), new Label(), new Label()];
+export function writeGuard(code: Assembler, { sizes, isOpen }: Pick<GuardOp, "sizes" | "isOpen">): void {
+  const maskEnd = new Label();
   const [input, next, met] = [new Label(), new Label(), new Label()];
   const [wide, narrow, tail] = [new Label(), new Label(), new Label()];
   /** So many vectors at rcx, each to a sum of its own, and past them. */
@@ -35,8 +36,8 @@ export function writeGuard(code: Assembler, sizes: readonly number[]): void {
 
   for (const register of [zeros, ...sums]) code.vector("xor", register, register, register);
   code.load(r8, rdi);
-  code.address(r9, { label: table });
-  code.address(r10, { label: tableEnd });
+  code.address(r9, { base: rcx, displacement: 8 * firstSize });
+  code.address(r10, { base: r9, displacement: 16 * sizes.length });
 
   // r8 is at the input's address, r9 at its place among all elements: the first and the one behind the last.
   code.place(input);
@@ -77,7 +78,7 @@ export function writeGuard(code: Assembler, sizes: readonly number[]): void {
   code.arithmetic("cmp", r9, r10);
   code.jumpIf("below", input);
 
-  // r8 is at the output's address now.
+  // r8 is at the address of the output now, or of the sizes in front of it.
   const [sum, ...others] = sums as [Vector, ...Vector[]];
   for (const other of others) code.vector("add", sum, sum, other);
   code.vectorCompare("unordered", sum, sum, sum);
@@ -86,22 +87,12 @@ export function writeGuard(code: Assembler, sizes: readonly number[]): void {
   code.jumpIf("zero", met);
   code.arithmeticWith("or", { base: rdi, displacement: flawAt }, 1);
   code.place(met);
-  code.load(rcx, { base: r8 });
+  code.load(rcx, { base: r8, displacement: isOpen ? 8 : 0 });
   code.number(rax, oneBits);
   code.storeHalf({ base: rcx }, rax);
   code.vectorEnd();
   code.ret();
 
-  const words: bigint[] = [];
-  let place = 0;
-  for (const size of sizes) {
-    words.push(BigInt(place), BigInt(place + size));
-    place += size;
-  }
-  code.align(8);
-  code.place(table);
-  code.data(new Uint8Array(BigInt64Array.from(words).buffer));
-  code.place(tableEnd);
   code.align(vectorBytes);
   code.data(new Uint8Array(vectorBytes).fill(0xff));
   code.place(maskEnd);

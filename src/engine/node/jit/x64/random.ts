@@ -1,5 +1,5 @@
 /** Machine code for random bits: Philox4x32-10 (src/random/philox.ts), eight blocks of four words at once. */
-import type { RandomOp } from "../../../../kernel/kernel.ts";
+import { type RandomOp, randomUnit, rowBytesAt } from "../../../../kernel/kernel.ts";
 import { multipliers, rounds, weyl } from "../../../../random/philox.ts";
 import {
   type Assembler,
@@ -21,14 +21,8 @@ import { lanes, maskRegister } from "./steps.ts";
 
 const elementBytes = 4;
 const vectorBytes = lanes * elementBytes;
-const blockWords = 4;
 /** Elements of a unit: those of eight blocks. */
-const unitElements = lanes * blockWords;
-
-/** Every unit is some elements that are computed together; the last one may have fewer. */
-export function unitsOfRandom({ size }: Pick<RandomOp, "size">): number {
-  return Math.ceil(size / unitElements);
-}
+const unitElements = randomUnit;
 
 /** Four words of four blocks: each word in the lower half of 64 bits. What the upper half holds does not matter. */
 type Chain = [Vector, Vector, Vector, Vector];
@@ -38,10 +32,13 @@ const [m0, m1, k0, k1]: Chain = [10, 11, 12, 13];
 const index: Vector = 14;
 
 /**
- * Writes the function `void random(void **addresses, int64 begin, int64 end)`: the addresses of a generator's state and of the output,
- * and which of the op's units to draw.
+ * Writes the function `void random(void **addresses, int64 begin, int64 end, int64 *sizes)`: the addresses of a generator's state, of the
+ * sizes where each run gives them, and of the output; which of the op's units to draw; and the sizes, as `randomSizes` has them.
  */
-export function writeRandom(code: Assembler, { size, bits, dtype }: Pick<RandomOp, "size" | "bits" | "dtype">): void {
+export function writeRandom(
+  code: Assembler,
+  { bits, dtype, isOpen }: Pick<RandomOp, "bits" | "dtype" | "isOpen">,
+): void {
   const [unit, tail, next, end] = [new Label(), new Label(), new Label(), new Label()];
   const maskEnd = new Label();
   const repeated = (): Label => new Label();
@@ -58,7 +55,8 @@ export function writeRandom(code: Assembler, { size, bits, dtype }: Pick<RandomO
   const scratch: Memory = { base: rsp, displacement: -8 }; //  below the stack, where a function that calls none may write
 
   code.load(r8, { base: rdi });
-  code.load(rcx, { base: rdi, displacement: 8 });
+  code.load(r9, { base: rcx, displacement: 8 * rowBytesAt });
+  code.load(rcx, { base: rdi, displacement: isOpen ? 16 : 8 });
   code.vectorLoad(m0, { label: factor0 });
   code.vectorLoad(m1, { label: factor1 });
   // rcx goes through the output; rsi counts units; r9 is how many elements are left.
@@ -70,7 +68,6 @@ export function writeRandom(code: Assembler, { size, bits, dtype }: Pick<RandomO
   code.load(rax, rsi);
   code.shiftLeft(rax, Math.log2(unitElements));
   code.address(rcx, { base: rcx, index: rax, scale: elementBytes });
-  code.number(r9, size);
   code.arithmetic("sub", r9, rax);
   code.arithmetic("cmp", rsi, rdx);
   code.jumpIf("aboveOrEqual", end);
