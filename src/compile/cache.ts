@@ -67,6 +67,11 @@ export class Cache<T extends Cached> {
     }
   }
 
+  /** Forgets entries without releasing them. */
+  prune(isGone: (entry: T) => boolean): void {
+    for (const [key, entry] of this.#entries) if (isGone(entry)) this.#entries.delete(key);
+  }
+
   /** Forgets an entry without releasing it. */
   delete(key: string): void {
     this.#entries.delete(key);

@@ -3,18 +3,19 @@ import { DataError } from "../errors.ts";
 import { tensorOf } from "../graph/apply.ts";
 import type { Check } from "../graph/check.ts";
 import { input } from "../graph/leaf.ts";
-import { makeNode, type Value } from "../graph/node.ts";
+import { collect, makeNode, type Value } from "../graph/node.ts";
 import { forbidInTrace, hasPending, newScope, type Scope, withScope } from "../graph/scope.ts";
 import { isFloat, showPlace, showType, type TensorType } from "../graph/types.ts";
 import type { Steps } from "../task.ts";
 import { fromStorage } from "../tensor/create.ts";
 import { type Run, tellFailures } from "../tensor/run.ts";
 import { State } from "../tensor/state.ts";
-import type { Storage } from "../tensor/storage.ts";
+import { Storage } from "../tensor/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { flatten, type IsTree } from "../tensor/tree.ts";
 import { given, nameAt, withStandIns } from "./arguments.ts";
 import { bind, knownStorage } from "./bind.ts";
+import { Cache, type Cached, touch } from "./cache.ts";
 import { launch, settleCaptured } from "./evaluate.ts";
 import { type Executable, executableFor, type Job, type Ready, submit } from "./executable.ts";
 import { Family } from "./open.ts";
@@ -29,14 +30,17 @@ export interface Compiled<A extends readonly unknown[], R> {
   finished(): Promise<void>;
 }
 
-interface Trace extends Ready {
+/** About what a trace takes by itself, and for each node that it keeps. */
+const [bytesOfTrace, bytesOfNode] = [4096, 1024];
+
+interface Trace extends Ready, Cached {
   readonly sources: readonly (Storage | State | number)[];
   readonly outputs: readonly (State | undefined)[];
   readonly results: number;
   readonly types: readonly TensorType[];
-  readonly checks: Job["checks"];
   readonly leafChecks: Job["leafChecks"];
-  readonly leaves: Job["leaves"];
+  /** What an error is explained with; none where it is made again then, since a graph for each of many sizes would take much memory. */
+  readonly graph: Job["graph"] | undefined;
   /** False once a setting that the trace was made for, such as `training`, has changed. */
   isCurrent(): boolean;
   /** Builds what the function returned from the results of a run. */
@@ -64,7 +68,7 @@ export function compileOver<A extends readonly unknown[], R>(
   fn: (...args: A) => R,
   standIn: (state: State) => State,
 ): Compiled<A, R> {
-  const traces = new Map<string, Trace>();
+  const traces = new Cache<Trace>();
   const family = new Family<Executable>();
   const retraces = new Retraces();
   const compiled = new WeakSet<Executable>();
@@ -85,18 +89,18 @@ export function compileOver<A extends readonly unknown[], R>(
       trace = traceFunction(fn, args, standIn, family);
       if (isItsOwn && !compiled.has(trace.executable)) retraces.note(fn.name || "a compiled function", args);
       compiled.add(trace.executable);
-      for (const [old, { executable }] of traces) if (executable.isReleased) traces.delete(old);
-      traces.set(key, trace);
-    }
+      traces.prune((old) => old.executable.isReleased);
+      traces.add(key, trace);
+    } else touch(trace);
+    const { graph, sources } = trace;
     const { run, results } = submit({
       executable: trace.executable,
       filling: trace.filling,
-      inputs: trace.sources.map((source) => (typeof source === "number" ? storages[source]! : source)),
+      inputs: sources.map((source) => (typeof source === "number" ? storages[source]! : source)),
       outputs: trace.outputs,
       types: trace.types,
-      checks: trace.checks,
       leafChecks: trace.leafChecks,
-      leaves: trace.leaves,
+      graph: graph ?? (() => graphAgain(fn, args, standIn, sources)),
       explain: () => explainNonFinite(fn.name || "compiled function", args, storages),
       owner: call,
     });
@@ -155,6 +159,28 @@ export function traceRoots<A extends readonly unknown[]>(fn: (...args: A) => unk
   return { identity, results, checks, assigned: scope.assigned as Map<State, Tensor>, settings, rebuild };
 }
 
+/** The graph of a trace that was not kept; an empty one where the function is no longer what it was when it was traced. */
+function graphAgain<A extends readonly unknown[]>(
+  fn: (...args: A) => unknown,
+  args: A,
+  standIn: (state: State) => State,
+  sources: Trace["sources"],
+): ReturnType<Job["graph"]> {
+  const nothing = { checks: [], leaves: [] };
+  try {
+    const { checks, leaves, sources: now } = bind(traceRoots(fn, args));
+    const isSame = now.every((source, i) => {
+      const before = sources[i];
+      if (source instanceof Storage)
+        return before instanceof Storage && showType(before.type) === showType(source.type);
+      return before === (source instanceof State ? standIn(source) : source);
+    });
+    return isSame && now.length === sources.length ? { checks, leaves } : nothing;
+  } catch {
+    return nothing; //  the error of the run is what is told then
+  }
+}
+
 function traceFunction<A extends readonly unknown[]>(
   fn: (...args: A) => unknown,
   args: A,
@@ -163,18 +189,24 @@ function traceFunction<A extends readonly unknown[]>(
 ): Trace {
   const { identity, settings, rebuild, ...roots } = traceRoots(fn, args);
   const bound = bind(roots);
+  const ready = executableFor(currentEngine(), bound, identity, family);
+  const { checks, leaves } = bound;
+  const graph = ready.filling ? undefined : () => ({ checks, leaves });
   return {
-    ...executableFor(currentEngine(), bound, identity, family),
+    ...ready,
+    graph,
+    bytes:
+      bytesOfTrace + (ready.filling?.bytes ?? 0) + bytesOfNode * (graph ? collect(bound.roots).length : leaves.length),
+    lastUse: 0,
+    release: () => {},
     sources: bound.sources.map((source) => (source instanceof State ? standIn(source) : source)),
     outputs: bound.outputs.map((state) => state && standIn(state)),
     results: bound.results,
     types: bound.roots.map(({ node, index }) => node.outputs[index]!),
-    checks: bound.checks,
     leafChecks: bound.leafChecks.map((check) => {
       const { source } = check.leaf;
       return { ...check, what: source?.kind === "argument" ? nameAt(args, source.position) : undefined };
     }),
-    leaves: bound.leaves,
     isCurrent: () => settings.every((holds) => holds()),
     rebuild,
   };

@@ -99,9 +99,8 @@ export function launch(tensors: readonly Tensor[]): Launched {
       inputs: bound.sources as (Storage | State)[],
       outputs: bound.outputs,
       types: bound.roots.map(({ node, index }) => node.outputs[index]!),
-      checks: bound.checks,
       leafChecks: bound.leafChecks,
-      leaves: bound.leaves,
+      graph: () => bound,
     });
     run = submitted.run;
     results.forEach((value, i) => remember(value, submitted.results[i]!));

@@ -139,12 +139,10 @@ export interface Job extends Ready {
   /** For each output the state that takes it, or nothing: a result. */
   readonly outputs: readonly (State | undefined)[];
   readonly types: readonly Storage["type"][];
-  /** What the run stops on. */
-  readonly checks: readonly Check<Value>[];
+  /** What the run stops on, and the graph's leaves, in the order of the inputs: asked for when it has stopped. */
+  graph(): { readonly checks: readonly Check<Value>[]; readonly leaves: readonly Node[] };
   /** What is looked at before the run, by input. */
   readonly leafChecks: readonly (LeafCheck & { readonly position: number; readonly what?: string | undefined })[];
-  /** The graph's leaves, in the order of the inputs. */
-  readonly leaves: readonly Node[];
   /** Looks for the cause when a value is not finite: throws a better error than the general one. */
   explain?(): Steps<void>;
   /** The compiled function whose call it is, if it is one. */
@@ -245,13 +243,14 @@ function* compute(
 
 /** Throws the error of the first check that the inputs do not pass, if there is one. They have not been written to. */
 function* explain(job: Job, inputs: readonly EngineBuffer[]): Steps<void> {
-  const [finite, others] = [job.checks.filter(asksFinite), job.checks.filter((check) => !asksFinite(check))];
+  const { checks, leaves } = job.graph();
+  const [finite, others] = [checks.filter(asksFinite), checks.filter((check) => !asksFinite(check))];
   // What one check is about may make the values of a later one fail: these are computed one by one, in the graph's order.
   for (const check of others) {
-    const [flaw] = yield* flawsOf(job, [check], inputs);
+    const [flaw] = yield* flawsOf(job, leaves, [check], inputs);
     if (flaw) throw check.failure(flaw, 0);
   }
-  const flaws = yield* flawsOf(job, finite, inputs);
+  const flaws = yield* flawsOf(job, leaves, finite, inputs);
   const first = flaws.findIndex((flaw) => flaw !== undefined);
   if (first < 0) return;
   if (job.explain) yield* job.explain();
@@ -267,7 +266,8 @@ const asksFinite = ({ condition }: Check<Value>): boolean => condition.kind === 
  * that the run ended in is then all that is known.
  */
 function* flawsOf(
-  { executable: { engine }, leaves }: Job,
+  { executable: { engine } }: Job,
+  leaves: readonly Node[],
   checks: readonly Check<Value>[],
   inputs: readonly EngineBuffer[],
 ): Steps<(Flaw | undefined)[]> {

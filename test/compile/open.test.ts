@@ -216,3 +216,21 @@ test("an error of a run says what it says for a session of its own", async () =>
   const bad = tensor([0, 1, 2, 3, 4, 0, 0], "int32");
   await expect((async () => f(bad as never).data())()).rejects.toThrow("index 4 at position 4");
 });
+
+test("a loss that is not finite is explained though the graph of a trace is not kept, and nothing changes", async () => {
+  useEngine(engines.kernels!);
+  const model = linear(3, 2);
+  const optimizer = adam(model, { learningRate: 0.1 });
+  const step = compile((x: Any) => {
+    const loss = (model(x as never) as Any).log().mean();
+    optimizer.minimize(loss as never);
+    return loss;
+  });
+  const bad = wave([6, 3]);
+  const before = await numbers(model.weight);
+  for (const n of [2, 3, 4, 5, 6]) {
+    const run = step(n === 6 ? bad : wave([n, 3]));
+    await expect(run.data()).rejects.toThrow("the loss is NaN");
+  }
+  expect(await numbers(model.weight)).toEqual(before);
+});
