@@ -249,9 +249,9 @@ function bucketsOf(data: Dataset, { buckets, batchSize, dropLast = false }: Load
   const ragged = data.columns.filter(({ offsets }) => offsets !== undefined);
   if (ragged.length === 0)
     throw new ConfigError("loader", "there are buckets, but no column of sequences", "make one: sequences(arrays)");
-  const lengths = Int32Array.from({ length: data.length }, (_, i) =>
-    Math.max(1, ...ragged.map(({ offsets }) => offsets![i + 1]! - offsets![i]!)),
-  );
+  const lengths = new Int32Array(data.length).fill(1);
+  for (const { offsets } of ragged)
+    for (let i = 0; i < lengths.length; i++) lengths[i] = Math.max(lengths[i]!, offsets![i + 1]! - offsets![i]!);
   return new Buckets(lengths, buckets!, batchSize, dropLast);
 }
 

@@ -16,7 +16,8 @@ export function drawIndex(bound: number, random: RandomBits): number {
 
 /** The numbers 0 to `length` − 1 in random order, every order equally likely (Fisher and Yates; Durstenfeld 1964). */
 export function permutation(length: number, random: RandomBits): Uint32Array {
-  const order = Uint32Array.from({ length }, (_, index) => index);
+  const order = new Uint32Array(length);
+  for (let index = 0; index < length; index++) order[index] = index;
   for (let last = length - 1; last > 0; last--) {
     const chosen = drawIndex(last + 1, random);
     const index = order[last]!;

@@ -10,7 +10,7 @@ import {
   options as optionsOf,
 } from "../graph/arguments.ts";
 import { expectSeed } from "../random/generator.ts";
-import { parts, type StratifyByName, stratifyByName } from "./parts.ts";
+import { folds, parts, type StratifyByName, stratifyByName } from "./parts.ts";
 
 /**
  * What a column of a table is. `numeric`: numbers to learn from. `category`: one of some texts. `text`: free text, which stays as it is.
@@ -166,6 +166,33 @@ export class Table {
     expectArguments("split", [() => undefined, () => undefined, stratifyByName], [part, seed, options]);
     const [first, second] = parts(this.length, part, seed, this.#classesFor("split", options.stratify));
     return [this.take(first), this.take(second)];
+  }
+
+  /**
+   * `k` pairs for cross-validation, one by one as they are asked for, as `Dataset.folds` gives them: fit a preparation to each `train`, so that
+   * it knows nothing of what is held back.
+   */
+  folds(
+    k: number,
+    seed: number = 0,
+    options: StratifyByName = {},
+  ): Iterable<{ readonly train: Table; readonly validation: Table }> {
+    expectSeed("folds", seed);
+    expectArguments("folds", [() => undefined, () => undefined, stratifyByName], [k, seed, options]);
+    const { order, fold } = folds(this.length, k, seed, this.#classesFor("folds", options.stratify));
+    return this.#pairs(k, order, fold);
+  }
+
+  *#pairs(
+    k: number,
+    order: Uint32Array,
+    fold: Uint32Array,
+  ): Generator<{ readonly train: Table; readonly validation: Table }, void> {
+    for (let held = 0; held < k; held++)
+      yield {
+        train: this.take(order.filter((index) => fold[index] !== held)),
+        validation: this.take(order.filter((index) => fold[index] === held)),
+      };
   }
 
   /** The classes to stratify by, as numbers. */

@@ -184,6 +184,17 @@ describe("a table", () => {
     expect(second.placeOf(0)).toBe(`row ${second.numbers("n")[0]}`);
   });
 
+  test("is dealt into folds, each row held back once", () => {
+    const pairs = [...made().folds(5, 0, { stratify: true })];
+    expect(pairs.map(({ train, validation }) => [train.length, validation.length])).toEqual(new Array(5).fill([16, 4]));
+    for (const { validation } of pairs)
+      expect(validation.texts("kind").filter((kind) => kind === "few").length).toBe(1);
+    const held = pairs.flatMap(({ validation }) => [...validation.numbers("n")]);
+    expect(held.sort((a, b) => a - b)).toEqual(rows.map(({ n }) => n));
+    expect(complaint(ConfigError, () => made().folds(1))).toContain("from 2 on");
+    expect(complaint(DataError, () => made().folds(6, 0, { stratify: true }))).toContain("has 5 examples");
+  });
+
   test("loses the rows with missing values on request", () => {
     expect([made().dropMissing().length, made().dropMissing(["n"]).length]).toEqual([19, 20]);
   });

@@ -51,6 +51,19 @@ test("what is drawn differs between purposes, numbers and seeds", async () => {
   expect(seen.size).toBe(drawn);
 });
 
+test("parts of a stream draw other numbers than each other and than the stream, the same each time", () => {
+  const first = (number: number, part?: number): number => {
+    const stream = hostStream(3, "augmentation", number, part);
+    return stream.next() * 2 ** 21 + (stream.next() >>> 11);
+  };
+  const parts = [undefined, 0, 1, 2, 2 ** 31, 2 ** 32 - 1];
+  const drawn = [0, 1, 2].flatMap((number) => parts.map((part) => first(number, part)));
+  expect(new Set(drawn).size).toBe(drawn.length);
+  expect([0, 1, 2].flatMap((number) => parts.map((part) => first(number, part)))).toEqual(drawn);
+  const [bulk, single] = [hostStream(3, "augmentation", 1, 7), hostStream(3, "augmentation", 1, 7)];
+  expect([...bulk.uniforms(9, 1)]).toEqual(Array.from({ length: 9 }, () => Math.fround(2 * single.uniform() - 1)));
+});
+
 test("every epoch of every seed has an order of its own", () => {
   const data = dataset({ shape: [50], dtype: "float32", values: Float32Array.from({ length: 50 }, (_, i) => i) });
   const orders = new Set<string>();
