@@ -3,12 +3,17 @@
  * be thrown. `share` makes the numbers of files smaller, as in `npm run fuzz -- 0.01`. Prints what came, and exits with 1 for a fault.
  */
 import {
+  decodeIdx,
   decodeSafetensors,
   decodeWeights,
   encodeSafetensors,
   encodeWeights,
+  fitPreparation,
   GlissadeError,
   linear,
+  parseCsv,
+  parseJsonLines,
+  preparation,
   standardizer,
 } from "../../dist/node.js";
 
@@ -83,6 +88,14 @@ const model = linear(3, 2);
 const weights = await encodeWeights(model);
 const statistics = JSON.stringify({ mean: [1, 2], deviation: [1, 0.5], kept: [0, 1] });
 
+const csv = 'age,city,note,bought\n31,Rome,"a ""quote"", é",yes\r\n22,Paris,,no\n45,"New\nYork",x,yes\n';
+const jsonLines = '{"age": 31, "city": "Rome"}\n{"age": null, "city": "Paris", "new": true}\n';
+const people = parseCsv(csv, { label: "bought" });
+const prepared = JSON.stringify(fitPreparation(people, { missing: "median" }));
+const idx = new Uint8Array([0, 0, 0x0b, 2, 0, 0, 0, 2, 0, 0, 0, 3, ...Array(12).keys()]);
+/** A mutated text; what is no UTF-8 becomes a sign for that. */
+const text = (of) => new TextDecoder().decode(mutated(Buffer.from(of)));
+
 const kinds = {
   "mutated safetensors files": [100_000, () => decodeSafetensors(mutated(some))],
   "headers of their parts": [20_000, () => decodeSafetensors(header())],
@@ -99,6 +112,10 @@ const kinds = {
       standardizer(parsed);
     },
   ],
+  "mutated CSV": [100_000, () => parseCsv(text(csv)).report()],
+  "mutated JSON lines": [50_000, () => parseJsonLines(text(jsonLines)).report()],
+  "mutated IDX files": [50_000, () => decodeIdx(mutated(idx))],
+  "mutated preparations": [50_000, () => preparation(text(prepared)).apply([{ age: 1, city: "Rome", note: "x" }])],
 };
 
 let faults = 0;
