@@ -36,6 +36,7 @@ export {
   ShapeError,
 } from "./errors.ts";
 export { exportOnnx } from "./files/export.ts";
+export { decodeOnnxWeights } from "./files/onnx-weights.ts";
 export { decodeSafetensors, encodeSafetensors } from "./files/safetensors.ts";
 export { decodeWeights, encodeWeights } from "./files/weights.ts";
 export { defineOp, type Op } from "./graph/op.ts";
