@@ -47,6 +47,7 @@ await bundle(
     "bench/first-step.ts",
     "bench/updates.ts",
     "bench/sums.ts",
+    "bench/text.ts",
     "docs/figures/draw.ts",
     "bench/ours-server.ts",
     "bench/peers/tfjs-steps.ts",
@@ -69,6 +70,7 @@ const chosen = [
   "startup",
   "updates",
   "sums",
+  "text",
   "draw",
 ].find((name) => name === process.argv[2]);
 if (chosen) process.argv.splice(2, 1);

@@ -173,6 +173,7 @@ export type { Truncation } from "./text/template.ts";
 export type {
   DecodeOptions,
   DecodeTokenizerOptions,
+  EncodedBatch,
   EncodeOptions,
   Encoding,
   SpecialIds,

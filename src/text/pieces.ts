@@ -17,8 +17,8 @@ export type Align = (
 ) => Int32Array | undefined;
 
 export interface Cut {
-  /** Pieces with the places where they begin. */
-  pieces(text: string): Iterable<readonly [piece: string, at: number]>;
+  /** Pieces in their order; between them is only what the tokenizer drops. */
+  pieces(text: string): readonly string[];
   readonly align?: Align;
 }
 
@@ -38,12 +38,12 @@ export function cutFor({ normalizer, pre_tokenizer: preTokenizer }: TokenizerJso
     preTokenizer.use_regex !== false &&
     !preTokenizer.add_prefix_space
   )
-    return { pieces: (text) => matches(text, gpt2Pieces), align: alignBytes };
+    return { pieces: (text) => text.match(gpt2Pieces) ?? [], align: alignBytes };
   const isWordwise = componentsOf(normalizer).every(({ type }) => wordwise.has(type));
   if (isWordwise && ["BertPreTokenizer", "Whitespace", "WhitespaceSplit"].includes(preTokenizer?.type ?? ""))
-    return { pieces: (text) => matches(text, words), align: alignWords };
-  if (normalizer === null && isCharacterwise(preTokenizer)) return { pieces: characters, align: alignWords };
-  return { pieces: (text) => [[text, 0]] };
+    return { pieces: (text) => text.match(words) ?? [], align: alignWords };
+  if (normalizer === null && isCharacterwise(preTokenizer)) return { pieces: (text) => [...text], align: alignWords };
+  return { pieces: (text) => [text] };
 }
 
 function isCharacterwise(part: TokenizerComponent | null): boolean {
@@ -52,18 +52,6 @@ function isCharacterwise(part: TokenizerComponent | null): boolean {
     (part.pattern as { Regex?: string }).Regex === characterPattern &&
     part.behavior === "Isolated"
   );
-}
-
-function* matches(text: string, pattern: RegExp): Generator<readonly [string, number]> {
-  for (const match of text.matchAll(pattern)) yield [match[0], match.index];
-}
-
-function* characters(text: string): Generator<readonly [string, number]> {
-  let at = 0;
-  for (const character of text) {
-    yield [character, at];
-    at += character.length;
-  }
 }
 
 /** Tokens are runs of bytes; a token that begins or ends within a character has the whole of it. */

@@ -1,5 +1,6 @@
 /** Tokenizers: texts as ids of tokens, and back. */
 import { Tokenizer as Reader } from "@huggingface/tokenizers";
+import { type Sequences, sequenceMask, sequences } from "../data/sequences.ts";
 import { ConfigError, DataError, FormatError, quoted } from "../errors.ts";
 import { aFlag, aText, aWhole, described, expectArguments, options as optionsOf } from "../graph/arguments.ts";
 import { type Align, type Cut, cutFor } from "./pieces.ts";
@@ -59,11 +60,26 @@ export interface Encoding {
   readonly offsets: readonly (readonly [from: number, to: number])[] | undefined;
 }
 
+/**
+ * Many texts as columns of a dataset: sequences that a loader fills up to one length in each batch, in buckets if it is told so, and that
+ * `toTensor` fills up to the longest.
+ */
+export interface EncodedBatch {
+  /** Filled up with the id of the padding token, or 0. */
+  readonly ids: Sequences;
+  /** The segment of each token, filled up with 0. */
+  readonly typeIds: Sequences;
+  /** 1 for tokens, 0 for what fills up: the attention mask. */
+  readonly mask: Sequences<readonly [], "bool">;
+  /** The word of each token, filled up with −1. */
+  readonly words: Sequences;
+}
+
 /** What a text is without special tokens. */
 interface Plain {
   readonly ids: readonly number[];
   readonly words: readonly number[];
-  /** Two numbers a token. */
+  /** Two numbers a token; undefined where it cannot be told, or has not been asked for. */
   readonly offsets: readonly number[] | undefined;
 }
 
@@ -170,7 +186,8 @@ export class Tokenizer {
         `truncation is ${described(truncation)}`,
         'give "longestFirst", "onlyFirst" or "onlySecond"',
       );
-    const texts = [this.#encodePlain(text), ...(pair === undefined ? [] : [this.#encodePlain(pair)])];
+    const given = pair === undefined ? [text] : [text, pair];
+    const texts = given.map((each) => this.#encodePlain(each));
     const whole = pair === undefined ? this.#template.single : this.#template.pair;
     const parts = addSpecialTokens ? whole : whole.filter((part) => "text" in part);
     const added = parts.reduce((count, part) => count + Number("token" in part), 0);
@@ -182,7 +199,28 @@ export class Tokenizer {
         `${lengths[0] + lengths[1]} tokens and ${added} special ones cannot be cut to ${maxLength} with "${truncation}"`,
         'raise maxLength, or use truncation: "longestFirst"',
       );
-    return assembled(this, texts, parts, kept);
+    return assembled(this, texts, parts, kept, () => given.map((each) => this.#encodePlain(each, true).offsets));
+  }
+
+  /**
+   * Many texts, or pairs of texts, as columns: `dataset(batch.ids, batch.typeIds, batch.mask, labels)`. Throws as `encode` does, and
+   * DataError when there are no texts.
+   */
+  encodeBatch(
+    texts: readonly (string | readonly [text: string, pair: string])[],
+    options: Omit<EncodeOptions, "pair"> = {},
+  ): EncodedBatch {
+    expectArguments("encodeBatch", [textList, batchOptions], [texts, options]);
+    const encodings = texts.map((text) =>
+      typeof text === "string" ? this.encode(text, options) : this.encode(text[0], { ...options, pair: text[1] }),
+    );
+    const column = (field: "ids" | "typeIds" | "words", padding: number): Sequences =>
+      sequences(
+        encodings.map((encoding) => encoding[field]),
+        { padding },
+      );
+    const ids = column("ids", this.special.pad ?? 0);
+    return { ids, typeIds: column("typeIds", 0), mask: sequenceMask(ids), words: column("words", -1) };
   }
 
   /** The ids of one text, without special tokens: what a language model is trained on. */
@@ -233,7 +271,7 @@ export class Tokenizer {
     }
   }
 
-  #encodePlain(text: string): Plain {
+  #encodePlain(text: string, locating: boolean = false): Plain {
     const found = this.#added === undefined ? [] : [...text.matchAll(this.#added)];
     if (found.length > 0 && this.#addedAreIntricate) {
       const tokens: string[] = this.#trying("encode", () => this.#reader.tokenize(text));
@@ -242,21 +280,25 @@ export class Tokenizer {
     }
     const ids: number[] = [];
     const words: number[] = [];
-    const align = this.#cut.align;
+    const align = locating ? this.#cut.align : undefined;
     const offsets: number[] | undefined = align ? [] : undefined;
     let word = 0;
     let from = 0;
     const plain = (to: number): void => {
       if (to === from) return;
       const part = from === 0 && to === text.length ? text : text.slice(from, to);
-      for (const [piece, at] of this.#cut.pieces(part)) {
+      let at = 0;
+      for (const piece of this.#cut.pieces(part)) {
         const encoded = this.#piece(piece);
         for (let i = 0; i < encoded.ids.length; i++) {
           ids.push(encoded.ids[i]!);
           words.push(word + encoded.words[i]!);
         }
         word += encoded.wordCount;
-        if (align) this.#place(align, piece, encoded, from + at, offsets!);
+        if (align === undefined) continue;
+        at = part.indexOf(piece, at);
+        this.#place(align, piece, encoded, from + at, offsets!);
+        at += piece.length;
       }
     };
     for (const match of found) {
@@ -311,6 +353,16 @@ export class Tokenizer {
 }
 
 const encodeOptions = optionsOf({ pair: aText, addSpecialTokens: aFlag, maxLength: aWhole, truncation: aText });
+const batchOptions = optionsOf({ addSpecialTokens: aFlag, maxLength: aWhole, truncation: aText });
+const textList = (value: unknown): string | undefined =>
+  Array.isArray(value) &&
+  value.every(
+    (text) =>
+      typeof text === "string" ||
+      (Array.isArray(text) && text.length === 2 && text.every((part) => typeof part === "string")),
+  )
+    ? undefined
+    : 'give an array of texts, or of pairs: ["a text", ["a question", "its answer"]]';
 const decodeOptions = optionsOf({ skipSpecialTokens: aFlag });
 const someIds = (value: unknown): string | undefined =>
   Array.isArray(value) || (ArrayBuffer.isView(value) && "length" in value) ? undefined : "give an array of ids";
@@ -342,14 +394,13 @@ function assembled(
   texts: readonly Plain[],
   parts: readonly TemplatePart[],
   kept: readonly [number, number],
+  locate: () => readonly (readonly number[] | undefined)[],
 ): Encoding {
   const length = parts.reduce((sum, part) => sum + ("text" in part ? kept[part.text] : 1), 0);
   const ids = new Int32Array(length);
   const typeIds = new Int32Array(length);
   const words = new Int32Array(length).fill(-1);
   const special = new Uint8Array(length);
-  const hasOffsets = texts.every(({ offsets }) => offsets !== undefined);
-  const places = new Int32Array(hasOffsets ? 2 * length : 0);
   let at = 0;
   for (const part of parts) {
     const begin = at;
@@ -361,9 +412,6 @@ function assembled(
       for (let i = 0; i < kept[part.text]; i++, at++) {
         ids[at] = text.ids[i]!;
         words[at] = text.words[i]!;
-        if (!hasOffsets) continue;
-        places[2 * at] = text.offsets![2 * i]!;
-        places[2 * at + 1] = text.offsets![2 * i + 1]!;
       }
     }
     typeIds.fill(part.segment, begin, at);
@@ -378,7 +426,13 @@ function assembled(
       return Array.from(ids, (id) => tokens[id]!);
     },
     get offsets() {
-      return hasOffsets ? Array.from(ids, (_, i) => [places[2 * i]!, places[2 * i + 1]!] as const) : undefined;
+      const places = locate();
+      if (places.includes(undefined)) return undefined;
+      return parts.flatMap((part): (readonly [number, number])[] => {
+        if ("token" in part) return [[0, 0]];
+        const own = places[part.text]!;
+        return Array.from({ length: kept[part.text] }, (_, i) => [own[2 * i]!, own[2 * i + 1]!] as const);
+      });
     },
   };
 }

@@ -223,7 +223,7 @@ function countWords(subject: string, texts: Iterable<string>, form: Form): Map<s
   for (const text of texts) {
     if (typeof text !== "string")
       throw new DataError(subject, `text ${index} is ${described(text)}`, "give texts, such as the lines of a file");
-    for (const [piece] of pieces(text)) counts.set(piece, (counts.get(piece) ?? 0) + 1);
+    for (const piece of pieces(text)) counts.set(piece, (counts.get(piece) ?? 0) + 1);
     index++;
   }
   // Texts are pieces over and over: each is taken to words once.

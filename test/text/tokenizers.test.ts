@@ -4,7 +4,7 @@ import path from "node:path";
 import { Tokenizer as Library } from "@huggingface/tokenizers";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ConfigError, DataError, FormatError } from "../../src/errors.ts";
+import { ConfigError, DataError, dataset, FormatError, loader, toTensor } from "../../src/index.ts";
 import { learnMerges } from "../../src/text/learn-merges.ts";
 import { decodeTokenizer, encodeTokenizer, type Tokenizer } from "../../src/text/tokenizer.ts";
 import * as tokenizers from "../../src/text/tokenizers.ts";
@@ -215,6 +215,38 @@ describe("published vocabularies", () => {
     );
     expect(read.encode("the hats")).toEqual(trained.encode("the hats"));
     expect(read.special.eos).toBe(0);
+  });
+});
+
+describe("batches of texts", () => {
+  const tokenizer = tokenizers.trainWordPiece(texts);
+
+  test("are columns of sequences, with masks, filled up", async () => {
+    const { ids, typeIds, mask, words } = tokenizer.encodeBatch(["the cat", ["a hat", "the mat sat"]], {
+      maxLength: 7,
+    });
+    expect(await toTensor(ids).array()).toEqual([
+      [...tokenizer.encode("the cat").ids, 0, 0, 0],
+      [...tokenizer.encode("a hat", { pair: "the mat sat", maxLength: 7 }).ids],
+    ]);
+    expect(await toTensor(typeIds).array()).toEqual([
+      [0, 0, 0, 0, 0, 0, 0],
+      [0, 0, 0, 0, 1, 1, 1],
+    ]);
+    expect(await toTensor(mask).cast("int32").sum(1).array()).toEqual([4, 7]);
+    expect(await toTensor(words).array()).toEqual([
+      [-1, 0, 1, -1, -1, -1, -1],
+      [-1, 0, 1, -1, 0, 1, -1],
+    ]);
+  });
+
+  test("go through a loader in buckets", () => {
+    const long = Array.from({ length: 20 }, () => texts[1]!);
+    const { ids, mask } = tokenizer.encodeBatch([...texts, ...long, "the cat"]);
+    const batches = [...loader(dataset(ids, mask), { batchSize: 4, buckets: [8, 20], shuffle: true })];
+    expect(new Set(batches.map(([batch]) => batch.shape[1]))).toEqual(new Set([8, 20]));
+    expect(() => tokenizer.encodeBatch([["a"] as never])).toThrow(ConfigError);
+    expect(() => tokenizer.encodeBatch([])).toThrow(DataError);
   });
 });
 
