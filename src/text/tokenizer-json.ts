@@ -188,7 +188,7 @@ function expectAdded(
   fail: Fail,
 ): { added: AddedToken[]; ids: ReadonlyMap<string, number> } {
   if (!Array.isArray(value)) return fail("added_tokens", `is ${described(value)}, and an array was expected`);
-  if (value.length > 100_000) fail("added_tokens", `has ${value.length} entries`);
+  if (value.length > 20_000) fail("added_tokens", `has ${value.length} entries`);
   const ids = new Map(vocabulary);
   const taken = new Map<number, string>([...vocabulary].map(([token, id]) => [id, token]));
   const added = value.map((each: unknown, i): AddedToken => {

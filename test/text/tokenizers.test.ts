@@ -290,6 +290,64 @@ describe("files", () => {
     expect(tokenizer.encode("the  CAT sat").offsets).toBeUndefined();
   });
 
+  test("of the forms that Llama 3 and T5 are published in", () => {
+    const { vocab, merges } = tokenizers.trainBpe(texts, { vocabularySize: 300 }).toJSON().model as unknown as {
+      vocab: Record<string, number>;
+      merges: [string, string][];
+    };
+    const llama = decodeTokenizer({
+      added_tokens: [{ id: vocab["<|endoftext|>"], content: "<|endoftext|>", special: true }],
+      pre_tokenizer: {
+        type: "Sequence",
+        pretokenizers: [
+          {
+            type: "Split",
+            pattern: {
+              Regex:
+                "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+            },
+            behavior: "Isolated",
+            invert: false,
+          },
+          { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false },
+        ],
+      },
+      decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
+      // Older files name no type and have merges as texts.
+      model: {
+        vocab,
+        merges: merges.map((merge) => merge.join(" ")),
+        ignore_merges: true,
+        continuing_subword_prefix: "",
+      },
+    });
+    for (const text of [...texts, "Don't 12345\n\n  naïve 日本語 🙂"]) expect(llama.decode(llama.ids(text))).toBe(text);
+    expect(llama.encode("The cats<|endoftext|>").ids.at(-1)).toBe(llama.special.eos);
+
+    const pieces = ["<pad>", "</s>", "<unk>", "▁", "▁the", "▁cat", "s", "c", "a", "t"];
+    const metaspace = { type: "Metaspace", replacement: "▁", add_prefix_space: true };
+    const t5 = decodeTokenizer({
+      added_tokens: ["<pad>", "</s>", "<unk>"].map((content, id) => ({ id, content, special: true })),
+      normalizer: { type: "Precompiled", precompiled_charsmap: "" },
+      pre_tokenizer: { type: "Sequence", pretokenizers: [{ type: "WhitespaceSplit" }, metaspace] },
+      post_processor: {
+        type: "TemplateProcessing",
+        single: [{ Sequence: { id: "A", type_id: 0 } }, { SpecialToken: { id: "</s>", type_id: 0 } }],
+        pair: [
+          { Sequence: { id: "A", type_id: 0 } },
+          { SpecialToken: { id: "</s>", type_id: 0 } },
+          { Sequence: { id: "B", type_id: 0 } },
+          { SpecialToken: { id: "</s>", type_id: 0 } },
+        ],
+      },
+      decoder: metaspace,
+      model: { type: "Unigram", unk_id: 2, vocab: pieces.map((piece) => [piece, piece.length > 1 ? -2 : -5]) },
+    });
+    expect(t5.encode("the cats act").tokens).toEqual(["▁the", "▁cat", "s", "▁", "a", "c", "t", "</s>"]);
+    expect(t5.decode(t5.encode("the cats").ids)).toBe("the cats");
+    expect(t5.special).toEqual({ unk: 2, pad: 0, eos: 1 });
+  });
+
   test("have Roberta's and BERT's older templates", () => {
     const base = tokenizers.trainWordPiece(texts).toJSON();
     const parts = { cls: ["[CLS]", 2], sep: ["[SEP]", 3] };
