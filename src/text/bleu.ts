@@ -1,6 +1,7 @@
 /** BLEU (Papineni et al. 2002) by the definition of sacrebleu (Post 2018), so that scores can be compared with published ones. */
 import { ConfigError, DataError } from "../errors.ts";
-import { aFlag, aText, described, expectArguments, type Kind, options as optionsOf } from "../graph/arguments.ts";
+import { aFlag, aText, described, expectArguments, options as optionsOf } from "../graph/arguments.ts";
+import { aList } from "./kinds.ts";
 
 export interface BleuOptions {
   /** How texts are cut into words: as `mteval-v13a` does, the default, or at white space alone. */
@@ -94,8 +95,6 @@ export function bleu(
     : brevityPenalty * Math.exp(counted.reduce((sum, precision) => sum + Math.log(precision), 0) / counted.length);
   return { score, precisions, brevityPenalty, hypothesisLength, referenceLength };
 }
-
-const aList: Kind = (value) => (Array.isArray(value) ? undefined : "give an array of texts");
 
 function ngrams(words: readonly string[], n: number): Map<string, number> {
   const counts = new Map<string, number>();

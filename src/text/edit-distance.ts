@@ -1,6 +1,7 @@
 /** How far sequences are from what they should be. */
 import { DataError } from "../errors.ts";
 import { described, expectArguments, type Kind } from "../graph/arguments.ts";
+import { aList } from "./kinds.ts";
 
 /** Symbols: the elements of an array, or the characters (code points) of a string. */
 export type Symbols = string | ArrayLike<unknown>;
@@ -86,5 +87,3 @@ export function errorRate(predictions: readonly Symbols[], references: readonly 
   if (length === 0) throw new DataError("errorRate", "all references are empty", "give references with symbols");
   return { rate: edits / length, wrong: wrong / predictions.length, edits, symbols: length };
 }
-
-const aList: Kind = (value) => (Array.isArray(value) ? undefined : "give an array of sequences");

@@ -4,10 +4,9 @@ import { dataset } from "../data/dataset.ts";
 import type { Loader } from "../data/loader.ts";
 import { loader } from "../data/tensors.ts";
 import { ConfigError, DataError } from "../errors.ts";
-import { aWhole, described, expectArguments, type Kind, options as optionsOf } from "../graph/arguments.ts";
+import { aWhole, described, expectArguments, options as optionsOf } from "../graph/arguments.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { aList } from "./train.ts";
-import { someIds } from "./vocabulary.ts";
+import { anIterable, someIds } from "./kinds.ts";
 
 export interface LanguageModelOptions {
   /** Streams that run side by side. */
@@ -81,7 +80,7 @@ export function packRows(
   options: PackOptions,
 ): Column<readonly [number, number], "int32"> {
   const known = optionsOf({ length: aWhole, separator: aWhole, padding: aWhole });
-  expectArguments("packRows", [aList, known], [sequences, options ?? {}]);
+  expectArguments("packRows", [anIterable, known], [sequences, options ?? {}]);
   const { length, separator, padding } = { ...options, ...expectPositive("packRows", options, ["length"]) };
   const values: number[] = [];
   let index = 0;
@@ -117,8 +116,3 @@ function expectPositive<K extends string>(
   }
   return checked as Record<K, number>;
 }
-
-export const aRandom: Kind = (value) =>
-  typeof value === "object" && value !== null && typeof (value as { next?: unknown }).next === "function"
-    ? undefined
-    : "give a source of random bits, as a loader's mapExample gets";

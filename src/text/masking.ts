@@ -3,9 +3,8 @@ import { drawIndex, permutation, type RandomBits } from "../data/shuffle.ts";
 import { ConfigError, DataError } from "../errors.ts";
 import { aNumber, aWhole, expectArguments, type Kind, options as optionsOf } from "../graph/arguments.ts";
 import { expectSeed, hostStream } from "../random/generator.ts";
-import { aRandom } from "./language-model.ts";
+import { aRandom, someIds } from "./kinds.ts";
 import { aTokenizer, type Tokenizer } from "./tokenizer.ts";
-import { someIds } from "./vocabulary.ts";
 
 export interface MaskOptions {
   /** It knows `[MASK]`, the special tokens, which are never hidden, and the ids that others are drawn from. */

@@ -1,8 +1,7 @@
 /** A language model of counts: n-grams with Kneser and Ney's smoothing, the baseline that a network has to beat. */
 import { ConfigError, DataError } from "../errors.ts";
 import { aNumber, aWhole, described, expectArguments, options as optionsOf } from "../graph/arguments.ts";
-import { aList } from "./train.ts";
-import { someIds } from "./vocabulary.ts";
+import { anIterable, someIds } from "./kinds.ts";
 
 export interface KneserNeyOptions {
   /** Ids are below this. */
@@ -102,7 +101,7 @@ export class KneserNeyModel {
 
   /** exp of the mean negative logarithm of the probability of all ids. Throws DataError when there are none. */
   perplexity(sentences: Iterable<ArrayLike<number>>): number {
-    expectArguments("perplexity", [aList], [sentences]);
+    expectArguments("perplexity", [anIterable], [sentences]);
     let sum = 0;
     let count = 0;
     for (const sentence of sentences) {
@@ -155,7 +154,7 @@ function beginning<N>(order: number, child: (node: N | 0, id: number) => N, id: 
  */
 export function kneserNey(sentences: Iterable<ArrayLike<number>>, options: KneserNeyOptions): KneserNeyModel {
   const known = optionsOf({ vocabularySize: aWhole, order: aWhole, discount: aNumber });
-  expectArguments("kneserNey", [aList, known], [sentences, options ?? {}]);
+  expectArguments("kneserNey", [anIterable, known], [sentences, options ?? {}]);
   const { vocabularySize, order = 3, discount } = options ?? {};
   if (!(vocabularySize >= 1 && vocabularySize <= 2 ** 22))
     throw new ConfigError(

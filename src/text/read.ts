@@ -2,6 +2,7 @@
 import { FormatError, quoted } from "../errors.ts";
 import { aFlag, aText, expectArguments, type Kind, options as optionsOf } from "../graph/arguments.ts";
 import { charactersOfBytes } from "./byte-level.ts";
+import { someTokens } from "./kinds.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { decodeTokenizer, readJson } from "./tokenizer.ts";
 import { bertForm, recordOf, tokenizerOf, wordPieceTokenizer } from "./train.ts";
@@ -93,13 +94,9 @@ export interface TiktokenOptions {
  * lead to.
  */
 export function tiktoken(ranks: FileContent, options: TiktokenOptions = {}): Tokenizer {
-  const aNameList: Kind = (value) =>
-    Array.isArray(value) && value.every((each) => typeof each === "string" && each !== "")
-      ? undefined
-      : "give an array of tokens";
   expectArguments(
     "tokenizers.tiktoken",
-    [aFile, optionsOf({ specialTokens: aNameList, source: aText })],
+    [aFile, optionsOf({ specialTokens: someTokens, source: aText })],
     [ranks, options],
   );
   const { specialTokens = [endOfText], source = "ranks" } = options;

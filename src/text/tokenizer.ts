@@ -3,6 +3,7 @@ import { Tokenizer as Reader } from "@huggingface/tokenizers";
 import { type Sequences, sequenceMask, sequences } from "../data/sequences.ts";
 import { ConfigError, DataError, FormatError, quoted } from "../errors.ts";
 import { aFlag, aText, aWhole, described, expectArguments, options as optionsOf } from "../graph/arguments.ts";
+import { someIds } from "./kinds.ts";
 import { type Align, type Cut, cutFor } from "./pieces.ts";
 import { type Template, type TemplatePart, type Truncation, templateOf, truncated } from "./template.ts";
 import { expectTokenizerJson, type TokenizerJson } from "./tokenizer-json.ts";
@@ -364,8 +365,6 @@ const textList = (value: unknown): string | undefined =>
     ? undefined
     : 'give an array of texts, or of pairs: ["a text", ["a question", "its answer"]]';
 const decodeOptions = optionsOf({ skipSpecialTokens: aFlag });
-const someIds = (value: unknown): string | undefined =>
-  Array.isArray(value) || (ArrayBuffer.isView(value) && "length" in value) ? undefined : "give an array of ids";
 
 function specialIds(
   ids: ReadonlyMap<string, number>,

@@ -11,6 +11,7 @@ import {
   options as optionsOf,
 } from "../graph/arguments.ts";
 import { characterOfByte } from "./byte-level.ts";
+import { anIterable, someTokens } from "./kinds.ts";
 import { learnMerges } from "./learn-merges.ts";
 import { characterPattern, cutFor } from "./pieces.ts";
 import { templateFrom } from "./template.ts";
@@ -173,18 +174,11 @@ export function trainCharacterLevel(texts: Iterable<string>, options: TrainChara
 
 // What they share
 
-const listOfTokens: Kind = (value) =>
-  Array.isArray(value) && value.every((token) => typeof token === "string" && token !== "")
-    ? undefined
-    : "give an array of tokens";
 const sizes: Readonly<Record<string, Kind>> = { vocabularySize: aWhole, minFrequency: aWhole };
-const shared: Readonly<Record<string, Kind>> = { specialTokens: listOfTokens, template: aText, pairTemplate: aText };
-
-export const aList: Kind = (value) =>
-  typeof value === "object" && value !== null && Symbol.iterator in value ? undefined : "give an array of texts";
+const shared: Readonly<Record<string, Kind>> = { specialTokens: someTokens, template: aText, pairTemplate: aText };
 
 function expectTraining(subject: string, texts: unknown, given: object, known: Readonly<Record<string, Kind>>): void {
-  expectArguments(subject, [aList, optionsOf({ ...shared, ...known })], [texts, given]);
+  expectArguments(subject, [anIterable, optionsOf({ ...shared, ...known })], [texts, given]);
   for (const [name, value] of Object.entries(given))
     if (typeof value === "number" && !(value >= 1))
       throw new ConfigError(subject, `${name} is ${value}`, "give a whole number from 1 on");

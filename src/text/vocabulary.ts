@@ -10,7 +10,8 @@ import {
   type Kind,
   options as optionsOf,
 } from "../graph/arguments.ts";
-import { aList, mostFrequent } from "./train.ts";
+import { anIterable, someIds } from "./kinds.ts";
+import { mostFrequent } from "./train.ts";
 
 /** Special tokens by what they are for. Those that are named are in the vocabulary, at its front. */
 export interface SpecialTokens {
@@ -139,9 +140,7 @@ export class Vocabulary {
   }
 }
 
-const symbolsOf: Kind = (value) => (typeof value === "string" ? undefined : aList(value));
-export const someIds: Kind = (value) =>
-  Array.isArray(value) || (ArrayBuffer.isView(value) && "length" in value) ? undefined : "give an array of ids";
+const symbolsOf: Kind = (value) => (typeof value === "string" ? undefined : anIterable(value));
 
 const specialTokens: Kind = (value) =>
   aRecord(value) ?? optionsOf(Object.fromEntries(roles.map((role) => [role, aText])))(value);
@@ -171,7 +170,7 @@ export function buildVocabulary(
   options: BuildVocabularyOptions = {},
 ): Vocabulary {
   const known = optionsOf({ special: specialTokens, size: aWhole, minFrequency: aWhole });
-  expectArguments("buildVocabulary", [aList, known], [sequences, options]);
+  expectArguments("buildVocabulary", [anIterable, known], [sequences, options]);
   const { special = {}, size = Infinity, minFrequency = 1 } = options;
   const counts = new Map<string, number>();
   let index = 0;
