@@ -171,6 +171,6 @@ class Batch implements Measured {
 
 /** The weight of a batch as a scalar in float64. */
 export function weightIn(setup: CompleteSetup, batch: readonly Tensor[]): Tensor<[], "float64"> {
-  const weight = setup.weight(...batch);
+  const weight = setup.weight?.(...batch) ?? examplesIn(batch);
   return (typeof weight === "number" ? full([], weight, "float64") : weight.cast("float64")) as Tensor<[], "float64">;
 }

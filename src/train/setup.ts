@@ -65,7 +65,8 @@ export interface CompleteSetup<D = Dataset | BatchSource> {
   readonly schedule?: Schedule | Plateau;
   readonly batchSize: number;
   output(...batch: readonly Tensor[]): Tensor;
-  weight(...batch: readonly Tensor[]): Tensor | number;
+  /** Absent where a batch counts by its examples. */
+  weight?(...batch: readonly Tensor[]): Tensor | number;
   readonly metrics: readonly Metric[];
   readonly classes?: number;
   readonly generator: Generator;
@@ -142,7 +143,7 @@ export function completeSetup<C extends readonly Column[]>(subject: string, type
     ...(setup.schedule && { schedule: setup.schedule }),
     loss: (...batch) => expectLoss(subject, setup.loss(...batch)),
     output: (...batch) => expectOutput(subject, output(...batch), batch[0]!.shape[0]!),
-    weight: (...batch) => (setup.weight ? expectWeight(subject, setup.weight(...batch)) : examplesIn(batch)),
+    ...(setup.weight && { weight: (...batch: readonly Tensor[]) => expectWeight(subject, setup.weight!(...batch)) }),
     optimizer: setup.optimizer ?? adam(model),
     batchSize: train instanceof Dataset ? Math.min(batchSize, train.length) : batchSize,
     metrics: setup.metrics ?? [],

@@ -7,7 +7,7 @@ import { State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { savedStates } from "./checkpoint.ts";
 import type { CompleteOptions } from "./options.ts";
-import type { CompleteSetup } from "./setup.ts";
+import { type CompleteSetup, examplesIn } from "./setup.ts";
 
 /** What a batch has queued: tensors that have values once it is done. */
 export interface QueuedBatch {
@@ -49,8 +49,8 @@ export function trainingStep(
   /** The loss of a batch and its weight, which is also noted where it is a number. */
   const weigh = (batch: readonly Tensor[]): QueuedBatch => {
     const loss = setup.loss(...batch);
-    const weight = setup.weight(...batch);
-    if (typeof weight === "number") weights.set(signature(batch), weight);
+    const weight = setup.weight?.(...batch) ?? examplesIn(batch);
+    if (setup.weight && typeof weight === "number") weights.set(signature(batch), weight);
     return { loss, weight };
   };
   const results = ({ loss, weight }: QueuedBatch, norm?: Tensor): Tensor[] => [
@@ -63,7 +63,8 @@ export function trainingStep(
     note(changed.filter((state) => !saved.has(state) && !own.includes(state)));
   };
   const queued = (batch: readonly Tensor[], [loss, ...rest]: readonly Tensor[]): ReturnType<TrainingStep["batch"]> => {
-    const weight = weights.get(signature(batch)) ?? rest.shift()!;
+    const known = setup.weight ? weights.get(signature(batch)) : examplesIn(batch);
+    const weight = known ?? rest.shift()!;
     const norm = maxGradNorm !== undefined && gradientAccumulationSteps === 1 ? rest.shift() : undefined;
     const gradients = rest.length > 0 ? new Map(rest.map((gradient, i) => [looked[i]!, gradient])) : undefined;
     return { loss: loss!, weight, ...(norm && { norm }), ...(gradients && { gradients }) };

@@ -49,13 +49,14 @@ export class AppendFile {
     return this.#written + this.#pendingBytes;
   }
 
-  /** Appends soon; resolves at once, or once it is handed to the system where much waits. Throws FileError when that fails. */
-  async append(bytes: Uint8Array): Promise<void> {
+  /** Appends soon. Returns a promise where so much waits that it is handed to the system now, which throws FileError when that fails. */
+  append(bytes: Uint8Array): Promise<void> | undefined {
     this.#pending.push(bytes);
     this.#pendingBytes += bytes.length;
     if (this.#pendingBytes >= plenty) return this.flush();
     // A failure comes back with the next flush.
     this.#timer ??= setTimeout(() => void this.flush().catch(() => {}), patience).unref();
+    return undefined;
   }
 
   /** Hands everything to the system. Throws FileError. */

@@ -34,6 +34,8 @@ import { EventFiles } from "./tensorboard.ts";
 
 type Warn = (message: string) => Promise<void>;
 
+const encoder = new TextEncoder();
+
 /** Folders that this thread trains into: by the process alone nobody can tell, where the last word of a run could not be written. */
 const active = new Set<string>();
 
@@ -50,6 +52,8 @@ export class RunFolder implements RunStore {
   /** Failures that have been told of, until the same thing succeeds again. */
   readonly #failing = new Set<string>();
   #status: RunStatus | undefined;
+  /** Of the last event. */
+  #place: TrainingPlace | undefined;
   #secondsBefore = 0;
   readonly #started = performance.now();
 
@@ -150,33 +154,29 @@ export class RunFolder implements RunStore {
 
   async record(event: TrainingEvent): Promise<void> {
     if (!this.#status) return;
-    const { step, epoch, type } = event;
-    this.#status = { ...this.#status, step, epoch };
+    const { type } = event;
+    this.#place = event;
     if (type === "evaluation") this.#noteBest(event);
     if (type === "end")
       await this.#guarded("status.json", () => this.#writeStatus({ state: event.reason as RunState }));
     if (type !== "log" && type !== "evaluation" && type !== "epoch") return;
     const time = Date.now() / 1000;
     await this.#append({ ...event, time }, type === "evaluation");
-    await this.#guarded("the event file", async () => {
-      await this.#events?.record(event, time);
-    });
+    await this.#guarded("the event file", () => this.#events?.record(event, time));
   }
 
   async note({ step, epoch }: TrainingPlace, { scalars, summaries }: Notes): Promise<void> {
     if (!this.#status) return;
     const time = Date.now() / 1000;
     if (Object.keys(scalars).length > 0) await this.#append({ type: "own", step, epoch, values: scalars, time });
-    await this.#guarded("the event file", async () => {
-      await this.#events?.write(time, step, summaries);
-    });
+    await this.#guarded("the event file", () => this.#events?.write(time, step, summaries));
   }
 
   /** A line of the metrics. */
-  async #append(record: MetricRecord, flush: boolean = false): Promise<void> {
-    await this.#guarded("metrics.jsonl", async () => {
-      await this.#metrics?.append(new TextEncoder().encode(`${jsonOf(record)}\n`));
-      if (flush) await this.#metrics?.flush();
+  #append(record: MetricRecord, flush: boolean = false): Promise<void> {
+    return this.#guarded("metrics.jsonl", () => {
+      const full = this.#metrics?.append(encoder.encode(`${jsonOf(record)}\n`));
+      return flush ? this.#metrics?.flush() : full;
     });
   }
 
@@ -219,14 +219,16 @@ export class RunFolder implements RunStore {
   async #writeStatus(change: Partial<RunStatus>): Promise<void> {
     if (!this.#status) return;
     const seconds = this.#secondsBefore + (performance.now() - this.#started) / 1000;
-    this.#status = { ...this.#status, ...change, updated: new Date().toISOString(), seconds };
+    const { step, epoch } = this.#place ?? this.#status;
+    this.#status = { ...this.#status, step, epoch, ...change, updated: new Date().toISOString(), seconds };
     await writeFileAtomically(this.#paths.status, `${jsonOf(this.#status, 2)}\n`);
   }
 
   /** Does what may fail for reasons that lie outside of the training: it goes on, with a warning, unless it is to stop. */
-  async #guarded(what: string, work: () => Promise<unknown>): Promise<void> {
+  async #guarded(what: string, work: () => Promise<unknown> | undefined): Promise<void> {
     try {
-      await work();
+      const under = work();
+      if (under) await under;
       this.#failing.delete(what);
     } catch (error) {
       if (this.#options.onSaveError === "stop" || !(error instanceof FileError)) throw error;

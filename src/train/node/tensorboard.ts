@@ -48,18 +48,22 @@ export class EventFiles {
     return this.#file ? { ...this.#earlier, [this.#name]: this.#file.length } : this.#earlier;
   }
 
-  async record(event: LogEvent | EvaluationEvent | EpochEvent, time: number): Promise<void> {
-    const scalars = scalarsOf(event);
-    const summaries = new Map([...scalars].map(([tag, value]): [string, Summary] => [tag, { kind: "scalar", value }]));
-    await this.write(time, event.step, summaries);
+  /** Returns a promise where something is written at once. */
+  record(event: LogEvent | EvaluationEvent | EpochEvent, time: number): Promise<void> | undefined {
+    const summaries = new Map<string, Summary>();
+    for (const [tag, value] of scalarsOf(event)) summaries.set(tag, { kind: "scalar", value });
+    return this.write(time, event.step, summaries);
   }
 
-  async write(time: number, step: number, summaries: ReadonlyMap<string, Summary>): Promise<void> {
-    if (!this.#file) {
-      this.#file = await AppendFile.open(join(this.#folder, this.#name), 0);
-      await this.#file.append(versionRecord(time));
-    }
-    await this.#file.append(summaryRecord(time, step, summaries));
+  write(time: number, step: number, summaries: ReadonlyMap<string, Summary>): Promise<void> | undefined {
+    if (!this.#file) return this.#begin(time).then((file) => file.append(summaryRecord(time, step, summaries)));
+    return this.#file.append(summaryRecord(time, step, summaries));
+  }
+
+  async #begin(time: number): Promise<AppendFile> {
+    this.#file = await AppendFile.open(join(this.#folder, this.#name), 0);
+    await this.#file.append(versionRecord(time));
+    return this.#file;
   }
 
   async sync(): Promise<void> {
