@@ -135,6 +135,31 @@ describe("goes on", () => {
     expect(await metricsOf(folder)).toEqual(metrics);
   });
 
+  test.each<[string, RunOptions]>([
+    ["epochs that are cut short", { limitTrainBatches: 3 }],
+    ["a share of the batches", { limitTrainBatches: 0.3, limitValidationBatches: 1 }],
+    ["a few batches alone", { overfitBatches: 3 }],
+    ["steps of several batches", { gradientAccumulationSteps: 3, maxGradNorm: 0.1 }],
+    ["evaluations and checkpoints at the same steps", { evalSteps: 3, saveSteps: 3, loggingSteps: 1 }],
+    ["an end in the middle of an epoch", { maxSteps: 11 }],
+    ["early stopping", { epochs: 30, earlyStoppingPatience: 1, earlyStoppingThreshold: 0.3 }],
+  ])("from each of its checkpoints, with %s", async (_, options) => {
+    const path = join(folder, "whole");
+    const undisturbed = await train(path, { saveSteps: 2, saveTotalLimit: 100, ...options });
+    const lines = await metricsOf(path);
+    const { checkpoints } = await readRun(path);
+    expect(checkpoints.length).toBeGreaterThan(3);
+    for (const { step } of checkpoints) {
+      const copy = join(folder, `from-${step}`);
+      await cp(path, copy, { recursive: true });
+      await writeFile(join(copy, "checkpoints/last"), `step-${step}\n`);
+      const { weights, warnings } = await train(copy, { saveSteps: 2, ...options, resumeFromCheckpoint: true });
+      expect(warnings).toEqual([]);
+      expect(weights, `from step ${step}`).toEqual(undisturbed.weights);
+      expect(await metricsOf(copy), `from step ${step}`).toEqual(lines);
+    }
+  });
+
   test("from the folder of another run, in one of its own", async () => {
     await trainUntil(folder, 17);
     const path = join(folder, "next");
