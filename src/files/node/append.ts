@@ -40,7 +40,7 @@ export class AppendFile {
       if (size > length) await file.truncate(length);
       return new AppendFile(path, file, length);
     } catch (cause) {
-      throw explained(path, `${printable(path)} cannot be appended to`, cause, {});
+      throw explained("append", `${printable(path)} cannot be appended to`, cause, {});
     }
   }
 
@@ -78,7 +78,7 @@ export class AppendFile {
       }
     } catch (cause) {
       await this.#file.truncate(this.#written).catch(() => {}); //  no half of a record stays
-      throw explained(this.path, `${printable(this.path)} cannot be appended to`, cause, {});
+      throw explained("append", `${printable(this.path)} cannot be appended to`, cause, {});
     }
     this.#pending.splice(0, count);
     this.#pendingBytes -= bytes.length;
@@ -91,7 +91,7 @@ export class AppendFile {
     try {
       await this.#file?.sync();
     } catch (cause) {
-      throw explained(this.path, `${printable(this.path)} cannot be flushed`, cause, {});
+      throw explained("append", `${printable(this.path)} cannot be flushed`, cause, {});
     }
   }
 

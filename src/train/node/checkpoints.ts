@@ -44,7 +44,7 @@ export class Checkpoints {
     try {
       await mkdir(checkpoints, { recursive: true });
     } catch (cause) {
-      throw explained(checkpoints, `${printable(checkpoints)} cannot be made`, cause, {});
+      throw explained("fit", `${printable(checkpoints)} cannot be made`, cause, {});
     }
     for (const name of await readdir(checkpoints))
       if (name.startsWith(temporary)) await rm(join(checkpoints, name), { recursive: true, force: true });
@@ -77,7 +77,7 @@ export class Checkpoints {
       await this.#replace(part, target);
     } catch (cause) {
       await rm(part, { recursive: true, force: true }).catch(() => {}); //  what stopped the save is what has to be heard of
-      throw explained(target, `${printable(target)} cannot be written`, cause, {});
+      throw explained("fit", `${printable(target)} cannot be written`, cause, {});
     }
     const name = `${basename(target)}\n`;
     await writeFileAtomically(last, name);

@@ -45,7 +45,7 @@ function savingPlan({ saveStrategy, saveSteps, histogramSteps, onSaveError }: Co
         return await save();
       } catch (error) {
         if (onSaveError === "stop" || !(error instanceof FileError)) throw error;
-        await warn(`${error.message.replaceAll(/\s*\n\s*/g, " ")}; training goes on, without this checkpoint`);
+        await warn(`${error.problem}; training goes on, without this checkpoint`);
         return undefined;
       }
     },

@@ -234,7 +234,7 @@ export class RunFolder implements RunStore {
       if (this.#options.onSaveError === "stop" || !(error instanceof FileError)) throw error;
       if (this.#failing.has(what)) return;
       this.#failing.add(what);
-      await this.#warn(`${error.message.replaceAll(/\s*\n\s*/g, " ")}; training goes on`);
+      await this.#warn(`${error.problem}; training goes on`);
     }
   }
 }
@@ -243,7 +243,7 @@ async function makeFolder(folder: string): Promise<void> {
   try {
     await mkdir(folder, { recursive: true });
   } catch (cause) {
-    throw explained(folder, `${printable(folder)} cannot be made`, cause, {});
+    throw explained("fit", `${printable(folder)} cannot be made`, cause, {});
   }
 }
 
