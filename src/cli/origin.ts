@@ -116,5 +116,5 @@ export async function openRun(folder: string): Promise<OpenedRun> {
 }
 
 /** What to say of a run whose recipe has changed. */
-export const changedRecipe = ({ subject }: OpenedRun): string =>
-  `${printable(subject)} is not what it was when the run began: a resumed run may differ`;
+export const changedRecipe = ({ subject }: OpenedRun, consequence: string): string =>
+  `${printable(subject)} is not what it was when the run began: ${consequence}`;

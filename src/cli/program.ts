@@ -1,10 +1,19 @@
 /** The commands and their options. What they do is loaded when it is asked for. */
 import { readFileSync } from "node:fs";
-import { Command } from "commander";
+import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { ConfigError } from "../errors.ts";
 import type { CheckOptions } from "./check.ts";
+import type { CompareOptions } from "./compare.ts";
+import type { EvaluateOptions } from "./evaluate.ts";
+import type { ExportCommandOptions } from "./export.ts";
+import type { PredictOptions } from "./predict.ts";
+import type { SweepOptions } from "./sweep.ts";
 import type { TrainOptions } from "./train.ts";
-import { wholeNumber } from "./words.ts";
+import { whichCheckpoint, wholeNumber } from "./words.ts";
+
+const json = ["--json", "JSON lines, nothing else"] as const;
+const checkpoint = ["--checkpoint <which>", "best, last or a step", whichCheckpoint, "best"] as const;
+const shells = ["bash", "zsh", "fish", "powershell"] as const;
 
 /** The command line; `end` hears the exit code of a command. */
 export function makeProgram(end: (code: number) => void): Command {
@@ -52,6 +61,167 @@ Exit codes: 0 done; 1 an error, or a check that failed; 130 stopped by you, ever
     });
 
   program
+    .command("evaluate")
+    .summary("all metrics of a run's model over its validation data")
+    .argument("<run>", "the folder of the run")
+    .option(...checkpoint)
+    .option(...json)
+    .addHelpText("after", "\nExamples:\n  glissade evaluate runs/digits-2026-11-29-120000 --checkpoint last")
+    .action(async (run: string, options: EvaluateOptions) => {
+      const { evaluateCommand } = await import("./evaluate.ts");
+      end(await evaluateCommand(run, options));
+    });
+
+  program
+    .command("predict")
+    .summary("what a run's model says of rows or images")
+    .argument("<run>", "the folder of the run")
+    .argument("[files...]", "CSV, JSON, JSON lines or images (default: rows from standard input)")
+    .option(...checkpoint)
+    .option("--json", "JSON lines with all probabilities instead of CSV")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  glissade predict runs/houses-2026-11-29-120000 new.csv > predictions.csv
+  echo '{"size": 90, "rooms": 3}' | glissade predict runs/houses-2026-11-29-120000 --json
+  glissade predict runs/digits-2026-11-29-120000 scan.png      (needs the npm package sharp)`,
+    )
+    .action(async (run: string, files: string[], options: PredictOptions) => {
+      const { predictCommand } = await import("./predict.ts");
+      end(await predictCommand(run, files, options));
+    });
+
+  program
+    .command("runs")
+    .summary("the runs in a folder: best metric, steps, duration, state")
+    .argument("[folder]", "where runs are", "runs")
+    .option(...json)
+    .action(async (folder: string, options: { readonly json?: boolean }) => {
+      const { runsCommand } = await import("./runs.ts");
+      end(await runsCommand(folder, options));
+    });
+
+  program
+    .command("compare")
+    .summary("curves of several runs, and what was different between them")
+    .argument("<runs...>", "folders of runs")
+    .option("--metric <name>", "loss, train-loss or a metric (default: what the best model is chosen by)")
+    .option(...json)
+    .addHelpText(
+      "after",
+      "\nExamples:\n  glissade compare runs/*\n  glissade compare runs/a runs/b --metric train-loss",
+    )
+    .action(async (runs: string[], options: CompareOptions) => {
+      const { compareCommand } = await import("./compare.ts");
+      end(await compareCommand(runs, options));
+    });
+
+  program
+    .command("export")
+    .summary("a run's network, weights or training step for other programs")
+    .argument("<run>", "the folder of the run")
+    .addOption(
+      new Option("--format <format>", "the network, its weights, or the whole training step as ONNX")
+        .choices(["onnx", "safetensors", "step"])
+        .default("onnx"),
+    )
+    .option(...checkpoint)
+    .option("--out <file>", "default: model.onnx, model.safetensors or step.onnx in the run's folder")
+    .addHelpText("after", "\nExamples:\n  glissade export runs/digits-2026-11-29-120000 --format step --out step.onnx")
+    .action(async (run: string, options: ExportCommandOptions) => {
+      const { exportCommand } = await import("./export.ts");
+      end(await exportCommand(run, options));
+    });
+
+  program
+    .command("inspect")
+    .summary("what is in a checkpoint, a .safetensors or an .onnx file")
+    .argument("<path>", "a run, the folder of a checkpoint, or a file")
+    .option(...json)
+    .addHelpText(
+      "after",
+      "\nExamples:\n  glissade inspect model.onnx\n  glissade inspect runs/digits-2026-11-29-120000",
+    )
+    .action(async (subject: string, options: { readonly json?: boolean }) => {
+      const { inspectCommand } = await import("./inspect.ts");
+      end(await inspectCommand(subject, options));
+    });
+
+  program
+    .command("sweep")
+    .summary("many trainings with other hyperparameters, several at a time")
+    .argument("[recipe]", "a recipe or a file")
+    .option("--vary <name=values>", "values, a,b,c, or a range, from..to or from..to:log; several times", listed, [])
+    .addOption(
+      new Option("--strategy <strategy>", "all combinations, random ones, or random ones of which the worse end early")
+        .choices(["grid", "random", "halving"])
+        .default("grid"),
+    )
+    .option("--trials <n>", "how many are drawn, by random and halving", wholeNumber(1), 16)
+    .option("--min-steps <n>", "steps of the first round of halving", wholeNumber(1), 100)
+    .option("--factor <n>", "what halving divides trials by, and multiplies steps with", wholeNumber(2), 3)
+    .option("--processes <n>", "trainings at the same time", wholeNumber(1), 1)
+    .option("--metric <name>", "what is compared (default: what the best model is chosen by)")
+    .option("--lower-is-better", "of a metric whose name does not say so")
+    .option("--config <file>", "hyperparameters of all trials, in JSON or YAML")
+    .option("--seed <n>", "of what is drawn", wholeNumber(0), 0)
+    .option("--out <folder>", "the sweep's folder (default: runs/sweep-RECIPE-TIME)")
+    .option("--resume <folder>", "goes on with a sweep")
+    .option(...json)
+    .addHelpText(
+      "after",
+      `
+Examples:
+  glissade sweep iris --vary learningRate=0.003,0.01,0.03 --vary hiddenSize=8,32
+  glissade sweep digits --vary learningRate=1e-4..1e-1:log --strategy halving --trials 27 --processes 2
+  glissade sweep --resume runs/sweep-digits-2026-11-29-120000`,
+    )
+    .action(async (subject: string | undefined, options: SweepWords) => {
+      end(await sweep(subject, options));
+    });
+
+  program
+    .command("recipes")
+    .summary("the recipes that come with the package, or what can be chosen of one")
+    .argument("[recipe]", "a recipe or a file")
+    .option(...json)
+    .action(async (subject: string | undefined, options: { readonly json?: boolean }) => {
+      const { recipesCommand } = await import("./recipes.ts");
+      end(await recipesCommand(subject, options));
+    });
+
+  program
+    .command("new")
+    .summary("writes a project to begin with: a recipe on a CSV file, a test")
+    .argument("[folder]", "where", ".")
+    .addHelpText("after", "\nExamples:\n  npx glissade new my-project && cd my-project && npm install && npm run train")
+    .action(async (folder: string) => {
+      const { newCommand } = await import("./new.ts");
+      end(await newCommand(folder, versionOfPackage()));
+    });
+
+  program
+    .command("completion")
+    .summary("a script that completes commands in a shell")
+    .addArgument(new Argument("<shell>").choices(shells))
+    .addHelpText("after", "\nExamples:\n  source <(glissade completion bash)")
+    .action(async (shell: string) => {
+      const { default: completion } = await import("@bomb.sh/tab");
+      completion.setup("glissade", "glissade", shell);
+    });
+
+  // What those scripts call.
+  program
+    .command("complete", { hidden: true })
+    .argument("[words...]")
+    .allowUnknownOption()
+    .action(async (words: string[]) => {
+      const { completeCommand } = await import("./completion.ts");
+      await completeCommand(words);
+    });
+
+  program
     .command("check")
     .summary("sanity checks that a practitioner runs first")
     .usage("[check...] [subject] [options]")
@@ -66,6 +236,26 @@ Exit codes: 0 done; 1 an error, or a check that failed; 130 stopped by you, ever
     });
 
   return program;
+}
+
+/** Options that may be given several times. */
+const listed = (word: string, before: readonly string[]): string[] => [...before, word];
+
+type SweepWords = SweepOptions & { readonly config?: string; readonly resume?: string };
+
+async function sweep(subject: string | undefined, options: SweepWords): Promise<number> {
+  const { resumeSweepCommand, sweepCommand } = await import("./sweep.ts");
+  if (options.resume !== undefined) {
+    if (subject !== undefined) throw new InvalidArgumentError("A sweep that is resumed knows its recipe.");
+    return resumeSweepCommand(options.resume, options);
+  }
+  if (subject === undefined)
+    throw new ConfigError("sweep", "no recipe is named", "glissade sweep RECIPE --vary learningRate=0.001,0.01");
+  const { loadSubject } = await import("./subject.ts");
+  const { readHyperparameters } = await import("./hyperparameters.ts");
+  const fixed =
+    options.config === undefined ? {} : await readHyperparameters(options.config, await loadSubject(subject));
+  return sweepCommand(subject, fixed, options);
 }
 
 const checkHelp = `

@@ -1,5 +1,4 @@
 /** `glissade train` and `glissade resume`: a recipe, trained into a run's folder, with everything that a person wants to see and keep. */
-import { stat } from "node:fs/promises";
 import path from "node:path";
 import { currentEngine } from "../compile/runtime.ts";
 import { ConfigError, printable } from "../errors.ts";
@@ -17,6 +16,7 @@ import { judgedOn, type Network, networkAsOnnx, networkOf } from "./network.ts";
 import { changedRecipe, openRun, writeOrigin } from "./origin.ts";
 import { bold, colour, dim } from "./pictures.ts";
 import { TrainingView, warn } from "./view.ts";
+import { isThere, stamp } from "./words.ts";
 
 /** Exit codes of all commands. */
 export const exitCodes = { done: 0, failed: 1, stopped: 130 } as const;
@@ -66,7 +66,7 @@ export async function trainCommand(
 /** Goes on with a run from its last checkpoint, as if it had never stopped. Returns the process's exit code. */
 export async function resumeCommand(folder: string, options: TrainOptions): Promise<number> {
   const run = await openRun(folder);
-  if (run.isChanged) warn(changedRecipe(run));
+  if (run.isChanged) warn(changedRecipe(run, "a resumed run may differ"));
   const prepared = await run.prepare();
   const { maxSteps, saveSteps } = options;
   return trained(
@@ -142,22 +142,12 @@ class Interruption {
 
 /** The folder of a new run: by the recipe and the time, to the second, and a number where that is taken. */
 async function freeFolder(name: string): Promise<string> {
-  const now = new Date();
-  const two = (value: number): string => String(value).padStart(2, "0");
-  const day = `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}`;
-  const time = [now.getHours(), now.getMinutes(), now.getSeconds()].map(two).join("");
-  const base = path.join("runs", `${name}-${day}-${time}`);
+  const base = path.join("runs", `${name}-${stamp()}`);
   for (let number = 1; ; number++) {
     const folder = number === 1 ? base : `${base}-${number}`;
     if (!(await isThere(folder))) return folder;
   }
 }
-
-const isThere = (file: string): Promise<boolean> =>
-  stat(file).then(
-    () => true,
-    () => false,
-  );
 
 /** Throws ConfigError before the work when there is a run already, and it is not to give way. */
 async function expectFree(folder: string, overwrite: boolean): Promise<void> {

@@ -1,0 +1,58 @@
+/** `glissade export`: a run's model for other programs. */
+import path from "node:path";
+import { exportOnnx } from "../files/export.ts";
+import { writeFileAtomically } from "../files/node/atomic.ts";
+import { saveWeights } from "../files/node/model.ts";
+import type { PreparedRecipe } from "../recipes/recipe.ts";
+import { zeros } from "../tensor/create.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { completeSetup } from "../train/setup.ts";
+import { loadTrained, type Which } from "./checkpoint.ts";
+import { networkAsOnnx, networkOf } from "./network.ts";
+import { colour } from "./pictures.ts";
+
+export const formats = ["onnx", "safetensors", "step"] as const;
+
+export interface ExportCommandOptions {
+  /** onnx: the network; safetensors: its weights; step: the whole training step as ONNX. */
+  readonly format: (typeof formats)[number];
+  readonly checkpoint: Which;
+  /** Default: in the run's folder. */
+  readonly out?: string;
+}
+
+const usualNames = { onnx: "model.onnx", safetensors: "model.safetensors", step: "step.onnx" } as const;
+
+export async function exportCommand(folder: string, options: ExportCommandOptions): Promise<number> {
+  const { format, checkpoint, out = path.join(folder, usualNames[options.format]) } = options;
+  const { prepared, step } = await loadTrained(folder, checkpoint);
+  if (format === "safetensors") await saveWeights(prepared.setup.model, out, { step: String(step) });
+  else if (format === "onnx") await writeFileAtomically(out, await networkAsOnnx(prepared, await networkOf(prepared)));
+  else await writeFileAtomically(out, await stepAsOnnx(prepared));
+  console.log(`${colour("green", "Saved")} ${out}  (step ${step})`);
+  return 0;
+}
+
+/** The training step: a batch and all variables go in, the loss and all variables that change come out. */
+async function stepAsOnnx(prepared: PreparedRecipe): Promise<Uint8Array> {
+  const { columns } = await networkOf(prepared);
+  const { model, loss, optimizer, batchSize, afterUpdate } = completeSetup("export", prepared.setup);
+  const { maxGradNorm } = prepared.options;
+  model.train();
+  return exportOnnx(
+    (...batch: readonly Tensor[]) => {
+      const value = loss(...batch);
+      optimizer.minimize(value, maxGradNorm === undefined ? {} : { clipNorm: maxGradNorm });
+      afterUpdate();
+      return value;
+    },
+    columns.map(({ shape, dtype }) => zeros([batchSize, ...shape], dtype) as Tensor),
+    {
+      inputs: columns.map((_, i) => (i === columns.length - 1 ? "targets" : i === 0 ? "inputs" : `inputs${i}`)),
+      outputs: ["loss"],
+      names: model,
+      training: true,
+      onFixedBatch: () => {},
+    },
+  );
+}
