@@ -7,7 +7,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { Command } from "commander";
 import type { Burst } from "./server.ts";
-import { median, positiveInteger, quantile } from "./shared.ts";
+import { median, positiveInteger } from "./shared.ts";
 import { Conversation, glissade, progress, type Side } from "./sides.ts";
 
 const run = promisify(execFile);
@@ -33,6 +33,9 @@ interface Options {
 /** What a burst should take: short, because the machine's speed drifts. */
 const burstMilliseconds = 15;
 
+/** What steps take before the first burst: V8 compiles our code while it runs. */
+const warmUpMilliseconds = 1000;
+
 /** But no burst has fewer steps. */
 const fewestSteps = 4;
 
@@ -41,14 +44,14 @@ export async function main(root: string, bundles: string, bundleServer: BundleSe
   const program = new Command("npm run against --")
     .description(
       "Times training steps of this build against those of another. Bursts of both take turns; a ratio is of two neighbours, this build's " +
-        "by the other's, and below 1 this build is faster. Medians of the ratios, and in brackets their 95 % interval if turns do not " +
-        "depend on each other. A build of a revision is kept.",
+        "by the other's, and below 1 this build is faster. Medians of all pairs of processes, and in brackets their 95 % interval. " +
+        "A build of a revision is kept.",
     )
     .argument("<build>", "a folder with another build (dist), or a revision, which is built: main, HEAD~3, efd7643")
     .argument("[workload...]", "which; default: all")
     .option("--threads <n>", "on how many threads; default: 1, then 2", positiveInteger)
-    .option("--processes <n>", "how many processes of each, one pair after the other", positiveInteger, 3)
-    .option("--rounds <n>", "how often each process has its turn", positiveInteger, 60)
+    .option("--processes <n>", "how many processes of each, one pair after the other", positiveInteger, 8)
+    .option("--rounds <n>", "how often each process has its turn", positiveInteger, 20)
     .showHelpAfterError();
   program.parse();
   const options = program.opts<Options>();
@@ -78,7 +81,8 @@ export async function main(root: string, bundles: string, bundleServer: BundleSe
   console.log(`\n${row("workload", "threads", "this, ms", "other, ms", "ratio of time", "of processor time")}`);
   for (const workload of chosen.length > 0 ? chosen : ours.workloads)
     for (const threads of options.threads ? [options.threads] : [1, 2]) {
-      const turns = await compare(ours, other, workload, threads, options);
+      const pairs = await compare(ours, other, workload, threads, options);
+      const turns = pairs.flat();
       const time = ({ times }: Burst): number => median(times);
       const processor = (burst: Burst): number => burst.processor!;
       console.log(
@@ -87,8 +91,8 @@ export async function main(root: string, bundles: string, bundleServer: BundleSe
           String(threads),
           median(turns.map(([mine]) => time(mine))).toFixed(3),
           median(turns.map(([, theirs]) => time(theirs))).toFixed(3),
-          ratio(turns, time),
-          ratio(turns, processor),
+          ratio(pairs, time),
+          ratio(pairs, processor),
         ),
       );
     }
@@ -98,44 +102,57 @@ export async function main(root: string, bundles: string, bundleServer: BundleSe
 /** Bursts of both sides that follow each other. */
 type Turn = readonly [mine: Burst, theirs: Burst];
 
+/** What a pair of processes did. */
+type Pair = readonly Turn[];
+
 async function compare(
   ours: Side,
   other: Side,
   workload: string,
   threads: number,
   { processes, rounds }: Options,
-): Promise<Turn[]> {
-  const turns: Turn[] = [];
-  for (let pair = 0; pair < processes; pair++) {
-    progress(`${workload}, ${threads} threads: pair ${pair + 1} of ${processes}`);
+): Promise<Pair[]> {
+  const pairs: Pair[] = [];
+  while (pairs.length < processes) {
+    progress(`${workload}, ${threads} threads: pair ${pairs.length + 1} of ${processes}`);
     const sides = [ours, other].map((side) => new Conversation(side, workload, threads));
     const [mine, theirs] = sides as [Conversation, Conversation];
     try {
       for (const side of sides) await side.ready();
-      const { times } = await mine.next(fewestSteps);
-      const steps = Math.max(fewestSteps, Math.ceil(burstMilliseconds / median(times)));
-      for (let round = 0; round < rounds; round++) {
+      const once = median((await mine.next(fewestSteps)).times);
+      const steps = Math.max(fewestSteps, Math.ceil(burstMilliseconds / once));
+      for (const side of sides) await side.next(Math.ceil(warmUpMilliseconds / once));
+      const turns: Turn[] = [];
+      while (turns.length < rounds) {
         // Each has the first turn as often as the other.
-        const first = round % 2 === 0 ? await mine.next(steps) : undefined;
+        const first = turns.length % 2 === 0 ? await mine.next(steps) : undefined;
         const second = await theirs.next(steps);
         turns.push([first ?? (await mine.next(steps)), second]);
       }
+      pairs.push(turns);
     } finally {
       for (const side of sides) side.stop();
     }
   }
   progress("");
-  return turns;
+  return pairs;
 }
 
-/** The median of the ratios of neighbours; in brackets its 95 % interval, if turns do not depend on each other. */
-function ratio(turns: readonly Turn[], of: (burst: Burst) => number): string {
-  const ratios = turns.map(([mine, theirs]) => of(mine) / of(theirs));
-  const margin = 0.98 / Math.sqrt(ratios.length); //  of a binomial with probability ½: 1.96 · √(n / 4), as a share of n
-  const [low, middle, high] = [-margin, 0, margin].map((from) =>
-    quantile(ratios, Math.min(1, Math.max(0, 0.5 + from))).toFixed(3),
-  );
-  return `${middle} (${low}–${high})`;
+/**
+ * The median of the pairs' ratios, each of which is the median of its turns'; in brackets its 95 % interval. Turns of one pair are no
+ * measure of that: where memory lies makes one process slower than another for as long as it lives.
+ */
+function ratio(pairs: readonly Pair[], of: (burst: Burst) => number): string {
+  const ratios = pairs.map((turns) => median(turns.map(([mine, theirs]) => of(mine) / of(theirs))));
+  const sorted = ratios.toSorted((a, b) => a - b);
+  // How many of n pairs are below the true median follows a binomial with probability ½: of the least and the largest as many are left
+  // out as keep 95 % inside.
+  const n = ratios.length;
+  let rank = 0;
+  for (let term = 2 ** -n, below = term; 2 * below <= 0.05; below += term) term *= (n - rank) / ++rank;
+  const outside = Math.max(0, rank - 1);
+  const [low, high] = [sorted[outside]!, sorted.at(-1 - outside)!];
+  return `${median(ratios).toFixed(3)} (${low.toFixed(3)}–${high.toFixed(3)})`;
 }
 
 function row(...cells: readonly string[]): string {
