@@ -90,6 +90,7 @@ export type {
   KernelValue,
   KernelWriter,
   Layout,
+  LengthsOp,
   Operation,
   Part,
   RandomOp,

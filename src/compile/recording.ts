@@ -22,6 +22,7 @@ import {
   type Kernel,
   type KernelValue,
   type Layout,
+  lengthsSizes,
   mostInputs,
   type RandomOp,
   randomSizes,
@@ -79,6 +80,17 @@ interface RandomEntry {
   readonly outputs: readonly [OnnxValue];
 }
 
+interface LengthsEntry {
+  readonly kind: "lengths";
+  readonly width: number;
+  readonly shape: Shape;
+  /** Slots. */
+  readonly sizes: number;
+  readonly type: number;
+  readonly inputs: readonly [OnnxValue];
+  readonly outputs: readonly [OnnxValue];
+}
+
 interface ChoiceEntry {
   readonly kind: "choice";
   /** Slots of one truth value each: whether a way is the one; all but the last. */
@@ -94,7 +106,7 @@ interface ChoiceEntry {
   readonly output: OnnxValue;
 }
 
-type Entry = NodeEntry | KernelEntry | GuardEntry | RandomEntry | ChoiceEntry;
+type Entry = NodeEntry | KernelEntry | GuardEntry | RandomEntry | LengthsEntry | ChoiceEntry;
 
 /** Nodes in order, and what they give. */
 interface Recorded {
@@ -287,6 +299,23 @@ class Recorder implements OnnxGraph {
       sizes: this.#slot({ kind: "constant", dtype: "int64", shape: [sizes.length], values: sizes }),
       counts,
       inputs: used.map(({ value }) => value),
+      outputs,
+    });
+    return outputs[0];
+  }
+
+  lengths(x: OnnxValue, width: number, shape: Shape): OnnxValue {
+    const outputs = this.#names(1) as [OnnxValue];
+    const used = this.#used(x);
+    this.lines.push(`lengths(${used.text})${shape.length}`);
+    const sizes = lengthsSizes({ width, shape }, this.target.threads ?? 1);
+    this.entries.push({
+      kind: "lengths",
+      width,
+      shape,
+      sizes: this.#slot({ kind: "constant", dtype: "int64", shape: [sizes.length], values: sizes }),
+      type: this.typeSlot({ shape }),
+      inputs: [used.value],
       outputs,
     });
     return outputs[0];
@@ -673,6 +702,12 @@ export class Opening {
         const type = this.#typeOf(entry.type, entry.draw);
         const drawn = sizes ? builder.openRandom(state, entry.draw, type, sizes) : builder.random(state, entry.draw);
         values.set(entry.outputs[0], drawn);
+      } else if (entry.kind === "lengths") {
+        const sizes = this.#holeOf.get(entry.sizes) as OnnxValue | undefined;
+        const x = at(entry.inputs[0]);
+        const type = this.#typeOf(entry.type, { dtype: "float32" });
+        const lengths = sizes ? builder.openLengths(x, type, sizes) : builder.lengths(x, entry.width, entry.shape);
+        values.set(entry.outputs[0], lengths);
       } else if (entry.kind === "kernel") {
         const outputs = this.#kernel(builder, entry, entry.inputs.map(at));
         entry.outputs.forEach((output, i) => void values.set(output, outputs[i]!));

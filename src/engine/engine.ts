@@ -36,7 +36,7 @@ export interface Program {
   readonly holes?: readonly Hole[] | undefined;
   /** The ONNX model, encoded. */
   onnx(): Uint8Array<ArrayBuffer>;
-  /** The kernels, guards and draws that the model calls; only for a target that has kernels. */
+  /** The kernels, guards, draws and lengths that the model calls; only for a target that has kernels. */
   readonly kernels?: readonly AnyKernelOp[] | undefined;
   /** The slow, obvious evaluation in float64: `inputs` in the order of `this.inputs`. */
   evaluate(inputs: readonly Float64Array[]): Float64Array[];

@@ -89,6 +89,8 @@ export interface OnnxGraph {
   kernel(kernel: Kernel, shapes: readonly Shape[], inputs: readonly OnnxValue[]): OnnxValue[];
   /** Appends a guard, where the target has kernels: the number 1, unless an element of values with so many elements is not finite. */
   guard(values: readonly OnnxValue[], sizes: readonly number[]): OnnxValue;
+  /** Appends the lengths of the rows of a float32 value, where the target has kernels: in `shape`, with an element for each row. */
+  lengths(x: OnnxValue, width: number, shape: Shape): OnnxValue;
   /** Appends a draw of random bits from a generator's state, where the target has kernels. */
   random(state: OnnxValue, draw: Omit<RandomOp, "name">): OnnxValue;
   constant(dtype: OnnxType, shape: Shape, values: readonly number[] | Float64Array): OnnxValue;

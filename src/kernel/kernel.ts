@@ -190,8 +190,27 @@ export function randomSizes({ size, shape }: Pick<RandomOp, "size" | "shape">, t
   return [...partsFor(Math.ceil(size / randomUnit), 1, 2 * size, threads), size, ...shape];
 }
 
+/** The lengths √Σx² of the rows of a float32 input, added up in float64, as an op of a model. */
+export interface LengthsOp {
+  /** The op's name, in the domain `kernelDomain`. */
+  readonly name: string;
+  /** Elements in a row: at least one. */
+  readonly width: number;
+  /** The output's shape, with an element for each row. */
+  readonly shape: readonly number[];
+  /** Whether each run gives width and shape instead, as the last input: the numbers of `lengthsSizes`. */
+  readonly isOpen?: boolean | undefined;
+}
+
+/** What the code for lengths is told of its sizes: parts, bytes of a row, the output's dimensions. */
+export function lengthsSizes({ width, shape }: Pick<LengthsOp, "width" | "shape">, threads: number): number[] {
+  const rows = shape.reduce((product, size) => product * size, 1);
+  const rowBytes = width * Float32Array.BYTES_PER_ELEMENT;
+  return [...partsFor(rows, elementsInLine, rows * width, threads), rowBytes, ...shape];
+}
+
 /** What a model may call besides ONNX's own ops, where the target has kernels. */
-export type AnyKernelOp = KernelOp | GuardOp | RandomOp;
+export type AnyKernelOp = KernelOp | GuardOp | RandomOp | LengthsOp;
 
 /** The ONNX domain of kernels in a model. */
 export const kernelDomain = "glissade";

@@ -29,7 +29,15 @@ import {
 import type { Port, Target } from "../graph/target.ts";
 import { paramsKey } from "../graph/text.ts";
 import type { Shape, Values } from "../graph/types.ts";
-import { type AnyKernelOp, type GuardOp, isFlat, type Kernel, kernelDomain, type RandomOp } from "../kernel/kernel.ts";
+import {
+  type AnyKernelOp,
+  type GuardOp,
+  isFlat,
+  type Kernel,
+  kernelDomain,
+  type LengthsOp,
+  type RandomOp,
+} from "../kernel/kernel.ts";
 
 /** The operator set that every lowering is written for: Gelu came with 20, int4 and float8 with 21. */
 const latestOpset = 21;
@@ -160,6 +168,27 @@ export class OnnxBuilder implements OnnxGraph {
     const [drawn] = this.#append(name, inputs, 1, {}, kernelDomain) as [OnnxValue];
     this.#known.push({ name: drawn, type: { dtype: op.dtype, shape: type.shape, names: type.names } });
     return drawn;
+  }
+
+  lengths(x: OnnxValue, width: number, shape: Shape): OnnxValue {
+    return this.#lengths([x], { width, shape }, { shape });
+  }
+
+  /** Lengths whose sizes a run gives. */
+  openLengths(x: OnnxValue, type: OpenType, sizes: OnnxValue): OnnxValue {
+    const shape = type.shape.map(() => 0); //  only its length counts
+    return this.#lengths([x, sizes], { width: 0, shape, isOpen: true }, type);
+  }
+
+  #lengths(
+    inputs: readonly OnnxValue[],
+    op: Omit<LengthsOp, "name">,
+    type: Pick<OpenType, "shape" | "names">,
+  ): OnnxValue {
+    const name = this.#custom("lengths", (name) => ({ name, ...op }));
+    const [result] = this.#append(name, inputs, 1, {}, kernelDomain) as [OnnxValue];
+    this.#known.push({ name: result, type: { dtype: "float32", shape: type.shape, names: type.names } });
+    return result;
   }
 
   /** The name of a custom op; of the same one as before, if it is the same but for the name. */

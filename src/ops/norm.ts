@@ -37,6 +37,9 @@ export const norm: Op<NormParams> = defineOp<NormParams>({
   },
   onnx(graph, [x], { params, inputTypes: [type], outputTypes: [output] }) {
     if (params.axes.length === 0) return graph.node("Abs", [x]);
+    const width = widthOf(type!, params);
+    const isKernel = graph.target.kernels && type!.dtype === "float32" && width > 0;
+    if (isKernel && params.order === 2 && sizeOf(output!.shape) > 0) return graph.lengths(x!, width, output!.shape);
     const length = (params.order === 2 ? euclidean : scaled)(graph, x!, type!, params);
     const computed = isTotal(type!, params) ? [] : reducedShape(type!, { ...params, keepDims: true });
     return sameShape(computed, output!.shape) ? length : graph.node("Reshape", [length, graph.integers(output!.shape)]);
@@ -80,6 +83,10 @@ const ranges = {
 
 /** Whether all elements make one length. */
 const isTotal = ({ shape }: TensorType, { axes }: Pick<NormParams, "axes">): boolean => axes.length === shape.length;
+
+/** Elements of a row, where the axes are the last ones: then each length is one of a row. Else 0. */
+const widthOf = ({ shape }: TensorType, { axes }: NormParams): number =>
+  axes.every((axis) => axis >= shape.length - axes.length) ? sizeOf(shape.slice(shape.length - axes.length)) : 0;
 
 /** √Σx², and once more with other units where a sum of squares has no room. Reduced axes stay, unless all are reduced. */
 function euclidean(graph: OnnxGraph, x: OnnxValue, type: TensorType, { axes }: NormParams): OnnxValue {

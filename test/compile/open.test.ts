@@ -103,6 +103,10 @@ const programs: Readonly<Record<string, Program>> = {
     const f = compile((x: Any) => [x.sum(1), x.mean(), x.softmax(), x.variance(1)]);
     return async (n) => (await Promise.all(f(wave([3, n])).map((y) => numbers(y)))).flat();
   },
+  "lengths of rows, of columns and of all": () => {
+    const f = compile((x: Any) => [x.norm(1), x.norm(0), x.norm(), x.mT().norm(1)]);
+    return async (n) => (await Promise.all(f(wave([n, 9])).map((y) => numbers(y as Any)))).flat();
+  },
   "sizes that the function looks at": () => {
     const f = compile((x: Any) => {
       const n = x.shape[0]!;

@@ -8,6 +8,8 @@ import {
   isFlat,
   type KernelOp,
   kernelDomain,
+  type LengthsOp,
+  lengthsSizes,
   type RandomOp,
   randomSizes,
   sizesOf,
@@ -18,6 +20,7 @@ import { Assembler, Label, rdi, rsi } from "./x64/assembler.ts";
 import { type CustomOp, customOp, writeFunctions, writeMayInplace } from "./x64/custom-op.ts";
 import { writeKernel } from "./x64/function.ts";
 import { writeGuard } from "./x64/guard.ts";
+import { writeLengths } from "./x64/lengths.ts";
 import { hasAvx2 } from "./x64/processor.ts";
 import { writeRandom } from "./x64/random.ts";
 
@@ -136,7 +139,8 @@ interface Form {
 
 function formOf(op: AnyKernelOp, threads: number): Form {
   if ("kernel" in op) return formOfKernel(op, threads);
-  return "sizes" in op ? formOfGuard(op, threads) : formOfRandom(op, threads);
+  if ("sizes" in op) return formOfGuard(op, threads);
+  return "width" in op ? formOfLengths(op, threads) : formOfRandom(op, threads);
 }
 
 const floats = { inputType: "float32", outputType: "float32" } as const;
@@ -163,6 +167,17 @@ function formOfGuard(op: GuardOp, threads: number): Form {
     write: (code) => writeGuard(code, op),
     inPlace: [],
     work: { ...floats, inputs: length, shapes: [[]], sizes },
+  };
+}
+
+function formOfLengths(op: LengthsOp, threads: number): Form {
+  const { shape, isOpen } = op;
+  const sizes = isOpen ? undefined : lengthsSizes(op, threads);
+  return {
+    key: `lengths ${isOpen}`,
+    write: (code) => writeLengths(code, op),
+    inPlace: [],
+    work: { ...floats, inputs: 1, shapes: [shape], sizes },
   };
 }
 

@@ -238,6 +238,44 @@ export class Assembler {
     this.#bytes.push(0x0f, 0x01, 0xd0);
   }
 
+  // ——— vectors of four float64 ———
+
+  /** to = the first four numbers of a vector of float32, or four in memory, as float64 */
+  doublesFrom(to: Vector, from: Operand): void {
+    this.#vex(0, 1, 0x5a, to, 0, from);
+  }
+
+  /** to = four float64 as float32, in the first half */
+  singlesFrom(to: Vector, from: Vector): void {
+    this.#vex(1, 1, 0x5a, to, 0, from);
+  }
+
+  /** to = a·b + to, rounded once */
+  doublesMultiplyAdd(to: Vector, a: Vector, b: Operand): void {
+    this.#vex(1, 2, 0xb8, to, a, b, 0, 1);
+  }
+
+  /** to = a + b */
+  doublesAdd(to: Vector, a: Vector, b: Operand): void {
+    this.#vex(1, 1, 0x58, to, a, b);
+  }
+
+  /** to = sums of neighbours: a's first two, b's first two, and the same of their second halves */
+  doublesAddNeighbours(to: Vector, a: Vector, b: Operand): void {
+    this.#vex(1, 1, 0x7c, to, a, b);
+  }
+
+  /** to = √a */
+  doublesSqrt(to: Vector, a: Operand): void {
+    this.#vex(1, 1, 0x51, to, 0, a);
+  }
+
+  /** to = the second half of a vector, in the first */
+  secondHalf(to: Vector, from: Vector): void {
+    this.#vex(1, 3, 0x19, from, 0, to, 1);
+    this.#bytes.push(1);
+  }
+
   // ——— vectors of eight float32 ———
 
   /** to = a ∘ b */
@@ -375,10 +413,11 @@ export class Assembler {
     first: number,
     operand: Operand,
     following: number = 0,
+    wide: 0 | 1 = 0,
   ): void {
     const { index, base } = numbers(operand);
     const inverted = ((~reg & 8) << 4) | ((~index & 8) << 3) | ((~base & 8) << 2);
-    this.#bytes.push(0xc4, inverted | map, ((~first & 15) << 3) | 4 | prefix, opcode);
+    this.#bytes.push(0xc4, inverted | map, (wide << 7) | ((~first & 15) << 3) | 4 | prefix, opcode);
     this.#operand(reg, operand, following);
   }
 
