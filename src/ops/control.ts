@@ -1,4 +1,4 @@
-/** The one loop. */
+/** The op `scan`, the only loop. */
 import { ShapeError } from "../errors.ts";
 import { apply, applyAll, tensorOf } from "../graph/apply.ts";
 import { Body } from "../graph/body.ts";
@@ -18,7 +18,7 @@ import { longestRow } from "./sums.ts";
 
 export interface ScanParams {
   /**
-   * One step. Its arguments are the states, one slice of each sequence, and what the loop uses from outside, in this order; it
+   * One step. Its arguments are the states, one slice of each sequence, and the values that the loop uses from outside, in this order. It
    * returns the new states and then one slice of each output.
    */
   readonly body: Body;
@@ -28,7 +28,7 @@ export interface ScanParams {
   readonly sequences: number;
   /** Number of steps. */
   readonly length: number;
-  /** From the last slice to the first. Outputs lie where the slices lay from which they were made. */
+  /** Whether the loop runs from the last slice to the first. Each output lies at the position of the slice that it was made from. */
   readonly reverse: boolean;
 }
 
@@ -98,7 +98,7 @@ export const scan: Op<ScanParams> = register<ScanParams>({
     const { body, states } = params;
     const values = choose(body);
     const given = values.map(({ node }) => body.leaves.indexOf(node));
-    // A slice stands for its sequence; states and what a step computes become further outputs.
+    // A value that is a slice becomes its sequence. States and values that a step computes become further outputs.
     const inside = values.filter((_, i) => given[i]! < states).map(({ node, index }) => tensorOf(node, index));
     if (inside.length === 0) return given.map((i) => inputs[i]!);
     const extended = applyAll(scan, inputs, { ...params, body: new Body(body.leaves, [...body.roots, ...inside]) });
@@ -114,7 +114,7 @@ function sliceOf(sequence: Data, step: number): Data {
   return { shape, dtype: sequence.dtype, values: sequence.values.subarray(step * size, (step + 1) * size) };
 }
 
-/** An argument of a body. */
+/** Makes an argument of a body. */
 export function bodyLeaf(type: TensorType, position: number): Tensor {
   return tensorOf(
     makeNode({
@@ -129,7 +129,7 @@ export function bodyLeaf(type: TensorType, position: number): Tensor {
   );
 }
 
-/** An expression with other values in place of the outputs of some nodes. */
+/** Returns an expression in which other values replace the outputs of some nodes. */
 function substituted(
   roots: readonly Value[],
   isReplaced: (node: Node) => boolean,
@@ -147,7 +147,7 @@ function substituted(
   return roots.map(at);
 }
 
-/** What a body returns for some inputs, as an expression of its own. */
+/** Returns the results of a body for given inputs, as expressions outside of the body. */
 export function inlined({ leaves, roots }: Body, inputs: readonly Tensor[]): Tensor[] {
   const given = new Map(leaves.map((leaf, i) => [leaf, inputs[i]!]));
   return substituted(
@@ -158,8 +158,8 @@ export function inlined({ leaves, roots }: Body, inputs: readonly Tensor[]): Ten
 }
 
 /**
- * A body made of an expression: `arguments_` stay arguments, and every value from outside becomes one more. Constants that
- * need nothing from outside are taken inside. Returns the values from outside.
+ * Makes a body of expressions. `arguments_` stay its arguments, and every value from outside becomes one more argument. Constants that need
+ * nothing from outside are taken inside. Returns the body, and the values from outside as `captured`.
  */
 export function closed(
   roots: readonly Tensor[],
@@ -192,8 +192,8 @@ export function closed(
 }
 
 /**
- * A loop written as a function of its states and of one slice of each sequence; it returns the next states and then outputs. What
- * comes back is the last states, and all outputs stacked.
+ * Makes a loop of a function `step`, which takes the states and one slice of each sequence, and returns the next states and then outputs.
+ * Returns the last states and then all outputs, each stacked over the steps.
  */
 export function loop(
   states: readonly Tensor[],
@@ -203,7 +203,7 @@ export function loop(
 ): Tensor[] {
   const slices = sequences.map(({ shape, dtype }) => ({ shape: shape.slice(1), dtype }));
   const leaves = [...states, ...slices].map(bodyLeaf);
-  const results = unobserved(() => step(leaves)); //  no value of the body means anything outside
+  const results = unobserved(() => step(leaves)); //  the values of the body have no meaning outside of it
   const { body, captured } = closed(results, leaves);
   return applyAll(scan, [...states, ...sequences, ...captured], {
     body,
@@ -215,9 +215,9 @@ export function loop(
 }
 
 /**
- * Back-propagation through time as one more loop, in the other direction. A step back needs values of the step forward: the
- * loop is run with these as further outputs (the compiler makes one loop of the two). A sum over all steps of a product, as
- * the gradient of a weight is, is made one product over all steps after the loop.
+ * Back-propagation through time: one more loop, in the opposite direction. A backward step needs values of the forward step, so the loop is
+ * run with these as further outputs (the compiler makes one loop of this one and the original). The gradient of a weight is a sum over all
+ * steps of a product: it is computed after the loop, as one product over all steps.
  */
 function differentiate({
   inputs,
@@ -231,8 +231,8 @@ function differentiate({
   const roots = body.roots.map(({ node, index }) => tensorOf(node, index));
   if (length === 0) return inputs.map((_, i) => (i < states ? gradients[i] : undefined));
 
-  // One step back: d(new states) and d(outputs) come in, d(states), d(slices) and d(values from outside) go out. A state takes
-  // part when it is real; whether its gradient is asked for at the beginning is another matter.
+  // One backward step. Its inputs are d(new states) and d(outputs), its results d(states), d(slices) and d(values from outside). Every
+  // float state takes part, even if the gradient of its initial value is not asked for.
   const isCarried = leaves.map((leaf, i) => i < states && isFloat(leaf.dtype));
   const targets = leaves.flatMap((_, i) => (isCarried[i] || (i >= states && needed[i]) ? [i] : []));
   const seeds = roots.map((root, i) =>
@@ -245,7 +245,7 @@ function differentiate({
   );
   const partOf = new Map(targets.map((target, at) => [target, parts[at]]));
 
-  // What the step back uses of the step forward, stacked by the forward loop.
+  // The values of the forward step that the backward step uses. The forward loop stacks them.
   const forward = new Set(body.nodes);
   const isConstant = constants(body);
   const saved: Tensor[] = [];
@@ -268,7 +268,7 @@ function differentiate({
 
   // Arguments of the backward loop: d(new states); then slices: d(outputs), saved values, the forward loop's own slices.
   const carried = leaves.flatMap((_, i) => (isCarried[i] ? [i] : []));
-  const outer = new Map<Node, Tensor>(); //  for every slice the sequence that it is cut from
+  const outer = new Map<Node, Tensor>(); //  from each slice to its sequence
   seeds.forEach((seed, i) => {
     if (seed && i >= states) outer.set(seed.node, gradients[i]!);
   });
@@ -288,8 +288,8 @@ function differentiate({
   let next = 0;
   for (const [target, part] of partOf) if (part) localPart.set(target, local[next++]!);
 
-  // Results of the backward loop: d(states), sums of gradients that could not be moved out, d(slices), and factors of those
-  // that could.
+  // Results of the backward loop: d(states); sums of the gradients that have to be added up in the loop; d(slices); and the factors of the
+  // gradients that are computed after the loop.
   const zero = (i: number): Tensor => full0(inputs[i]!);
   const sums: { readonly leaf: Tensor; readonly total: Tensor; readonly target: number }[] = [];
   const stacked: Tensor[] = [];
@@ -315,7 +315,7 @@ function differentiate({
       finish.set(target, moved);
       continue;
     }
-    // Of many steps float32 would lose digits.
+    // Over many steps, a float32 sum would lose digits.
     const dtype = part.dtype === "float32" && length > longestRow ? "float64" : part.dtype;
     const leaf = bodyLeaf({ shape: part.shape, dtype }, 0);
     const at = sums.push({ leaf, total: leaf.add(part.cast(dtype)), target }) - 1;
@@ -348,14 +348,17 @@ function constants(body: Body): Set<Node> {
 
 const full0 = ({ shape, dtype }: TensorType): Tensor => apply(full, [], { shape: [...shape], value: 0, dtype });
 
-/** Through reshapes that change nothing. */
+/** Skips reshapes that do not change the shape. */
 function withoutReshape(x: Tensor): Tensor {
   const [from] = x.node.inputs;
   if ((x.node.op as unknown) !== reshape || !sameShape(x.shape, from!.node.outputs[from!.index]!.shape)) return x;
   return withoutReshape(tensorOf(from!.node, from!.index));
 }
 
-/** Σ over all steps of a value, computed after the loop from stacks of what it is made of; nothing when the loop had better add up itself. */
+/**
+ * Returns a function that computes the sum of a value over all steps after the loop, from stacks of what the value is made of. Returns
+ * undefined if the loop should add up the value itself.
+ */
 function afterLoop(value: Tensor, stack: (part: Tensor) => () => Tensor): (() => Tensor) | undefined {
   const { node } = value;
   const { op, params } = node;
@@ -397,7 +400,7 @@ function afterLoop(value: Tensor, stack: (part: Tensor) => () => Tensor): (() =>
   return undefined;
 }
 
-/** A body for the tests: an expression of its arguments. */
+/** Makes a body for the samples: expressions of its arguments. */
 function bodyOf(types: readonly TensorType[], build: (...leaves: Tensor[]) => readonly Tensor[]): Body {
   const leaves = types.map(bodyLeaf);
   return new Body(

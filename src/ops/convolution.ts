@@ -1,6 +1,6 @@
 /**
- * Convolution. It is linear in its input and in its kernel, and so is the transpose of either map: each of the three ops is the
- * gradient of the other two, so that derivatives of any order need no more.
+ * Convolution and its gradients. A convolution is linear in its input and linear in its kernel, and so are the transposes of these two
+ * maps. So the gradients of each of the three ops are the two others, and derivatives of any order need no further op.
  */
 import { ShapeError } from "../errors.ts";
 import {
@@ -16,16 +16,16 @@ import {
 import { type Shape, showShape, sizeOf, stridesOf, type TensorType } from "../graph/types.ts";
 import { sumNodes } from "./sums.ts";
 
-/** Where windows lie, axis by axis of space. */
+/** Where windows lie, for each spatial axis. */
 export interface WindowParams {
   readonly stride: readonly number[];
   readonly dilation: readonly number[];
-  /** Zeros before and after. */
+  /** How many zeros are added before and after each axis. */
   readonly padding: readonly (readonly [before: number, after: number])[];
 }
 
 export interface ConvolutionParams extends WindowParams {
-  /** Channels are cut into so many groups, each convolved by itself. */
+  /** Number of groups that the channels are cut into. Each group is convolved separately. */
   readonly groups: number;
 }
 
@@ -59,7 +59,7 @@ function expectConvolution(op: string, x: Shape, w: Shape, params: ConvolutionPa
     );
 }
 
-/** Calls `visit` with the positions in x, w and y of each product that a convolution adds up. */
+/** Calls `visit` for each product that a convolution adds up, with its positions in x, w and y. */
 export function eachProduct(
   x: Shape,
   w: Shape,
@@ -100,7 +100,7 @@ export function eachProduct(
     }
 }
 
-/** What windows are in ONNX. */
+/** The ONNX attributes of windows. */
 export const windowAttributes = ({ stride, dilation, padding }: WindowParams): Record<string, readonly number[]> => ({
   strides: stride,
   dilations: dilation,
@@ -150,11 +150,11 @@ export const convolution: Op<ConvolutionParams> = defineOp<ConvolutionParams>({
 });
 
 export interface ConvolutionInputParams extends ConvolutionParams {
-  /** The input's axes of space. */
+  /** The sizes of the input's spatial axes. */
   readonly space: Shape;
 }
 
-/** The transpose of a convolution with respect to its input, from dy and w: its gradient, and the transposed convolution. */
+/** The transpose of a convolution with respect to its input: its gradient, and the transposed convolution. Inputs: dy and w. */
 export const convolutionInput: Op<ConvolutionInputParams> = defineOp<ConvolutionInputParams>({
   name: "convolutionInput",
   dtypes: floats,
@@ -179,7 +179,7 @@ export const convolutionInput: Op<ConvolutionInputParams> = defineOp<Convolution
     const [typeDy, typeW] = inputTypes as [TensorType, TensorType];
     if (sizeOf(outputTypes[0]!.shape) === 0 || sizeOf(typeDy.shape) === 0) return zeros(graph, outputTypes[0]!);
     const flipped = params.stride.every((step) => step === 1) && flippedPadding(typeW.shape, params);
-    // With stride 1: a convolution with the kernel turned around and its channels exchanged, as fast as the forward one.
+    // With stride 1 it is a convolution with the kernel reversed and its channels exchanged, as fast as the forward one.
     if (flipped)
       return graph.node("Conv", [dy, exchanged(graph, w!, typeW.shape, params.groups)], {
         ...onnxAttributes({ ...params, padding: flipped }),
@@ -204,7 +204,7 @@ export const convolutionInput: Op<ConvolutionInputParams> = defineOp<Convolution
     })),
 });
 
-/** Padding of the flipped convolution; nothing when it would have to be negative. */
+/** Returns the padding of the convolution with the reversed kernel; undefined if it would be negative. */
 function flippedPadding(w: Shape, { dilation, padding }: ConvolutionInputParams): [number, number][] | undefined {
   const flipped = padding.map(([before, after], i): [number, number] => {
     const reach = dilation[i]! * (w[i + 2]! - 1);
@@ -213,7 +213,7 @@ function flippedPadding(w: Shape, { dilation, padding }: ConvolutionInputParams)
   return flipped.flat().every((width) => width >= 0) ? flipped : undefined;
 }
 
-/** [O, C/g, …] turned around in space, as [C, O/g, …]. */
+/** Reverses a kernel [O, C/g, …] along its spatial axes, and exchanges its channels: [C, O/g, …]. */
 function exchanged(graph: OnnxGraph, w: OnnxValue, shape: Shape, groups: number): OnnxValue {
   const [outputs, channels, ...kernel] = shape as [number, number, ...number[]];
   const axes = kernel.map((_, i) => i + 2);
@@ -231,11 +231,11 @@ function exchanged(graph: OnnxGraph, w: OnnxValue, shape: Shape, groups: number)
 }
 
 export interface ConvolutionKernelParams extends ConvolutionParams {
-  /** The kernel's axes of space. */
+  /** The sizes of the kernel's spatial axes. */
   readonly kernel: Shape;
 }
 
-/** The transpose of a convolution with respect to its kernel, from x and dy: its gradient. */
+/** The transpose of a convolution with respect to its kernel: its gradient. Inputs: x and dy. */
 export const convolutionKernel: Op<ConvolutionKernelParams> = defineOp<ConvolutionKernelParams>({
   name: "convolutionKernel",
   dtypes: floats,
@@ -263,7 +263,8 @@ export const convolutionKernel: Op<ConvolutionKernelParams> = defineOp<Convoluti
     const { groups, kernel } = params;
     const channels = output.shape[1]!;
     const taps = sizeOf(kernel);
-    // Every tap's view of x side by side: [batch, groups, channels · taps, places], then one product for each example and group.
+    // For each tap, the elements of x that it meets, as [batch, groups, channels · taps, places]; then one product for each example and
+    // group.
     const columns = graph.node("Reshape", [
       tapColumns(graph, x!, typeX, places, params),
       graph.integers([batch, groups, channels * taps, sizeOf(places)]),
@@ -335,7 +336,7 @@ interface Case {
   readonly params: ConvolutionParams;
 }
 
-/** Convolutions worth testing. */
+/** Convolutions for the samples. */
 function cases(random: Sampler): Case[] {
   const make = (x: number[], w: number[], params: Partial<ConvolutionParams> = {}): Case => {
     const axes = x.slice(2);

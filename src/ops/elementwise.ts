@@ -1,6 +1,6 @@
 /**
- * Functions of one element. Every op exported here is also a method of Tensor under its own name: to add one, add it here
- * and nowhere else.
+ * Elementwise functions of one tensor. Every op exported here is also a method of Tensor with the same name: to add one, add it here and
+ * nowhere else.
  */
 
 import type { Data, OnnxGraph, OnnxValue, Plateaus, Sampler } from "../graph/op.ts";
@@ -19,19 +19,19 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { chosen, gate } from "./arithmetic.ts";
 import { expm1Nodes, log1pNodes, softplusNodes } from "./exponentials.ts";
 
-/** An op that maps each element by itself and needs no parameters. */
+/** An op that computes each element of its result from the same element of its one input, without parameters. */
 export interface UnaryOp extends Op<undefined> {
   readonly elementwise: true;
 }
 
 interface Rule {
   readonly name: string;
-  /** The ONNX op of the same meaning, or nodes that compute it. */
+  /** The ONNX op that computes the same, or a function that writes the nodes. */
   readonly onnx: string | ((graph: OnnxGraph, x: OnnxValue, dtype: DType) => OnnxValue);
   readonly f: (x: number) => number;
   /** dx, given x, y and dy. */
   readonly gradient: (x: Tensor, y: Tensor, dy: Tensor) => Tensor | undefined;
-  /** Samples inside the function's domain; all reals, from −2 to 2, unless given. */
+  /** The function's domain, from which samples are drawn; a function maps reals into it. Default: all reals, from −2 to 2. */
   readonly domain?: "real" | "positive" | ((x: number) => number);
   readonly dtypes?: readonly DType[];
   readonly onnxTypes?: readonly DType[];
@@ -102,7 +102,7 @@ export const sign: UnaryOp = elementwise({
   onnx: "Sign",
   kernel: (write, x) => {
     const [one, none] = [write.constant(1), write.constant(0)];
-    const zero = write.apply("add", x, none); //  NaN too, and −0 is 0
+    const zero = write.apply("add", x, none); //  NaN stays NaN, and −0 becomes 0
     const notAbove = write.apply("select", write.apply("less", x, none), write.constant(-1), zero);
     return write.apply("select", write.apply("less", none, x), one, notAbove);
   },
@@ -156,7 +156,7 @@ export const tanh: UnaryOp = elementwise({
 
 export const sigmoid: UnaryOp = elementwise({
   name: "sigmoid",
-  // ONNX Runtime's own is 0 below −18, and is not near to a small result before.
+  // ONNX Runtime's Sigmoid gives 0 below −18, and above that its small results are inaccurate.
   onnx(graph, x, dtype) {
     const grown = graph.node("Exp", [graph.node("Neg", [x])]);
     return graph.node("Reciprocal", [graph.node("Add", [grown, graph.constant(dtype, [], [1])])]);
@@ -177,7 +177,7 @@ export const relu: UnaryOp = elementwise({
   plateaus: { low: 0, reached: true },
 });
 
-/** 1 where x > 0, else 0, NaN for NaN: the derivative of relu. One pass in ONNX: a hard sigmoid with the steepest slope there is. */
+/** 1 where x > 0, else 0; NaN for NaN: the derivative of relu. In ONNX it is one node: a hard sigmoid with the steepest possible slope. */
 export const step: UnaryOp = elementwise({
   name: "step",
   onnx: (graph, x, dtype) =>
@@ -186,7 +186,7 @@ export const step: UnaryOp = elementwise({
       : graph.node("Relu", [graph.node("Sign", [x])]),
   kernel(write, x) {
     const none = write.constant(0);
-    const steep = write.apply("fma", x, write.constant(3e38), none); //  the sum makes −0 to 0
+    const steep = write.apply("fma", x, write.constant(3e38), none); //  adding 0 turns −0 into 0
     return write.apply("min", write.constant(1), write.apply("max", none, steep));
   },
   f: (x) => (Number.isNaN(x) ? x : Number(x > 0)),
@@ -205,7 +205,7 @@ export const erf: UnaryOp = elementwise({
 /** ½·(1 + erf x): the normal distribution function at √2·x. */
 export const halfErf: UnaryOp = elementwise({
   name: "halfErf",
-  // ½·e + ½ in one pass: a hard sigmoid that never reaches its bounds.
+  // ½·erf x + ½ as one node: a hard sigmoid whose bounds, 0 and 1, are never exceeded.
   onnx: (graph, x) =>
     graph.node("HardSigmoid", [graph.node("Erf", [x])], { alpha: { float: 0.5 }, beta: { float: 0.5 } }),
   kernel: kernelNormal,
@@ -242,7 +242,7 @@ export const ceil: UnaryOp = elementwise({
   gradient: () => undefined, //                                     constant almost everywhere
 });
 
-/** To the nearest whole number, halves to the even one, as NumPy and PyTorch do. */
+/** Rounds to the nearest whole number, and halves to the even one, as NumPy and PyTorch do. */
 export const round: UnaryOp = elementwise({
   name: "round",
   onnx: "Round",
@@ -297,7 +297,7 @@ export const sinc: UnaryOp = elementwise({
   onnx(graph, x, dtype) {
     const scalar = (value: number): OnnxValue => graph.constant(dtype, [], [value]);
     const isZero = graph.node("Equal", [x, scalar(0)]);
-    // sin(πx) = (−1)ⁿ·sin(π·(x − n)) with n the nearest whole number, which is exact at whole numbers.
+    // sin(πx) = (−1)ⁿ·sin(π·(x − n)), where n is the nearest whole number. This form is exact at whole numbers.
     const n = graph.node("Round", [x]);
     const half = graph.node("Mul", [n, scalar(0.5)]);
     const isOdd = graph.node("Abs", [graph.node("Sub", [half, graph.node("Round", [half])])]); //  0 or ½
@@ -316,14 +316,14 @@ export const sinc: UnaryOp = elementwise({
     return ((n % 2 === 0 ? 1 : -1) * Math.sin(Math.PI * (x - n))) / (Math.PI * x);
   },
   gradient(x, y, dy) {
-    // y = sin πx / πx  ⇒  dx = dy·(cos πx − y) / x, and near 0, where that is a difference of equals, its Taylor series.
+    // y = sin πx / πx  ⇒  dx = dy·(cos πx − y) / x. Near 0 this subtracts nearly equal numbers, so the Taylor series is used there.
     const isNear = x.abs().less(0.5);
     const zero = x.scalar(0).expand(x.shape);
     const near = chosen(isNear, x, zero);
     const far = chosen(isNear, zero.add(1), x);
     const square = near.mul(near);
     const series = sincSeries.reduceRight<Tensor>((sum, c) => sum.mul(square).add(c), zero).mul(near);
-    // cos πx, exact at whole numbers as the sine is.
+    // cos πx, in a form that is exact at whole numbers, as for the sine above.
     const n = far.round();
     const isOdd = n.mul(0.5).sub(n.mul(0.5).round()).abs();
     const cosine = far.sub(n).mul(Math.PI).cos().mul(isOdd.mul(-4).add(1));
@@ -340,10 +340,15 @@ const sincSeries: readonly number[] = Array.from({ length: 10 }, (_, i) => {
   return term;
 });
 
-/** 1 − x² without the loss of digits near ±1; nor near 0, where the derivative of the product would lose them. */
+/**
+ * 1 − x² without loss of digits. Near ±1 it is (1 − x)·(1 + x); near 0 the derivative of this product would lose digits, so it is 1 − x·x.
+ */
 const belowOne = (x: Tensor): Tensor => chosen(x.abs().less(0.5), x.mul(x).neg().add(1), x.neg().add(1).mul(x.add(1)));
 
-/** Two numbers of which 1 + x² = (1 + inner²) / scale²: x and 1, or 1/x twice for |x| above 1, whose square may overflow. */
+/**
+ * Returns `inner` and `scale` such that 1 + x² = (1 + inner²) / scale². They are x and 1 for |x| up to 1. Above 1, where x² may overflow,
+ * both are 1/x.
+ */
 function aboutOne(x: Tensor): { readonly inner: Tensor; readonly scale: Tensor } {
   const isLarge = x.abs().greater(1);
   const one = x.scalar(1).expand(x.shape);
@@ -425,7 +430,7 @@ export const atanh: UnaryOp = elementwise({
   gradient: (x, _y, dy) => dy.div(belowOne(x)), //                  y = tanh⁻¹ x   ⇒  dx = dy / (1 − x²)
 });
 
-/** ln(1 + eˣ), a smooth relu; neither overflows nor vanishes. */
+/** ln(1 + eˣ), a smooth relu. It does not overflow for large x, and does not become 0 for very negative x. */
 export const softplus: UnaryOp = elementwise({
   name: "softplus",
   onnx: softplusNodes,
@@ -455,11 +460,11 @@ export const cbrt: UnaryOp = elementwise({
     const scalar = (value: number): OnnxValue => graph.constant(dtype, [], [value]);
     const size = graph.node("Abs", [x]);
     const rough = graph.node("Mul", [graph.node("Sign", [x]), graph.node("Pow", [size, scalar(1 / 3)])]);
-    // 1/3 is no floating-point number: one step of Newton's method, y + (x / y² − y) / 3, gives the digits that the power lost.
+    // 1/3 is not exact in floating point, so the power loses digits. One step of Newton's method, y + (x / y² − y) / 3, restores them.
     const square = graph.node("Mul", [rough, rough]);
     const rest = graph.node("Sub", [graph.node("Div", [x, square]), rough]);
     const better = graph.node("Add", [rough, graph.node("Mul", [rest, scalar(1 / 3)])]);
-    // 0 / 0 and ∞ / ∞ must not be asked for; NaN takes the other way.
+    // The step would compute 0 / 0 for x = 0 and ∞ / ∞ for infinite x. These, and NaN, take the result of the power.
     const isPlain = graph.node("And", [
       graph.node("Greater", [size, scalar(0)]),
       graph.node("Less", [size, scalar(Number.POSITIVE_INFINITY)]),
@@ -470,7 +475,7 @@ export const cbrt: UnaryOp = elementwise({
   gradient: (_x, y, dy) => dy.div(y.mul(y).mul(3)), //              y = ∛x         ⇒  dx = dy / 3y²
 });
 
-/** erf to double precision: its Taylor series near zero, one minus the complement beyond (Abramowitz and Stegun 7.1.6). */
+/** erf to double precision: its Taylor series near 0, and 1 − erfc beyond (Abramowitz and Stegun 7.1.6). */
 function errorFunction(x: number): number {
   if (!(Math.abs(x) < 1)) return Number.isNaN(x) ? x : Math.sign(x) * (1 - complementaryErrorFunction(Math.abs(x)));
   let term = x;
@@ -482,14 +487,14 @@ function errorFunction(x: number): number {
   return ((2 / Math.sqrt(Math.PI)) * sum) / Math.exp(x * x);
 }
 
-/** 1 − erf x without the loss of digits for large x: by its continued fraction there (Abramowitz and Stegun 7.1.14). */
+/** 1 − erf x without loss of digits for large x, where its continued fraction is used (Abramowitz and Stegun 7.1.14). */
 function complementaryErrorFunction(x: number): number {
   if (x < 0) return 2 - complementaryErrorFunction(-x);
   if (!(x >= 1)) return 1 - errorFunction(x);
   if (x > 30) return 0;
   let fraction = x;
   for (let n = 400; n > 0; n--) fraction = x + n / 2 / fraction;
-  // x² in two parts, of which the first is exact: e to a large power has its relative error.
+  // x² is split into two parts, and the first is exact: an absolute error of the exponent becomes a relative error of the result.
   const high = Math.round(x * 2 ** 20) / 2 ** 20;
   return (Math.exp(-high * high) * Math.exp((high - x) * (high + x))) / (fraction * Math.sqrt(Math.PI));
 }

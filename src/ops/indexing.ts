@@ -1,4 +1,4 @@
-/** Ops whose positions are data: embedding, picking, one-hot, and the scatters that are their gradients. */
+/** Ops that get positions as a tensor of indices: embedding, picking, one-hot, and the scatters that are their gradients; and topK. */
 import { DTypeError, ShapeError } from "../errors.ts";
 import {
   anyType,
@@ -36,12 +36,12 @@ function expectIndices(op: string, indices: TensorType): void {
     );
 }
 
-/** [outer, axis, inner]: a shape seen from one of its axes. */
+/** Returns [outer, axis, inner]: the product of the sizes before an axis, the size of the axis, and the product of the sizes behind it. */
 function around(shape: Shape, axis: number): readonly [number, number, number] {
   return [sizeOf(shape.slice(0, axis)), shape[axis]!, sizeOf(shape.slice(axis + 1))];
 }
 
-/** Calls `visit` with the position in the table and in the gathered tensor of every gathered element. */
+/** Calls `visit` for every gathered element, with its position in the table and its position in the gathered tensor. */
 function eachGathered(
   table: Shape,
   indices: Data,
@@ -55,7 +55,7 @@ function eachGathered(
       for (let i = 0; i < inner; i++) visit((o * size + indices.values[j]!) * inner + i, (o * count + j) * inner + i);
 }
 
-/** Entries of a table along an axis, by number; the axis is replaced by the axes of the indices. */
+/** Takes the entries of a table along an axis at the given indices. In the result, the axes of the indices replace that axis. */
 export const take: Op<{ readonly axis: number }> = defineOp<{ readonly axis: number }>({
   name: "take",
   shape: ([x, indices], { axis }) => [...x!.shape.slice(0, axis), ...indices!.shape, ...x!.shape.slice(axis + 1)],
@@ -80,19 +80,19 @@ export const take: Op<{ readonly axis: number }> = defineOp<{ readonly axis: num
   indices: ([x], { axis }) => ({ input: 1, below: x!.shape[axis]! }),
 });
 
-/** Below this many rows a one-hot matrix product beats scattering row by row. */
+/** Up to this many rows, a product with one-hot vectors is faster than scattering. */
 const smallTable = 192;
 
 /** The most parts that updates are cut into, to be added one after the other. */
 const mostParts = 256;
 
-/** The rows of a tensor, up to `size` at a time. */
+/** Splits a tensor into parts of up to `size` rows. */
 function inParts(graph: OnnxGraph, whole: OnnxValue, rows: number, size: number): readonly OnnxValue[] {
   const sizes = Array.from({ length: Math.ceil(rows / size) }, (_, i) => Math.min(size, rows - i * size));
   return sizes.length === 1 ? [whole] : graph.nodes("Split", [whole, graph.integers(sizes)], sizes.length, { axis: 0 });
 }
 
-/** Vectors, `count` for each of `outer` tables, to be added to rows of tables [size, inner]. */
+/** Vectors to add to rows of tables: `outer` tables [size, inner], and `count` vectors for each table. */
 interface Updates {
   readonly dy: OnnxValue;
   readonly indices: OnnxValue;
@@ -103,10 +103,10 @@ interface Updates {
   readonly dtype: DType;
 }
 
-/** Whether so many updates may meet on one row that float32 would lose digits. */
+/** Whether so many updates may be added to one row that a float32 sum would lose digits. */
 const mayMeet = ({ dtype, count }: Updates): boolean => dtype === "float32" && count > longestRow;
 
-/** Adds rows by ScatterND, in parts that stay on one thread. */
+/** Adds rows by ScatterND, in parts so small that ONNX Runtime works on each with one thread. */
 function addedRowByRow(graph: OnnxGraph, updates: Updates, rowsAtOnce: number): OnnxValue {
   const { count, size, inner, dtype } = updates;
   const places = graph.cast(updates.indices, "int64");
@@ -124,11 +124,14 @@ function addedRowByRow(graph: OnnxGraph, updates: Updates, rowsAtOnce: number): 
   const added = (count: number, at: OnnxValue): OnnxValue =>
     inFloat64(graph, { dtype }, (wide) => addTo(table(count, "float64"), at, wide), rows);
   if (size <= 2 * count) return added(size, places);
-  // A large table in float64 would take much memory: those that meet are added up among themselves.
+  // A large table in float64 would take much memory. So the updates of equal indices are added up first, in a table of `count` rows.
   return addTo(table(size, dtype), places, added(count, meetings(graph, places, count, size)));
 }
 
-/** For each of `count` indices the position of the last one that is equal: there all their updates meet, and nothing elsewhere. */
+/**
+ * Returns, for each of `count` indices, the position of the last index that is equal. All updates with equal indices are added up at that
+ * position, and the other positions get none.
+ */
 function meetings(graph: OnnxGraph, indices: OnnxValue, count: number, size: number): OnnxValue {
   const list = graph.node("Reshape", [indices, graph.integers([count])]);
   const none = graph.node("Expand", [graph.constant("int64", [], [0]), graph.integers([size])]);
@@ -137,7 +140,10 @@ function meetings(graph: OnnxGraph, indices: OnnxValue, count: number, size: num
   return graph.node("Gather", [last, list]);
 }
 
-/** Adds rows to a small table: the product of one-hot vectors with them, in which every row of the result sees every NaN and infinity. */
+/**
+ * Adds rows to a small table, as a product of one-hot vectors with the rows. In such a product a single NaN or infinity would reach every
+ * row of the table, so updates that hold any are added element by element.
+ */
 function addedAsProduct(graph: OnnxGraph, updates: Updates): OnnxValue {
   const { dy, indices, count, size, inner, dtype } = updates;
   const rows = graph.node("Reshape", [dy, graph.integers([count, inner])]);
@@ -155,8 +161,8 @@ function addedAsProduct(graph: OnnxGraph, updates: Updates): OnnxValue {
 }
 
 /**
- * Adds element by element. On more than one thread ScatterND races where indices repeat; ScatterElements does not. Its bookkeeping for
- * each element grows with the rank: on one axis it takes less than half the time.
+ * Adds element by element. On more than one thread ScatterND has a race where indices repeat; ScatterElements has none. It does more work
+ * per element for tensors of more axes: on one axis it takes less than half the time.
  */
 function addedElements(graph: OnnxGraph, updates: Updates): OnnxValue {
   const { dy, indices, count, outer, size, inner, dtype } = updates;
@@ -182,7 +188,7 @@ function addedElements(graph: OnnxGraph, updates: Updates): OnnxValue {
     : added(dtype, values);
 }
 
-/** Adds each entry to the place that `take` would have taken it from: the transpose of `take`. */
+/** Adds each entry at the position from which `take` would take it: the transpose of `take`. */
 export const scatterAdd: Op<{ readonly axis: number; readonly size: number }> = defineOp<{
   readonly axis: number;
   readonly size: number;
@@ -239,7 +245,7 @@ function pickShape(x: TensorType, indices: TensorType): Shape {
   return lead;
 }
 
-/** One entry of the last axis for each position of the others: y[i…] = x[i…, indices[i…]]. */
+/** Takes one element along the last axis for each position of the other axes: y[i…] = x[i…, indices[i…]]. */
 export const pick: Op<undefined> = defineOp<undefined>({
   name: "pick",
   shape: ([x, indices]) => pickShape(x!, indices!),
@@ -266,7 +272,7 @@ export const pick: Op<undefined> = defineOp<undefined>({
   indices: ([x]) => ({ input: 1, below: x!.shape.at(-1)! }),
 });
 
-/** Zeros with each value at its index of a new last axis: the transpose of `pick`. */
+/** Puts each value at its index along a new last axis, and zeros elsewhere: the transpose of `pick`. */
 export const unpick: Op<{ readonly depth: number }> = defineOp<{ readonly depth: number }>({
   name: "unpick",
   shape: ([x], { depth }) => [...x!.shape, depth],
@@ -282,7 +288,7 @@ export const unpick: Op<{ readonly depth: number }> = defineOp<{ readonly depth:
     const oneHots = (branch: OnnxGraph, dtype: DType): OnnxValue =>
       oneHotNode(branch, indices!, typeIndices.shape.length, depth, dtype);
     const zero = (branch: OnnxGraph): OnnxValue => branch.constant(typeX.dtype, [], [0]);
-    // A NaN or an infinity times 0 is no 0.
+    // NaN or infinity times 0 is NaN, not 0.
     return forNumbers(
       graph,
       [x!],
@@ -303,7 +309,7 @@ export const unpick: Op<{ readonly depth: number }> = defineOp<{ readonly depth:
   indices: (_, { depth }) => ({ input: 1, below: depth }),
 });
 
-/** y with x[i…] added at the index of its last axis: `y + unpick(x, indices)` without the zeros; the compiler's own. */
+/** Adds x[i…] to y[i…, indices[i…]]: `y + unpick(x, indices)`, but without making the zeros. Only the compiler makes this op. */
 export const addAt: Op<undefined> = defineOp<undefined>({
   name: "addAt",
   shape([y, x, indices]) {
@@ -334,7 +340,7 @@ export const addAt: Op<undefined> = defineOp<undefined>({
   indices: ([y]) => ({ input: 2, below: y!.shape.at(-1)! }),
 });
 
-/** Vectors of length `depth` with a one at each index. */
+/** Makes a vector of length `depth` for each index, with 1 at the index and 0 elsewhere. */
 export const oneHot: Op<{ readonly depth: number; readonly dtype: DType }> = defineOp<{
   readonly depth: number;
   readonly dtype: DType;
@@ -358,7 +364,7 @@ export const oneHot: Op<{ readonly depth: number; readonly dtype: DType }> = def
 });
 
 function oneHotNode(graph: OnnxGraph, indices: OnnxValue, rank: number, depth: number, dtype: DType): OnnxValue {
-  // ONNX wants an axis to begin with.
+  // ONNX needs indices with at least one axis.
   const listed = rank > 0 ? indices : graph.node("Reshape", [indices, graph.integers([1])]);
   const ones = floatOneHots(graph, listed, depth, -1);
   const shaped = rank > 0 ? ones : graph.node("Reshape", [ones, graph.integers([depth])]);
@@ -374,7 +380,7 @@ function floatOneHots(graph: OnnxGraph, indices: OnnxValue, depth: number, axis:
   );
 }
 
-/** For each position of the indices, the position in a table that its index along the axis leads to. */
+/** Returns a function from each position in the indices to the position in the table that the index there selects along the axis. */
 function elementPositions(table: Shape, indices: Data, axis: number): (position: number) => number {
   const from = stridesOf(indices.shape);
   const to = stridesOf(table);
@@ -398,7 +404,7 @@ function expectElements(op: string, table: TensorType, indices: TensorType, axis
     );
 }
 
-/** Elements along an axis by number: y[i, j, k] = x[i, indices[i, j, k], k] for axis 1 of three. */
+/** Takes elements along an axis at the given indices: y[i, j, k] = x[i, indices[i, j, k], k] for axis 1 of three. */
 export const gather: Op<{ readonly axis: number }> = defineOp<{ readonly axis: number }>({
   name: "gather",
   shape: ([, indices]) => indices!.shape,
@@ -428,7 +434,7 @@ export const gather: Op<{ readonly axis: number }> = defineOp<{ readonly axis: n
 
 export interface ScatterParams {
   readonly axis: number;
-  /** What becomes of an element and the updates that meet on it. With "none" the positions must all be different. */
+  /** How an element and the updates at its position are combined. "none" replaces the element; then all positions must be different. */
   readonly reduction: "none" | "add" | "max" | "min";
 }
 
@@ -439,7 +445,7 @@ const meet: Record<ScatterParams["reduction"], (element: number, update: number)
   min: Math.min,
 };
 
-/** A tensor with updates laid where `gather` would take them from. Inputs: the tensor, int32 indices, updates. */
+/** Puts updates into a tensor at the positions from which `gather` would take them. Inputs: the tensor, int32 indices, updates. */
 export const scatter: Op<ScatterParams> = defineOp<ScatterParams>({
   name: "scatter",
   shape: ([x]) => x!.shape,
@@ -463,7 +469,7 @@ export const scatter: Op<ScatterParams> = defineOp<ScatterParams>({
       const nothing = dy.scalar(0).expand(indices!.shape);
       return [laid(dy, nothing, "none"), undefined, picked(dy)];
     }
-    // The extreme ones among the element and its updates share the gradient.
+    // Among an element and its updates, those that equal the result share the gradient.
     const isElement = x!.equal(y).cast(dy.dtype);
     const isUpdate = updates!.equal(picked(y)).cast(dy.dtype);
     const share = dy.div(laid(isElement, isUpdate, "add"));
@@ -476,7 +482,7 @@ export const scatter: Op<ScatterParams> = defineOp<ScatterParams>({
     const isLong = reduction === "add" && typeIndices!.shape[axis]! > longestRow;
     const y = isLong ? inFloat64(graph, type!, scattered, x!, updates!) : scattered(x!, updates!);
     if (!isFloat(type!.dtype) || (reduction !== "max" && reduction !== "min")) return y;
-    // ONNX Runtime's extremes forget NaN: its places are scattered too.
+    // ONNX Runtime's max and min ignore NaN, so flags for NaN are scattered too.
     const [own, laid] = [x, updates].map((each) => graph.cast(graph.node("IsNaN", [each]), "float32"));
     const places = graph.node("ScatterElements", [own, indices, laid], { axis, reduction: "max" });
     return graph.node("Where", [graph.cast(places, "bool"), graph.constant(type!.dtype, [], [Number.NaN]), y]);
@@ -509,7 +515,7 @@ export const scatter: Op<ScatterParams> = defineOp<ScatterParams>({
   indices: ([x], { axis }) => ({ input: 1, below: x!.shape[axis]! }),
 });
 
-/** Below 0 where a comes before b in ascending order, above where it comes behind; NaN comes last. */
+/** Compares for ascending order: below 0 if a comes before b, above 0 if a comes after b. NaN comes last. */
 const compared = (a: number, b: number): number =>
   Number.isNaN(a) || Number.isNaN(b)
     ? Number(Number.isNaN(a)) - Number(Number.isNaN(b))
@@ -518,11 +524,14 @@ const compared = (a: number, b: number): number =>
 export interface TopKParams {
   readonly k: number;
   readonly axis: number;
-  /** The smallest ones instead, the smallest first. */
+  /** Whether to give the k smallest elements instead, the smallest first. */
   readonly smallest: boolean;
 }
 
-/** The k largest elements along an axis, the largest first, and where they were; among equals the first ones. NaN counts as larger than all. */
+/**
+ * Gives the k largest elements along an axis, the largest first, and their positions. Of equal elements the first ones are taken, in their
+ * order. NaN counts as larger than every number.
+ */
 export const topK: Op<TopKParams> = register<TopKParams>({
   name: "topK",
   type([x], { k, axis }) {
@@ -561,7 +570,7 @@ export const topK: Op<TopKParams> = register<TopKParams>({
         return [values!, branch.cast(places!, "int32")];
       },
       (branch) => {
-        // All numbers in order, and then, in the order that they have by now, by whether they are any.
+        // First sort with 0 in place of NaN. Then sort the result by whether elements are NaN; equal ones keep their order.
         const at = (table: OnnxValue, places: OnnxValue): OnnxValue =>
           branch.node("GatherElements", [table, places], { axis });
         const zero = branch.constant(type.dtype, [], [0]);

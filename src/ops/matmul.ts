@@ -1,4 +1,6 @@
-/** Matrix products: the one users write, and the forms with transposes, scale and bias folded in that the compiler makes of it. */
+/**
+ * Matrix products: `matmul`, which users write, and the forms that the compiler makes of it, with transposes, a scale and a bias folded in.
+ */
 import { ShapeError } from "../errors.ts";
 import { type Data, defineOp, type Lowering, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
 import { type DType, type Shape, sameShape, showShape, sizeOf, type TensorType } from "../graph/types.ts";
@@ -27,7 +29,7 @@ export const matmul: Op<object> = defineOp<object>({
       throw new ShapeError("matmul", `${shapes} — leading axes differ`, "widen the smaller side first: .expand(shape)");
     return [...lead, m, n];
   },
-  // C = A·B  ⇒  dA = dC·Bᵀ,  dB = Aᵀ·dC; one matrix B for all of A's leading axes sees them as one long matrix.
+  // C = A·B  ⇒  dA = dC·Bᵀ,  dB = Aᵀ·dC. If B is one matrix for all leading axes of A, these are joined into the rows of one long matrix.
   gradient([a, b], _c, dc) {
     const da = dc.matmul(b!.mT());
     if (b!.shape.length > 2) return [da, a!.mT().matmul(dc).sumTo(b!.shape)];
@@ -50,15 +52,15 @@ export const matmul: Op<object> = defineOp<object>({
 });
 
 export interface ProductParams {
-  /** Swap A's last two axes first. */
+  /** Whether to swap A's last two axes first. */
   readonly transposeA: boolean;
-  /** Swap B's last two axes first. */
+  /** Whether to swap B's last two axes first. */
   readonly transposeB: boolean;
-  /** Scale of the product. */
+  /** The scale α of the product. */
   readonly alpha: number;
 }
 
-/** C = α·A·B with either side transposed; what the compiler makes of products around transposes and scales. */
+/** C = α·A·B, where either side may be transposed. The compiler makes it of a product with transposes and scales around it. */
 export const product: Op<ProductParams> = defineOp<ProductParams>({
   name: "product",
   dtypes: ["float32", "float64"],
@@ -94,11 +96,11 @@ export const product: Op<ProductParams> = defineOp<ProductParams>({
 });
 
 export interface GemmParams extends ProductParams {
-  /** Scale of what is added. */
+  /** The scale β of C. */
   readonly beta: number;
 }
 
-/** D = α·A·B + β·C for matrices, C widened to the product: a bias or another gradient added in the same pass. */
+/** D = α·A·B + β·C for matrices, where C is widened to the shape of the product. It adds a bias or another gradient in the same pass. */
 export const gemm: Op<GemmParams> = defineOp<GemmParams>({
   name: "gemm",
   dtypes: ["float32", "float64"],
@@ -142,7 +144,10 @@ export const gemm: Op<GemmParams> = defineOp<GemmParams>({
   ],
 });
 
-/** A product without numbers, or with none to add: ONNX Runtime refuses some of these and leaves memory as it finds it in others. */
+/**
+ * Returns the product if it is empty, or zeros if there are no terms to add up; undefined otherwise. ONNX Runtime refuses some of these
+ * products, and for others leaves the memory of the result as it was.
+ */
 function emptyProduct<P>(graph: OnnxGraph, { inputTypes: [a], outputTypes: [c] }: Lowering<P>): OnnxValue | undefined {
   const { dtype, shape } = c!;
   if (sizeOf(shape) === 0) return graph.constant(dtype, shape, []);
@@ -150,7 +155,10 @@ function emptyProduct<P>(graph: OnnxGraph, { inputTypes: [a], outputTypes: [c] }
   return graph.node("Expand", [graph.constant(dtype, [], [0]), graph.integers(shape)]);
 }
 
-/** A scale as an attribute, which ONNX keeps in float32; in float64 it may have to go into the matrix instead. */
+/**
+ * Returns a matrix and a scale that an attribute can hold. ONNX keeps attributes in float32: if a float64 scale does not fit, the matrix is
+ * multiplied by it, and the attribute is 1.
+ */
 function attributeScale(graph: OnnxGraph, dtype: DType, x: OnnxValue, scale: number): [OnnxValue, number] {
   if (dtype !== "float64" || Math.fround(scale) === scale) return [x, scale];
   return [graph.node("Mul", [x, graph.constant(dtype, [], [scale])]), 1];
@@ -160,7 +168,7 @@ function attributeScale(graph: OnnxGraph, dtype: DType, x: OnnxValue, scale: num
 interface Side {
   readonly value: OnnxValue;
   readonly type: TensorType;
-  /** Whether the terms of the sums lie along its last axis, not the one before. */
+  /** Whether the terms of the sums lie along the last axis; if not, along the one before it. */
   readonly isLast: boolean;
 }
 
@@ -178,23 +186,26 @@ function sidesOf(
 /** How many terms the sums of a product have. */
 const termsOf = ({ type: { shape }, isLast }: Side): number => shape.at(isLast ? -1 : -2)!;
 
-/** The most terms of a product of large matrices at once: in fewer it would take noticeably longer. */
+/** The most terms that a product of large matrices adds up at once. With fewer it would take noticeably longer. */
 const mostTerms = 4096;
 
 /**
- * How many terms a product is to add up at once so that it keeps its digits as sums do; nothing if it may have them all. Of Gemm's own
- * accord there are 128 to 1024 in a row, fewer where the result has many columns.
+ * Returns how many terms a product should add up at once to be as exact as sums are; undefined if it may add up all of them. Gemm itself
+ * adds up 128 to 1024 terms in a row, fewer where the result has many columns.
  */
 function termsAtOnce(a: Side, b: Side): number | undefined {
   if (a.type.dtype !== "float32") return undefined;
   const [m, n] = [a.type.shape.at(a.isLast ? -2 : -1)!, b.type.shape.at(b.isLast ? -2 : -1)!];
   const k = termsOf(a);
   if (m === 1 || n === 1) return k > lanes.product * longestRow ? lanes.product * blockRow : undefined;
-  if (4 * m * n <= k) return k > 2 * longestRow ? longestRow : undefined; //  more of a sum than of a matrix
+  if (4 * m * n <= k) return k > 2 * longestRow ? longestRow : undefined; //  more a sum than a matrix product
   return k > mostTerms ? mostTerms : undefined;
 }
 
-/** α·A·B, neither of them empty; what is long in parts of up to `most` terms, whose results are added up. */
+/**
+ * Writes nodes for α·A·B, where neither side is empty. Long sums are cut into parts of up to `most` terms, and the results of the parts are
+ * added up.
+ */
 export function productNodes(
   graph: OnnxGraph,
   inputs: readonly OnnxValue[],
@@ -213,7 +224,7 @@ export function productNodes(
   ]);
 }
 
-/** The same, for long sums; sums that are not long are one part. */
+/** Writes nodes for α·A·B in parts of up to `most` terms. Sums that are not longer are one part. */
 function productInParts(
   graph: OnnxGraph,
   sides: readonly [Side, Side],
@@ -246,7 +257,7 @@ function productInParts(
   ]);
 }
 
-/** A side with the terms from `start` up to `end` alone. */
+/** Returns a side with the terms from `start` to just before `end` only. */
 function terms(graph: OnnxGraph, side: Side, start: number, end: number): Side {
   const { value, type, isLast } = side;
   const axis = type.shape.length - (isLast ? 1 : 2);
@@ -254,11 +265,11 @@ function terms(graph: OnnxGraph, side: Side, start: number, end: number): Side {
   return { value: sliced(graph, value, axis, start, end), type: { ...type, shape }, isLast };
 }
 
-/** A side with its terms in so many parts, which are the last of the leading axes. */
+/** Returns a side with its terms cut into `count` parts, along a new axis that becomes the last of the leading axes. */
 function inParts(graph: OnnxGraph, { value, type, isLast }: Side, count: number): Side {
   const lead = type.shape.slice(0, -2);
   const [rows, columns] = type.shape.slice(-2) as [number, number];
-  const part = Math.floor((isLast ? columns : rows) / count); //  a way that is not taken may have a rest
+  const part = Math.floor((isLast ? columns : rows) / count); //  in a way that is not taken, the division may leave a rest
   const shape = isLast ? [...lead, count, rows, part] : [...lead, count, part, columns];
   const moves = isLast && rows > 1;
   const split = moves ? [...lead, rows, count, part] : shape;

@@ -1,4 +1,4 @@
-/** Ops that move, repeat or convert elements and compute nothing. */
+/** Ops that move, repeat or convert elements, without arithmetic. */
 import { ShapeError } from "../errors.ts";
 import {
   anyType,
@@ -67,7 +67,7 @@ export const arange: Op<{ readonly length: number }> = defineOp<{ readonly lengt
   ],
 });
 
-/** Fills in the one axis that may be −1. Throws ShapeError when the sizes do not multiply to the same number. */
+/** Replaces the one axis that may be −1 by its size. Throws ShapeError when the sizes do not multiply to the same number. */
 export function resolveReshape(from: Shape, to: Shape): number[] {
   const size = sizeOf(from);
   const open = to.filter((axis) => axis === -1).length;
@@ -100,7 +100,7 @@ export const reshape: Op<ShapeParams> = defineOp<ShapeParams>({
 });
 
 export interface TransposeParams {
-  /** For each axis of the result, the axis of the input it was. */
+  /** For each axis of the result, the axis of the input that it comes from. */
   readonly permutation: readonly number[];
 }
 
@@ -136,7 +136,7 @@ export const transpose: Op<TransposeParams> = defineOp<TransposeParams>({
   ],
 });
 
-/** The permutation that undoes another. */
+/** Returns the permutation that undoes the given one. */
 export function inverse(permutation: readonly number[]): number[] {
   return [...permutation.keys()].map((axis) => permutation.indexOf(axis));
 }
@@ -155,7 +155,7 @@ export const expand: Op<ShapeParams> = defineOp<ShapeParams>({
     return shape;
   },
   gradient: ([x], _y, dy) => [dy.sumTo(x!.shape)],
-  // ONNX Runtime takes an axis of 1 for one of 1 where 0 is asked for.
+  // ONNX Runtime's Expand keeps an axis of size 1 where size 0 is asked for, so an empty result is written as a constant.
   onnx: (graph, [x], { params: { shape }, inputTypes }) =>
     sizeOf(shape) === 0
       ? graph.constant(inputTypes[0]!.dtype, shape, [])
@@ -201,7 +201,8 @@ export function resolveSlice(
         `[${first}, ${last ?? "end"}, ${step}] on axis ${axis}`,
         "use integers and a step that is not 0",
       );
-    // Backwards a slice runs from at most the last position to just before position −1, which has no number of its own.
+    // With a negative step, a slice starts at the last position at most, and stops just before position 0 at most. That stop is −1 here;
+    // users cannot write it, since −1 means the last position to them.
     const [low, high] = step > 0 ? [0, size] : [-1, size - 1];
     const clamp = (at: number): number => Math.min(high, Math.max(low, at < 0 ? at + size : at));
     const start = clamp(first);
@@ -214,7 +215,7 @@ export function resolveSlice(
   return { starts, sizes, steps };
 }
 
-/** Where ONNX is told to stop: just behind the last element, or for a negative step just before it. */
+/** The stops for ONNX: just behind the last element, or, for a negative step, just before it. */
 const stopsOf = ({ starts, sizes, steps }: SliceParams): number[] =>
   starts.map((start, axis) => {
     if (sizes[axis] === 0) return start;
@@ -223,10 +224,10 @@ const stopsOf = ({ starts, sizes, steps }: SliceParams): number[] =>
     return last > 0 ? last - 1 : beforeFirst;
   });
 
-/** "Everything down to the first element", in ONNX's counting, where −1 would be the last one. */
+/** The stop that means "down to the first element, inclusive" in ONNX, where −1 would mean the last element. */
 const beforeFirst = -(2 ** 31);
 
-/** Where each element of a slice lies in the whole. */
+/** Returns a function from each position in a slice to the position of the same element in the whole tensor. */
 function slicePositions(whole: Shape, part: Shape, { starts, steps }: SliceParams): (position: number) => number {
   const from = stridesOf(whole);
   const to = stridesOf(part);
@@ -265,11 +266,14 @@ export const slice: Op<SliceParams> = defineOp<SliceParams>({
 });
 
 export interface UnsliceParams extends SliceParams, ShapeParams {
-  /** What stands where nothing is laid. Default 0. */
+  /** The value of all other elements. Default 0. */
   readonly fill?: number;
 }
 
-/** One number everywhere but where `slice` would take a tensor from: there the tensor. With 0, the transpose of `slice`. */
+/**
+ * Puts a tensor at the positions from which `slice` would take it, and `fill` everywhere else. With a fill of 0, this is the transpose of
+ * `slice`.
+ */
 export const unslice: Op<UnsliceParams> = defineOp<UnsliceParams>({
   name: "unslice",
   shape: (_, { shape }) => shape,
@@ -287,7 +291,7 @@ export const unslice: Op<UnsliceParams> = defineOp<UnsliceParams>({
     const rest = graph.constant(dtype, [], [fill]);
     const pad = (value: OnnxValue, before: readonly number[], after: readonly number[]): OnnxValue =>
       graph.node("Pad", [value, graph.integers([...before, ...after]), rest]);
-    // Backwards along an axis is forwards with the tensor turned around.
+    // A negative step along an axis is a positive step with the tensor reversed along that axis.
     const turned = params.steps.flatMap((step, axis) => (step < 0 ? [axis] : []));
     const forward = turned.length === 0 ? x! : reversed(graph, x!, turned);
     const steps = params.steps.map(Math.abs);
@@ -297,7 +301,7 @@ export const unslice: Op<UnsliceParams> = defineOp<UnsliceParams>({
     const stops = stopsOf({ starts, sizes, steps });
     const after = shape.map((size, axis) => size - stops[axis]!);
     if (steps.every((step) => step === 1)) return pad(forward, starts, after);
-    // A step of s: each element becomes a block of s, itself and the fill; the last block is cut to one.
+    // For a step of s, each element becomes a block of s elements: itself and s − 1 times the fill. The last block is cut to one element.
     const apart = sizes.flatMap((size) => [size, 1]);
     const spread = graph.node("Reshape", [forward, graph.integers(apart)], { allowzero: 1 });
     const blocks = pad(
@@ -387,7 +391,7 @@ export interface SplitParams {
   readonly axis: number;
 }
 
-/** Consecutive parts along an axis: one output for each size. */
+/** Splits a tensor into consecutive parts along an axis: one output for each size. */
 export const split: Op<SplitParams> = register<SplitParams>({
   name: "split",
   type([x], { sizes, axis }) {
@@ -422,7 +426,7 @@ export const split: Op<SplitParams> = register<SplitParams>({
   ],
 });
 
-/** Without the fraction; −2³¹ for NaN and for all that int32 has not. */
+/** Drops the fraction. Returns −2³¹ for NaN and for numbers outside of int32. */
 function toInt32(value: number): number {
   const whole = Math.trunc(value);
   return whole >= -(2 ** 31) && whole < 2 ** 31 ? whole : -(2 ** 31);
@@ -444,12 +448,12 @@ export const cast: Op<{ readonly dtype: DType }> = defineOp<{ readonly dtype: DT
     return dtype;
   },
   gradient: ([x], y, dy) => [
-    // Only between real dtypes does a small change of x make a small change of y.
+    // A small change of x makes a small change of y only if both are floats; else there is no gradient.
     isFloat(x!.dtype) && isFloat(y.dtype) ? dy.cast(x!.dtype) : undefined,
   ],
   onnx(graph, [x], { params, inputTypes: [from] }) {
     if (params.dtype !== "int32" || !isFloat(from!.dtype)) return graph.cast(x!, params.dtype);
-    // What is none of int32 is another number on another processor.
+    // Processors differ in what they make of numbers outside of int32: these become −2³¹ here.
     const [low, high] = [-(2 ** 31), from!.dtype === "float32" ? 2 ** 31 - 128 : 2 ** 31 - 1].map((bound) =>
       graph.constant(from!.dtype, [], [bound]),
     );
@@ -476,7 +480,7 @@ export const cast: Op<{ readonly dtype: DType }> = defineOp<{ readonly dtype: DT
   ],
 });
 
-/** The same values, through which no gradient flows. */
+/** Returns the same values, but no gradient flows through them. */
 export const detach: Op<undefined> = defineOp<undefined>({
   name: "detach",
   rearranges: true,

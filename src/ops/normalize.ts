@@ -1,4 +1,4 @@
-/** Softmax and normalisation over an axis: ops of their own, because ONNX Runtime does each in one pass. */
+/** Softmax and normalisation over an axis. Each is one op, because ONNX Runtime computes each in one pass. */
 import { ShapeError } from "../errors.ts";
 import {
   commonType,
@@ -17,7 +17,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import type { AxisParams } from "./reduce.ts";
 import { sumNodes } from "./sums.ts";
 
-/** Calls `visit` with the positions of every line along an axis. */
+/** Calls `visit` for every line along an axis, with the positions of its elements. */
 function eachLine(x: Data, axis: number, visit: (positions: readonly number[]) => void): void {
   const size = x.shape[axis]!;
   const inner = sizeOf(x.shape.slice(axis + 1));
@@ -26,7 +26,7 @@ function eachLine(x: Data, axis: number, visit: (positions: readonly number[]) =
     for (let i = 0; i < inner; i++) visit(Array.from({ length: size }, (_, j) => (o * size + j) * inner + i));
 }
 
-/** ONNX Runtime adds up to so many elements of a line in few enough steps that their sum keeps its digits. */
+/** The longest line that ONNX Runtime adds up without losing digits. */
 const longestLine = 1024;
 
 const isLong = ({ shape, dtype }: TensorType, axis: number): boolean =>
@@ -47,7 +47,7 @@ export const softmax: Op<AxisParams> = defineOp<AxisParams>({
   gradient: (_, y, dy, { axis }) => [y.mul(dy.sub(dy.mul(y).sum(axis, { keepDims: true })))],
   onnx(graph, [x], { params: { axis }, inputTypes: [type] }) {
     const y = graph.node("Softmax", [x], { axis });
-    // The sum in it may be off; that of the results says by how much.
+    // The sum inside Softmax may be off. The sum of the results, which should be 1, says by how much.
     return isLong(type!, axis)
       ? graph.node("Div", [y, sumNodes(graph, y, type!, { axes: [axis], keepDims: true })])
       : y;
@@ -76,7 +76,7 @@ export const logSoftmax: Op<AxisParams> = defineOp<AxisParams>({
   },
   evaluate([x], y, { axis }) {
     eachLine(x!, axis, (line) => {
-      // Not x − (max + log Σ): beside a large maximum the logarithm would be lost.
+      // Not x − (max + log Σ): added to a large maximum, the logarithm would lose its digits.
       const most = Math.max(...line.map((at) => x!.values[at]!));
       const total = line.reduce((sum, at) => sum + Math.exp(x!.values[at]! - most), 0);
       for (const at of line) y.values[at] = x!.values[at]! - most - Math.log(total);
@@ -85,7 +85,7 @@ export const logSoftmax: Op<AxisParams> = defineOp<AxisParams>({
   samples,
 });
 
-/** ln softmax by its definition: ONNX Runtime's own for float64 forgets that ∞ − ∞ is NaN. */
+/** log softmax by its definition. ONNX Runtime's LogSoftmax for float64 does not return NaN for ∞ − ∞. */
 function shiftedBack(graph: OnnxGraph, x: OnnxValue, axis: number): OnnxValue {
   const axes = graph.integers([axis]);
   const low = graph.node("Sub", [x, graph.node("ReduceMax", [x, axes])]);
@@ -99,7 +99,7 @@ export interface LayerNormParams {
 
 /**
  * Layer normalisation over the last axis (Ba, Kiros and Hinton 2016): y = (x − μ)·r·scale + shift with r = 1/√(σ² + ε).
- * Outputs y, μ and r; the last two, with the last axis kept as 1, serve the gradient.
+ * Outputs: y, μ and r. The gradient uses μ and r, which keep the last axis with size 1.
  */
 export const layerNorm: Op<LayerNormParams> = register<LayerNormParams>({
   name: "layerNorm",
@@ -163,7 +163,8 @@ export const layerNorm: Op<LayerNormParams> = register<LayerNormParams>({
     const axis = type.shape.length - 1;
     if (type.dtype === "float32" && !isLong(type, axis))
       return graph.nodes("LayerNormalization", inputs, 3, { axis, epsilon: { float: epsilon } });
-    // ONNX Runtime's kernel for float64 gives μ and r in float32, that for float32 loses digits in long lines: the definition instead.
+    // ONNX Runtime's LayerNormalization gives μ and r in float32 even for float64, and loses digits in long float32 lines. In these two
+    // cases the definition is written out.
     const [x, scale, shift] = inputs as [OnnxValue, OnnxValue, OnnxValue];
     const scalar = (value: number): OnnxValue => graph.constant(type.dtype, [], [value]);
     const meanOf = (values: OnnxValue): OnnxValue =>

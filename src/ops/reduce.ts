@@ -1,4 +1,4 @@
-/** Sums and extremes over axes. */
+/** Sums, products and extremes over axes, and running sums. */
 
 import { ShapeError } from "../errors.ts";
 import type { Data, Sample, Sampler } from "../graph/op.ts";
@@ -24,7 +24,7 @@ export interface AxisParams {
   readonly axis: number;
 }
 
-/** For each position of x, the position of the reduced element it belongs to. */
+/** Returns a function from each position in x to the position of the reduced element that it belongs to. */
 export function reducedPosition(shape: Shape, axes: readonly number[]): (position: number) => number {
   const kept = shape.map((size, axis) => (axes.includes(axis) ? 1 : size));
   const from = stridesOf(shape);
@@ -53,14 +53,14 @@ export const sum: Op<ReduceParams> = defineOp<ReduceParams>({
   name: "sum",
   shape: ([x], params) => reducedShape(x!, params),
   gradient: ([x], _y, dy, params) => [
-    dy.reshape(reducedShape(x!, { ...params, keepDims: true })).expand(x!.shape), //  each element's share is dy
+    dy.reshape(reducedShape(x!, { ...params, keepDims: true })).expand(x!.shape), //  every element gets dy
   ],
   onnx: (graph, [x], { params, inputTypes: [type] }) => sumNodes(graph, x!, type!, params),
   evaluate: ([x], y, { axes }) => fold(x!, y, axes, 0, x!.dtype === "int32" ? (a, b) => (a + b) | 0 : (a, b) => a + b),
   samples: (random) => [...samples(random), { inputs: [random.real(0, 3)], params: { axes: [0], keepDims: false } }],
 });
 
-/** Σ x² over all elements in one pass; what the compiler makes of a sum of products of a tensor with itself. */
+/** Σ x² over all elements in one pass. The compiler puts it in place of a sum over the product of a tensor with itself. */
 export const sumOfSquares: Op<undefined> = defineOp<undefined>({
   name: "sumOfSquares",
   dtypes: floats,
@@ -72,8 +72,9 @@ export const sumOfSquares: Op<undefined> = defineOp<undefined>({
 });
 
 /**
- * Σ (x − x̄)² over axes, with the mean x̄ over the same axes. An op of its own for the sake of its gradient, 2·(x − x̄)·dy: the share of
- * the mean in it is Σ (x − x̄), which is 0 for every x and so in every further derivative, and is not computed. The compiler writes the op out.
+ * Σ (x − x̄)² over axes, where x̄ is the mean over the same axes. It is one op because its gradient is then simply 2·(x − x̄)·dy: the term
+ * that comes from the mean has the factor Σ (x − x̄), which is 0 for every x, also in all further derivatives, and is not computed. The
+ * compiler replaces the op by its parts.
  */
 export const squaredDeviations: Op<ReduceParams> = defineOp<ReduceParams>({
   name: "squaredDeviations",
@@ -104,7 +105,7 @@ export function deviations(x: Tensor, { axes }: ReduceParams): Tensor {
   return x.sub(x.mean(axes, { keepDims: true }));
 }
 
-/** The largest or smallest element, NaN where there is one; equals share the gradient. */
+/** Makes an op for the largest or smallest element over axes. It is NaN if any element is NaN. Equal elements share the gradient. */
 function extremum(
   name: "max" | "min",
   onnx: string,
@@ -153,8 +154,8 @@ export const max: Op<ReduceParams> = extremum("max", "ReduceMax", "largest", -In
 export const min: Op<ReduceParams> = extremum("min", "ReduceMin", "smallest", Infinity, Math.min);
 
 /**
- * dy laid where x has its first maximum y along an axis, the first NaN where there is one; zeros elsewhere. Inputs x, y and dy; the
- * compiler's own, for max pooling.
+ * Puts dy at the first maximum of x along an axis, or at the first NaN if there is one, and zeros elsewhere. Inputs: x, its maximum y, and
+ * dy. Only the compiler makes this op, for max pooling.
  */
 export const layAtMaximum: Op<AxisParams> = defineOp<AxisParams>({
   name: "layAtMaximum",
@@ -182,7 +183,7 @@ export const layAtMaximum: Op<AxisParams> = defineOp<AxisParams>({
       return graph.kernel(kernel, [shape], [y!, dy!, ...Array<OnnxValue>(count).fill(x!)])[0]!;
     }
     const kept = graph.integers(shape.map((size, at) => (at === axis ? 1 : size)));
-    /** Part by part: what a part takes of the rest, and what it leaves. */
+    /** Takes the parts of x in order. `take` returns the share of the gradient for one part, and what is left for the parts after it. */
     const laid = (
       branch: OnnxGraph,
       take: (part: OnnxValue, most: OnnxValue, rest: OnnxValue) => readonly [share: OnnxValue, left: OnnxValue],
@@ -244,7 +245,8 @@ export const layAtMaximum: Op<AxisParams> = defineOp<AxisParams>({
 export const prod: Op<AxisParams> = defineOp<AxisParams>({
   name: "prod",
   shape: ([x], { axis }) => reducedShape(x!, { axes: [axis], keepDims: true }),
-  // An element's derivative is the product of all others: of those before and those behind, so that zeros do no harm.
+  // The derivative by an element is the product of all others: those before it times those after it. Nothing is divided by the element,
+  // which may be 0.
   gradient([x], _y, dy, { axis }) {
     const size = x!.shape[axis]!;
     if (size === 0) return [x];
@@ -268,7 +270,10 @@ export const prod: Op<AxisParams> = defineOp<AxisParams>({
   ],
 });
 
-/** ReduceProd of int32 stops at the largest number, and Mul wraps around: one half of an axis times the other, again and again. */
+/**
+ * The product of int32 elements, which wraps around. ReduceProd saturates, but Mul wraps around: so one half of the axis is multiplied by
+ * the other until one element is left.
+ */
 function wrappedProduct(graph: OnnxGraph, x: OnnxValue, axis: number, size: number): OnnxValue {
   if (size === 1) return graph.node("Identity", [x]);
   const half = Math.floor(size / 2);
@@ -280,9 +285,9 @@ function wrappedProduct(graph: OnnxGraph, x: OnnxValue, axis: number, size: numb
 }
 
 export interface CumulativeParams extends AxisParams {
-  /** From the end instead of from the beginning. */
+  /** Whether the sums run from the end to the beginning. */
   readonly reverse: boolean;
-  /** Each sum without its own element. */
+  /** Whether each sum leaves out the element at its own position. */
   readonly exclusive: boolean;
 }
 
@@ -323,7 +328,10 @@ export const cumsum: Op<CumulativeParams> = defineOp<CumulativeParams>({
   ],
 });
 
-/** Where the largest or smallest element of an axis is, or NaN if there is one; the first of equals. */
+/**
+ * Makes an op for the position of the largest or smallest element along an axis, or of the first NaN if there is one. Of equal elements,
+ * the first counts.
+ */
 function position(
   name: string,
   onnx: string,

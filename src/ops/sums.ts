@@ -1,9 +1,9 @@
 /**
- * Long sums that keep their digits.
+ * Long sums without loss of digits.
  *
- * ONNX Runtime adds one element after the other, or 4 to 16 lanes of them: after n additions a float32 sum of equal elements is off by
- * some n/2 roundings, 1 % after 10⁷. So a long axis is cut into blocks (pairwise summation, Higham 1993): float32 adds up each block,
- * float64 the blocks' sums, which are few. Short sums stay one node.
+ * ONNX Runtime adds elements one after the other, in one lane or in 4 to 16 lanes. After n additions a float32 sum of equal elements is off
+ * by some n/2 roundings, 1 % after 10⁷. So a long axis is cut into blocks (pairwise summation, Higham 1993): float32 adds up each block,
+ * and float64 adds up the sums of the blocks, which are few. Short sums stay one node.
  */
 import type { OnnxGraph, OnnxValue } from "../graph/op.ts";
 import { type Shape, sizeOf, type TensorType } from "../graph/types.ts";
@@ -11,7 +11,7 @@ import { type Shape, sizeOf, type TensorType } from "../graph/types.ts";
 export interface ReduceParams {
   /** Axes to reduce, counted from the front. */
   readonly axes: readonly number[];
-  /** Whether a reduced axis stays, with size 1. */
+  /** Whether reduced axes stay, with size 1. */
   readonly keepDims: boolean;
 }
 
@@ -30,31 +30,31 @@ export const reduceNode = (
     ? graph.node("Identity", [x])
     : graph.node(type, [x, graph.integers(axes)], { keepdims: Number(keepDims) });
 
-/** The most float32 additions in a row, after which equal elements have lost 1e-6 at most. */
+/** The most float32 additions to make one after the other. A sum of equal elements then has a relative error of 1e-6 at most. */
 export const longestRow = 64;
 
-/** How many float32 additions in a row a block is for. */
+/** How many float32 additions one after the other a block takes. */
 export const blockRow: number = longestRow / 2;
 
-/** How many more hardly matter, so that float64 is not needed. */
+/** The most additions of blocks' sums that float32 may make. With so few, float64 is not needed. */
 const fewRows = 8;
 
-/** What ONNX Runtime adds at once: along the last axis, where it sums as a product, and elsewhere. */
+/** How many lanes ONNX Runtime adds at once: along the last axis, where it sums by a matrix product, and elsewhere. */
 export const lanes: Readonly<Record<"last" | "product" | "single", number>> = { last: 8, product: 4, single: 1 };
 
-/** Elements of int32 whose sum ONNX Runtime has exactly: in 53 bits, whatever their values. */
+/** The most int32 elements whose sum ONNX Runtime computes exactly: it fits in 53 bits, whatever their values. */
 const exactIntegers = 2 ** 22;
 
-/** From so many elements on their sum in float64 takes noticeable time. */
+/** From this number of elements on, their sum in float64 takes noticeable time. */
 const manyElements = 2 ** 14;
 
-/** Neighbouring axes of a tensor taken as one. */
+/** Neighbouring axes of a tensor, joined into one. */
 interface Run {
   readonly size: number;
   readonly isSummed: boolean;
 }
 
-/** A tensor on the way to its sum, as few axes as possible. */
+/** A tensor that is being summed, with its axes joined into as few runs as possible. */
 interface Sum {
   readonly value: OnnxValue;
   readonly runs: readonly Run[];
@@ -65,7 +65,7 @@ const shapeOf = ({ runs }: Pick<Sum, "runs">): Shape => runs.map(({ size }) => s
 const reshaped = (graph: OnnxGraph, x: OnnxValue, shape: Shape): OnnxValue =>
   graph.node("Reshape", [x, graph.integers(shape)]);
 
-/** Axes of size 1 left out where they are not summed, and neighbours of one kind joined. */
+/** Leaves out axes of size 1 that are not summed, and joins neighbouring axes that are both summed or both not summed. */
 function joined(axes: readonly Run[]): Run[] {
   const runs: Run[] = [];
   for (const axis of axes) {
@@ -77,7 +77,7 @@ function joined(axes: readonly Run[]): Run[] {
   return runs;
 }
 
-/** What an op makes of float32 values in float64, rounded once at the end; of other dtypes as they are. */
+/** Computes on float32 values in float64, and rounds the result once, at the end. Values of other dtypes stay as they are. */
 export function inFloat64(
   graph: OnnxGraph,
   { dtype }: Pick<TensorType, "dtype">,
@@ -88,11 +88,11 @@ export function inFloat64(
   return graph.cast(compute(...values.map((value) => graph.cast(value, "float64"))), "float32");
 }
 
-/** How many elements make one of the result. */
+/** How many elements are added up to one element of the result. */
 const elementsOf = ({ runs }: Pick<Sum, "runs">): number =>
   sizeOf(shapeOf({ runs: runs.filter(({ isSummed }) => isSummed) }));
 
-/** How many additions in a row ReduceSum makes for one element of the result. */
+/** How many additions ReduceSum makes one after the other for one element of the result. */
 function rowsOf({ runs }: Pick<Sum, "runs">): number {
   const isMiddle = runs.length === 3 && runs[1]!.isSummed;
   const rows = runs.map(({ size, isSummed }, i) => {
@@ -102,14 +102,17 @@ function rowsOf({ runs }: Pick<Sum, "runs">): number {
   return rows.reduce((total, each) => total + each, 0);
 }
 
-/** The size of blocks for `size` elements: all of them, or one that leaves no rest, or the most. */
+/**
+ * Returns the size of blocks for `size` elements: `size` itself if it is at most `most`; else the largest divisor of `size` between a
+ * quarter of `most` and `most`; else `most`.
+ */
 function blockFor(size: number, most: number): number {
   if (size <= most) return size;
   for (let block = most; block >= most / 4; block--) if (size % block === 0) return block;
   return most;
 }
 
-/** Cuts an axis into blocks of equal size, and a rest. */
+/** Cuts an axis into blocks of equal size, and a rest that fills no block. */
 export function blocksOf(
   size: number,
   most: number,
@@ -118,14 +121,14 @@ export function blocksOf(
   return { block, count: Math.floor(size / block), rest: size % block };
 }
 
-/** Elements of an axis from `start` up to `end`. */
+/** The elements of an axis from `start` to just before `end`. */
 export const sliced = (graph: OnnxGraph, x: OnnxValue, axis: number, start: number, end: number): OnnxValue =>
   graph.node("Slice", [x, ...[start, end, axis].map((each) => graph.integers([each]))]);
 
-/** The positions of summed runs. */
+/** The indices of the summed runs. */
 const summedRuns = ({ runs }: Pick<Sum, "runs">): number[] => runs.flatMap(({ isSummed }, i) => (isSummed ? [i] : []));
 
-/** The longest summed run: the one to be cut. */
+/** The index of the longest summed run, which is the one to cut. */
 const longestRun = (sum: Pick<Sum, "runs">): number =>
   summedRuns(sum).reduce((longest, i) => (sum.runs[i]!.size > sum.runs[longest]!.size ? i : longest));
 
@@ -148,7 +151,7 @@ function cutOf({ target }: OnnxGraph, { runs }: Pick<Sum, "runs">, dtype: "float
 const cutRuns = (runs: readonly Run[], at: number, { count, rest }: Cut): Run[] =>
   runs.with(at, { size: count + rest, isSummed: true });
 
-/** The sum with a summed run cut into blocks, each added up, and what is left over behind their sums. */
+/** Cuts a summed run into blocks and adds up each block. The elements that fill no block follow behind the sums of the blocks. */
 function shortened(graph: OnnxGraph, sum: Sum, dtype: "float32" | "int64", at: number): Sum {
   const { value, runs } = sum;
   const { size } = runs[at]!;
@@ -156,7 +159,7 @@ function shortened(graph: OnnxGraph, sum: Sum, dtype: "float32" | "int64", at: n
   const isLast = at === runs.length - 1;
   const how = cutOf(graph, sum, dtype, at);
   const { asProduct, block, count, rest } = how;
-  // Where other axes follow, a block is of elements `count` apart: what is added at once are long runs of memory.
+  // Where other axes follow, the elements of a block are `count` apart along the axis. Each addition then works on long runs of memory.
   const cut = isLast ? [before * count, block] : asProduct ? [block, count * after] : [before, block, count * after];
   const sums = (inner: OnnxGraph, main: OnnxValue): OnnxValue => {
     const blocks = reshaped(inner, main, cut);
@@ -180,7 +183,7 @@ function shortened(graph: OnnxGraph, sum: Sum, dtype: "float32" | "int64", at: n
   };
 }
 
-/** The sum of what is left, in the shape of the result. */
+/** Sums over the summed runs that are left, and gives the result its shape. */
 function completed(graph: OnnxGraph, { value, runs }: Sum, shape: Shape): OnnxValue {
   const axes = runs.flatMap(({ isSummed }, i) => (isSummed ? [i] : []));
   const sum = reduceNode(graph, "ReduceSum", reshaped(graph, value, shapeOf({ runs })), { axes, keepDims: false });
@@ -188,8 +191,8 @@ function completed(graph: OnnxGraph, { value, runs }: Sum, shape: Shape): OnnxVa
 }
 
 /**
- * Σ over axes. Of elements of one sign, float32 has all but 2e-6 of the sum, for 10⁷ of them and more; int32 wraps around, modulo 2³²,
- * as its other arithmetic does.
+ * Writes nodes for a sum over axes. A float32 sum of elements of one sign is off by at most 2e-6 of its value, for 10⁷ elements and more.
+ * An int32 sum wraps around modulo 2³², as other int32 arithmetic does.
  */
 export function sumNodes(graph: OnnxGraph, x: OnnxValue, type: TensorType, params: ReduceParams): OnnxValue {
   const { shape, dtype } = type;
@@ -231,7 +234,7 @@ class Cuts {
   }
 }
 
-/** Every way that some sizes may want; the first is that of short sums. */
+/** All ways that any sizes may need. The first one is for short sums. */
 function blockWays(sum: Sum): readonly (Cuts | undefined)[] {
   const summed = summedRuns(sum);
   return [
@@ -241,19 +244,21 @@ function blockWays(sum: Sum): readonly (Cuts | undefined)[] {
   ];
 }
 
-/** The way for these sizes. */
+/** Returns the way for the sizes of this sum; undefined if it is short. */
 function cutsFor(graph: OnnxGraph, sum: Sum): Cuts | undefined {
   if (rowsOf(sum) <= longestRow) return undefined;
   const at = longestRun(sum);
   const blocks = { runs: cutRuns(sum.runs, at, cutOf(graph, sum, "float32", at)) };
   if (rowsOf({ runs: joined(blocks.runs) }) <= fewRows) return new Cuts([at], false);
-  // Where the longest run was not very long, the next one has its turn.
+  // If the longest run was not very long, many elements are left: then the longest run among them is cut too.
   const [left, all] = [sizeOf(shapeOf(blocks)), sizeOf(shapeOf(sum))];
   const isMuch = left > manyElements && left * blockRow > all;
   return new Cuts(isMuch ? [at, longestRun(blocks)] : [at], true);
 }
 
-/** ReduceSum of int32 stops at the largest number, that of int64 is exact for so many elements of int32. */
+/**
+ * An int32 sum that wraps around. ReduceSum of int32 saturates. ReduceSum of int64 is exact for up to `exactIntegers` elements of int32.
+ */
 function wrappedSum(graph: OnnxGraph, { value, runs }: Sum, result: Shape): OnnxValue {
   let sum: Sum = { value: graph.cast(value, "int64"), runs };
   while (elementsOf(sum) > exactIntegers) {
@@ -263,15 +268,15 @@ function wrappedSum(graph: OnnxGraph, { value, runs }: Sum, result: Shape): Onnx
   return graph.cast(completed(graph, sum, result), "int32");
 }
 
-/** Σ x² over all elements. */
+/** Writes nodes for Σ x² over all elements. */
 export function sumOfSquaresNodes(graph: OnnxGraph, x: OnnxValue, type: TensorType): OnnxValue {
   const size = sizeOf(type.shape);
   const squares = (values: OnnxValue): OnnxValue => graph.node("ReduceSumSquare", [values], { keepdims: 0 });
   if (type.dtype !== "float32" || size <= longestRow * lanes.last) return squares(x);
-  const { block, count, rest } = blocksOf(size, longestRow * lanes.last); //  float64 adds these up
+  const { block, count, rest } = blocksOf(size, longestRow * lanes.last); //  float64 adds up the blocks' sums
   const part = (start: number, end: number): OnnxValue => sliced(graph, reshaped(graph, x, [size]), 0, start, end);
   const main = rest ? part(0, block * count) : x;
-  // Each block times itself: ReduceSumSquare has several lanes only where it adds up everything.
+  // Each block is multiplied with itself as a matrix product: ReduceSumSquare uses several lanes only where it reduces all axes.
   const rows = reshaped(graph, main, [count, 1, block]);
   const sums = graph.target.contrib
     ? graph.node("FusedMatMul", [rows, rows], { transB: 1 }, "com.microsoft")
