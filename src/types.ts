@@ -28,7 +28,7 @@ export type { OverfitOptions, OverfitReport } from "./doctor/overfit.ts";
 export type { OnStep, SeedOption, Skipped, Verdict } from "./doctor/report.ts";
 export type { RunsTest } from "./doctor/runs.ts";
 export type { SpectralEstimate } from "./doctor/spectral.ts";
-export type { InPlace, Program } from "./engine/engine.ts";
+export type { Filling, Hole, InPlace, Program } from "./engine/engine.ts";
 export type { ExportOptions } from "./files/export.ts";
 export type { NamedValues, SafetensorsContent } from "./files/safetensors.ts";
 export type { HasNamedStates, LoadOptions, LoadReport, Saved } from "./files/weights.ts";
@@ -36,6 +36,7 @@ export type { Body } from "./graph/body.ts";
 export type { ArgumentSource, HostSource, Node, Source, StateSource, Value } from "./graph/node.ts";
 export type {
   AnyOp,
+  Constant,
   Data,
   Differentiation,
   IndexBound,
@@ -43,6 +44,7 @@ export type {
   OnnxAttribute,
   OnnxGraph,
   OnnxSubgraph,
+  OnnxTensorType,
   OnnxType,
   OnnxValue,
   Plateaus,
