@@ -5,7 +5,7 @@ import { ConfigError } from "../errors.ts";
 import { aFunction, aRecord, expectArguments, optional, withStates } from "../graph/arguments.ts";
 import { collect } from "../graph/node.ts";
 import type { Plateaus } from "../graph/op.ts";
-import { type Observer, observedBy } from "../graph/scope.ts";
+import { observedBy, type StepObserver } from "../graph/scope.ts";
 import { isFloat, resolveAxis, type Shape } from "../graph/types.ts";
 import { type Module, walk } from "../nn/module.ts";
 import { where } from "../tensor/create.ts";
@@ -26,7 +26,7 @@ export type OutputReport = {
   readonly mean: Tensor<[]>;
   /** The standard deviation of all elements. */
   readonly deviation: Tensor<[]>;
-  /** The norm of d loss / d y; 0 when the loss does not depend on it. Only when a loss is given. */
+  /** The norm of d loss / d y; 0 when the loss does not depend on it. Only when a loss is given, and not inside of loops. */
   readonly gradientNorm?: Tensor<[]>;
   /** The share of elements at an end of the activation's range, where its slope is 0 or nearly so. Activations only. */
   readonly saturated?: Tensor<[]>;
@@ -78,7 +78,8 @@ export interface Observation<R> {
  * Outputs are named by the path of their module; a function in `sequential` by its place. An activation inside a module, such as
  * `first(x).relu()`, has the module's path and its own name: `relu`, `encoder.relu`. A second output of the same name is
  * `relu#2`, and a module that returns several tensors has `rnn[0]`, `rnn[1]`. Each tensor is listed once: a module that returns
- * what its last child returned is not there again. What happens inside the cell of a `scan` is not seen.
+ * what its last child returned is not there again. What is inside the cell of a `scan`, or of a recurrent layer, is seen in all steps at
+ * once, along a new first axis: `decoder.forgetGate`.
  * Throws ConfigError for a tolerance outside [0, ½).
  */
 export function observe<R>(model: Module, call: () => R, options: ObserveOptions = {}): Observation<R> {
@@ -89,7 +90,7 @@ export function observe<R>(model: Module, call: () => R, options: ObserveOptions
   const parameters = [...model.namedStates()].flatMap(([path, state]): Held[] =>
     state instanceof Parameter ? [{ path, parameter: state, before: state.current() }] : [],
   );
-  const notes = new Notes(model);
+  const notes = new Notes(new Map([...walk(model)].reverse().map(([path, module]) => [module, path])));
   const result = observedBy(notes, call);
   const seen = notes.byPath();
   return {
@@ -112,15 +113,34 @@ interface Note {
   readonly plateaus: Plateaus | undefined;
   /** Whether it has a path of its own. An activation takes that of its module, or of the step, if it is all of it. */
   isNamed: boolean;
+  /** Whether it lies inside of a loop, stacked. */
+  readonly isInside: boolean;
 }
 
 /** What an observer writes down, each value once. */
-class Notes implements Observer {
+class Notes implements StepObserver {
   readonly #paths: ReadonlyMap<object, string>;
   readonly #notes = new Map<string, Note>();
 
-  constructor(model: Module) {
-    this.#paths = new Map([...walk(model)].reverse().map(([path, module]) => [module, path]));
+  readonly #outside: Notes | undefined;
+
+  constructor(paths: ReadonlyMap<object, string>, outside?: Notes) {
+    this.#paths = paths;
+    this.#outside = outside;
+  }
+
+  inside(): StepObserver {
+    return new Notes(this.#paths, this);
+  }
+
+  get seen(): readonly Tensor[] {
+    return [...this.#notes.values()].map(({ value }) => value);
+  }
+
+  tell(stacks: readonly Tensor[]): void {
+    const outside = this.#outside!;
+    for (const [i, note] of [...this.#notes.values()].entries())
+      outside.#write({ ...note, value: stacks[i]!, isInside: true });
   }
 
   pathOf(module: object): string {
@@ -131,12 +151,18 @@ class Notes implements Observer {
     const { op, params, path } = value.node;
     const plateaus = op.plateaus?.(params);
     if (plateaus && isWatched(value))
-      this.#write({ path: path === "" ? op.name : `${path}.${op.name}`, value, plateaus, isNamed: false });
+      this.#write({
+        path: path === "" ? op.name : `${path}.${op.name}`,
+        value,
+        plateaus,
+        isNamed: false,
+        isInside: false,
+      });
   }
 
   called(path: string, result: unknown): void {
     for (const [name, value] of tensorsIn(path || "(whole)", result)) {
-      const note = this.#write({ path: name, value, plateaus: undefined, isNamed: true });
+      const note = this.#write({ path: name, value, plateaus: undefined, isNamed: true, isInside: false });
       if (!note.isNamed) Object.assign(note, { path: name, isNamed: true });
     }
   }
@@ -181,20 +207,20 @@ function report(
   loss: Tensor | undefined,
   options: ObserveOptions & { readonly tolerance: number },
 ): LensReport {
-  const norms =
-    loss &&
-    gradientNorms(loss, [...[...seen.values()].map(({ value }) => value), ...parameters.map(({ before }) => before)]);
-  const outputs = [...seen].map(([path, { value, plateaus }], i) => [
+  const whole = [...seen.values()].filter(({ isInside }) => !isInside);
+  const targets = [...whole.map(({ value }) => value), ...parameters.map(({ before }) => before)];
+  const norms = loss && new Map(gradientNorms(loss, targets).map((norm, i) => [targets[i]!, norm]));
+  const outputs = [...seen].map(([path, { value, plateaus, isInside }]) => [
     path,
     {
       norm: normOf(value),
       mean: value.mean(),
       deviation: value.variance().sqrt(),
-      ...(norms && { gradientNorm: norms[i]! }),
+      ...(norms && !isInside && { gradientNorm: norms.get(value)! }),
       ...(plateaus && flatShares(value, plateaus, options)),
     } as OutputReport,
   ]);
-  const rest = parameters.map(({ path, parameter, before }, i) => {
+  const rest = parameters.map(({ path, parameter, before }) => {
     const after = parameter.current();
     const norm = normOf(before);
     const isAssigned = after.node !== before.node || after.index !== before.index;
@@ -202,7 +228,7 @@ function report(
       path,
       {
         norm,
-        ...(norms && { gradientNorm: norms[seen.size + i]! }),
+        ...(norms && { gradientNorm: norms.get(before)! }),
         ...(isAssigned && { updateRatio: ratio(normOf(after.sub(before)), norm) }),
       } as ParameterReport,
     ];

@@ -101,6 +101,16 @@ export interface Observer {
   applied(output: Tensor): void;
   /** The module, or the step of one, at a path has returned. */
   called(path: string, result: unknown): void;
+  /** Who looks on while one step of a loop is built. */
+  inside(): StepObserver;
+}
+
+/** An observer of one step, whose values mean nothing outside of the loop. */
+export interface StepObserver extends Observer {
+  /** What it has seen. */
+  readonly seen: readonly Tensor[];
+  /** Tells the observer outside what these values are in all steps. */
+  tell(stacks: readonly Tensor[]): void;
 }
 
 let observer: Observer | undefined;

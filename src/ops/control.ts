@@ -5,7 +5,7 @@ import { Body } from "../graph/body.ts";
 import { input } from "../graph/leaf.ts";
 import { collect, makeNode, type Node, type Value } from "../graph/node.ts";
 import { type Data, type Differentiation, type Op, register, type Sample, type Sampler } from "../graph/op.ts";
-import { currentScope, unobserved } from "../graph/scope.ts";
+import { currentObserver, currentScope, observedBy, unobserved } from "../graph/scope.ts";
 import { isFloat, sameShape, showType, sizeOf, type TensorType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { add, mul, sub } from "./arithmetic.ts";
@@ -61,7 +61,7 @@ export const scan: Op<ScanParams> = register<ScanParams>({
     });
     return body.outputTypes.map(({ shape, dtype }, i) => ({ shape: i < states ? shape : [length, ...shape], dtype }));
   },
-  gradient: differentiate,
+  gradient: differentiateOnce,
   onnx(graph, { inputs, outputTypes, params: { body, states, sequences, length, reverse } }) {
     if (length === 0)
       return outputTypes.map(({ shape, dtype }, i) =>
@@ -191,27 +191,83 @@ export function closed(
   };
 }
 
+export interface LoopOptions {
+  readonly length: number;
+  readonly reverse?: boolean;
+}
+
 /**
  * Makes a loop of a function `step`, which takes the states and one slice of each sequence, and returns the next states and then outputs.
- * Returns the last states and then all outputs, each stacked over the steps.
+ * Returns the last states and then all outputs, each stacked over the steps. No observer
+ * sees what the step does.
  */
 export function loop(
   states: readonly Tensor[],
   sequences: readonly Tensor[],
-  { length, reverse = false }: { readonly length: number; readonly reverse?: boolean },
+  options: LoopOptions,
   step: (leaves: readonly Tensor[]) => readonly Tensor[],
 ): Tensor[] {
+  return unobserved(() => observedLoop(states, sequences, options, step).results);
+}
+
+/**
+ * The same for an observer, who is told by `tell` what was seen in all steps. That is another loop over the same body with more outputs,
+ * which nobody computes unless somebody asks for them, and then the two become one.
+ */
+export function observedLoop(
+  states: readonly Tensor[],
+  sequences: readonly Tensor[],
+  { length, reverse = false }: LoopOptions,
+  step: (leaves: readonly Tensor[]) => readonly Tensor[],
+): { readonly results: Tensor[]; tell(): void } {
   const slices = sequences.map(({ shape, dtype }) => ({ shape: shape.slice(1), dtype }));
   const leaves = [...states, ...slices].map(bodyLeaf);
-  const results = unobserved(() => step(leaves)); //  the values of the body have no meaning outside of it
-  const { body, captured } = closed(results, leaves);
-  return applyAll(scan, [...states, ...sequences, ...captured], {
-    body,
-    states: states.length,
-    sequences: sequences.length,
-    length,
-    reverse,
-  });
+  const observer = currentObserver()?.inside();
+  const results = observedBy(observer, () => step(leaves));
+  const { body, captured } = closed([...results, ...(observer?.seen ?? [])], leaves);
+  const given = [...states, ...sequences, ...captured];
+  const params = { states: states.length, sequences: sequences.length, length, reverse };
+  const roots = body.roots.slice(0, results.length);
+  const used = new Set(collect(roots));
+  const kept = body.leaves.map((leaf, i) => i < leaves.length || used.has(leaf));
+  const own = new Body(
+    body.leaves.filter((_, i) => kept[i]),
+    roots,
+  );
+  return {
+    results: applyAll(
+      scan,
+      given.filter((_, i) => kept[i]),
+      { body: own, ...params },
+    ),
+    tell() {
+      if (!observer || observer.seen.length === 0) return;
+      const stacks = applyAll(scan, given, { body, ...params });
+      // What only passes through is what it was outside.
+      const outside = new Map(body.leaves.map((leaf, i) => [leaf, i < leaves.length ? undefined : given[i]]));
+      observer.tell(
+        body.roots.slice(roots.length).map(({ node }, i) => outside.get(node) ?? stacks[roots.length + i]!),
+      );
+    },
+  };
+}
+
+/** Gradients that have been asked for, by the body of their loop and what they were made of. */
+const known = new WeakMap<Body, Map<string, (Tensor | undefined)[]>>();
+
+/**
+ * The same question again, as when a report asks for what an optimizer has asked for, has the same answer: built anew, the steps back would be
+ * equal but in another order, which nobody would recognise as one loop.
+ */
+function differentiateOnce(at: Differentiation<ScanParams>): (Tensor | undefined)[] {
+  const name = (tensor: Tensor | undefined): string => (tensor ? `${tensor.node.id}.${tensor.index}` : "");
+  const key = [...at.inputs, ...at.gradients].map(name).concat(at.needed.map(String)).join();
+  const { body } = at.params;
+  const answers = known.get(body) ?? new Map<string, (Tensor | undefined)[]>();
+  known.set(body, answers);
+  const answer = answers.get(key) ?? differentiate(at);
+  answers.set(key, answer);
+  return answer;
 }
 
 /**

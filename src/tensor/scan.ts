@@ -3,7 +3,7 @@ import { ConfigError, GraphError, ShapeError } from "../errors.ts";
 import { aFunction, aRecord, described, expectArguments, expectOptions } from "../graph/arguments.ts";
 import { currentPath, currentScope, type Scope } from "../graph/scope.ts";
 import { type Shape, sameShape, showType } from "../graph/types.ts";
-import { loop } from "../ops/control.ts";
+import { observedLoop } from "../ops/control.ts";
 import { arange } from "./create.ts";
 import type { Tensor } from "./tensor.ts";
 import { flatten, type IsTree } from "./tree.ts";
@@ -57,10 +57,10 @@ export function scan<T, Y, X = undefined>(
 
   let asOutput: (outputs: readonly Tensor[]) => unknown;
   /** Builds the loop in which some variables go along as states; says which ones the cell assigns to. */
-  const run = (variables: readonly Tensor[]): { readonly results: Tensor[]; readonly assigned: readonly Tensor[] } => {
+  const run = (variables: readonly Tensor[]): ReturnType<typeof observedLoop> & { assigned: readonly Tensor[] } => {
     let assigned: readonly Tensor[] = [];
     const init = [...states, ...variables.map((variable) => variable.current())];
-    const results = loop(init, sequences, { length: steps, reverse }, (leaves) => {
+    const looped = observedLoop(init, sequences, { length: steps, reverse }, (leaves) => {
       const before = leaves.slice(states.length, init.length);
       const [nextStates, outputs]: [Tensor[], Tensor[]] = [[], []];
       const after = insideCell(variables, before, () => {
@@ -74,15 +74,16 @@ export function scan<T, Y, X = undefined>(
       assigned = [...after.keys()];
       return [...nextStates, ...variables.map((variable, i) => after.get(variable) ?? before[i]!), ...outputs];
     });
-    return { results, assigned };
+    return { ...looped, assigned };
   };
   // Only once it is built does a cell show which variables it assigns to.
   let variables: readonly Tensor[] = [];
-  let { results, assigned } = run(variables);
+  let { results, tell, assigned } = run(variables);
   for (let more = assigned; more.length > 0; more = assigned.filter((each) => !variables.includes(each))) {
     variables = [...variables, ...more];
-    ({ results, assigned } = run(variables));
+    ({ results, tell, assigned } = run(variables));
   }
+  tell();
   const [last, finals] = [
     results.slice(0, states.length),
     results.slice(states.length, states.length + variables.length),

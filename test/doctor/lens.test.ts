@@ -1,5 +1,6 @@
 /** What the lens reports, against plain loops over the values. */
 import { beforeEach, describe, expect, test } from "vitest";
+import type { GraphProgram } from "../../src/compile/program.ts";
 import type { Engine, Program } from "../../src/engine/engine.ts";
 import { nodeEngine } from "../../src/engine/node/index.ts";
 import type { Values } from "../../src/graph/types.ts";
@@ -14,6 +15,7 @@ import {
   gradients,
   linear,
   loadMnist,
+  lstm,
   type Module,
   module,
   observe,
@@ -289,8 +291,96 @@ describe("what is seen", () => {
     expect(names_((h) => h.prelu(tensor(0.1)))).toEqual([]);
     expect(
       names_((h) => scan((s: Tensor, row) => [s.add(row).tanh(), s], { init: zeros([2]) as Tensor, xs: h })),
-    ).toEqual([]);
+    ).toEqual(["tanh"]);
     expect(names_((h) => [h.tanh(), h.selu(), h.hardTanh(), h.clip(0, 1)])).toEqual(["tanh", "elu", "clip"]);
+  });
+
+  test("modules inside of loops, in all steps at once", async () => {
+    const head = linear(2, 3);
+    const model = module("Decoder", { head }, (xs: Tensor<[4, 5, 2], "float32">) =>
+      scan(
+        (s: Tensor<[5, 3], "float32">, x) => {
+          const next = s.add(head(x)).tanh();
+          return [next, next.sum(-1)];
+        },
+        { init: zeros([5, 3]), xs },
+      ),
+    );
+    const xs = tensor(Array.from({ length: 4 }, (_, t) => Array.from({ length: 5 }, (_, b) => [t / 3 - 0.5, b / 4])));
+    const seen = observe(model, () => model(xs as Tensor<[4, 5, 2], "float32">));
+    expect([...seen.outputs.keys()]).toEqual(["head", "tanh", "(whole)[state]", "(whole)[outputs]"]);
+    expect(seen.outputs.get("head")!.shape).toEqual([4, 5, 3]);
+    // The values: what the layer gives outside, and the states step by step.
+    const outside = await head(xs as Tensor<[4, 5, 2], "float32">).data();
+    const inside = await seen.outputs.get("head")!.data();
+    inside.forEach((value, i) => void expect(value).toBeCloseTo(outside[i]!, 6));
+    const states = await seen.outputs.get("tanh")!.data();
+    expect([...states.slice(-15)]).toEqual([...(await seen.result.state.data())]);
+    const { outputs } = await read(seen.report(seen.result.outputs.sum() as Tensor));
+    expectClose(outputs.head!.norm, normOf(outside), "head");
+    expect(outputs.head).not.toHaveProperty("gradientNorm");
+    expect(outputs.tanh!.saturated).toBe([...states].filter((y) => Math.abs(y) >= 0.99).length / 60);
+    expect(outputs["(whole)[outputs]"]!.gradientNorm).toBeCloseTo(Math.sqrt(20), 4);
+  });
+
+  test("the gates of recurrent layers, also in loops in loops and where a cell draws random numbers", () => {
+    const encoder = lstm(2, 3, { layers: 2 });
+    const model = module("Tagger", { encoder }, (h: Tensor<[5, 4, 2], "float32">) => encoder(h).outputs);
+    const found = observe(model, () => model(zeros([5, 4, 2])));
+    expect([...found.outputs.keys()].filter((path) => path.startsWith("encoder.l1"))).toEqual([
+      "encoder.l1.forgetGate",
+      "encoder.l1.inputGate",
+      "encoder.l1.candidate",
+      "encoder.l1.outputGate",
+      "encoder.l1.memory",
+      "encoder.l1",
+    ]);
+    expect(found.outputs.get("encoder.l1.forgetGate")!.shape).toEqual([4, 5, 3]);
+    const drop = dropout(0.5);
+    const nested = module("Nested", { drop }, (xs: Tensor<[3, 2], "float32">) =>
+      scan(
+        (s: Tensor<[2], "float32">, x) => {
+          const inner = scan((t: Tensor<[2], "float32">) => [t.add(drop(x)), t.sum()], { init: s, length: 4 });
+          return [inner.state, inner.outputs];
+        },
+        { init: zeros([2]), xs },
+      ),
+    );
+    const twice = observe(nested, () => nested(zeros([3, 2])));
+    expect(twice.outputs.get("drop")!.shape).toEqual([3, 4, 2]);
+    expect([...twice.outputs.keys()].filter((path) => path.startsWith("drop"))).toEqual(["drop"]);
+  });
+
+  test("a loop that is looked into is computed once, and not at all otherwise", async () => {
+    const layer = lstm(2, 3);
+    const programs: string[] = [];
+    const watching: Engine = {
+      ...engine,
+      load(program: Program) {
+        programs.push((program as GraphProgram).text());
+        return engine.load(program);
+      },
+    };
+    useEngine(watching);
+    const optimizer = sgd(layer, { learningRate: 0.1 });
+    const x = fromValues(new Float32Array(40), [5, 4, 2]);
+    const step = (look: boolean | undefined) =>
+      compile((x: Tensor<[5, 4, 2], "float32">) => {
+        const seen = look === undefined ? undefined : observe(layer, () => layer(x));
+        const loss = (seen?.result ?? layer(x)).outputs.square().sum() as Tensor;
+        optimizer.minimize(loss);
+        return { loss, report: look ? seen!.report(loss) : undefined };
+      });
+    await step(undefined)(x).loss.item();
+    await step(false)(x).loss.item();
+    const counts = (text: string): string[] => [...text.matchAll(/= (\w+)\(/g)].map(([, name]) => name!).sort();
+    const [without, notLooking] = programs as [string, string];
+    expect(counts(notLooking)).toEqual(counts(without));
+    await step(true)(x).loss.item();
+    const scans = (text: string): number => counts(text).filter((name) => name === "scan").length;
+    expect([scans(without), scans(programs.at(-1)!)]).toEqual([2, 2]);
+    // Only the one with a report hands out what the gates were: more outputs of the loop on the way there.
+    expect(programs.at(-1)!.length).toBeGreaterThan(without.length);
   });
 
   test("dropout that does nothing is the layer before it", () => {

@@ -2,7 +2,7 @@
 
 import { applyAll, tensorOf } from "../../graph/apply.ts";
 import { Body } from "../../graph/body.ts";
-import { type Node, usersAmong } from "../../graph/node.ts";
+import { type Node, usersAmong, type Value } from "../../graph/node.ts";
 import { bodyLeaf, inlined, type ScanParams, scan } from "../../ops/control.ts";
 import { matmul } from "../../ops/matmul.ts";
 import { transpose } from "../../ops/movement.ts";
@@ -12,35 +12,50 @@ import { paramsOf, type Rule, type RuleSet } from "./rewrite.ts";
 const isScan = (node: Node): boolean => (node.op as unknown) === scan;
 
 /**
- * Back-propagation runs a loop again with more outputs, the values that the way back needs: the two become one. Bodies are
- * compared as they were built, so the pass must come before any that looks inside them.
+ * Back-propagation runs a loop again with more outputs, the values that the way back needs; an observer does, and so do checks: all
+ * become one. Bodies are compared as they were built, so the pass must come before any that looks inside them.
  */
 const oneLoop: Rule = {
   name: "one loop for a loop and the same with more outputs",
+  op: scan,
   rewrite({ original, inputs, usersOf }) {
     const [first] = original.inputs;
     if (!isScan(original) || !first) return undefined;
-    const larger = largest(usersOf(first).filter((other) => extendsLoop(other, original)));
-    return larger && applyAll(scan, inputs, larger.params as ScanParams).slice(0, original.outputs.length);
+    const params = original.params as ScanParams;
+    const { body, states } = params;
+    const alike = new Set([original, ...usersOf(first).filter((other) => isSameLoop(other, original))]);
+    if (alike.size === 1) return undefined;
+    const key = ({ node, index }: Value): string => `${node.id}.${index}`;
+    const outputs = new Map<string, Value>();
+    for (const other of [...alike].sort((a, b) => a.id - b.id))
+      for (const root of (other.params as ScanParams).body.roots.slice(states)) outputs.set(key(root), root);
+    const places = new Map([...outputs.keys()].map((name, i) => [name, states + i]));
+    const roots = [...body.roots.slice(0, states), ...outputs.values()].map(({ node, index }) => tensorOf(node, index));
+    const all = applyAll(scan, inputs, { ...params, body: new Body(body.leaves, roots) });
+    return body.roots.map((root, i) => all[i < states ? i : places.get(key(root))!]!);
   },
 };
 
-/** The loop with the most outputs: what any of the others gives it gives too. */
-function largest(extended: readonly Node[]): Node | undefined {
-  return [...extended].sort((a, b) => b.outputs.length - a.outputs.length)[0];
+const isSame = (x: Value | undefined, y: Value): boolean => x?.node === y.node && x.index === y.index;
+
+/** Whether two loops do the same steps, whatever of them they put out. */
+function isSameLoop(other: Node, loop: Node): boolean {
+  if (!isScan(other) || other.inputs.length !== loop.inputs.length) return false;
+  const [a, b] = [other.params as ScanParams, loop.params as ScanParams];
+  return (
+    a.reverse === b.reverse &&
+    a.states === b.states &&
+    a.body.leaves.every((leaf, i) => leaf === b.body.leaves[i]) &&
+    b.body.roots.slice(0, b.states).every((root, i) => isSame(a.body.roots[i], root)) &&
+    loop.inputs.every((input, i) => isSame(other.inputs[i], input))
+  );
 }
 
 /** Whether a loop is another one with more outputs. */
 export function extendsLoop(other: Node, loop: Node): boolean {
-  if (!isScan(other) || other === loop || other.inputs.length !== loop.inputs.length) return false;
-  const [a, b] = [other.params as ScanParams, loop.params as ScanParams];
-  return (
-    a.reverse === b.reverse &&
-    a.body.leaves.every((leaf, i) => leaf === b.body.leaves[i]) &&
-    b.body.roots.every(({ node, index }, i) => a.body.roots[i]?.node === node && a.body.roots[i].index === index) &&
-    a.body.roots.length > b.body.roots.length &&
-    other.inputs.every(({ node, index }, i) => loop.inputs[i]!.node === node && loop.inputs[i]!.index === index)
-  );
+  if (other === loop || !isSameLoop(other, loop)) return false;
+  const [more, fewer] = [other, loop].map((node) => (node.params as ScanParams).body.roots) as [Value[], Value[]];
+  return more.length > fewer.length && fewer.every((root, i) => isSame(more[i], root));
 }
 
 /** A loop of one step is the step. */
