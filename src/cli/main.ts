@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 /** The command line. */
-import { printable } from "../errors.ts";
 import "../node.ts";
 import { makeProgram } from "./program.ts";
 import { isOurs, whatWasThrown } from "./subject.ts";
@@ -27,8 +26,6 @@ process.on("uncaughtException", (error) => {
 const program = makeProgram((code) => {
   process.exitCode = code;
 });
-// The sentence quotes what was given.
-program.configureOutput({ outputError: (text, write) => write(`${printable(text.trimEnd(), 500)}\n`) });
 try {
   await program.parseAsync();
 } catch (error) {

@@ -1,7 +1,7 @@
 /** The commands and their options. What they do is loaded when it is asked for. */
 import { readFileSync } from "node:fs";
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
-import { ConfigError } from "../errors.ts";
+import { ConfigError, printable } from "../errors.ts";
 import type { CheckOptions } from "./check.ts";
 import type { CompareOptions } from "./compare.ts";
 import type { EvaluateOptions } from "./evaluate.ts";
@@ -21,6 +21,8 @@ export function makeProgram(end: (code: number) => void): Command {
     .description("Deep learning for TypeScript.")
     .version(versionOfPackage())
     .enablePositionalOptions()
+    // Before the commands, which inherit it.
+    .configureOutput({ outputError: (text, write) => write(`${shown(text.trimEnd())}\n`) })
     .showHelpAfterError("(add --help for what there is)")
     .addHelpText(
       "after",
@@ -236,6 +238,12 @@ Examples:
     });
 
   return program;
+}
+
+/** An error's sentence, which quotes what was given, in one line; a suggestion is a line of its own. */
+function shown(text: string): string {
+  const [, sentence = text, suggestion = ""] = /^(.*?)(\n\(Did you mean [^\n]*\?\))?$/s.exec(text) ?? [];
+  return `${printable(sentence, 500)}${suggestion && `\n${printable(suggestion.trim(), 500)}`}`;
 }
 
 /** Options that may be given several times. */
