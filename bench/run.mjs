@@ -47,6 +47,7 @@ await bundle(
     "bench/first-step.ts",
     "bench/updates.ts",
     "bench/sums.ts",
+    "bench/axes.ts",
     "bench/text.ts",
     "docs/figures/draw.ts",
     "bench/ours-server.ts",
@@ -70,6 +71,7 @@ const chosen = [
   "startup",
   "updates",
   "sums",
+  "axes",
   "text",
   "draw",
 ].find((name) => name === process.argv[2]);
