@@ -1,4 +1,4 @@
-/** Reverse-mode differentiation: more expressions in the same graph. */
+/** Reverse-mode differentiation: gradients are more nodes of the same graph. */
 
 import { DTypeError, GraphError, ShapeError } from "../errors.ts";
 import { tensorOf } from "../graph/apply.ts";
@@ -10,11 +10,12 @@ import { full } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /**
- * d loss / d x for each x of `wrt`, as tensors of the same shapes: lazy, and differentiable again. The loss is a scalar;
- * `seed` replaces the 1 that is propagated back when it is not (a vector–Jacobian product).
+ * Returns d loss / d x for each x of `wrt`, as tensors of the same shapes. They are lazy, and can be differentiated again. The loss is a
+ * scalar. If it is not, give a `seed`, which is propagated back in place of 1 (a vector–Jacobian product).
  *
- * Throws ShapeError when the loss is no scalar and no seed is given, or one of another type, DTypeError when it is not real, GraphError when an op
- * on the way has no gradient or when the loss does not depend on an x.
+ * Throws ShapeError if the loss is not a scalar and no seed is given, or if the seed has another shape or dtype than the loss; DTypeError
+ * if the loss is not float32 or float64; GraphError if an op between an x and the loss has no gradient, or if the loss does not depend on
+ * an x.
  */
 export function gradients<const T extends readonly Tensor[]>(
   loss: Tensor,
@@ -32,7 +33,7 @@ export function gradients<const T extends readonly Tensor[]>(
   }) as { [K in keyof T]: T[K] };
 }
 
-/** The same, with nothing in the place of an x that the loss does not depend on. */
+/** As `gradients`, but returns undefined for each x that the loss does not depend on. */
 export function partialGradients(loss: Tensor, wrt: readonly Tensor[], seed?: Tensor): (Tensor | undefined)[] {
   const root = loss.current();
   if (!isFloat(root.dtype))
@@ -55,7 +56,7 @@ export function partialGradients(loss: Tensor, wrt: readonly Tensor[], seed?: Te
   const nodes = new Set(collect([root]));
   return targets.map((x, i) => {
     if (found[i]) return found[i];
-    // Zero where x is reached only through ops whose derivative is zero.
+    // Zeros if the loss depends on x only through ops whose derivative is 0.
     return nodes.has(x.node) ? full(x.shape, 0, x.dtype) : undefined;
   });
 }
@@ -105,7 +106,7 @@ function nameOf(x: Tensor): string {
   return `${label}${showType(x)}`;
 }
 
-/** The nodes through which the targets reach the loss: nothing else needs a gradient. */
+/** Returns the nodes that depend on the targets. No other node needs a gradient. */
 function dependents(nodes: readonly Node[], targets: readonly Tensor[]): Set<Node> {
   const needed = new Set(targets.map((x) => x.node));
   for (const node of nodes) if (node.inputs.some((input) => needed.has(input.node))) needed.add(node);

@@ -1,22 +1,25 @@
 /**
- * Kernels: what several ops that work element by element compute together, in one pass over memory. An engine that can turns
- * a kernel into code for its processor; here is what it means.
+ * Kernels: several elementwise ops that are computed together, in one pass over memory. Some engines turn a kernel into code for their
+ * processor. This file says what a kernel computes.
  */
 
-/** What a step does to the float32 at one place. Comparisons give a mask, which only `select` takes, also as what it chooses from. */
+/**
+ * The operation of a step, on float32 elements. Comparisons give a mask. Only `select` takes masks: as its condition, and as the values
+ * that it chooses from.
+ */
 export type Operation =
   | "add"
   | "sub"
   | "mul"
   | "div"
-  /** b where either is NaN or both are 0, as the processor has it. */
+  /** b where either is NaN or both are 0, as with the processor's instruction. */
   | "min"
   /** b where either is NaN or both are 0. */
   | "max"
   | "sqrt"
   /** a·b + c, rounded once. */
   | "fma"
-  /** To the nearest whole number, halves to the even one. */
+  /** Rounds to the nearest whole number, and halves to the even one. */
   | "round"
   /** 2ᵃ for whole a from −126 to 127. */
   | "power"
@@ -29,7 +32,7 @@ export type Operation =
   | "lessEqual"
   /** Whether either is NaN. */
   | "unordered"
-  /** The second where the mask is set, else the third. */
+  /** The second argument where the first, a mask, is set; else the third. */
   | "select";
 
 const operations: Readonly<Record<Operation, (...values: number[]) => number>> = {
@@ -53,51 +56,54 @@ const operations: Readonly<Record<Operation, (...values: number[]) => number>> =
   select: (mask, b, c) => (mask ? b! : c!),
 };
 
-/** A value of a kernel by its number: the inputs come first, then the steps. */
+/** The number of a value of a kernel: inputs are numbered first, then steps. */
 export type KernelValue = number;
 
-/** An operation on values that there are already. */
+/** An operation, and the earlier values that it is applied to. */
 export type Application = readonly [operation: Operation, ...of: KernelValue[]];
 
-/** An operation, or a number that is the same everywhere. */
+/** An operation, or a constant. */
 export type Step = Application | number;
 
-/** What an operation is done to. */
+/** Returns the values that an operation is applied to. */
 export function argumentsOf([, ...values]: Application): readonly KernelValue[] {
   return values;
 }
 
-/** Every so many rows one, the first of them at `part`: of a tensor with `of` times as many rows. */
+/** Every `of`-th row of a tensor, from row `part` on. The tensor has `of` times as many rows as the kernel. */
 export interface Part {
   readonly part: number;
   readonly of: number;
 }
 
 /**
- * How an input lies under the elements, which are rows of `width`: one element for each ("full"), one for each place in a row
- * ("row"), one for each row ("column"), one for all ("scalar"), or a part of the rows of a larger tensor.
+ * How an input belongs to the elements of a kernel, which form rows of `width`. It has one element for each of them ("full"), for each
+ * place in a row ("row"), for each row ("column"), or one for all ("scalar"); or it is a part of the rows of a larger tensor.
  */
 export type Layout = "full" | "row" | "column" | "scalar" | Part;
 
-/** Whether an input has an address for each element. */
+/** Whether an input is read at another address for each element of a row. */
 export const isStream = (layout: Layout): boolean => layout !== "column" && layout !== "scalar";
 
-/** Most inputs in full or along rows, and outputs, of a kernel: engines keep an address in a register for each. */
+/**
+ * The most streams of a kernel: outputs, and inputs that are read at another address for each element. Engines keep the address of each in
+ * a register.
+ */
 export const mostStreams = 10;
-/** Most inputs in any layout. */
+/** The most inputs of a kernel, in any layout. */
 export const mostInputs = 20;
 
-/** Steps at every element of tensors of float32; `Layout` says how inputs lie. */
+/** Steps that are computed for every element of float32 tensors. `Layout` says how inputs belong to the elements. */
 export interface Kernel {
   readonly inputs: readonly Layout[];
   readonly steps: readonly Step[];
   /** The values that are written; each has `size` elements. */
   readonly outputs: readonly KernelValue[];
-  /** Whether all outputs are parts of one tensor, in which their rows take turns. Default false. */
+  /** Whether all outputs are parts of one tensor: its rows come from each output in turn. Default false. */
   readonly takeTurns?: boolean;
   /** Number of elements. */
   readonly size: number;
-  /** Elements in a row; the whole where nothing depends on rows. */
+  /** Number of elements in a row; the same as `size` where nothing depends on rows. */
   readonly width: number;
 }
 
@@ -106,9 +112,12 @@ export interface KernelOp {
   /** The op's name, in the domain `kernelDomain`. */
   readonly name: string;
   readonly kernel: Kernel;
-  /** By output. */
+  /** One shape for each output. */
   readonly shapes: readonly (readonly number[])[];
-  /** Where each run gives the sizes: its last input are the numbers of `sizesOf`, and those of kernel and shapes mean nothing. */
+  /**
+   * Set if each run gives the sizes: the last input then holds the numbers of `sizesOf`, and the sizes in `kernel` and `shapes` mean
+   * nothing.
+   */
   readonly open?: { readonly widthIsOpen: boolean } | undefined;
 }
 
@@ -116,7 +125,7 @@ export interface KernelOp {
 export interface GuardOp {
   /** The op's name, in the domain `kernelDomain`. */
   readonly name: string;
-  /** Elements, by input: at most `mostInputs` inputs. */
+  /** Number of elements of each input. There are at most `mostInputs` inputs. */
   readonly sizes: readonly number[];
   /** Whether each run gives the sizes instead, as the last input: the numbers of `guardSizes`. */
   readonly isOpen?: boolean | undefined;
@@ -127,38 +136,43 @@ export function isFlat({ inputs, takeTurns, size, width }: Kernel): boolean {
   return size === width && !takeTurns && inputs.every((layout) => typeof layout !== "object");
 }
 
-/** So many elements, read or written, are worth another part: handing one over costs some microseconds. */
+/** One more part pays for so many elements, read or written: giving a part to a thread costs some microseconds. */
 const elementsInPart = 2 ** 16;
 
-/** Elements of one row are given out in whole cache lines, so that no two threads write to the same. */
+/**
+ * Number of elements in a cache line. The elements of one row are cut at whole cache lines, so that no two threads write to the same line.
+ */
 const elementsInLine = 16;
 
-/** The elements that one call does: whole rows, or elements where the kernel has one row only. */
+/** Returns the number of units that work is cut into: rows, or elements if the kernel has one row only. */
 export function unitsOf({ size, width }: Kernel): number {
   return size === width ? size : size / width;
 }
 
-/** How the work is cut into parts for threads: units, units in a part, parts. */
+/** Returns how the work is cut into parts for threads: units, units in a part, parts. */
 function partsFor(units: number, unitsInLine: number, accesses: number, threads: number): number[] {
   const wanted = Math.max(1, Math.min(threads, Math.floor(accesses / elementsInPart)));
   const unitsInPart = Math.max(1, Math.ceil(units / wanted / unitsInLine)) * unitsInLine;
   return [units, unitsInPart, Math.ceil(units / unitsInPart)];
 }
 
-/** Where the bytes of a row are among a kernel's sizes, and where what follows the parts and these begins. */
+/** The index of the bytes of a row among a kernel's sizes, and the index of the first size behind them. */
 export const rowBytesAt = 3;
 export const firstSize = 4;
 
-/** What a kernel's code is told of its sizes: parts, bytes of a row, the outputs' dimensions. */
+/** Returns the sizes that a kernel's code gets: parts, bytes of a row, the outputs' dimensions. */
 export function sizesOf(kernel: Kernel, shapes: readonly (readonly number[])[], threads: number): number[] {
   const { inputs, outputs, size, width } = kernel;
   const streams = inputs.filter((layout) => isStream(layout) && layout !== "row").length + outputs.length;
   const parts = partsFor(unitsOf(kernel), size === width ? elementsInLine : 1, streams * size, threads);
-  const rowBytes = isFlat(kernel) ? 0 : width * Float32Array.BYTES_PER_ELEMENT; //  nobody asks for it where all is one row
+  const rowBytes = isFlat(kernel) ? 0 : width * Float32Array.BYTES_PER_ELEMENT; //  not used where all is one row
   return [...parts, rowBytes, ...shapes.flat()];
 }
 
-/** What a guard's code is told of its sizes: parts, and for each input its first place among all elements and the one behind its last. */
+/**
+ * Returns the sizes that a guard's code gets: parts, and for each input the index of its first element among the elements of all inputs,
+ * and the index behind its last one.
+ */
 export function guardSizes(sizes: readonly number[], threads: number): number[] {
   const units = sizes.reduce((sum, size) => sum + size, 0);
   let place = 0;
@@ -169,13 +183,13 @@ export function guardSizes(sizes: readonly number[], threads: number): number[] 
   return [...partsFor(units, elementsInLine, units, threads), 0, ...places];
 }
 
-/** Random bits as an op of a model: of the block cipher behind `randomBits`, from a generator's state, int32 [4]. */
+/** Random bits as an op of a model, from the block cipher of `randomBits`. The input is the state of a generator, int32 [4]. */
 export interface RandomOp {
   /** The op's name, in the domain `kernelDomain`. */
   readonly name: string;
   readonly shape: readonly number[];
   readonly size: number;
-  /** How many of the upper bits of each word. */
+  /** How many of the upper bits of each word are used. */
   readonly bits: number;
   readonly dtype: "int32" | "float32";
   /** Whether each run gives shape and size instead, as the last input: the numbers of `randomSizes`. */
@@ -185,7 +199,7 @@ export interface RandomOp {
 /** How many random numbers are drawn together. */
 export const randomUnit = 32;
 
-/** What a draw's code is told of its sizes: parts, the number of elements, the output's dimensions. */
+/** Returns the sizes that a draw's code gets: parts, the number of elements, the output's dimensions. */
 export function randomSizes({ size, shape }: Pick<RandomOp, "size" | "shape">, threads: number): number[] {
   return [...partsFor(Math.ceil(size / randomUnit), 1, 2 * size, threads), size, ...shape];
 }
@@ -194,7 +208,7 @@ export function randomSizes({ size, shape }: Pick<RandomOp, "size" | "shape">, t
 export interface LengthsOp {
   /** The op's name, in the domain `kernelDomain`. */
   readonly name: string;
-  /** Elements in a row: at least one. */
+  /** Number of elements in a row: at least one. */
   readonly width: number;
   /** The output's shape, with an element for each row. */
   readonly shape: readonly number[];
@@ -202,20 +216,20 @@ export interface LengthsOp {
   readonly isOpen?: boolean | undefined;
 }
 
-/** What the code for lengths is told of its sizes: parts, bytes of a row, the output's dimensions. */
+/** Returns the sizes that the code for lengths gets: parts, bytes of a row, the output's dimensions. */
 export function lengthsSizes({ width, shape }: Pick<LengthsOp, "width" | "shape">, threads: number): number[] {
   const rows = shape.reduce((product, size) => product * size, 1);
   const rowBytes = width * Float32Array.BYTES_PER_ELEMENT;
   return [...partsFor(rows, elementsInLine, rows * width, threads), rowBytes, ...shape];
 }
 
-/** What a model may call besides ONNX's own ops, where the target has kernels. */
+/** The ops that a model may call besides ONNX's own, where the target has kernels. */
 export type AnyKernelOp = KernelOp | GuardOp | RandomOp | LengthsOp;
 
 /** The ONNX domain of kernels in a model. */
 export const kernelDomain = "glissade";
 
-/** Computes a kernel the slow way. */
+/** Computes a kernel in JavaScript, element by element. */
 export function runKernel(kernel: Kernel, inputs: readonly Float64Array[], outputs: readonly Float64Array[]): void {
   const { size, width, steps } = kernel;
   const values: number[] = [];
@@ -233,21 +247,21 @@ export function runKernel(kernel: Kernel, inputs: readonly Float64Array[], outpu
   }
 }
 
-/** Where the element of an input is that belongs to the i-th one of a kernel. */
+/** Returns the position in an input of the element that belongs to element i of a kernel. */
 export function placeUnder(layout: Layout, i: number, width: number): number {
   const [row, column] = [Math.floor(i / width), i % width];
   if (typeof layout === "object") return (row * layout.of + layout.part) * width + column;
   return { full: i, row: column, column: row, scalar: 0 }[layout];
 }
 
-/** Writes the steps of a kernel; equal ones once. */
+/** Writes the steps of a kernel. Equal steps are written once. */
 export class KernelWriter {
   readonly inputs: Layout[] = [];
   readonly steps: Step[] = [];
   readonly #known = new Map<string, KernelValue>();
   #inputsAreGiven = false;
 
-  /** One more input. They all come before the first step. */
+  /** Adds an input. All inputs come before the first step. */
   input(layout: Layout): KernelValue {
     if (this.#inputsAreGiven) throw new Error("a kernel's inputs come before its steps");
     return this.inputs.push(layout) - 1;

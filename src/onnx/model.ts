@@ -1,4 +1,4 @@
-/** Writing an ONNX model: nodes in order, constants shared, encoded by protobuf's own library. */
+/** Writes an ONNX model: nodes in order, constants shared, encoded by the protobuf library. */
 import { create, toBinary } from "@bufbuild/protobuf";
 import {
   AttributeProto_AttributeType,
@@ -41,7 +41,7 @@ import {
 
 /** The operator set that every lowering is written for: Gelu came with 20, int4 and float8 with 21. */
 const latestOpset = 21;
-/** Those that exported models may ask for: no lowering uses what 21 brought. */
+/** The operator sets that exported models may ask for. No lowering uses what is new in 21. */
 export const opsets: readonly number[] = [20, latestOpset];
 const irVersion = 10n;
 
@@ -58,19 +58,19 @@ export const dataTypes: Readonly<Record<OnnxType, TensorProto_DataType>> = {
 /** Collects the nodes and constants of one model. */
 export class OnnxBuilder implements OnnxGraph {
   readonly target: Target;
-  /** What all names begin with: inside a subgraph none may be that of a value outside. */
+  /** The beginning of all names: names in a subgraph must differ from those outside of it. */
   readonly #prefix: string;
   #subgraphs = 0;
   readonly #nodes: NodeProto[] = [];
   readonly #constants = new Map<string, TensorProto>();
   readonly #domains = new Set<string>();
-  /** By what they compute. A subgraph shares those of the graph around it. */
+  /** Custom ops by what they compute. A subgraph shares them with the graph around it. */
   readonly #kernels: Map<string, AnyKernelOp>;
-  /** Constants that each run gives. */
+  /** Constants that each run fills. */
   readonly #holes: readonly Hole[];
   /** The types of values that ONNX Runtime cannot infer. */
   readonly #known: Described[] = [];
-  /** Nodes by what they compute: the same thing asked for twice is one node. */
+  /** The outputs of nodes by what the nodes compute, so that equal nodes become one. */
   readonly #made = new Map<string, OnnxValue[]>();
 
   constructor(
@@ -115,7 +115,7 @@ export class OnnxBuilder implements OnnxGraph {
     return outputs;
   }
 
-  /** A kernel whose sizes a run gives: a hole with the numbers that `sizesOf` puts together. */
+  /** Adds a kernel whose sizes each run gives: `sizes` is a hole with the numbers of `sizesOf`. */
   openKernel(
     kernel: Kernel,
     types: readonly OpenType[],
@@ -123,7 +123,7 @@ export class OnnxBuilder implements OnnxGraph {
     sizes: OnnxValue,
     widthIsOpen: boolean,
   ): OnnxValue[] {
-    const shapes = types.map(({ shape }) => shape.map(() => 0)); //  only their lengths count
+    const shapes = types.map(({ shape }) => shape.map(() => 0)); //  only the number of axes counts
     const width = widthIsOpen || isFlat(kernel) ? 1 : kernel.width;
     const size = kernel.size === kernel.width ? width : 2 * width;
     const form = { ...kernel, size, width };
@@ -133,7 +133,7 @@ export class OnnxBuilder implements OnnxGraph {
     return outputs;
   }
 
-  /** A guard for so many values, whose sizes a run gives as it does those of a kernel. */
+  /** Adds a guard whose sizes each run gives, as for `openKernel`. */
   openGuard(values: readonly OnnxValue[], sizes: OnnxValue): OnnxValue {
     return this.#guard([...values, sizes], { sizes: values.map(() => 0), isOpen: true });
   }
@@ -153,7 +153,7 @@ export class OnnxBuilder implements OnnxGraph {
     return this.#random([state], draw, draw);
   }
 
-  /** A draw whose sizes a run gives. */
+  /** Adds a draw whose sizes each run gives. */
   openRandom(state: OnnxValue, draw: Omit<RandomOp, "name">, type: OpenType, sizes: OnnxValue): OnnxValue {
     const shape = type.shape.map(() => 0); //  only its length counts
     return this.#random([state, sizes], { ...draw, shape, size: 0, isOpen: true }, type);
@@ -174,7 +174,7 @@ export class OnnxBuilder implements OnnxGraph {
     return this.#lengths([x], { width, shape }, { shape });
   }
 
-  /** Lengths whose sizes a run gives. */
+  /** Adds an op for lengths, whose sizes each run gives. */
   openLengths(x: OnnxValue, type: OpenType, sizes: OnnxValue): OnnxValue {
     const shape = type.shape.map(() => 0); //  only its length counts
     return this.#lengths([x, sizes], { width: 0, shape, isOpen: true }, type);
@@ -191,7 +191,7 @@ export class OnnxBuilder implements OnnxGraph {
     return result;
   }
 
-  /** The name of a custom op; of the same one as before, if it is the same but for the name. */
+  /** Returns the name of a custom op. If there is an equal op with another name already, its name is returned. */
   #custom(kind: string, make: (name: string) => AnyKernelOp): string {
     const key = paramsKey(make(""));
     const op = this.#kernels.get(key) ?? make(`${kind}${this.#kernels.size}`);
@@ -240,7 +240,7 @@ export class OnnxBuilder implements OnnxGraph {
     return { graph, toJSON: () => prefix };
   }
 
-  /** The finished model. `weights` become initializers under their own names: values inside instead of inputs. */
+  /** Returns the finished model. `weights` become initializers under their own names: values in the model, not inputs of it. */
   model(
     inputs: readonly Port[],
     outputs: readonly Port[],
@@ -312,7 +312,10 @@ export class OnnxBuilder implements OnnxGraph {
   }
 }
 
-/** Lets the node that makes an output write it under the output's name; an Identity stays where it cannot. */
+/**
+ * Renames the results of nodes, so that the node that makes an output writes it under the output's name. Where this is impossible, an
+ * Identity stays.
+ */
 function withOutputsNamed(nodes: readonly NodeProto[], outputs: ReadonlySet<string>): NodeProto[] {
   const makers = new Map<string, NodeProto>();
   for (const node of nodes) for (const output of node.output) makers.set(output, node);
@@ -329,7 +332,7 @@ function withOutputsNamed(nodes: readonly NodeProto[], outputs: ReadonlySet<stri
   return kept;
 }
 
-/** Gives values other names, also where graphs inside of nodes use them. */
+/** Renames values, also in the graphs inside of nodes. */
 function rename(nodes: readonly NodeProto[], names: ReadonlyMap<string, string>): void {
   if (names.size === 0) return;
   for (const node of nodes) {
@@ -379,7 +382,7 @@ export interface OpenType extends OnnxTensorType {
   readonly names?: readonly (string | undefined)[] | undefined;
 }
 
-/** What a model says of a value that it takes, gives or cannot infer. */
+/** The name and type of an input, of an output, or of a value whose type ONNX Runtime cannot infer. */
 interface Described {
   readonly name: string;
   readonly type: OpenType;

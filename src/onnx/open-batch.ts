@@ -1,12 +1,12 @@
-/** An ONNX model for any batch size, from the models of two sizes. */
+/** Makes an ONNX model for any batch size from the models for two batch sizes. */
 import type { ModelProto, NodeProto, TensorProto, ValueInfoProto } from "onnx-buf";
 
-/** The sizes that are compared: primes too large to be a layer's width. */
+/** The batch sizes that are compared: primes that are too large to be the width of a layer. */
 export const probes = [10007, 10009] as const;
 
 /**
- * The model of the first probe size, with that size left open, when the models of both sizes differ in nothing but sizes that
- * ONNX can leave open; otherwise the reason. Changes `first`.
+ * Returns the model of the first batch size, with that size left open, if the models of both batch sizes differ only in sizes that ONNX can
+ * leave open; otherwise the reason why not. Changes `first`.
  */
 export function openBatch(first: ModelProto, second: ModelProto): ModelProto | string {
   const [a, b] = [first.graph!, second.graph!];
@@ -32,7 +32,7 @@ export function openBatch(first: ModelProto, second: ModelProto): ModelProto | s
   return first;
 }
 
-/** A node, and the graphs inside it, as text. */
+/** Returns a node, with the graphs inside it, as text. */
 function textOf({ opType, domain, input, output, attribute }: NodeProto): string {
   return JSON.stringify([opType, domain, input, output, attribute], (_, value: unknown) =>
     typeof value === "bigint" ? `${value}n` : value,
@@ -43,7 +43,10 @@ function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
-/** Puts −1, "whatever is left", where two shapes differ by the batch; a shape can have one such place. */
+/**
+ * Replaces the one size by which two shapes differ by −1, which means "whatever is left". Returns false if they do not differ in exactly
+ * one size that depends on the batch size.
+ */
 function openShape(constant: TensorProto, other: TensorProto): boolean {
   const sizes = new BigInt64Array(constant.rawData.slice().buffer);
   const others = new BigInt64Array(other.rawData.slice().buffer);
@@ -55,7 +58,7 @@ function openShape(constant: TensorProto, other: TensorProto): boolean {
   return true;
 }
 
-/** Whether both sizes are the same multiple of their batch. */
+/** Whether both sizes are the same multiple of their batch size. */
 function byBatch(size: bigint, other: bigint): boolean {
   const [first, second] = probes.map(BigInt) as [bigint, bigint];
   return size % first === 0n && other % second === 0n && size / first === other / second;

@@ -1,4 +1,4 @@
-/** Functions of one element with parameters. Each is one pass in ONNX. */
+/** Elementwise functions of one tensor, with parameters. */
 
 import {
   commonType,
@@ -58,7 +58,7 @@ function parametric<P extends object>(rule: Rule<P>): Op<P> {
   });
 }
 
-/** x, or the bound that it is beyond; NaN and the sign of a zero stay, where Math.max and Math.min have other ideas. */
+/** Returns x, or the bound that x is beyond. NaN and the sign of a zero stay, unlike with Math.max and Math.min. */
 function between(x: number, min: number, max: number): number {
   if (x < min) return min;
   if (x > max) return max;
@@ -68,16 +68,16 @@ function between(x: number, min: number, max: number): number {
 export interface ClipParams {
   readonly min?: number;
   readonly max?: number;
-  /** Whether the gradient at the bounds themselves is 0, as is the custom for activations. Default false: it passes. */
+  /** Whether the gradient at the bounds themselves is 0, as is usual for activations. Default false: the gradient passes there. */
   readonly activation?: boolean;
 }
 
-/** The nearest number from min to max; the gradient passes between them. */
+/** Returns the nearest number from min to max. The gradient passes where x is between them. */
 export const clip: Op<ClipParams> = parametric<ClipParams>({
   name: "clip",
   dtypes: numeric,
   onnx(graph, x, { min, max }, dtype) {
-    // Without a bound ONNX Runtime takes the largest finite number for one.
+    // Where no bound is given, ONNX Runtime would clip at the largest finite number. So an infinite bound is given.
     const bound = (value: number | undefined, none: number): OnnxValue | undefined =>
       value !== undefined || isFloat(dtype) ? graph.constant(dtype, [], [value ?? none]) : undefined;
     return graph.node("Clip", [x, bound(min, -Infinity), bound(max, Infinity)]);
@@ -89,7 +89,7 @@ export const clip: Op<ClipParams> = parametric<ClipParams>({
   gradient(x, _y, dy, { min, max, activation }) {
     const isAbove = (bound: number): Tensor => (activation ? x.greater(bound) : x.greaterEqual(bound));
     const isBelow = (bound: number): Tensor => (activation ? x.less(bound) : x.lessEqual(bound));
-    // Not a product with 0 and 1: what does not count may be infinite.
+    // Not a product with 0 and 1: 0 times an infinite gradient would be NaN.
     const zero = dy.scalar(0).expand(dy.shape);
     const above = min === undefined ? dy : isAbove(min).apply(where, [dy, zero], undefined);
     return max === undefined ? above : isBelow(max).apply(where, [above, zero], undefined);
@@ -105,7 +105,7 @@ export interface AlphaParams {
 /** x where x > 0, α·(eˣ − 1) elsewhere: the exponential linear unit (Clevert, Unterthiner and Hochreiter 2015). */
 export const elu: Op<AlphaParams> = parametric<AlphaParams>({
   name: "elu",
-  // ONNX's own writes eˣ − 1 out, which leaves nothing of small x.
+  // ONNX's Elu computes eˣ − 1 directly, which loses the digits of small x.
   onnx(graph, x, { alpha }, dtype) {
     const scalar = (value: number): OnnxValue => graph.constant(dtype, [], [value]);
     const low = expm1Nodes(graph, graph.node("Min", [x, scalar(0)]), dtype);
@@ -154,7 +154,7 @@ export interface HardSigmoidParams {
   readonly offset: number;
 }
 
-/** slope·x + offset, kept from 0 to 1: a sigmoid of straight lines. */
+/** slope·x + offset, clipped to the range from 0 to 1: a sigmoid made of straight lines. */
 export const hardSigmoid: Op<HardSigmoidParams> = parametric<HardSigmoidParams>({
   name: "hardSigmoid",
   onnx(graph, x, { slope, offset }, dtype) {

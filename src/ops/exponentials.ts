@@ -1,4 +1,4 @@
-/** Exponentials and logarithms near 0 and 1, where the forms that one writes down lose their digits: as nodes of ONNX. */
+/** ONNX nodes for exponentials near 0 and logarithms near 1, where the plain formulas lose digits. */
 import type { OnnxGraph, OnnxValue } from "../graph/op.ts";
 import type { DType } from "../graph/types.ts";
 
@@ -10,7 +10,7 @@ export function expm1Nodes(graph: OnnxGraph, x: OnnxValue, dtype: DType): OnnxVa
   const isOne = graph.node("Equal", [u, one]);
   const logarithm = graph.node("Where", [isOne, one, graph.node("Log", [u])]);
   const scaled = graph.node("Mul", [low, graph.node("Div", [x, logarithm])]);
-  // Where x is so small that u is 1 the answer is x itself; for large |x|, where ln u is infinite or the same as x, it is u − 1.
+  // If x is so small that u is 1, the result is x itself. For large |x|, where ln u is infinite or equal to x, it is u − 1.
   const isLarge = graph.node("Greater", [graph.node("Abs", [x]), graph.constant(dtype, [], [1])]);
   return graph.node("Where", [isOne, x, graph.node("Where", [isLarge, low, scaled])]);
 }
@@ -23,7 +23,7 @@ export function log1pNodes(graph: OnnxGraph, x: OnnxValue, dtype: DType): OnnxVa
   const isLost = graph.node("Equal", [low, graph.constant(dtype, [], [0])]);
   const logarithm = graph.node("Log", [u]);
   const ratio = graph.node("Div", [x, graph.node("Where", [isLost, one, low])]);
-  // For large x the ratio is 1 up to rounding; ∞ / ∞ must not be asked for.
+  // For large x the ratio is 1 up to rounding. It is left out there, since ∞ / ∞ would be NaN.
   const isLarge = graph.node("Greater", [x, one]);
   const scaled = graph.node("Where", [isLarge, logarithm, graph.node("Mul", [logarithm, ratio])]);
   return graph.node("Where", [isLost, x, scaled]);

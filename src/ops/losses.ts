@@ -1,16 +1,16 @@
-/** Losses of single elements whose derivative is not that of the formula at its ends. */
+/** Elementwise losses whose derivative is not that of the formula at the ends of its domain. */
 import { floats, type OnnxValue, type Op } from "../graph/op.ts";
 import { binary } from "./arithmetic.ts";
 import { log1pNodes } from "./exponentials.ts";
 
-/** No logarithm of a probability is taken to be below it. */
+/** The smallest value that is used as the logarithm of a probability. */
 const lowest = -100;
-/** p·(1 − p) is taken to be no less. */
+/** The smallest value that is used as p·(1 − p). */
 const least = 1e-12;
 
 /**
- * −y·log p − (1 − y)·log(1 − p) for probabilities p and labels y, with no logarithm below −100. Its slope (p − y) / (p·(1 − p)) has a
- * denominator of at least 1e-12, so that it is finite at 0 and 1, and 0 for p = y: as PyTorch has it.
+ * −y·log p − (1 − y)·log(1 − p) for probabilities p and labels y, with no logarithm below −100. In its derivative (p − y) / (p·(1 − p)) the
+ * denominator is at least 1e-12, so that the derivative is finite at 0 and 1, and 0 for p = y, as in PyTorch.
  */
 export const probabilityLoss: Op<undefined> = binary({
   name: "probabilityLoss",

@@ -1,16 +1,16 @@
 /**
- * Nodes of ONNX Runtime that are fast and get NaN or infinities wrong: they are for finite numbers, slower ones for the rest. Every
- * run decides between the two by the sum of all elements, the cheapest look at a tensor that there is.
+ * Some nodes of ONNX Runtime are fast, but wrong for NaN or infinities. They are used where all elements are finite, and slower nodes
+ * elsewhere. Every run decides between the two by the sum of all elements, which is the cheapest check of a tensor.
  */
 import type { OnnxGraph, OnnxValue } from "../graph/op.ts";
 import { type DType, isFloat, type TensorType } from "../graph/types.ts";
 
-/** Writes nodes of a graph, which is a part of another; one value for each output. */
+/** Writes the nodes of a branch of an If into its graph. Returns one value for each output. */
 type Branch = (graph: OnnxGraph) => readonly OnnxValue[];
 
 /**
- * The outputs of `quick` where all elements of all values are finite, or where the target's nodes need no care; of `careful`
- * otherwise. A sum that overflows takes the careful way too: it is slower and as right.
+ * Returns the outputs of `quick` if all elements of all values are finite, or if the nodes of the target are right for NaN and infinities;
+ * the outputs of `careful` otherwise. If the sum overflows, `careful` is used too, which is slower but just as right.
  */
 export function forNumbers(
   graph: OnnxGraph,

@@ -1,4 +1,4 @@
-/** The length of vectors, which has room wherever its result does. */
+/** The length of vectors. It overflows or becomes 0 only where the result itself does. */
 import { defineOp, floats, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
 import { sameShape, sizeOf, type TensorType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -17,10 +17,10 @@ export const norm: Op<NormParams> = defineOp<NormParams>({
   dtypes: floats,
   shape: ([x], params) => reducedShape(x!, params),
   gradient([x], y, dy, params) {
-    // y = (Σ|x|ᵖ)^(1/p)  ⇒  dx = dy·sign x·(|x| / y)^(p − 1), which for p = 2 is dy·x / y: no power leaves the range of y.
+    // y = (Σ|x|ᵖ)^(1/p)  ⇒  dx = dy·sign x·(|x| / y)^(p − 1). For p = 2 this is dy·x / y. In this form no power leaves the range of y.
     const kept = reducedShape(x!, { ...params, keepDims: true });
     const isNothing = y.equal(0);
-    // Relative to an infinite length, zeros are 0, and so are all slopes.
+    // For a vector of zeros the length counts as infinite, which makes its gradient 0.
     if (params.order === 2) {
       const length = chosen(isNothing, everywhere(y, Number.POSITIVE_INFINITY), y);
       return [x!.div(length.reshape(kept)).mul(dy.reshape(kept))];
@@ -66,7 +66,7 @@ const onLast: NormParams = { axes: [1], keepDims: false, order: 2 };
 
 const everywhere = (x: Tensor, value: number): Tensor => x.scalar(value).expand(x.shape);
 
-/** With all sizes relative to the one that counts most. */
+/** Returns the norm, computed with all sizes divided by the one that counts most: the largest, or for a negative order the smallest. */
 function normOf(sizes: readonly number[], order: number): number {
   const most = order > 0 ? Math.max : Math.min;
   const largest = sizes.reduce((a, b) => most(a, b), order > 0 ? 0 : Number.POSITIVE_INFINITY);
@@ -75,20 +75,26 @@ function normOf(sizes: readonly number[], order: number): number {
   return unit * (order === 2 ? Math.sqrt(total) : total ** (1 / order));
 }
 
-/** Sums of squares between which no square that counts was too large or too small, and a power of two that brings others there. */
+/**
+ * The range of sums of squares, `low` to `high`, in which no square that matters overflowed or became 0; and a power of two that scales
+ * other vectors so that their sums are in this range.
+ */
 const ranges = {
   float32: { low: 1e-24, high: 1e38, power: 2 ** 80 },
   float64: { low: 1e-280, high: 1e300, power: 2 ** 600 },
 } as const;
 
-/** Whether all elements make one length. */
+/** Whether all elements together are one vector. */
 const isTotal = ({ shape }: TensorType, { axes }: Pick<NormParams, "axes">): boolean => axes.length === shape.length;
 
-/** Elements of a row, where the axes are the last ones: then each length is one of a row. Else 0. */
+/** Returns the number of elements in a row if the axes are the last ones, so that each row is a vector; 0 otherwise. */
 const widthOf = ({ shape }: TensorType, { axes }: NormParams): number =>
   axes.every((axis) => axis >= shape.length - axes.length) ? sizeOf(shape.slice(shape.length - axes.length)) : 0;
 
-/** √Σx², and once more with other units where a sum of squares has no room. Reduced axes stay, unless all are reduced. */
+/**
+ * Writes nodes for √Σx². Where a sum of squares is out of range, it is computed again, with x scaled. Reduced axes stay, unless all are
+ * reduced.
+ */
 function euclidean(graph: OnnxGraph, x: OnnxValue, type: TensorType, { axes }: NormParams): OnnxValue {
   const isScalar = isTotal(type, { axes });
   const params = { axes, keepDims: !isScalar };
@@ -122,7 +128,7 @@ function euclidean(graph: OnnxGraph, x: OnnxValue, type: TensorType, { axes }: N
   })[0]!;
 }
 
-/** (Σ|x|ᵖ)^(1/p) with all sizes relative to the one that counts most, in the shape of `euclidean`. */
+/** Writes nodes for (Σ|x|ᵖ)^(1/p), with all sizes divided by the one that counts most. The result has the shape that `euclidean` gives. */
 function scaled(graph: OnnxGraph, x: OnnxValue, type: TensorType, { axes, order }: NormParams): OnnxValue {
   const params = { axes, keepDims: !isTotal(type, { axes }) };
   const kept = { ...type, shape: reducedShape(type, params) };

@@ -1,21 +1,27 @@
-/** Kernels over a short axis in the middle of a tensor: each element along it is a part of the rows that lie behind it. */
+/**
+ * Kernels over a short axis in the middle of a tensor. Each position along this axis is a part: it consists of the rows on the axes behind
+ * it.
+ */
 import type { Target } from "../graph/target.ts";
 import { sizeOf, type TensorType } from "../graph/types.ts";
 import { type Kernel, type KernelValue, KernelWriter, mostStreams } from "../kernel/kernel.ts";
 
-/** The shortest row for which it pays to begin anew with each. */
+/** The shortest rows for which it pays that a kernel goes row by row. */
 const shortestRow = 32;
-/** The longest tensor, in elements: distances in it are numbers inside instructions, in bytes. */
+/** The most elements from a row to the next row of the same part: this distance, in bytes, is a number inside machine instructions. */
 const longest = 2 ** 29 - 1;
 
-/** How many parts there are, and how long and how many their rows are. */
+/** The number of parts, the width of their rows, and the number of their rows. */
 export interface Parts {
   readonly of: number;
   readonly width: number;
   readonly rows: number;
 }
 
-/** A tensor's parts along an axis, where the target makes kernels of them and has room for `streams` beside one for each part. */
+/**
+ * Returns a tensor's parts along an axis; undefined if the target makes no kernels, or if a kernel does not pay or has too many streams. It
+ * has one stream for each part, and `streams` more.
+ */
 export function partsOf(
   { shape, dtype }: TensorType,
   axis: number,
@@ -27,7 +33,7 @@ export function partsOf(
   return target.kernels && dtype === "float32" && fits ? { of, width, rows } : undefined;
 }
 
-/** A kernel that reads all parts of a tensor, and as many others as are wanted row by row; they come first. */
+/** Makes a kernel that reads all parts of a tensor, and `others` more inputs, each as large as a part. The other inputs come first. */
 export function partsKernel(
   { of, width, rows }: Parts,
   others: number,

@@ -28,7 +28,7 @@ export interface PoolParams extends WindowParams {
   readonly kernel: Shape;
 }
 
-/** Calls `visit` with the position in x and in y of each element of each window, padding left out. */
+/** Calls `visit` for each element of each window, with its position in x and the position of the window in y. Padding is left out. */
 function eachElement(x: Shape, y: Shape, params: PoolParams, visit: (x: number, y: number) => void): void {
   const [space, places] = [sizeOf(x.slice(2)), sizeOf(y.slice(2))];
   const one = (shape: Shape): Shape => [1, 1, ...shape];
@@ -38,7 +38,10 @@ function eachElement(x: Shape, y: Shape, params: PoolParams, visit: (x: number, 
     );
 }
 
-/** Calls `visit` with the position of the first maximum of each window in x, the first NaN where there is one, and that of the window in y. */
+/**
+ * Calls `visit` for each window, with the position in x of its first maximum, or of its first NaN if there is one, and the position of the
+ * window in y.
+ */
 function eachMaximum(x: Data, y: Shape, params: PoolParams, visit: (x: number, y: number) => void): void {
   const best = new Map<number, number>();
   eachElement(x.shape, y, params, (atX, atY) => {
@@ -75,7 +78,7 @@ const poolAttributes = (params: PoolParams): Record<string, readonly number[]> =
   kernel_shape: params.kernel,
 });
 
-/** Values and positions (int32, in x as one long vector) of the maxima of windows. */
+/** Writes nodes for the maxima of windows: their values, and their positions (int32) in x as one long vector. */
 function maxima(
   graph: OnnxGraph,
   x: OnnxValue,
@@ -96,7 +99,9 @@ function maxima(
   ) as [OnnxValue, OnnxValue];
 }
 
-/** The same with the elements of all windows side by side: slow, and right for NaN and −∞, which MaxPool forgets. */
+/**
+ * As `maxima`, but with the elements of all windows gathered side by side. This is slow, but right for NaN and −∞, which MaxPool ignores.
+ */
 function gatheredMaxima(
   graph: OnnxGraph,
   x: OnnxValue,
@@ -109,7 +114,7 @@ function gatheredMaxima(
   const integers = (dims: Shape, values: readonly number[]): OnnxValue => graph.constant("int64", dims, values);
   const starts = (size: Shape): OnnxValue => integers([1, sizeOf(places), 1], gridPositions(places, stride, size));
   const steps = (size: Shape): readonly number[] => gridPositions(kernel, dilation, size);
-  /** [images, places, elements of a window] */
+  /** Returns the elements of all windows: [images, places, elements of a window]. */
   const windows = (value: OnnxValue, count: number, filling: OnnxValue): OnnxValue => {
     const sides = [0, 1].flatMap((side) => [0, ...padding.map((widths) => widths[side]!)]);
     const planes = graph.node("Reshape", [value, graph.integers([count, ...space])]);
@@ -125,10 +130,10 @@ function gatheredMaxima(
   const nan = graph.constant(dtype, [], [Number.NaN]);
   const largest = graph.node("Where", [graph.cast(most(nanFlags(graph, elements)), "bool"), nan, most(elements)]);
   const isLargest = graph.node("Or", [graph.node("IsNaN", [elements]), graph.node("Equal", [elements, largest])]);
-  // Padding is −∞ too, and no maximum.
+  // Padding is −∞ too, but is never the maximum.
   const candidates = graph.cast(graph.node("And", [isLargest, isInside]), "int32");
   const first = graph.node("ArgMax", [candidates], { axis: 2, keepdims: 1 });
-  // From the corner of the padding to x itself.
+  // The grids count from the corner of the padding. Adding this number gives positions in x.
   const corner = stridesOf(space).reduce((at, width, i) => at - width * padding[i]![0], 0);
   const begins = Array.from({ length: images }, (_, image) => image * sizeOf(space) + corner);
   const inWindow = graph.node("Gather", [integers([steps(space).length], steps(space)), first]);
@@ -138,7 +143,7 @@ function gatheredMaxima(
   return [shaped(largest), graph.cast(shaped(positions), "int32")];
 }
 
-/** The positions, in space of some size, of the points of a grid. */
+/** Returns the positions of the points of a grid, in a space of the given size. */
 function gridPositions(counts: Shape, steps: Shape, size: Shape): readonly number[] {
   const strides = stridesOf(size);
   return counts.reduce<readonly number[]>(
@@ -147,7 +152,7 @@ function gridPositions(counts: Shape, steps: Shape, size: Shape): readonly numbe
   );
 }
 
-/** The largest element of each window, NaN where there is one. Padding is never the largest. */
+/** The largest element of each window, or NaN if the window holds one. Padding is never the largest. */
 export const maxPool: Op<PoolParams> = defineOp<PoolParams>({
   name: "maxPool",
   dtypes: floats,
@@ -159,7 +164,7 @@ export const maxPool: Op<PoolParams> = defineOp<PoolParams>({
   samples: poolSamples,
 });
 
-/** The transpose of `maxPool` as a map that picks elements, from x and dy: dy laid where the windows of x have their first maximum. */
+/** The gradient of `maxPool`: adds each element of dy at the first maximum of its window in x. Inputs: x and dy. */
 export const maxPoolInput: Op<PoolParams> = defineOp<PoolParams>({
   name: "maxPoolInput",
   dtypes: floats,
@@ -173,7 +178,7 @@ export const maxPoolInput: Op<PoolParams> = defineOp<PoolParams>({
       );
     return x!.shape;
   },
-  // Where a window's maximum lies does not change with x, almost everywhere.
+  // Almost everywhere, a small change of x does not move a window's maximum.
   gradient([x, dy], _dx, g, params) {
     const positions = x!.apply(maxPoolPositions, [], params).reshape([-1]);
     return [undefined, g.reshape([-1]).apply(gather, [positions], { axis: 0 }).reshape(dy!.shape)];
@@ -187,7 +192,7 @@ export const maxPoolInput: Op<PoolParams> = defineOp<PoolParams>({
     const laid = (nothing: OnnxValue, slopes: OnnxValue): OnnxValue =>
       graph.node("ScatterElements", [nothing, list, slopes], { axis: 0, reduction: "add" });
     const values = [zeros(graph, { ...dx!, shape: [sizeOf(dx!.shape)] }), graph.node("Reshape", [dy, flat])] as const;
-    // So many windows may have the same maximum.
+    // The most windows that may have their maximum at the same element.
     const meeting = params.kernel.reduce((count, size, i) => count * Math.ceil(size / params.stride[i]!), 1);
     const sums = meeting > longestRow ? inFloat64(graph, dx!, laid, ...values) : laid(...values);
     return graph.node("Reshape", [sums, graph.integers(dx!.shape)]);
@@ -225,7 +230,7 @@ export const avgPool: Op<PoolParams> = defineOp<PoolParams>({
   onnxTypes: ["float32"],
   shape: ([x], params) => poolShape("avgPool", x!, params),
   gradient([x], _y, dy, { kernel, ...params }) {
-    // Each channel by itself is convolved with windows of 1 / size.
+    // The mean is a convolution of each channel with a kernel of 1 / size; this is the gradient of that convolution.
     const images = x!.shape[0]! * x!.shape[1]!;
     const weight = dy.scalar(1 / sizeOf(kernel)).expand([1, 1, ...kernel]);
     const spread = dy
@@ -245,7 +250,10 @@ export const avgPool: Op<PoolParams> = defineOp<PoolParams>({
   samples: poolSamples,
 });
 
-/** The means of large windows: ONNX Runtime adds up a window's elements one after the other. So axis by axis, in blocks. */
+/**
+ * Writes nodes for the means of large windows. ONNX Runtime adds up the elements of a window one after the other. So the means are taken
+ * along one axis after the other, in blocks.
+ */
 function averageNodes(
   graph: OnnxGraph,
   x: OnnxValue,
@@ -261,7 +269,7 @@ function averageNodes(
     const [before, after] = padding[i]!;
     const reshaped = (value: OnnxValue, to: Shape): OnnxValue => graph.node("Reshape", [value, graph.integers(to)]);
     const pads = [0, before, 0, 0, after, 0];
-    // In three axes, since ONNX Runtime would take the zeros into the pooling, which allows fewer.
+    // Padded with three axes: with four, ONNX Runtime would merge the Pad into the pooling node, which allows less padding.
     const rows = reshaped(y, [outer, length, inner]);
     const padded =
       before + after ? graph.node("Pad", [rows, graph.integers(pads), graph.constant("float32", [], [0])]) : rows;
@@ -279,7 +287,10 @@ interface Windows {
   readonly dilation: number;
 }
 
-/** The means of `count` windows along axis 2 of four: those of blocks of their elements, and of the elements left over. */
+/**
+ * Writes nodes for the means of `count` windows along axis 2 of four, from the means of blocks of their elements, and of the elements left
+ * over.
+ */
 function averagesAlong(graph: OnnxGraph, x: OnnxValue, count: number, { size, stride, dilation }: Windows): OnnxValue {
   const pooled = (windows: Windows): OnnxValue =>
     graph.node("AveragePool", [x], {
@@ -289,7 +300,7 @@ function averagesAlong(graph: OnnxGraph, x: OnnxValue, count: number, { size, st
     });
   if (size <= longestRow) return sliced(graph, pooled({ size, stride, dilation }), 2, 0, count);
   const { block, count: blocks, rest } = blocksOf(size, longestRow);
-  // Blocks begin where windows begin, or whole blocks behind that.
+  // Blocks begin where windows begin, or a whole number of blocks behind that.
   const step = greatestDivisor(stride, block * dilation);
   const main = averagesAlong(graph, pooled({ size: block, stride: step, dilation }), count, {
     size: blocks,

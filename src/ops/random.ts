@@ -1,4 +1,4 @@
-/** Random bits as an op: a function of a generator's state and of nothing else, so the same on every engine. */
+/** Random bits as an op. They depend on the state of a generator only, so they are the same on every engine. */
 import { ShapeError } from "../errors.ts";
 import { defineOp, expectType, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
 import { type Shape, showType, sizeOf } from "../graph/types.ts";
@@ -8,7 +8,7 @@ export interface BitsParams {
   readonly shape: Shape;
   /** How many random bits an element has: 24 give a non-negative int32 below 2²⁴, 32 any int32. */
   readonly bits: 23 | 24 | 32;
-  /** float32 for the same whole numbers as float32, which has room for 24 bits. Default int32. */
+  /** float32 gives the same whole numbers as float32, which can hold 24 bits. Default int32. */
   readonly dtype?: "int32" | "float32";
 }
 
@@ -76,8 +76,8 @@ function shiftRight(graph: OnnxGraph, x: OnnxValue, by: number, dtype: "uint32" 
 }
 
 /**
- * Ten rounds over all blocks at once, the four words of each: uint32 [blocks]. At first only c0 differs from block to block;
- * what is still the same for all stays one number, which saves a tenth of the work.
+ * Ten rounds over all blocks at once. Returns the four words of the blocks, each uint32 [blocks]. At first only c0 differs from block to
+ * block. Words that are still the same for all blocks stay one number, which saves a tenth of the work.
  */
 function philoxNodes(
   graph: OnnxGraph,

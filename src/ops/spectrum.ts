@@ -1,4 +1,4 @@
-/** Singular values, without their vectors. */
+/** Singular values, without singular vectors. */
 import { ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
 import { Body } from "../graph/body.ts";
@@ -52,8 +52,8 @@ function diagonal({ shape, dtype }: Data, entries: readonly number[]): Data {
 }
 
 /**
- * One-sided Jacobi (Hestenes 1958): pairs of columns, or of rows if these are fewer, are turned until all are orthogonal; then
- * their lengths are the singular values.
+ * One-sided Jacobi (Hestenes 1958): pairs of columns, or of rows if these are fewer, are rotated until all are orthogonal. Their lengths
+ * are then the singular values.
  */
 function byRotations({ shape, values }: Data): Float64Array {
   const [rows, columns] = shape as [number, number];
@@ -93,21 +93,24 @@ function bodyFor(type: TensorType): Body {
 }
 
 /**
- * Golub and Kahan's way (1965): reflections from both sides leave a matrix with two diagonals, whose singular values are then
- * enclosed in ever smaller intervals. Backward stable: every value is right to a few units in the last place of the largest.
+ * Golub and Kahan's method (1965): reflections from both sides leave a matrix with two diagonals. Its singular values are then enclosed in
+ * smaller and smaller intervals. The method is backward stable: every value is right to a few units in the last place of the largest.
  */
 function ofMatrix(x: Tensor): Tensor {
   const [rows, columns] = x.shape as [number, number];
   const largest = x.abs().max();
   const scaled = x.div(orOne(largest));
   const values = ofTall(rows < columns ? scaled.mT() : scaled).mul(largest);
-  return values.add(x.mul(0).sum()); //  of a matrix with NaN or infinities all values are NaN, not what a search makes of them
+  return values.add(x.mul(0).sum()); //  a matrix with NaN or infinities gives NaN, not what the search would find
 }
 
-/** A divisor in place of 0. */
+/** Replaces 0 by 1, so that the result can be a divisor. */
 const orOne = (x: Tensor): Tensor => x.add(x.equal(0).cast(x.dtype));
 
-/** From here on the squares of a float32 matrix are taken in float64, whose precision they cannot exceed. */
+/**
+ * From this ratio of rows to columns on, the Gram matrix of a float32 matrix is used. It is computed in float64, whose precision is enough
+ * for the squares.
+ */
 const tallEnough = 8;
 
 function ofTall(x: Tensor): Tensor {
@@ -118,10 +121,16 @@ function ofTall(x: Tensor): Tensor {
   return ofTall(gram).sqrt().cast("float32");
 }
 
-/** Beside 1, the size of the numbers below, a length of 10⁻¹⁸ is none; its square is in either dtype's range, and so is its inverse. */
+/**
+ * The matrices below have elements of about 1, so a length of 10⁻¹⁸ counts as 0. This is its square: in either dtype, it and its inverse
+ * are in range.
+ */
 const tiny = 1e-36;
 
-/** The squares of both diagonals, the upper one with a 0 at its end. What is left of the matrix is cut out now and then. */
+/**
+ * Returns the squares of both diagonals; the upper one has a 0 at its end. After every `steps` columns and rows, the rest of the matrix is
+ * cut out, so that the work gets less.
+ */
 function twoDiagonals(x: Tensor): [main: Tensor, upper: Tensor] {
   const steps = Math.max(32, Math.ceil(x.shape[1]! / 6));
   const blocks: Tensor[][] = [];
@@ -139,7 +148,10 @@ function twoDiagonals(x: Tensor): [main: Tensor, upper: Tensor] {
   return [joined(main, 0), joined(upper, 1)];
 }
 
-/** The first columns and rows of a matrix reflected into their first elements, one after the other. */
+/**
+ * Reflects the first `steps` columns and rows of a matrix, one after the other, so that one element of each is left. Returns the matrix
+ * after that, and the squares of the elements on both diagonals.
+ */
 function eliminated(x: Tensor, steps: number): [rest: Tensor, main: Tensor, upper: Tensor] {
   const [rows, columns] = x.shape as [number, number];
   const at = apply(arange, [], { length: steps });
@@ -164,7 +176,7 @@ function eliminated(x: Tensor, steps: number): [rest: Tensor, main: Tensor, uppe
       .matmul(w)
       .sub(v.mul(vA.matmul(w)))
       .mul(fromRight.factor);
-    // A − v·(vᵀA) − ((A − v·(vᵀA))·w)·wᵀ, the factors left out: both in one pass over A.
+    // A − v·(vᵀA) − ((A − v·(vᵀA))·w)·wᵀ, written without the factors: both reflections in one pass over A.
     const left = apply(concat, [v, aw], { axis: 1 });
     const right = apply(concat, [vA, w.reshape([1, columns])], { axis: 0 });
     const next = apply(gemm, [left, right, a!], { transposeA: false, transposeB: false, alpha: -1, beta: 1 });
@@ -175,7 +187,7 @@ function eliminated(x: Tensor, steps: number): [rest: Tensor, main: Tensor, uppe
 
 interface Reflection {
   readonly v: Tensor;
-  /** v's element under the mask. */
+  /** The element of v where the mask is 1. */
   readonly first: Tensor;
   /** 2 / |v|² */
   readonly factor: Tensor;
@@ -183,7 +195,10 @@ interface Reflection {
   readonly square: Tensor;
 }
 
-/** I − factor·v·vᵀ takes x to ∓|x| in the element under the mask and 0 elsewhere (Householder 1958); of no x it leaves all as it is. */
+/**
+ * Returns the reflection I − factor·v·vᵀ that maps x to ∓|x| in the element where the mask is 1, and to 0 elsewhere (Householder 1958). If
+ * x is 0, the factor is 0, and the reflection changes nothing.
+ */
 function reflection(x: Tensor, mask: Tensor): Reflection {
   const square = x.mul(x).sum();
   const length = square.sqrt();
@@ -198,19 +213,19 @@ function reflection(x: Tensor, mask: Tensor): Reflection {
   };
 }
 
-/** Into how many parts an interval is cut at once, and how often, until its width is far below the precision of its ends. */
+/** How many parts an interval is cut into at once, and how often this is done, until its width is far below the precision of its ends. */
 const parts = 8;
 const cuts = { float32: 10, float64: 19 } as const;
 
 /**
- * All singular values of a matrix B with two diagonals, by counting: as many of them are at least x as there are positive pivots in
- * BᵀB − x² (Sylvester's law of inertia), whose pivots come from the entries without BᵀB ever being formed (the stationary qd
- * transform of Rutishauser, as Dhillon and Parlett 2004 write it). Every value has an interval of its own, cut at several points
- * at once (Lo, Philippe and Sameh 1987).
+ * Returns all singular values of a matrix B with two diagonals, by counting. The number of singular values that are at least x is the
+ * number of positive pivots of BᵀB − x² (Sylvester's law of inertia). The pivots are computed from the entries of B, without forming BᵀB
+ * (the stationary qd transform of Rutishauser, as Dhillon and Parlett 2004 write it). Each value has its own interval, which is cut at
+ * several points at once (Lo, Philippe and Sameh 1987).
  */
 function ofTwoDiagonals(main: Tensor, upper: Tensor): Tensor {
   const [count] = main.shape as [number];
-  const bound = main.max().sqrt().add(upper.max().sqrt()); //  Gershgorin's, of [0 Bᵀ; B 0]
+  const bound = main.max().sqrt().add(upper.max().sqrt()); //  Gershgorin's bound for [0 Bᵀ; B 0]
   const square = orOne(bound.mul(bound));
   const [q, e] = [main.div(square), upper.div(square)];
   const shares = apply(arange, [], { length: parts - 1 })

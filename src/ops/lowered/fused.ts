@@ -1,4 +1,4 @@
-/** Several elementwise ops as one: what the compiler makes of them where the engine has code for kernels. */
+/** Several elementwise ops as one op. The compiler makes it where the engine has code for kernels. */
 
 import {
   commonType,
@@ -16,7 +16,7 @@ import { argumentsOf, type Kernel, KernelWriter, type Operation, runKernel } fro
 
 export interface FusedParams {
   readonly kernel: Kernel;
-  /** By output; each has as many elements as the kernel. */
+  /** One shape for each output; each has as many elements as the kernel. */
   readonly shapes: readonly Shape[];
 }
 
@@ -47,7 +47,7 @@ export const fused: Op<FusedParams> = register<FusedParams>({
   ],
 });
 
-/** How ONNX has a step: an op, or nodes. */
+/** How ONNX computes a step: the name of an op, or a function that writes nodes. */
 type Form = string | ((graph: OnnxGraph, of: readonly OnnxValue[], dtype: DType) => OnnxValue);
 
 const forms: Readonly<Record<Operation, Form>> = {
@@ -62,7 +62,7 @@ const forms: Readonly<Record<Operation, Form>> = {
   round: "Round",
   power: (graph, [a], dtype) => graph.node("Pow", [graph.constant(dtype, [], [2]), a]),
   scale(graph, [a, b], dtype) {
-    // In two factors: 2¹²⁸ is no float32.
+    // In two factors, since float32 cannot hold 2¹²⁸.
     const half = graph.node("Floor", [graph.node("Mul", [b, graph.constant(dtype, [], [0.5])])]);
     const power = (n: OnnxValue): OnnxValue => graph.node("Pow", [graph.constant(dtype, [], [2]), n]);
     return graph.node("Mul", [graph.node("Mul", [a, power(half)]), power(graph.node("Sub", [b, half]))]);
@@ -81,8 +81,8 @@ const forms: Readonly<Record<Operation, Form>> = {
 };
 
 /**
- * The steps one by one, over rows. No compiled program comes here: it is the form that the conformance test compares kernels with. NaN on the
- * left of `min` and `max` stays here.
+ * Writes the steps one by one, over rows. Compiled programs never use this form: the conformance test compares kernels with it. Here a NaN
+ * on the left of `min` and `max` stays NaN.
  */
 function unfused(
   graph: OnnxGraph,
@@ -115,7 +115,7 @@ function unfused(
   return [shaped(graph.node("Concat", parts, { axis: 1 }), shapes[0]!)];
 }
 
-/** Two parts of the rows of one tensor; what is written are its rows too. */
+/** A kernel that reads two parts of the rows of one tensor, and writes all rows of another. */
 function partsSample(random: Sampler, rows: number, width: number): Sample<FusedParams> {
   const write = new KernelWriter();
   const [a, b, c] = [write.input({ part: 0, of: 2 }), write.input({ part: 1, of: 2 }), write.input("full")];
@@ -133,7 +133,7 @@ function partsSample(random: Sampler, rows: number, width: number): Sample<Fused
   return { inputs: [x, x, random.real(rows, width)], params: { kernel, shapes } };
 }
 
-/** Every operation and every layout. */
+/** A kernel with every operation and every layout. */
 function sample(random: Sampler, rows: number, width: number): Sample<FusedParams> {
   const write = new KernelWriter();
   const [x, y, row, column, scalar] = (["full", "full", "row", "column", "scalar"] as const).map((layout) =>

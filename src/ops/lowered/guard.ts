@@ -1,4 +1,4 @@
-/** An op that stops a run. */
+/** The op `guard`, which stops a run. */
 import { EngineError } from "../../errors.ts";
 import { type Condition, flawIn } from "../../graph/check.ts";
 import { type Data, defineOp, expectType, floats, type OnnxGraph, type OnnxValue, type Op } from "../../graph/op.ts";
@@ -6,13 +6,13 @@ import { sizeOf, type TensorType } from "../../graph/types.ts";
 import { mostInputs } from "../../kernel/kernel.ts";
 
 export interface GuardParams {
-  /** By input. */
+  /** One condition for each input. */
   readonly conditions: readonly Condition[];
 }
 
 /**
- * 1, as long as every element of every input meets the input's condition. Where one does not, the run fails before anything is
- * computed that depends on the output: multiplying by it puts a computation behind the guard.
+ * Returns 1 if every element of every input meets the input's condition. Otherwise the run fails before anything is computed that depends
+ * on the output. A computation that is multiplied by the output therefore waits for the guard.
  */
 export const guard: Op<GuardParams> = defineOp<GuardParams>({
   name: "guard",
@@ -44,7 +44,7 @@ export const guard: Op<GuardParams> = defineOp<GuardParams>({
         marks.reduce((sum, { size }) => sum + size, 0),
       ),
     ]);
-    // There is one element to gather: asking for another is the error.
+    // There is one element to gather. If a mark is not finite, the index is 1, which is out of range: this error stops the run.
     return graph.node("Gather", [one, graph.cast(graph.node("IsNaN", [flaw]), "int64")], { axis: 0 });
   },
   evaluate(inputs, y, { conditions }) {
@@ -72,8 +72,8 @@ export const guard: Op<GuardParams> = defineOp<GuardParams>({
 });
 
 /**
- * The engine's own guards, each behind the one before it, because they take so many values only. They begin with the last values:
- * gradients of the last parameters are there first.
+ * Writes the engine's own guards. A guard takes at most `mostInputs` values, so there may be several, each of which waits for the one
+ * before it. They begin with the last values, because the gradients of the last parameters are known first.
  */
 function guarded(graph: OnnxGraph, marks: readonly Marks[]): OnnxValue {
   const inOrder = marks.toReversed();
@@ -88,10 +88,12 @@ const inputsOf = (marks: readonly Marks[]): [OnnxValue[], number[]] => [
   marks.map(({ size }) => size),
 ];
 
-/** What the reference evaluation computes in float64 is looked at as it will be read. */
+/**
+ * The reference evaluation computes in float64. Values of float32 are rounded before they are checked, as they will be when they are read.
+ */
 const rounded = ({ values, dtype }: Data): Float64Array => (dtype === "float32" ? values.map(Math.fround) : values);
 
-/** Values of float32, one of which is not finite exactly when an element of the input does not meet the condition. */
+/** Values of float32. One of them is NaN or infinite exactly if an element of the input does not meet the condition. */
 interface Marks {
   readonly value: OnnxValue;
   readonly size: number;
@@ -116,10 +118,13 @@ function marksOf(graph: OnnxGraph, x: OnnxValue, type: TensorType, condition: Co
 const asVector = (graph: OnnxGraph, x: OnnxValue, { shape }: TensorType): OnnxValue =>
   shape.length === 1 ? x : graph.node("Reshape", [x, graph.integers([sizeOf(shape)])]);
 
-/** Up to so many elements are looked at together with all others in the end. */
+/** Inputs of up to this many elements are not reduced first: the last product reads them, together with the results for all others. */
 const fewElements = 1024;
 
-/** Zero times an element is NaN where that is NaN or infinite. A product with zeros reads a matrix once, at the speed of memory. */
+/**
+ * Zero times an element is NaN if the element is NaN or infinite. So a product with zeros checks a matrix. It reads the matrix once, at the
+ * speed of memory.
+ */
 function finiteMarks(graph: OnnxGraph, x: OnnxValue, type: TensorType): Marks {
   const { shape, dtype } = type;
   const float = dtype as "float32" | "float64";
@@ -131,11 +136,14 @@ function finiteMarks(graph: OnnxGraph, x: OnnxValue, type: TensorType): Marks {
   const rows = size / columns;
   const isMatrix = shape.length === 2 && shape[1] === columns;
   const matrix = isMatrix ? x : graph.node("Reshape", [x, graph.integers([rows, columns])]);
-  // From the left: ONNX Runtime's code for a matrix and a column takes twenty times as long.
+  // The zeros are a row on the left: ONNX Runtime's code for a matrix and a column takes twenty times as long.
   return { value: single(graph.node("MatMul", [zeros(graph, float, rows), matrix])), size: columns };
 }
 
-/** How many columns a tensor is given to be a matrix that has few rows and columns: as its axes allow it, or else by any divisor. */
+/**
+ * Returns the number of columns that make a matrix of a tensor, such that rows and columns together are few. The matrix follows the axes if
+ * they allow it; otherwise the columns are any divisor of the size.
+ */
 function columnsOf(shape: readonly number[]): number {
   const size = sizeOf(shape);
   const sides = (columns: number): number => columns + size / columns;
@@ -152,7 +160,7 @@ function indexMarks(graph: OnnxGraph, indices: OnnxValue, below: number): OnnxVa
     const nothing = graph.node("Mul", [graph.cast(indices, "float32"), graph.constant("float32", [], [0])]);
     return graph.node("Reciprocal", [nothing]); //  every index is outside
   }
-  const float = below < 2 ** 24 ? "float32" : "float64"; //  in which n is exact
+  const float = below < 2 ** 24 ? "float32" : "float64"; //  the dtype in which n is exact
   const i = graph.cast(indices, float);
   const rest = graph.node("Sub", [graph.constant(float, [], [below - 1]), i]);
   const root = graph.node("Sqrt", [graph.node("Mul", [i, rest])]);

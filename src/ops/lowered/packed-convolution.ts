@@ -1,12 +1,13 @@
 /**
  * Convolution over packed tensors (packed.ts).
  *
- * ONNX Runtime has convolutions on channels in blocks (domain com.microsoft.nchwc), as fast as large matrix products (Liu et al.
- * 2019, "Optimizing CNN Model Inference on CPUs"). It uses them by itself where weights are constant; here the graph brings weights
- * into their order. The n images of a tile make rows n times as long, in which neighbours lie n apart: a dilation of n. And
- * since a kernel's gradient is a sum over images, it is such a convolution too, one whose channels are images.
+ * ONNX Runtime has convolutions on blocks of channels (domain com.microsoft.nchwc), as fast as large matrix products (Liu et al. 2019,
+ * "Optimizing CNN Model Inference on CPUs"). It uses them by itself only where weights are constant; here the graph brings the weights into
+ * the order of the blocks. The n images of a tile lie side by side, so rows are n times as long, and neighbours in one image are n columns
+ * apart: the convolution has a dilation of n. The gradient of a kernel is a sum over images, so it is such a convolution too, with the
+ * images as channels.
  *
- * Where an engine has no such convolutions, or none for a form, the ops unpack, conv and pack.
+ * Where an engine has no such convolutions, or none for this case, the ops unpack their inputs, convolve them, and pack the result.
  */
 
 import {
@@ -66,7 +67,7 @@ export interface BlockParams {
   readonly block: number;
 }
 
-/** Whether an engine's blocked convolutions can do one with a kernel [outputs, channels, …]. */
+/** Whether an engine's blocked convolutions can compute a convolution with a kernel [outputs, channels, …]. */
 export function suitsBlocks(
   { block }: Target,
   [outputs, channels, ...kernel]: Shape,
@@ -87,7 +88,7 @@ export interface PackedConvolutionParams extends ConvolutionParams, BlockParams 
   readonly relu: boolean;
 }
 
-/** The convolution of a packed x with a plain kernel and perhaps a bias; the result is packed. */
+/** The convolution of a packed x with a plain kernel and an optional bias. The result is packed. */
 export const packedConvolution: Op<PackedConvolutionParams> = defineOp<PackedConvolutionParams>({
   name: "packedConvolution",
   dtypes: floats,
@@ -108,7 +109,8 @@ export const packedConvolution: Op<PackedConvolutionParams> = defineOp<PackedCon
     const [[strideY, stride], dilation] = [flat(params.stride, 1), flat(params.dilation, 1)];
     const [rows, columns] = flat(typeW.shape.slice(2), 1);
     const plane = padded(graph, planeOf(x!, typeX.shape), flat(params.padding, [0, 0]));
-    // With a stride, columns and taps are taken apart, and each lot of taps meets its own lot of columns.
+    // With a stride, columns and taps are split into lots. Each lot of taps meets only its own lot of columns, and the results of the lots
+    // are added up.
     const lots = Math.min(stride, columns);
     const width = planeOf(x!, y.shape).shape[3];
     let sum: OnnxValue | undefined;
@@ -138,7 +140,7 @@ export const packedConvolution: Op<PackedConvolutionParams> = defineOp<PackedCon
       inputs: [packedSample(random, x, params.block), random.real(...w), ...(i % 3 ? [random.real(w[0]!)] : [])],
       params: { ...params, relu: i % 2 === 0 },
     })),
-    // In other tiles than the usual ones.
+    // With other tiles than the usual ones.
     {
       inputs: [random.real(2, 16, 3, 3, 2, 1), random.real(16, 16, 2, 2)],
       params: { stride: [1, 1], dilation: [1, 1], padding: around(0, 0, 0, 0), groups: 1, block: 16, relu: false },
@@ -148,7 +150,7 @@ export const packedConvolution: Op<PackedConvolutionParams> = defineOp<PackedCon
 
 export interface PackedConvolutionInputParams extends ConvolutionInputParams, BlockParams {}
 
-/** The transpose of `packedConvolution` with respect to its input, from a packed dy and a plain kernel; the result is packed. */
+/** The transpose of `packedConvolution` with respect to its input. Inputs: a packed dy and a plain kernel. The result is packed. */
 export const packedConvolutionInput: Op<PackedConvolutionInputParams> = defineOp<PackedConvolutionInputParams>({
   name: "packedConvolutionInput",
   dtypes: floats,
@@ -203,16 +205,17 @@ export const packedConvolutionInput: Op<PackedConvolutionInputParams> = defineOp
 });
 
 /**
- * One axis of a convolution's way back to its input. With a stride, each place between two steps meets a lot of taps of its own,
- * and is a convolution without a stride; the results are taken in turn.
+ * One axis of the way from the gradient of a convolution's result back to its input. With a stride, the positions between two steps of the
+ * stride form lots. Each lot meets its own lot of taps, and is a convolution without a stride. The results of the lots are then
+ * interleaved.
  */
 interface WayBack {
   readonly step: number;
   readonly dilation: number;
   readonly lots: readonly { readonly taps: number; readonly sides: Sides }[];
-  /** Results of each lot. */
+  /** Number of results of each lot. */
   readonly count: number;
-  /** Where the input begins among all results, and its size. */
+  /** The first of the interleaved results that belongs to the input, and how many do. */
   readonly start: number;
   readonly size: number;
 }
@@ -230,7 +233,7 @@ function wayBack(axis: number, dy: Plane, w: Shape, params: PackedConvolutionInp
   return { step, dilation, lots, count, start: before - step * first, size };
 }
 
-/** The elements of several tensors in turn, behind `lead` leading places. */
+/** Interleaves tensors: for each of the `lead` leading positions, the elements of one tensor follow those of the tensor before it. */
 const inTurn = (graph: OnnxGraph, lots: readonly OnnxValue[], lead: number): OnnxValue =>
   lots.length === 1
     ? lots[0]!
@@ -242,7 +245,7 @@ const inTurn = (graph: OnnxGraph, lots: readonly OnnxValue[], lead: number): Onn
 
 export interface PackedConvolutionKernelParams extends ConvolutionKernelParams, BlockParams {}
 
-/** The transpose of `packedConvolution` with respect to its kernel, from packed x and dy; the result is plain. */
+/** The transpose of `packedConvolution` with respect to its kernel. Inputs: packed x and dy. The result is plain. */
 export const packedConvolutionKernel: Op<PackedConvolutionKernelParams> = defineOp<PackedConvolutionKernelParams>({
   name: "packedConvolutionKernel",
   dtypes: floats,
@@ -266,11 +269,12 @@ export const packedConvolutionKernel: Op<PackedConvolutionKernelParams> = define
     const sides = [0, 1].map((axis) => coveredSides(axis, whole, slopes, kernel, params)) as [Sides, Sides];
     const { value, shape } = together(graph, padded(graph, whole, sides));
     const [, count, height, width, , lanes] = shape;
-    // Images become channels of x, and x's own channels columns in between: a tap's channels lie side by side in the result.
+    // The images of x become its channels, and its channels become columns between its columns. So the channels of a tap lie side by side
+    // in the result.
     const turned = lanesLast(graph, value, "float32", [groups * count * height * width, block, lanes]);
     const size = height * width * lanes * block;
     const images = moved(graph, turned, [groups, count, size], [1, 0, 2]);
-    // One block of channels: each group of images by itself, and nothing has to move.
+    // If x has one block of channels, each group of images is convolved separately, and nothing has to be transposed.
     const apart = count === 1 ? groups : 1;
     const [from, to] = [outputs / block, placesY * placesX * block * block];
     const weights = apart === 1 ? moved(graph, slopes.value, [groups, from, to], [1, 0, 2]) : slopes.value;
@@ -303,7 +307,7 @@ export const packedConvolutionKernel: Op<PackedConvolutionKernelParams> = define
     })),
 });
 
-/** What to add to either side of x, or take away, so that it is what windows cover. */
+/** Returns how much to add to either side of x so that it is exactly what the windows cover. A negative number means to cut so much off. */
 function coveredSides(axis: number, x: Plane, y: Plane, kernel: Shape, params: ConvolutionParams): Sides {
   const [before] = flat(params.padding, [0, 0])[axis]!;
   const [step, dilation] = [flat(params.stride, 1)[axis]!, flat(params.dilation, 1)[axis]!];
@@ -311,7 +315,7 @@ function coveredSides(axis: number, x: Plane, y: Plane, kernel: Shape, params: C
   return [before, covered - before - x.shape[2 + axis]!];
 }
 
-/** Whether the engine's blocked convolutions can do an op with this kernel, whose first inputs are packed. */
+/** Whether the engine's blocked convolutions can compute an op with this kernel, whose first `packed` inputs are packed. */
 function hasBlocks<P extends ConvolutionParams & BlockParams>(
   graph: OnnxGraph,
   kernel: Shape,
@@ -327,7 +331,7 @@ function hasBlocks<P extends ConvolutionParams & BlockParams>(
   });
 }
 
-/** What an op of plain tensors makes of the first inputs unpacked. */
+/** Unpacks the first `packed` inputs, and writes nodes for an op of plain tensors on them. */
 function plainNodes<P>(
   graph: OnnxGraph,
   op: Op<P>,

@@ -1,8 +1,8 @@
 /**
- * Packed matrices: n neighbouring columns, or rows, lie side by side innermost. ONNX Runtime's blocked convolutions (packed-convolution.ts)
- * with kernels of one tap are matrix products over them, and faster ones than Gemm, since nothing has to be copied before it
- * can be multiplied. Elementwise ops and sums do not care about the order of memory, so that what is large stays packed from
- * one product to the next.
+ * Packed matrices: n neighbouring columns, or n neighbouring rows, form the innermost axis. A blocked convolution of ONNX Runtime
+ * (packed-convolution.ts) with a kernel of one tap is a product of packed matrices. It is faster than Gemm, because nothing has to be
+ * copied before it is multiplied. Elementwise ops and sums work in any order of memory, so large matrices stay packed from one product to
+ * the next.
  */
 import { ShapeError } from "../../errors.ts";
 import { type Data, defineOp, floats, type OnnxGraph, type OnnxValue, type Op } from "../../graph/op.ts";
@@ -19,7 +19,7 @@ export interface UnpackColumnsParams {
   readonly lead: Shape;
 }
 
-/** The leading axes as rows, and the columns. */
+/** Returns the rows and columns of a tensor as a matrix. The leading axes together are the rows. */
 export const matrixOf = (shape: Shape): readonly [rows: number, columns: number] => [
   sizeOf(shape.slice(0, -1)),
   shape.at(-1)!,
@@ -30,7 +30,9 @@ function expectLanes(op: string, shape: Shape, size: number, lanes: number): voi
     throw new ShapeError(op, `${showShape(shape)} in lanes of ${lanes}`, "x is a matrix, and the lanes divide it");
 }
 
-/** Calls `visit` with the position of each element of a matrix [rows, columns] packed by columns, and its own. */
+/**
+ * Calls `visit` for each element of a matrix [rows, columns], with its position in the matrix packed by columns and in the plain matrix.
+ */
 function eachByColumns([groups, rows, lanes]: Shape, visit: (packed: number, plain: number) => void): void {
   for (let at = 0; at < groups! * rows! * lanes!; at++) {
     const group = Math.floor(at / (rows! * lanes!));
@@ -39,7 +41,7 @@ function eachByColumns([groups, rows, lanes]: Shape, visit: (packed: number, pla
   }
 }
 
-/** The same for one packed by rows. */
+/** Calls `visit` for each element of a matrix, with its position in the matrix packed by rows and in the plain matrix. */
 function eachByRows([groups, columns, lanes]: Shape, visit: (packed: number, plain: number) => void): void {
   for (let at = 0; at < groups! * columns! * lanes!; at++) {
     const group = Math.floor(at / (columns! * lanes!));
@@ -48,14 +50,14 @@ function eachByRows([groups, columns, lanes]: Shape, visit: (packed: number, pla
   }
 }
 
-/** [a, b, lanes] to [b, a, lanes]. */
+/** Transposes [a, b, lanes] to [b, a, lanes]. */
 const groupsSwapped = (
   graph: OnnxGraph,
   x: OnnxValue,
   shape: readonly [a: number, b: number, lanes: number],
 ): OnnxValue => graph.node("Transpose", [reshaped(graph, x, shape)], { perm: [1, 0, 2] });
 
-/** [..., columns] to [columns / n, rows, n]. */
+/** Packs a matrix by columns: [..., columns] to [columns / n, rows, n]. */
 export const packColumns: Op<LaneParams> = defineOp<LaneParams>({
   name: "packColumns",
   dtypes: floats,
@@ -81,7 +83,7 @@ export const packColumns: Op<LaneParams> = defineOp<LaneParams>({
   ],
 });
 
-/** The other way. */
+/** Unpacks a matrix that is packed by columns: the inverse of `packColumns`. */
 export const unpackColumns: Op<UnpackColumnsParams> = defineOp<UnpackColumnsParams>({
   name: "unpackColumns",
   dtypes: floats,
@@ -100,7 +102,7 @@ export const unpackColumns: Op<UnpackColumnsParams> = defineOp<UnpackColumnsPara
     const [groups, rows, lanes] = type!.shape as [number, number, number];
     const { block, threads } = graph.target;
     if (sizeOf(y!.shape) > 0 && y!.dtype === "float32" && block === lanes && threads === 1) {
-      // Twice as fast as Transpose, and always on one thread.
+      // ReorderOutput is twice as fast as Transpose, but always runs on one thread.
       const image = reshaped(graph, z!, [1, groups * lanes, rows, 1]);
       const attributes = { channels: groups * lanes, channels_last: 1 };
       return reshaped(graph, graph.node("ReorderOutput", [image], attributes, blocks), y!.shape);
@@ -116,7 +118,7 @@ export const unpackColumns: Op<UnpackColumnsParams> = defineOp<UnpackColumnsPara
   ],
 });
 
-/** [..., columns] to [rows / n, columns, n]. */
+/** Packs a matrix by rows: [..., columns] to [rows / n, columns, n]. */
 export const packRows: Op<LaneParams> = defineOp<LaneParams>({
   name: "packRows",
   dtypes: floats,
@@ -140,7 +142,7 @@ export const packRows: Op<LaneParams> = defineOp<LaneParams>({
   ],
 });
 
-/** The other way, to a matrix. */
+/** Unpacks a matrix that is packed by rows: the inverse of `packRows`, except that the result always has two axes. */
 export const unpackRows: Op<undefined> = defineOp<undefined>({
   name: "unpackRows",
   dtypes: floats,
@@ -163,8 +165,9 @@ export const unpackRows: Op<undefined> = defineOp<undefined>({
 });
 
 /**
- * C = XᵀW, with a bias for each column: X, a matrix [k, p] packed by rows, W [k, f] packed by columns, C [p, f] packed by columns. A
- * matrix [p, k] packed by columns is its transpose packed by rows: so the result of one product is the X of the next.
+ * C = XᵀW, with an optional bias for each column. X is a matrix [k, p] packed by rows, W is [k, f] packed by columns, and C is [p, f]
+ * packed by columns. A matrix [p, k] packed by columns lies in memory as its transpose packed by rows. So the result of one product is the
+ * X of the next.
  */
 export const packedProduct: Op<undefined> = defineOp<undefined>({
   name: "packedProduct",

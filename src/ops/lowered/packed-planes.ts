@@ -1,19 +1,22 @@
 /**
- * Packed tensors as ONNX Runtime's blocked convolutions see them: planes whose columns are the images of a tile side by side, and
- * kernels in the order of the blocks.
+ * The inputs of ONNX Runtime's blocked convolutions: planes, whose columns are the images of a tile side by side, and kernels in the order
+ * of the blocks.
  */
 import type { OnnxGraph, OnnxValue } from "../../graph/op.ts";
 import { type Shape, sizeOf } from "../../graph/types.ts";
 import { blocks, lanesLast, moved, reshaped } from "./packed.ts";
 
-/** A packed tensor in two axes of space: one axis is a column. */
+/** A packed tensor with two spatial axes. A single spatial axis becomes the height, and the width is 1. */
 export interface Plane {
   readonly value: OnnxValue;
   /** [groups, blocks, height, width, images, channels] */
   readonly shape: readonly [number, number, number, number, number, number];
 }
 
-/** Something for each axis of space, on the way to a plane. */
+/**
+ * Returns one entry for rows and one for columns, of a list with an entry for each spatial axis. `missing` is that for columns if there is
+ * one axis.
+ */
 export const flat = <T>([rows, columns]: readonly T[], missing: T): readonly [T, T] => [rows!, columns ?? missing];
 
 export function planeOf(value: OnnxValue, packed: Shape): Plane {
@@ -23,7 +26,7 @@ export function planeOf(value: OnnxValue, packed: Shape): Plane {
 
 export type Sides = readonly [before: number, after: number];
 
-/** Zeros around the plane, or less of it where a side is negative. */
+/** Adds zeros around a plane. Where a side is negative, so much is cut off instead. */
 export function padded(graph: OnnxGraph, { value, shape }: Plane, [rows, columns]: readonly [Sides, Sides]): Plane {
   if ([...rows, ...columns].every((width) => width === 0)) return { value, shape };
   const [groups, count, height, width, images, channels] = shape;
@@ -35,7 +38,7 @@ export function padded(graph: OnnxGraph, { value, shape }: Plane, [rows, columns
   };
 }
 
-/** Every `step`-th column from `first` on, `count` of them. */
+/** Takes `count` columns of a plane: every `step`-th one from `first` on. */
 export function columnsOf(
   graph: OnnxGraph,
   { value, shape }: Plane,
@@ -56,7 +59,7 @@ export function columnsOf(
 interface BlockedConv {
   readonly outputs: number;
   readonly kernel: readonly [number, number];
-  /** Of rows; of columns it is 1. */
+  /** The stride of rows; that of columns is 1. */
   readonly stride: number;
   readonly dilation: readonly [number, number];
   readonly bias?: OnnxValue | undefined;
@@ -65,7 +68,10 @@ interface BlockedConv {
   readonly relu?: boolean;
 }
 
-/** One blocked convolution: images side by side are columns in between. */
+/**
+ * Writes one blocked convolution. The images of a tile count as neighbouring columns, so the dilation of columns is multiplied by their
+ * number.
+ */
 export function conv(graph: OnnxGraph, { value, shape }: Plane, weights: OnnxValue, how: BlockedConv): Plane {
   const [groups, count, height, width, images, channels] = shape;
   const { outputs, kernel, stride, dilation, bias, sum, relu } = how;
@@ -86,7 +92,7 @@ export function conv(graph: OnnxGraph, { value, shape }: Plane, weights: OnnxVal
   return { value: y, shape: [groups, outputs / block, rows, columns, images, block] };
 }
 
-/** A kernel [outputs, channels, taps] in the blocks' order: [outputs / b, channels / b, taps, b channels, b outputs]. */
+/** Brings a kernel [outputs, channels, taps] into the order of the blocks: [outputs / b, channels / b, taps, b channels, b outputs]. */
 export function blockedWeights(graph: OnnxGraph, w: OnnxValue, [outputs, channels, ...kernel]: Shape): OnnxValue {
   const [taps, block] = [sizeOf(kernel), graph.target.block!];
   const whole = [outputs!, channels!, ...flat(kernel, 1)];
@@ -96,7 +102,7 @@ export function blockedWeights(graph: OnnxGraph, w: OnnxValue, [outputs, channel
   return reshaped(graph, order, whole);
 }
 
-/** The same for the way back: the taps turned around, outputs and channels exchanged. */
+/** As `blockedWeights`, for the way back to the input: the taps are reversed, and outputs and channels are exchanged. */
 export function turnedWeights(graph: OnnxGraph, w: OnnxValue, [outputs, channels, ...kernel]: Shape): OnnxValue {
   const [taps, block] = [sizeOf(kernel), graph.target.block!];
   const [into, from] = [channels! / block, outputs! / block];
@@ -109,18 +115,18 @@ export function turnedWeights(graph: OnnxGraph, w: OnnxValue, [outputs, channels
   return reshaped(graph, graph.node("Slice", [lines, ...backwards]), whole);
 }
 
-/** Every `step`-th tap of a kernel from `first` on, along an axis. */
+/** Takes every `step`-th tap of a kernel from `first` on, along an axis. */
 export function tapsOf(graph: OnnxGraph, w: OnnxValue, axis: number, first: number, step: number): OnnxValue {
   if (step === 1) return w;
   const ends = [[first], [2 ** 31], [axis], [step]].map((each) => graph.integers(each));
   return graph.node("Slice", [w, ...ends]);
 }
 
-/** How many of `taps` lie `step` apart from `first` on. */
+/** How many of `taps` taps are taken if every `step`-th one from `first` on is. */
 export const tapCount = (taps: number, first: number, step: number): number =>
   Math.max(0, Math.ceil((taps - first) / step));
 
-/** As many images side by side as a block has lanes, some of zeros if need be. */
+/** Puts as many images side by side as a block has channels. Images of zeros are added if necessary. */
 export function together(graph: OnnxGraph, { value, shape }: Plane): Plane {
   const block = graph.target.block!;
   const [groups, count, height, width, images, channels] = shape;

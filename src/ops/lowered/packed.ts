@@ -1,6 +1,6 @@
 /**
- * Packed tensors, [batch / n, channels / c, …space, n, c]: tiles of n images by c channels, innermost. The order of memory in
- * which convolutions are fastest, see packed-convolution.ts; elementwise ops do not care.
+ * Packed tensors, [batch / n, channels / c, …space, n, c]: the two innermost axes are tiles of n images by c channels. Convolutions are
+ * fastest in this order of memory (see packed-convolution.ts), and elementwise ops work in any order.
  */
 import { ShapeError } from "../../errors.ts";
 import { type Data, defineOp, floats, type OnnxGraph, type OnnxValue, type Op } from "../../graph/op.ts";
@@ -10,18 +10,20 @@ import { zeros } from "../convolution.ts";
 export interface PackParams {
   /** How many images lie side by side. */
   readonly images: number;
-  /** How many channels. */
+  /** How many channels lie side by side. */
   readonly channels: number;
 }
 
-/** The tiles for a tensor [batch, channels, …]: up to `block` on either side, and single channels where they are fewer than a block. */
+/**
+ * Returns the tiles for a tensor [batch, channels, …]: up to `block` images, and `block` channels if it divides them, else single channels.
+ */
 export function tilesFor([batch, channels]: Shape, block: number): PackParams {
   let images = block;
   while (batch! % images !== 0) images /= 2;
   return { images, channels: channels! % block === 0 ? block : 1 };
 }
 
-/** The shape that a tensor has in tiles. Throws ShapeError when they do not divide it. */
+/** Returns the shape of a tensor packed in tiles. Throws ShapeError when the tiles do not divide it. */
 export function packedShape(op: string, { shape }: TensorType, { images, channels }: PackParams): Shape {
   const [batch = 0, all = 0, ...space] = shape;
   if (space.length === 0 || batch % images !== 0 || all % channels !== 0)
@@ -39,13 +41,13 @@ function unpackedShape(packed: Shape): Shape {
   return [groups * images, blocks * channels, ...space];
 }
 
-/** The type that a packed tensor has unpacked. */
+/** Returns the type that a packed tensor has when it is unpacked. */
 export const unpackedType = ({ shape, dtype }: TensorType): TensorType => ({ shape: unpackedShape(shape), dtype });
 
-/** The tiles of a packed tensor. */
+/** Returns the tiles of a packed tensor. */
 export const tilesOf = (packed: Shape): PackParams => ({ images: packed.at(-2)!, channels: packed.at(-1)! });
 
-/** Calls `visit` with the position of each element in a packed tensor and in the same one unpacked. */
+/** Calls `visit` for each element, with its position in a packed tensor and in the same tensor unpacked. */
 function eachPacked(packed: Shape, visit: (packed: number, plain: number) => void): void {
   const { images, channels } = tilesOf(packed);
   const blocks = packed[1]!;
@@ -60,7 +62,7 @@ function eachPacked(packed: Shape, visit: (packed: number, plain: number) => voi
   }
 }
 
-/** The same values unpacked. */
+/** Returns the same values, unpacked. */
 export function unpacked(x: Data): Data {
   const plain: Data = { ...unpackedType(x), values: new Float64Array(x.values.length) };
   eachPacked(x.shape, (at, to) => (plain.values[to] = x.values[at]!));
@@ -74,7 +76,7 @@ export function evaluatePacked<P>(op: Op<P>, inputs: readonly Data[], y: Data, p
   eachPacked(y.shape, (at, from) => (y.values[at] = plain.values[from]!));
 }
 
-/** [batch, channels, …space] in tiles. */
+/** Packs a tensor [batch, channels, …space] in tiles. */
 export const pack: Op<PackParams> = defineOp<PackParams>({
   name: "pack",
   dtypes: floats,
@@ -91,7 +93,7 @@ export const pack: Op<PackParams> = defineOp<PackParams>({
   ],
 });
 
-/** The other way. */
+/** Unpacks a packed tensor: the inverse of `pack`. */
 export const unpack: Op<undefined> = defineOp<undefined>({
   name: "unpack",
   dtypes: floats,
@@ -113,7 +115,9 @@ export const unpack: Op<undefined> = defineOp<undefined>({
     ].map((x) => ({ inputs: [x], params: undefined })),
 });
 
-/** [a, lanes, rest] to [a, rest, lanes]; ONNX Runtime has a fast node for lanes as wide as its blocks. */
+/**
+ * Transposes [a, lanes, rest] to [a, rest, lanes]. ONNX Runtime has a fast node for it if there are as many lanes as a block has channels.
+ */
 export function lanesLast(
   graph: OnnxGraph,
   x: OnnxValue,
@@ -126,7 +130,7 @@ export function lanesLast(
     : graph.node("Transpose", [reshaped(graph, x, [a, lanes, rest])], { perm: [0, 2, 1] });
 }
 
-/** [a, rest, lanes] to [a, lanes, rest]. */
+/** Transposes [a, rest, lanes] to [a, lanes, rest]. */
 export function lanesFirst(
   graph: OnnxGraph,
   x: OnnxValue,
@@ -145,7 +149,7 @@ export const blocks = "com.microsoft.nchwc";
 export const reshaped = (graph: OnnxGraph, x: OnnxValue, shape: Shape): OnnxValue =>
   graph.node("Reshape", [x, graph.integers(shape)]);
 
-/** A transpose that leaves out what does not move. */
+/** Transposes x, of the given shape. Returns x itself if only axes of size 1 would move. */
 export function moved(graph: OnnxGraph, x: OnnxValue, shape: Shape, perm: readonly number[]): OnnxValue {
   const long = perm.filter((axis) => shape[axis] !== 1);
   const isMoved = long.some((axis, i) => i > 0 && axis < long[i - 1]!);
