@@ -126,7 +126,7 @@ export function collect(roots: readonly Value[], stop?: (node: Node) => boolean)
 
 /** Nodes by their ids. */
 export function inOrder(nodes: readonly Node[]): Node[] {
-  let [least, largest] = [Number.POSITIVE_INFINITY, -1];
+  let [least, largest] = [nodes[0]?.id ?? 0, -1];
   for (const { id } of nodes) {
     if (id < least) least = id;
     if (id > largest) largest = id;

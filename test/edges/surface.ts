@@ -28,6 +28,15 @@ export const notOfElements: ReadonlyMap<string, string> = new Map([
     "data",
   ),
   ...named("decodeSafetensors encodeSafetensors decodeWeights encodeWeights", "files"),
+  ...named("decodeOnnxWeights fit validate", "files and the loop"),
+  ...named(
+    "bleu editDistance errorRate languageModelBatches maskTokens nextSentencePairs bitsPerCharacter kneserNey perplexity decodeTokenizer encodeTokenizer buildVocabulary vocabulary",
+    "texts",
+  ),
+  ...named(
+    "rnn lstm gru rnnCell lstmCell gruCell rnnEquations lstmEquations gruEquations",
+    "recurrent layers, which are compared with PyTorch's",
+  ),
   ...named("gradientCheck observe spectralEstimate activationCurve", "diagnosis"),
   ...named("seed randomGenerator module parameter state fromValues tensor zeros dropout", "values and random numbers"),
   ...named(

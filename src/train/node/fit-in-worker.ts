@@ -1,6 +1,7 @@
 /** `fitInWorker`: training in a thread of its own. */
+import { existsSync } from "node:fs";
 import path from "node:path";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import { ConfigError, EngineError, printable } from "../../errors.ts";
 import { described } from "../../graph/arguments.ts";
@@ -35,6 +36,12 @@ export async function fitInWorker(module: string | URL, options: WorkerOptions =
   const { signal, onEvent, data, ...rest } = options;
   completeRunOptions({ ...rest, ...(signal && { signal }), ...(onEvent && { onEvent }) });
   const url = module instanceof URL ? module.href : pathToFileURL(path.resolve(module)).href;
+  if (url.startsWith("file:") && !existsSync(fileURLToPath(url)))
+    throw new ConfigError(
+      "fitInWorker",
+      `there is no module ${printable(fileURLToPath(url))}`,
+      "give the path or URL of a module that exports a function that makes the setup",
+    );
   const task: WorkerTask = { module: url, data, options: rest, wantsEvents: onEvent !== undefined };
   const worker = startWorker(task);
   const stop = (): void => worker.postMessage("stop");
