@@ -1,5 +1,5 @@
 /** `fitInWorker`: training in a thread of its own. */
-import { existsSync } from "node:fs";
+import { statSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
@@ -36,7 +36,7 @@ export async function fitInWorker(module: string | URL, options: WorkerOptions =
   const { signal, onEvent, data, ...rest } = options;
   completeRunOptions({ ...rest, ...(signal && { signal }), ...(onEvent && { onEvent }) });
   const url = module instanceof URL ? module.href : pathToFileURL(path.resolve(module)).href;
-  if (url.startsWith("file:") && !existsSync(fileURLToPath(url)))
+  if (url.startsWith("file:") && !statSync(fileURLToPath(url), { throwIfNoEntry: false })?.isFile())
     throw new ConfigError(
       "fitInWorker",
       `there is no module ${printable(fileURLToPath(url))}`,
