@@ -28,7 +28,7 @@ export type { OverfitOptions, OverfitReport } from "./doctor/overfit.ts";
 export type { OnStep, SeedOption, Skipped, Verdict } from "./doctor/report.ts";
 export type { RunsTest } from "./doctor/runs.ts";
 export type { SpectralEstimate } from "./doctor/spectral.ts";
-export type { Filling, Hole, InPlace, Program } from "./engine/engine.ts";
+export type { InPlace, Program } from "./engine/engine.ts";
 export type { ExportOptions } from "./files/export.ts";
 export type { NamedValues, SafetensorsContent } from "./files/safetensors.ts";
 export type { HasNamedStates, LoadOptions, LoadReport, Saved } from "./files/weights.ts";
@@ -82,7 +82,7 @@ export type {
   Transposed,
   Under,
 } from "./graph/shape-types.ts";
-export type { Port, Target } from "./graph/target.ts";
+export type { Filling, Hole, Port, Target } from "./graph/target.ts";
 export type { TensorType, Values } from "./graph/types.ts";
 export type {
   AnyKernelOp,

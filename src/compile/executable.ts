@@ -1,8 +1,9 @@
 /** A program, its session on an engine, and what its inputs and outputs are bound to. */
 
-import type { Engine, EngineBuffer, Filling, InPlace, Session } from "../engine/engine.ts";
+import type { Engine, EngineBuffer, InPlace, Session } from "../engine/engine.ts";
 import { type Check, type Flaw, flawIn } from "../graph/check.ts";
 import { collect, type Node, traceOf, type Value } from "../graph/node.ts";
+import type { Filling } from "../graph/target.ts";
 import { canonicalText, paramsKey } from "../graph/text.ts";
 import { sameShape, sizeOf } from "../graph/types.ts";
 import { type Steps, type Waiting, wait } from "../task.ts";

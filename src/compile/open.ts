@@ -3,11 +3,11 @@
  * graph. From the second size on the graphs are compared once they are lowered (recording.ts), and one session serves all that differ in
  * sizes and constants alone: it takes these as further inputs. A graph that differs otherwise gets a session of its own.
  */
-import type { Engine, Filling, Hole, InPlace, Program } from "../engine/engine.ts";
+import type { Engine, InPlace, Program } from "../engine/engine.ts";
 import type { Body } from "../graph/body.ts";
 import type { Node } from "../graph/node.ts";
 import type { OnnxValue } from "../graph/op.ts";
-import type { Port, Target } from "../graph/target.ts";
+import type { Filling, Hole, Port, Target } from "../graph/target.ts";
 import type { AnyKernelOp } from "../kernel/kernel.ts";
 import { encodeModel, OnnxBuilder } from "../onnx/model.ts";
 import { nodesOf, Opening, openNodes, type Recording, record } from "./recording.ts";

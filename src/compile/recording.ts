@@ -3,7 +3,7 @@
  * and dimension in a list beside it. What two recordings of one text have in common can be made a model that serves both, and others.
  */
 import type { Body } from "../graph/body.ts";
-import type { Node } from "../graph/node.ts";
+import { areOfOneOp, type Node } from "../graph/node.ts";
 import type {
   Constant,
   Lowering,
@@ -434,7 +434,7 @@ export function nodesOf(body: Body): Node[] {
 
 /** By node whether sizes of its inputs or outputs differ; nothing for graphs of another form. */
 export function openNodes(nodes: readonly Node[], others: readonly Node[]): readonly boolean[] | undefined {
-  if (nodes.length !== others.length || nodes.some(({ op }, i) => op !== others[i]!.op)) return undefined;
+  if (nodes.length !== others.length || !nodes.every((node, i) => areOfOneOp(node, others[i]!))) return undefined;
   const sameTypes = (a: readonly TensorType[], b: readonly TensorType[]): boolean =>
     a.length === b.length && a.every(({ shape }, i) => sameShape(shape, b[i]!.shape));
   const inputs = (node: Node): TensorType[] => node.inputs.map(({ node: from, index }) => from.outputs[index]!);
@@ -810,3 +810,4 @@ function withInputsFor(kernel: Kernel, open: readonly (OnnxValue | undefined)[])
   const inputs: readonly Layout[] = [...kernel.inputs, ...Array<Layout>(added).fill("scalar")];
   return { ...kernel, inputs, steps, outputs: kernel.outputs.map((value) => place.get(value)!) };
 }
+//FIX

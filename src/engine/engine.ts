@@ -3,23 +3,10 @@
  * its ONNX form to ONNX Runtime. Nothing here says where the memory lies: in JavaScript, in native memory or on a GPU.
  */
 import type { Constant } from "../graph/op.ts";
-import type { Port, Target } from "../graph/target.ts";
+import type { Filling, Hole, Port, Target } from "../graph/target.ts";
 import type { TensorType, Values } from "../graph/types.ts";
 import type { AnyKernelOp } from "../kernel/kernel.ts";
 import type { Waiting } from "../task.ts";
-
-/** A constant that each run gives, since it depends on the sizes of open axes. */
-export interface Hole {
-  /** Its name in the ONNX model. */
-  readonly name: string;
-  readonly dtype: Constant["dtype"];
-  readonly rank: number;
-}
-
-/** Constants in an engine's memory, for all holes of a program. Opaque; freed once nobody holds it. */
-export interface Filling {
-  readonly bytes: number;
-}
 
 /** By the position of an output: the position of an input whose buffer it may be written to. */
 export type InPlace = ReadonlyMap<number, number>;

@@ -159,3 +159,8 @@ export function withoutMoves(value: Value): Value {
   while (node.op.rearranges) ({ node, index } = node.inputs[0]!);
   return { node, index };
 }
+
+/** Whether two nodes are applications of one op, whichever it is. */
+export function areOfOneOp(a: Node, b: Node): boolean {
+  return Object.is(a.op, b.op);
+}

@@ -1,4 +1,5 @@
 /** What an engine can do, and how the inputs and outputs of what it runs are named: what lowering needs to know of it. */
+import type { Constant } from "./op.ts";
 import type { TensorType } from "./types.ts";
 
 /** One input or output of a program. */
@@ -31,4 +32,17 @@ export interface Target {
   readonly forgetsNaN?: boolean | undefined;
   /** Up to so many elements ScatterND adds on one thread, where that is known: on more it races where indices repeat. */
   readonly serialElements?: number | undefined;
+}
+
+/** A constant that each run gives, since it depends on the sizes of open axes. */
+export interface Hole {
+  /** Its name in the ONNX model. */
+  readonly name: string;
+  readonly dtype: Constant["dtype"];
+  readonly rank: number;
+}
+
+/** Constants in an engine's memory, for all holes of a program. Opaque; freed once nobody holds it. */
+export interface Filling {
+  readonly bytes: number;
 }

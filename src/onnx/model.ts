@@ -16,7 +16,6 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from "onnx-buf";
-import type { Hole } from "../engine/engine.ts";
 import {
   elementsOf,
   type OnnxAttribute,
@@ -26,7 +25,7 @@ import {
   type OnnxType,
   type OnnxValue,
 } from "../graph/op.ts";
-import type { Port, Target } from "../graph/target.ts";
+import type { Hole, Port, Target } from "../graph/target.ts";
 import { paramsKey } from "../graph/text.ts";
 import type { Shape, Values } from "../graph/types.ts";
 import {

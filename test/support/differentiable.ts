@@ -148,6 +148,21 @@ export const methods: Readonly<Record<string, Build>> = {
 const rows = (x: Tensor): Tensor => x.reshape([-1, 3]);
 const image: Shape = [2, 4, 5, 5];
 
+/** A step of a recurrent network with so many gates: x, h, c and the weights in. */
+const cell = (gates: number, step: (x: Tensor, h: Tensor, c: Tensor, weights: CellParts) => readonly Tensor[]): Build =>
+  on(
+    (x, h, c, weight_ih, weight_hh, bias_ih, bias_hh) =>
+      step(x, h, c, { weight_ih, weight_hh, bias_ih, bias_hh } as CellParts),
+    [2, 3],
+    [2, 2],
+    [2, 2],
+    [2 * gates, 3],
+    [2 * gates, 2],
+    [2 * gates],
+    [2 * gates],
+  );
+type CellParts = Parameters<typeof glissade.functional.lstmCell>[2];
+
 /** Functions, layers and losses. One that is missing here fails the test that walks the public surface. */
 export const functions: Readonly<Record<string, Build>> = {
   "functional.linear": on((x, w, b) => glissade.functional.linear(x, w, b), [2, 2, 3], [4, 3], [4]),
@@ -266,6 +281,50 @@ export const functions: Readonly<Record<string, Build>> = {
   reglu: on((x) => glissade.reglu(single(x)), [2, 6]),
   rmsNorm: on((x) => glissade.rmsNorm(4)(single(x)), [2, 4]),
   "functional.rmsNorm": on((x, scale) => glissade.functional.rmsNorm(x, scale), [2, 3, 4], [4]),
+  "functional.rnnCell": cell(1, (x, h, _, weights) => {
+    const next = glissade.functional.rnnCell(x as never, { h } as never, weights) as { h: Tensor; c: Tensor };
+    return [next.h];
+  }),
+  "functional.rnnEquations": cell(1, (x, h, _, weights) => {
+    const next = glissade.functional.rnnEquations(x as never, { h } as never, weights) as { h: Tensor; c: Tensor };
+    return [next.h];
+  }),
+  "functional.lstmCell": cell(4, (x, h, c, weights) => {
+    const next = glissade.functional.lstmCell(x as never, { h, c } as never, weights) as { h: Tensor; c: Tensor };
+    return [next.h, next.c];
+  }),
+  "functional.lstmEquations": cell(4, (x, h, c, weights) => {
+    const next = glissade.functional.lstmEquations(x as never, { h, c } as never, weights) as { h: Tensor; c: Tensor };
+    return [next.h, next.c];
+  }),
+  "functional.gruCell": cell(3, (x, h, _, weights) => {
+    const next = glissade.functional.gruCell(x as never, { h } as never, weights) as { h: Tensor; c: Tensor };
+    return [next.h];
+  }),
+  "functional.gruEquations": cell(3, (x, h, _, weights) => {
+    const next = glissade.functional.gruEquations(x as never, { h } as never, weights) as { h: Tensor; c: Tensor };
+    return [next.h];
+  }),
+  gru: on((x) => (glissade.gru(3, 2)(single(x) as never).outputs as Tensor).square(), [2, 4, 3]),
+  lstm: on((x) => (glissade.lstm(3, 2)(single(x) as never).outputs as Tensor).square(), [2, 4, 3]),
+  rnn: on((x) => (glissade.rnn(3, 2)(single(x) as never).outputs as Tensor).square(), [2, 4, 3]),
+  gruCell: on(
+    (x, h) => (glissade.gruCell(3, 2)(single(x) as never, { h: single(h) } as never) as { h: Tensor }).h,
+    [2, 3],
+    [2, 2],
+  ),
+  lstmCell: on(
+    (x, h, c) =>
+      (glissade.lstmCell(3, 2)(single(x) as never, { h: single(h), c: single(c) } as never) as { h: Tensor }).h,
+    [2, 3],
+    [2, 2],
+    [2, 2],
+  ),
+  rnnCell: on(
+    (x, h) => (glissade.rnnCell(3, 2)(single(x) as never, { h: single(h) } as never) as { h: Tensor }).h,
+    [2, 3],
+    [2, 2],
+  ),
   scan: on(
     (state, xs, w) => {
       const { state: last, outputs } = glissade.scan(
@@ -308,7 +367,9 @@ export const leftOut: Readonly<Record<string, string>> = {
   "go on from run to run": "spectralEstimate observe smoother seed gradientCheck activationCurve gradients",
   "are layers of `functional.embedding`, `sequential` and any function": "embedding module",
   "update parameters":
-    "adadelta adagrad adam adamW amsgrad defineOptimizer gradientAccumulator lbfgs lion nadam radam rmsprop sgd",
+    "adadelta adagrad adam adamW amsgrad defineOptimizer ema gradientAccumulator lbfgs lion nadam radam rmsprop sgd",
   "are about data, files and messages":
-    "printable quoted dataset decodeSafetensors decodeWeights encodeSafetensors encodeWeights fitStandardizer standardizer loader",
+    "printable quoted dataset decodeSafetensors decodeWeights encodeSafetensors encodeWeights fitStandardizer standardizer loader parseCsv decodeIdx parseJsonLines fitPreparation preparation balancedWeights sequenceLengths sequenceMask sequences stream table decodeOnnxWeights fit validate",
+  "are about texts":
+    "bleu editDistance errorRate languageModelBatches maskTokens nextSentencePairs bitsPerCharacter kneserNey perplexity decodeTokenizer encodeTokenizer buildVocabulary vocabulary",
 };

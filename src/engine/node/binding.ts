@@ -2,9 +2,10 @@
 import path from "node:path";
 import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-node";
 import { type Constant, elementsOf } from "../../graph/op.ts";
+import type { Filling } from "../../graph/target.ts";
 import { sameShape, showShape, showType, type Values } from "../../graph/types.ts";
 import { bind, expectProgram, failFilling, failReleased } from "../bind.ts";
-import type { EngineBuffer, Filling, Program, Session } from "../engine.ts";
+import type { EngineBuffer, Program, Session } from "../engine.ts";
 import { NodeBuffer, subject } from "./buffers.ts";
 import type { DirectOptions } from "./direct.ts";
 import type { NodeEngine } from "./index.ts";

@@ -3,11 +3,11 @@
 import { EngineError } from "../../errors.ts";
 import { described } from "../../graph/arguments.ts";
 import { type Constant, elementsOf } from "../../graph/op.ts";
-import type { Port } from "../../graph/target.ts";
+import type { Filling, Port } from "../../graph/target.ts";
 import type { TensorType, Values } from "../../graph/types.ts";
 import { type Steps, Task, type Waiting, wait } from "../../task.ts";
 import { bind, expectProgram, failFilling, failReleased } from "../bind.ts";
-import type { EngineBuffer, Filling, Program, Session } from "../engine.ts";
+import type { EngineBuffer, Program, Session } from "../engine.ts";
 import { blockProbe } from "./blocks.ts";
 import { NodeBuffer, subject } from "./buffers.ts";
 import { type Flushed, flushedDenormals } from "./denormals.ts";
