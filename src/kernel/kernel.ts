@@ -136,7 +136,7 @@ export function isFlat({ inputs, takeTurns, size, width }: Kernel): boolean {
   return size === width && !takeTurns && inputs.every((layout) => typeof layout !== "object");
 }
 
-/** One more part pays for so many elements, read or written: giving a part to a thread costs some microseconds. */
+/** The number of elements, read or written, for which one more part pays: giving a part to a thread costs some microseconds. */
 const elementsInPart = 2 ** 16;
 
 /**
@@ -204,7 +204,7 @@ export function randomSizes({ size, shape }: Pick<RandomOp, "size" | "shape">, t
   return [...partsFor(Math.ceil(size / randomUnit), 1, 2 * size, threads), size, ...shape];
 }
 
-/** The lengths √Σx² of the rows of a float32 input, added up in float64, as an op of a model. */
+/** The lengths √Σx² of the rows of a float32 input, as an op of a model. The sums are made in float64. */
 export interface LengthsOp {
   /** The op's name, in the domain `kernelDomain`. */
   readonly name: string;

@@ -38,7 +38,7 @@ import {
   type RandomOp,
 } from "../kernel/kernel.ts";
 
-/** The operator set that every lowering is written for: Gelu came with 20, int4 and float8 with 21. */
+/** The operator set that every lowering is written for. Gelu is new in 20, int4 and float8 are new in 21. */
 const latestOpset = 21;
 /** The operator sets that exported models may ask for. No lowering uses what is new in 21. */
 export const opsets: readonly number[] = [20, latestOpset];
@@ -84,7 +84,7 @@ export class OnnxBuilder implements OnnxGraph {
     this.#kernels = kernels;
   }
 
-  /** The kernels, guards and draws that the model calls. */
+  /** The custom ops that the model calls: kernels, guards, draws and lengths. */
   get kernels(): readonly AnyKernelOp[] {
     return [...this.#kernels.values()];
   }

@@ -289,7 +289,7 @@ export const convolutionKernel: Op<ConvolutionKernelParams> = defineOp<Convoluti
     })),
 });
 
-/** [batch, channels, taps, …places]: for each tap of the kernel the elements of x that it meets. */
+/** Returns [batch, channels, taps, places]: for each tap of the kernel, the elements of x that it meets. */
 function tapColumns(
   graph: OnnxGraph,
   x: OnnxValue,

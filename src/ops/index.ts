@@ -1,4 +1,4 @@
-/** Importing this file puts every op that users call on the register. */
+/** Importing this file registers every op that users call. */
 import "./activations.ts";
 import "./arithmetic.ts";
 import "./control.ts";

@@ -371,7 +371,7 @@ function oneHotNode(graph: OnnxGraph, indices: OnnxValue, rank: number, depth: n
   return dtype === "float32" ? shaped : graph.cast(shaped, dtype);
 }
 
-/** ONNX Runtime has a kernel for int32 indices with an int32 depth and float32 values, and none for our other dtypes. */
+/** ONNX Runtime has an implementation for int32 indices with an int32 depth and float32 values, and none for our other dtypes. */
 function floatOneHots(graph: OnnxGraph, indices: OnnxValue, depth: number, axis: number): OnnxValue {
   return graph.node(
     "OneHot",

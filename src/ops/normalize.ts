@@ -129,7 +129,7 @@ export const layerNorm: Op<LayerNormParams> = register<LayerNormParams>({
       // With s = Σ dy·scale·x and d = Σ dy·scale along a row, x̂ = (x − μ)·r and n the width:
       //   dx = r·(dy·scale − d/n − x̂·Σ(dy·scale·x̂)/n) = r·dy·scale + b·x + c,
       //   b = (d·μ − s)·r³/n,  c = −b·μ − d·r/n.
-      // The sums are products with vectors: they read dy and dy·x once and write next to nothing.
+      // The sums are computed as products with vectors, which read dy and dy·x once and write very little.
       const flat = dy.reshape([rows, width]);
       const product = flat.mul(x.reshape([rows, width]));
       const column = scale.reshape([width, 1]);

@@ -106,7 +106,7 @@ function philoxNodes(
   return [c0, c1, c2, c3];
 }
 
-/** The two words of key of each round, one after the other: in round i the key plus i times the Weyl sequence's step. */
+/** The two key words of each round, one after the other: in round i they are the key plus i times the step of the Weyl sequence. */
 function roundKeys(graph: OnnxGraph, low: OnnxValue, high: OnnxValue): OnnxValue[] {
   const key = graph.node("Concat", [low, high], { axis: 0 });
   const steps = Array.from({ length: rounds }, (_, round) => weyl.map((step) => Math.imul(step, round) >>> 0));

@@ -1,4 +1,4 @@
-/** The ops that only the compiler makes, after differentiation. Importing this file puts them, and every other op, on the register. */
+/** The ops that only the compiler makes, after differentiation. Importing this file registers them and every other op. */
 import type { AnyOp } from "../../graph/op.ts";
 import { fused } from "./fused.ts";
 import { guard } from "./guard.ts";

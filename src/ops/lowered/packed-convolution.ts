@@ -307,7 +307,10 @@ export const packedConvolutionKernel: Op<PackedConvolutionKernelParams> = define
     })),
 });
 
-/** Returns how much to add to either side of x so that it is exactly what the windows cover. A negative number means to cut so much off. */
+/**
+ * Returns how many rows or columns to add on either side of x so that it is exactly what the windows cover. A negative number means that
+ * they are cut off.
+ */
 function coveredSides(axis: number, x: Plane, y: Plane, kernel: Shape, params: ConvolutionParams): Sides {
   const [before] = flat(params.padding, [0, 0])[axis]!;
   const [step, dilation] = [flat(params.stride, 1)[axis]!, flat(params.dilation, 1)[axis]!];

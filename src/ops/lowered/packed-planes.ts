@@ -14,8 +14,8 @@ export interface Plane {
 }
 
 /**
- * Returns one entry for rows and one for columns, of a list with an entry for each spatial axis. `missing` is that for columns if there is
- * one axis.
+ * Returns the entries for rows and for columns of a list with one entry for each spatial axis. If there is one axis, the entry for columns
+ * is `missing`.
  */
 export const flat = <T>([rows, columns]: readonly T[], missing: T): readonly [T, T] => [rows!, columns ?? missing];
 
@@ -26,7 +26,7 @@ export function planeOf(value: OnnxValue, packed: Shape): Plane {
 
 export type Sides = readonly [before: number, after: number];
 
-/** Adds zeros around a plane. Where a side is negative, so much is cut off instead. */
+/** Adds zeros around a plane. Where a side is negative, rows or columns are cut off instead. */
 export function padded(graph: OnnxGraph, { value, shape }: Plane, [rows, columns]: readonly [Sides, Sides]): Plane {
   if ([...rows, ...columns].every((width) => width === 0)) return { value, shape };
   const [groups, count, height, width, images, channels] = shape;
@@ -122,7 +122,7 @@ export function tapsOf(graph: OnnxGraph, w: OnnxValue, axis: number, first: numb
   return graph.node("Slice", [w, ...ends]);
 }
 
-/** How many of `taps` taps are taken if every `step`-th one from `first` on is. */
+/** How many taps `tapsOf` takes of a kernel with `taps` of them along the axis. */
 export const tapCount = (taps: number, first: number, step: number): number =>
   Math.max(0, Math.ceil((taps - first) / step));
 

@@ -143,7 +143,7 @@ export function lanesFirst(
     : graph.node("Transpose", [reshaped(graph, x, [a, rest, lanes])], { perm: [0, 2, 1] });
 }
 
-/** The domain of ONNX Runtime's ops on channels in blocks. */
+/** The domain of ONNX Runtime's ops on blocks of channels. */
 export const blocks = "com.microsoft.nchwc";
 
 export const reshaped = (graph: OnnxGraph, x: OnnxValue, shape: Shape): OnnxValue =>
@@ -156,7 +156,7 @@ export function moved(graph: OnnxGraph, x: OnnxValue, shape: Shape, perm: readon
   return isMoved ? graph.node("Transpose", [reshaped(graph, x, shape)], { perm }) : x;
 }
 
-/** ONNX nodes that pack x into a tensor of the given type. */
+/** Writes nodes that pack x into a tensor of the given type. */
 export function packNodes(graph: OnnxGraph, x: OnnxValue, { shape, dtype }: TensorType): OnnxValue {
   if (sizeOf(shape) === 0) return zeros(graph, { shape, dtype });
   const { images, channels } = tilesOf(shape);
@@ -170,7 +170,7 @@ export function packNodes(graph: OnnxGraph, x: OnnxValue, { shape, dtype }: Tens
   return reshaped(graph, wide, shape);
 }
 
-/** ONNX nodes that unpack x, of the given type. */
+/** Writes nodes that unpack x, a packed tensor of the given type. */
 export function unpackNodes(graph: OnnxGraph, x: OnnxValue, { shape, dtype }: TensorType): OnnxValue {
   const plain = unpackedShape(shape);
   if (sizeOf(shape) === 0) return zeros(graph, { shape: plain, dtype });
