@@ -4,5 +4,6 @@ const model = linear(784, 10);
 const loss = (images: Tensor<[number, 784], "float32">, labels: Tensor<[number], "int32">): Tensor =>
   crossEntropy(model(images), labels);
 
-const setup: TrainingSetup = { ...(await loadMnist()), model, loss };
+const { train, test: validation } = await loadMnist();
+const setup: TrainingSetup = { model, loss, train, validation };
 export default setup;
