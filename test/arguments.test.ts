@@ -2,10 +2,10 @@
  * The public surface, called with everything that it does not take: each call gives a result or an error of ours that says what to do,
  * never an error of the JavaScript engine's.
  */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import * as glissade from "../src/node.ts";
 import { GlissadeError, ones, Tensor, tensor } from "../src/node.ts";
 
@@ -16,6 +16,11 @@ let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "glissade-arguments-"));
   process.chdir(folder);
+});
+
+/** What one function has written no other finds. */
+beforeEach(async () => {
+  for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true });
 });
 
 afterAll(async () => {

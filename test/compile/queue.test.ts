@@ -219,8 +219,8 @@ test.each<[string, () => Engine]>([
 
 test("the end of the process tells of failed runs that nobody has been told of", () => {
   const program = `
-    import { compile, Parameter, sgd, tensor } from "./dist/node.js";
-    const w = new Parameter({ shape: [], dtype: "float32" }, Float32Array.of(0));
+    import { compile, parameter, sgd, tensor } from "./dist/node.js";
+    const w = parameter(tensor(0));
     const optimizer = sgd([w], { learningRate: 1 });
     const step = compile((x) => void optimizer.minimize(w.mul(x)));
     for (let i = 0; i < 5; i++) step(tensor(NaN));

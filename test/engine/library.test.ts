@@ -84,7 +84,7 @@ describe.runIf(process.platform === "linux")("a library that is not whole", () =
   }
 
   const train = (program: string, engine?: string) =>
-    run([program, "train", "mnist", "--epochs", "1"], {
+    run([program, "train", "digits", "--epochs", "1"], {
       ...process.env,
       GLISSADE_ENGINE: engine,
       NO_COLOR: "1",
