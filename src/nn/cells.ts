@@ -1,9 +1,9 @@
 /**
- * One step of a recurrent network as a function of its parameters, in PyTorch's names and layouts: `weight_ih` [gates·hidden, inputs],
- * `weight_hh` [gates·hidden, hidden], and two biases [gates·hidden], of which PyTorch has one beside each product.
+ * One step of a recurrent network as a function of its parameters. Names and layouts are PyTorch's: `weight_ih` [gates·hidden, inputs],
+ * `weight_hh` [gates·hidden, hidden], and two biases [gates·hidden], one added to each product.
  *
- * Each kind stands here twice: its equations as papers write them, and the form that layers run, in which all gates are one product
- * and what depends on the inputs alone can be computed for all steps at once. Tests hold that the two are equal.
+ * Each kind is implemented twice: as the equations of its paper, and in the form that layers run. That form computes all gates in one
+ * product, and what depends only on the inputs for all steps at once. Tests check that both give equal results.
  */
 import { ShapeError } from "../errors.ts";
 import { aTensor, expectArguments, type Kind, optional } from "../graph/arguments.ts";
@@ -13,19 +13,19 @@ import { type DType, type Shape, sameShape, showShape } from "../graph/types.ts"
 import { affine } from "../tensor/matrices.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
-/** What an RNN or a GRU carries from step to step. */
+/** The state that an RNN or a GRU passes from step to step. */
 export interface HiddenState<S extends Shape, D extends DType = "float32"> {
-  /** What it gives: its output at the step before. */
+  /** The hidden state: the output of the step before. */
   readonly h: Tensor<S, D>;
 }
 
-/** What an LSTM carries from step to step. */
+/** The state that an LSTM passes from step to step. */
 export interface LstmState<S extends Shape, D extends DType = "float32"> extends HiddenState<S, D> {
-  /** What it remembers. */
+  /** The cell state: the LSTM's memory. */
   readonly c: Tensor<S, D>;
 }
 
-/** The parameters of one step; a cell such as `lstmCell(8, 16)` has them as fields. Without biases both are left out. */
+/** The parameters of one step; a cell such as `lstmCell(8, 16)` has them as fields. A cell without biases has neither of the two. */
 export interface CellWeights<I extends number = number, D extends DType = "float32"> {
   readonly weight_ih: Tensor<[number, I], D>;
   readonly weight_hh: Tensor<[number, number], D>;
@@ -36,7 +36,7 @@ export interface CellWeights<I extends number = number, D extends DType = "float
 /** The nonlinearity of a plain recurrent network. */
 export type RecurrentActivation = "tanh" | "relu";
 
-/** A state by the names of its parts, whatever the kind. */
+/** A state of any kind, as a record of its parts by name. */
 export type StateRecord = Readonly<Record<string, Tensor>>;
 
 /** Weights of any dtype, as the forms below use them. */
@@ -47,29 +47,29 @@ interface Weights {
   readonly bias_hh?: Tensor | undefined;
 }
 
-/** What tells one kind of recurrent network from another. */
+/** The parts in which kinds of recurrent networks differ. */
 export interface Recurrence {
-  /** The rows of the weights are so many gates, one after the other. */
+  /** The number of gates. The rows of the weights are divided into the gates, one after the other. */
   readonly gates: number;
   /** The names of a state's parts. */
   readonly parts: readonly string[];
-  /** What the inputs bring to the gates: [..., inputs] to [..., gates·hidden]. For all steps at once, before the loop. */
+  /** The inputs' part of the gates: [..., inputs] to [..., gates·hidden]. It is computed for all steps at once, before the loop. */
   project(x: Tensor, weights: Weights): Tensor;
-  /** The next state, from what the inputs bring and the state before. */
+  /** The next state, computed from the projected inputs and the state before. */
   step(projected: Tensor, state: StateRecord, weights: Weights): StateRecord;
 }
 
-/** Both biases in one, where nothing comes between them. */
+/** The sum of both biases, for kinds that add both to the same sum. */
 function bothBiases({ bias_ih, bias_hh }: Weights): Tensor | undefined {
   return bias_ih && bias_hh ? bias_ih.add(bias_hh) : (bias_ih ?? bias_hh);
 }
 
-/** The gates of [batch, gates·hidden]. */
+/** Splits [batch, gates·hidden] into its gates, each [batch, hidden]. */
 function gatesOf(all: Tensor, count: number): Tensor[] {
   return all.split(Array<number>(count).fill(all.shape.at(-1)! / count)) as Tensor[];
 }
 
-// An observer (doctor/lens.ts) sees gates under these names.
+// The names under which an observer (doctor/lens.ts) sees the gates.
 const sigmoid = (name: string, x: Tensor): Tensor => withName(name, () => x.sigmoid());
 const tanh = (name: string, x: Tensor): Tensor => withName(name, () => x.tanh());
 
@@ -109,7 +109,7 @@ const ofGru: Recurrence = {
   },
 };
 
-/** By kind, what layers run. */
+/** The form of each kind that layers run. */
 export const recurrences: {
   readonly rnn: (activation: RecurrentActivation) => Recurrence;
   readonly lstm: Recurrence;
@@ -134,7 +134,7 @@ export const aState =
 
 const anActivation: Kind = (value) => (value === "tanh" || value === "relu" ? undefined : 'give "tanh" or "relu"');
 
-/** Throws ShapeError unless each part of a state has a shape. */
+/** Throws ShapeError unless each part of a state has the wanted shape. */
 export function expectState(subject: string, state: StateRecord, parts: readonly string[], wanted: Shape): void {
   for (const part of parts) {
     const { shape } = state[part]!;
@@ -148,13 +148,13 @@ export function expectState(subject: string, state: StateRecord, parts: readonly
   }
 }
 
-/** Throws ShapeError unless x ends in as many inputs as the weights take. */
+/** Throws ShapeError unless the last axis of x is the number of inputs that the weights take. */
 export function expectInputs(subject: string, x: Tensor, rank: number, inputs: number, form: string): void {
   if (x.shape.length === rank && x.shape.at(-1) === inputs) return;
   throw new ShapeError(subject, `x is ${showShape(x.shape)}`, `give ${form}, and ${inputs} inputs`, currentPath());
 }
 
-/** Checks what a step is given. */
+/** Checks the arguments of a step. */
 function expectStep(subject: string, { gates, parts }: Recurrence, x: Tensor, state: StateRecord, w: Weights): void {
   expectArguments(subject, [aTensor, aState(parts), someWeights], [x, state, w]);
   const [rows, inputs] = w.weight_ih.shape;
@@ -182,8 +182,8 @@ type Inputs<B extends number, K extends number, I extends number, D extends DTyp
   Agree<K, I, `x ${Show<[B, K]>} ends in ${K}, and weight_ih takes ${I}`>;
 
 /**
- * One step of a plain recurrent network (Elman 1990), x [batch, inputs] and h [batch, hidden]: h′ = tanh(W·x + b + U·h + b′), or relu in
- * place of tanh. Throws ShapeError where shapes do not fit.
+ * Computes one step of a plain recurrent network (Elman 1990), x [batch, inputs] and h [batch, hidden]: h′ = tanh(W·x + b + U·h + b′), or
+ * relu in place of tanh. Throws ShapeError when the shapes do not fit together.
  */
 export function rnnCell<B extends number, K extends number, H extends number, I extends number, D extends DType>(
   x: Inputs<B, K, I, D>,
@@ -196,8 +196,9 @@ export function rnnCell<B extends number, K extends number, H extends number, I 
 }
 
 /**
- * One step of an LSTM (Hochreiter and Schmidhuber 1997, with the forget gate of Gers, Schmidhuber and Cummins 2000), x [batch, inputs],
- * h and c [batch, hidden]; the rows of the weights are the gates i, f, g, o. Throws ShapeError where shapes do not fit.
+ * Computes one step of an LSTM (Hochreiter and Schmidhuber 1997, with the forget gate of Gers, Schmidhuber and Cummins 2000), x [batch,
+ * inputs], h and c [batch, hidden]; the rows of the weights are the gates i, f, g, o. Throws ShapeError when the shapes do not fit
+ * together.
  */
 export function lstmCell<B extends number, K extends number, H extends number, I extends number, D extends DType>(
   x: Inputs<B, K, I, D>,
@@ -208,8 +209,8 @@ export function lstmCell<B extends number, K extends number, H extends number, I
 }
 
 /**
- * One step of a GRU (Cho et al. 2014), x [batch, inputs] and h [batch, hidden]; the rows of the weights are the gates r, z, n. As in
- * PyTorch and cuDNN the reset gate stands behind the product with h. Throws ShapeError where shapes do not fit.
+ * Computes one step of a GRU (Cho et al. 2014), x [batch, inputs] and h [batch, hidden]; the rows of the weights are the gates r, z, n. As
+ * in PyTorch and cuDNN, the reset gate is applied after the product with h. Throws ShapeError when the shapes do not fit together.
  */
 export function gruCell<B extends number, K extends number, H extends number, I extends number, D extends DType>(
   x: Inputs<B, K, I, D>,
@@ -219,7 +220,7 @@ export function gruCell<B extends number, K extends number, H extends number, I 
   return run("gruCell", ofGru, x, state, weights) as unknown as HiddenState<[B, H], D>;
 }
 
-/** W·x + b + U·h + b′ of one gate, each of its parameters cut out of those of all. */
+/** The two products of one gate, W·x + b and U·h + b′, with that gate's rows of the parameters. */
 function gate(x: Tensor, h: Tensor, weights: Weights, at: number): { readonly x: Tensor; readonly h: Tensor } {
   const size = h.shape[1]!;
   const part = <T extends Tensor | undefined>(all: T): T => all?.slice([at * size, (at + 1) * size]) as T;
@@ -229,7 +230,7 @@ function gate(x: Tensor, h: Tensor, weights: Weights, at: number): { readonly x:
   };
 }
 
-/** `rnnCell` as its equation is written; the same result in more operations. */
+/** `rnnCell` as its equation is written: the same result with more operations. */
 export function rnnEquations<B extends number, K extends number, H extends number, I extends number, D extends DType>(
   x: Inputs<B, K, I, D>,
   state: HiddenState<[NoInfer<B>, H], NoInfer<D>>,
@@ -243,7 +244,7 @@ export function rnnEquations<B extends number, K extends number, H extends numbe
   return { h: activation === "relu" ? a.relu() : a.tanh() } as unknown as HiddenState<[B, H], D>; //  h′ = tanh(W·x + b + U·h + b′)
 }
 
-/** `lstmCell` as its equations are written; the same result in more operations. */
+/** `lstmCell` as its equations are written: the same result with more operations. */
 export function lstmEquations<B extends number, K extends number, H extends number, I extends number, D extends DType>(
   x: Inputs<B, K, I, D>,
   state: LstmState<[NoInfer<B>, H], NoInfer<D>>,
@@ -260,7 +261,7 @@ export function lstmEquations<B extends number, K extends number, H extends numb
   return { h: o.mul(next.tanh()), c: next } as unknown as LstmState<[B, H], D>; //  h′ = o ⊙ tanh(c′)
 }
 
-/** `gruCell` as its equations are written; the same result in more operations. */
+/** `gruCell` as its equations are written: the same result with more operations. */
 export function gruEquations<B extends number, K extends number, H extends number, I extends number, D extends DType>(
   x: Inputs<B, K, I, D>,
   state: HiddenState<[NoInfer<B>, H], NoInfer<D>>,

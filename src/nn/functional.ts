@@ -1,4 +1,4 @@
-/** What layers compute, as functions of their parameters: `functional.linear(x, weight, bias)`. */
+/** The computations of layers, as functions of their parameters: `functional.linear(x, weight, bias)`. */
 
 import { ConfigError, ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
@@ -13,7 +13,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import type { Generator } from "./generator.ts";
 import { expectRate } from "./parameters.ts";
 
-/** y = x·Wᵀ + b over the last axis; the weight is [out, in] as in PyTorch. */
+/** Computes y = x·Wᵀ + b over the last axis. The weight is [out, in], as in PyTorch. */
 export function linear<L extends Shape, K extends number, J extends number, O extends number, D extends DType>(
   x: Tensor<[...L, K], D>,
   weight: Tensor<[O, J], NoInfer<D>> &
@@ -40,7 +40,7 @@ type LayerNormMessage<
   B extends number,
 > = `layerNorm: x ${Show<S>} with scale ${Show<[A]>} and shift ${Show<[B]>}`;
 
-/** (x − μ) / √(σ² + ε) · scale + shift over the last axis. */
+/** Computes (x − μ) / √(σ² + ε) · scale + shift over the last axis. ε is 1e-5 by default. */
 export function layerNorm<L extends Shape, W extends number, A extends number, B extends number, D extends DType>(
   x: Tensor<[...L, W], D>,
   scale: Tensor<[A], NoInfer<D>> & Agree<A, W, LayerNormMessage<[...L, W], A, B>>,
@@ -67,7 +67,7 @@ export function dropout<S extends Shape>(
   return where(kept, x.mul(1 / (1 - rate)), 0) as Tensor<S, "float32">;
 }
 
-/** x / √(mean x² + ε) · scale over the last axis (Zhang and Sennrich 2019). */
+/** Computes x / √(mean x² + ε) · scale over the last axis (Zhang and Sennrich 2019). ε is 1e-6 by default. */
 export function rmsNorm<L extends Shape, W extends number, A extends number, D extends DType>(
   x: Tensor<[...L, W], D>,
   scale: Tensor<[A], NoInfer<D>> & Agree<A, W, `rmsNorm: x ${Show<[...L, W]>} with scale ${Show<[A]>}`>,
@@ -81,12 +81,12 @@ export function rmsNorm<L extends Shape, W extends number, A extends number, D e
       `x ${showShape(input.shape)} with scale ${showShape(factor.shape)}`,
       "scale has one element for each of x's last axis",
     );
-  // √(mean x² + ε) as a length: squares may have no room.
+  // √(mean x² + ε) is computed with `norm` and `hypot`: the squares themselves might overflow or underflow.
   const size = input.norm(-1, { keepDims: true }).mul(1 / Math.sqrt(input.shape.at(-1)!));
   return input.div(size.hypot(Math.sqrt(epsilon))).mul(factor) as Tensor<[...L, W], D>;
 }
 
-/** A vector with one element for each of an x's C channels, or a message in its place. */
+/** The type of a vector with one element for each of x's C channels; a message where the sizes differ. */
 type PerChannel<Op extends string, S extends Shape, C extends number, V extends number, D extends DType> = Tensor<
   [V],
   D
@@ -94,9 +94,9 @@ type PerChannel<Op extends string, S extends Shape, C extends number, V extends 
   Agree<V, C, `${Op}: x ${Show<S>} with ${Show<[V]>}`>;
 
 /**
- * (x − mean) / √(variance + ε) · scale + shift for each channel, which is axis 1: x [batch, channels, …], all else [channels]
- * (Ioffe and Szegedy 2015). In training the statistics are those of the batch: `x.mean(axes)` and `x.variance(axes)` over all
- * axes but 1.
+ * Computes (x − mean) / √(variance + ε) · scale + shift for each channel (Ioffe and Szegedy 2015). Channels are axis 1: x is [batch,
+ * channels, …], all other tensors are [channels]. In training the statistics are those of the batch: `x.mean(axes)` and `x.variance(axes)`
+ * over all axes but 1.
  */
 export function batchNorm<
   N extends number,
@@ -130,8 +130,8 @@ export function batchNorm<
 }
 
 /**
- * `batchNorm` by the statistics of the batch itself, which come back too: mean and variance (mean square deviation) of
- * each channel. The gradient goes through them. Throws ShapeError when there are fewer than two values for each channel.
+ * Computes `batchNorm` with the statistics of the batch itself, and returns them too: mean and variance (mean square deviation) of each
+ * channel. Gradients flow through the statistics. Throws ShapeError when there are fewer than two values for each channel.
  */
 export function batchNormInTraining<
   N extends number,
@@ -180,8 +180,8 @@ export function batchNormInTraining<
 }
 
 /**
- * Each example's channels (axis 1) normalised in `groups` groups, then scaled and shifted channel by channel (Wu and He 2018);
- * one group is layer normalisation over all but the batch, as many groups as channels instance normalisation.
+ * Normalises each example's channels (axis 1) in `groups` groups, then scales and shifts each channel (Wu and He 2018). One group is layer
+ * normalisation over all axes but the batch; as many groups as channels is instance normalisation.
  */
 export function groupNorm<
   N extends number,
@@ -233,7 +233,7 @@ function expectChannels(subject: string, x: Tensor, vectors: readonly (Tensor | 
     );
 }
 
-/** A vector over the channels in the shape in which it is widened into x. */
+/** A vector over the channels, reshaped so that it broadcasts to x. */
 function perChannel(vector: Tensor, x: Tensor): Tensor {
   return vector.reshape([vector.size, ...x.shape.slice(2).map(() => 1)]);
 }

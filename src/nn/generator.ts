@@ -1,4 +1,4 @@
-/** The generator behind initial weights, dropout masks and samples. */
+/** The random number generator for initial weights, dropout masks and samples. */
 
 import { ConfigError, ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
@@ -12,19 +12,18 @@ import { State, type Version } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /**
- * A source of random numbers that depend on the seed, the stream and how many draws came before, and on nothing else: the
- * same bits on every engine. Numbers for JavaScript come from `host`; the other methods make tensors whose values are drawn
- * anew at every run of the graph they are in.
+ * A generator of random numbers. They depend only on the seed, the stream and the number of draws before, so every engine gives the same
+ * bits. `host` gives numbers to JavaScript; the other methods make tensors, whose values are drawn anew in every run of their graph.
  */
 export class Generator {
-  /** The position inside graphs: a variable, so that a compiled step moves it on. */
+  /** The position inside graphs. It is a variable, so a compiled step can advance it. */
   readonly state: State<[4], "int32">;
   #host: PhiloxStream;
   #key: Key;
   #stream: number;
-  /** Holds the JavaScript side for a file to be written, or has it from one that was read. */
+  /** The position on the JavaScript side, as a variable that files can save and load. */
   readonly #hostState: State<[5], "int32">;
-  /** What the JavaScript side was last written to, or read from. */
+  /** The version of `#hostState` that the JavaScript side was last written to or read from. */
   #hostVersion: Version;
 
   /** `seed` is a whole number from 0 to 2⁵³ − 1, `stream` one below 2²⁹; different streams are independent. */
@@ -41,15 +40,15 @@ export class Generator {
     this.#hostVersion = this.#hostState.version;
   }
 
-  /** Starts again from a seed. */
+  /** Restarts the generator from a seed. */
   seed(seed: number): void {
     expectSeed("seed", seed);
     this.#restart(keyOf(seed));
   }
 
   /**
-   * A generator of its own for a part of a program, the same one for the same seed and name: what another part draws, or how
-   * often, does not change its numbers. Splitting draws nothing.
+   * Returns a separate generator for a part of a program. The same seed and name always give the same generator: its numbers do not depend
+   * on how much other parts draw. Splitting draws no number.
    */
   split(name: string): Generator {
     this.#catchUp();
@@ -65,16 +64,16 @@ export class Generator {
     this.state.write(initialState(key, this.#stream));
   }
 
-  /** Numbers on the JavaScript side. */
+  /** The numbers for JavaScript. */
   get host(): PhiloxStream {
     this.#catchUp();
     return this.#host;
   }
 
   /**
-   * Where the generator stands, inside graphs and on the JavaScript side, as variables: `encodeWeights` and `saveWeights` take a
-   * generator like a model, and training with dropout that goes on from a file gives the same numbers, bit for bit, if the generator is
-   * in it: `saveWeights({ model, optimizer, generator: defaultGenerator }, path)`.
+   * Returns the generator's positions, inside graphs and on the JavaScript side, as variables. `encodeWeights` and `saveWeights` therefore
+   * accept a generator like a model. Training with dropout that continues from a file gives the same numbers, bit for bit, if the file
+   * holds the generator: `saveWeights({ model, optimizer, generator: defaultGenerator }, path)`.
    */
   namedStates(): Map<string, State> {
     this.#catchUp();
@@ -90,7 +89,7 @@ export class Generator {
     return [...this.namedStates().values()];
   }
 
-  /** Takes over what a file has brought. */
+  /** Updates the JavaScript side if a file was loaded into `#hostState`. */
   #catchUp(): void {
     const { version } = this.#hostState;
     if (version === this.#hostVersion) return;
@@ -101,7 +100,7 @@ export class Generator {
     this.#host = host;
   }
 
-  /** float32 uniform in [low, high), from 0 to 1 unless given; `high` itself comes only where rounding gives it. */
+  /** Draws float32 numbers, uniform in [low, high), by default [0, 1). `high` itself occurs only through rounding. */
   uniform<const S extends Shape>(shape: readonly [...S], options: UniformOptions = {}): Tensor<S, "float32"> {
     const { low = 0, high = 1 } = options;
     if (!(Number.isFinite(low) && Number.isFinite(high) && low <= high))
@@ -111,7 +110,7 @@ export class Generator {
     return low === 0 ? scaled : scaled.add(low);
   }
 
-  /** int32 from `low` to `high` − 1, each equally likely to within 2⁻²⁴ of the range, which has at most 2²⁴ numbers. */
+  /** Draws int32 numbers from `low` to `high` − 1, each equally likely to within 2⁻²⁴ of the range. The range has at most 2²⁴ numbers. */
   integers<const S extends Shape>(shape: readonly [...S], low: number, high: number): Tensor<S, "int32"> {
     const isRange = Number.isSafeInteger(low) && Number.isSafeInteger(high) && low < high && high - low <= 2 ** 24;
     if (!isRange || low < -(2 ** 31) || high > 2 ** 31)
@@ -128,7 +127,10 @@ export class Generator {
       .add(low);
   }
 
-  /** float32 normal (Box and Muller 1958): mean 0 and standard deviation 1 unless given; at most 5.8 deviations from the mean. */
+  /**
+   * Draws float32 normal numbers (Box and Muller 1958), by default with mean 0 and standard deviation 1; at most 5.8 deviations from the
+   * mean.
+   */
   normal<const S extends Shape>(shape: readonly [...S], options: NormalOptions = {}): Tensor<S, "float32"> {
     const { mean, deviation } = normalOptions("normal", options);
     const size = sizeOf(shape);
@@ -141,7 +143,9 @@ export class Generator {
     return mean === 0 ? values : values.add(mean);
   }
 
-  /** float32 normal, confined to `limit` standard deviations from the mean (default 2), by the inverse of its distribution. */
+  /**
+   * Draws float32 normal numbers within `limit` standard deviations of the mean (default 2), by the inverse of the distribution function.
+   */
   truncatedNormal<const S extends Shape>(
     shape: readonly [...S],
     options: NormalOptions & { readonly limit?: number } = {},
@@ -164,17 +168,20 @@ export class Generator {
     return mean === 0 ? scaled : scaled.add(mean);
   }
 
-  /** float32 with density e⁻ˣ, x ≥ 0. */
+  /** Draws float32 numbers with density e⁻ˣ, x ≥ 0. */
   exponential<const S extends Shape>(shape: readonly [...S]): Tensor<S, "float32"> {
     return this.#open(shape).log().neg();
   }
 
-  /** float32 with distribution exp(−e⁻ˣ): added to logits, its argmax is a sample of their softmax (Gumbel 1954). */
+  /**
+   * Draws float32 numbers with the distribution function exp(−e⁻ˣ) (Gumbel 1954). The argmax of logits plus such numbers is a sample of the
+   * logits' softmax.
+   */
   gumbel<const S extends Shape>(shape: readonly [...S]): Tensor<S, "float32"> {
     return this.exponential(shape).log().neg();
   }
 
-  /** bool: true with the probability given for the element, or with one probability for all of a shape. */
+  /** Draws bools: true with the probability given for each element, or with one probability for all elements of a shape. */
   bernoulli<S extends Shape>(probability: Tensor<S, "float32">): Tensor<S, "bool">;
   bernoulli<const S extends Shape>(probability: number, shape: readonly [...S]): Tensor<S, "bool">;
   bernoulli(probability: Tensor<Shape, "float32"> | number, shape: Shape = []): Tensor<Shape, "bool"> {
@@ -184,7 +191,7 @@ export class Generator {
     return this.uniform([...shape]).less(probability);
   }
 
-  /** int32 [...rows]: for each row of logits [...rows, classes] a class drawn from their softmax, by the Gumbel-max trick. */
+  /** Draws a class for each row of logits [...rows, classes] from the row's softmax, by the Gumbel-max trick. Returns int32 [...rows]. */
   categorical<L extends Shape>(logits: Tensor<readonly [...L, number], "float32">): Tensor<L, "int32"> {
     if (logits.shape.length === 0 || logits.shape.at(-1) === 0)
       throw new ShapeError(
@@ -197,8 +204,8 @@ export class Generator {
   }
 
   /**
-   * int32 [count]: the numbers 0 … count − 1 in random order, the order that sorts as many random words. `x.take(order)`
-   * shuffles the rows of x. Equal words, for which 10⁵ numbers have about one pair, keep their order.
+   * Returns the numbers 0 … count − 1 in random order, int32 [count]: the order that sorts `count` random words. `x.take(order)` shuffles
+   * the rows of x. Equal words keep their order; 10⁵ numbers have about one such pair.
    */
   permutation<const N extends number>(count: N): Tensor<[N], "int32"> {
     if (!Number.isSafeInteger(count) || count < 0)
@@ -216,7 +223,7 @@ export class Generator {
     return drawn as Tensor<S, D>;
   }
 
-  /** Uniform in (0, 1), without the ends. */
+  /** Draws uniform numbers in (0, 1), without either end. */
   #open<const S extends Shape>(shape: readonly [...S]): Tensor<S, "float32"> {
     return this.#bits(shape, 23, "float32")
       .add(1 / 2)
@@ -280,17 +287,17 @@ function erf(x: number): number {
 const oneDraw = fromValues(Int32Array.of(0, 0, 0, 1), [4]);
 
 /**
- * A generator of random numbers for a model, a layer or a program of its own. `seed` is a whole number from 0 to 2⁵³ − 1, `stream` one
- * below 2²⁹, default 0; different streams are independent. Throws ConfigError for others.
+ * Makes a generator of random numbers for a model, a layer or a program. `seed` is a whole number from 0 to 2⁵³ − 1, `stream` a whole
+ * number below 2²⁹, default 0; different streams are independent. Throws ConfigError for other values.
  */
 export function randomGenerator(seed: number, stream: number = 0): Generator {
   return new Generator(seed, stream);
 }
 
-/** The generator used wherever none is given. Its seed is 0 until `seed` changes it. */
+/** The generator that is used when no other is given. Its seed is 0 until `seed` changes it. */
 export const defaultGenerator: Generator = new Generator(0);
 
-/** Seeds the default generator: the same seed before a model is built gives the same model and the same training. */
+/** Seeds the default generator. The same seed before a model is built gives the same initial model and the same training. */
 export function seed(value: number): void {
   defaultGenerator.seed(value);
 }

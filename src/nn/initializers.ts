@@ -5,19 +5,19 @@ import { aNumber, expectArguments, optional, sizes } from "../graph/arguments.ts
 import { type Shape, showShape, sizeOf } from "../graph/types.ts";
 import type { PhiloxStream } from "../random/stream.ts";
 
-/** Draws the values of a parameter of a shape. */
+/** Draws the values of a parameter with a given shape. */
 export interface Initializer {
   (shape: Shape, random: PhiloxStream): Float32Array;
   /**
-   * Passes over the numbers that the values take, and gives a function that draws them. With it a parameter's values are drawn when they
-   * are first needed, and never where a file brings others; without it at once.
+   * Skips the random numbers that the values need, and returns a function that draws the values later. An initializer with `later` draws a
+   * parameter's values when they are first needed, and never if a file provides others. An initializer without it draws them at once.
    */
   readonly later?: Later;
 }
 
 type Later = (shape: Shape, random: PhiloxStream) => () => Float32Array;
 
-/** How many values a unit reads and how many units read each value, for a weight laid out as [out, in, …]. */
+/** The fan-in and fan-out of a weight [out, in, …]: how many values each unit reads, and how many units read each value. */
 function fans(shape: Shape): { readonly fanIn: number; readonly fanOut: number } {
   const [out, into, ...field] = shape;
   if (out === undefined || into === undefined)
@@ -29,7 +29,7 @@ function fans(shape: Shape): { readonly fanIn: number; readonly fanOut: number }
   return { fanIn: into * sizeOf(field), fanOut: out * sizeOf(field) };
 }
 
-/** An initializer that can wait. */
+/** An initializer that can draw its values later. */
 const waiting = (later: Later): Initializer =>
   Object.assign(
     (shape: Shape, random: PhiloxStream) => {
@@ -39,7 +39,7 @@ const waiting = (later: Later): Initializer =>
     { later },
   );
 
-/** What gives random numbers; initializers that draw none do without. */
+/** Checks the stream of random numbers. Initializers that draw no numbers do not need one. */
 const aStream = (value: unknown): string | undefined =>
   value === undefined || (typeof value === "object" && value !== null && "reserve" in value)
     ? undefined
@@ -54,7 +54,7 @@ function drawing(random: PhiloxStream | undefined): PhiloxStream {
   );
 }
 
-/** One that draws uniformly, in ± a bound that follows from the shape. */
+/** An initializer that draws uniformly from [−bound, bound), where the bound depends on the shape. */
 const uniformBy = (boundOf: (shape: Shape) => number): Initializer =>
   waiting((shape, random) => {
     const bound = boundOf(shape);
@@ -62,7 +62,7 @@ const uniformBy = (boundOf: (shape: Shape) => number): Initializer =>
     return () => own.uniforms(sizeOf(shape), bound);
   });
 
-/** One that draws from the normal distribution, with a deviation that follows from the shape. */
+/** An initializer that draws from the normal distribution with mean 0, where the deviation depends on the shape. */
 const normalBy = (deviationOf: (shape: Shape) => number): Initializer =>
   waiting((shape, random) => {
     const deviation = deviationOf(shape);
@@ -94,7 +94,7 @@ export function normal(deviation: number): Initializer {
   return normalBy(() => deviation);
 }
 
-/** Normal with mean 0, drawn again where it is further than `limit` deviations from it (default 2). */
+/** Normal with mean 0; values further than `limit` deviations from the mean (default 2) are drawn again. */
 export function truncatedNormal(deviation: number, limit: number = 2): Initializer {
   expectArguments("truncatedNormal", [aNumber, optional(aNumber)], [deviation, limit]);
   if (!(deviation >= 0 && limit > 0))
@@ -118,8 +118,8 @@ export const lecunNormal: Initializer = normalBy((shape) => 1 / Math.sqrt(fans(s
 export const lecunUniform: Initializer = uniformBy((shape) => Math.sqrt(3 / fans(shape).fanIn));
 
 /**
- * Rows, or columns where they are fewer, of length `gain` at right angles to each other, in a random direction; axes from the
- * third on count as columns (Saxe, McClelland and Ganguli 2014).
+ * Orthogonal rows of length `gain` in a random direction, or orthogonal columns if there are fewer columns than rows. Axes from the third
+ * on count as columns (Saxe, McClelland and Ganguli 2014).
  */
 export function orthogonal(gain: number = 1): Initializer {
   return (shape, random) => {
@@ -129,7 +129,7 @@ export function orthogonal(gain: number = 1): Initializer {
     const vectors: Float64Array[] = [];
     while (vectors.length < count) {
       const vector = Float64Array.from({ length }, () => random.normal());
-      // Gram and Schmidt, twice, which is enough for full precision (Giraud, Langou and Rozložník 2005).
+      // Gram–Schmidt orthogonalisation, run twice, which is enough for full precision (Giraud, Langou and Rozložník 2005).
       for (let pass = 0; pass < 2; pass++)
         for (const other of vectors) {
           const along = vector.reduce((sum, value, i) => sum + value * other[i]!, 0);
@@ -147,7 +147,7 @@ export function orthogonal(gain: number = 1): Initializer {
   };
 }
 
-/** Ones on the diagonal of a matrix, zeros elsewhere: what comes in goes out (Le, Jaitly and Hinton 2015). */
+/** Ones on the diagonal of a matrix, zeros elsewhere: the layer passes its inputs on unchanged (Le, Jaitly and Hinton 2015). */
 export const identity: Initializer = waiting((shape) => {
   const [rows, columns] = shape;
   if (shape.length !== 2) throw new ShapeError("identity", `${showShape(shape)} is no matrix`, "use it for two axes");
@@ -167,7 +167,10 @@ export const xavierNormal: Initializer = normalBy((shape) => {
   return Math.sqrt(2 / (fanIn + fanOut));
 });
 
-/** The gain g in σ = g/√n_in: √2 where half of the units are silent, 1 where they are linear around zero. */
+/**
+ * The activation, which decides the gain g in σ = g/√n_in: √2 for relu, where half of the units give 0; 1 for units that are linear around
+ * zero.
+ */
 type Activation = "relu" | "tanh" | "linear";
 const gains: Readonly<Record<Activation, number>> = { relu: Math.SQRT2, tanh: 1, linear: 1 };
 

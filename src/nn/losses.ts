@@ -1,4 +1,4 @@
-/** Losses. Averaged over all examples unless asked for otherwise. */
+/** Losses. They are averaged over all examples unless `reduction` says otherwise. */
 import { ConfigError, DTypeError, ShapeError } from "../errors.ts";
 import {
   aNumber,
@@ -16,11 +16,11 @@ import { probabilityLoss } from "../ops/losses.ts";
 import { where } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
-/** What becomes of the losses of single elements or examples. */
+/** How the losses of single elements or examples are combined. */
 export type Reduction = "mean" | "sum" | "none";
 
 export interface LossOptions<N extends Reduction = Reduction> {
-  /** The mean or the sum of all losses, or each for itself. Default "mean". */
+  /** The mean of all losses, their sum, or the losses themselves ("none"). Default "mean". */
   readonly reduction?: N;
 }
 
@@ -32,9 +32,9 @@ function reduced(losses: Tensor, reduction: Reduction = "mean"): Tensor {
 // ── Classes ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 export interface ClassOptions<N extends Reduction = Reduction> extends LossOptions<N> {
-  /** A label that stands for "do not count this example", such as −1 or that of padding. Default: none. */
+  /** The label of examples that do not count, such as −1 or the label of padding. Default: every example counts. */
   readonly ignore?: number;
-  /** A weight for each class, [classes]; the mean is then a weighted one. Default: 1 each. */
+  /** A weight for each class, [classes]. The mean is then the weighted mean. Default: 1 for each class. */
   readonly weights?: Tensor;
 }
 
@@ -44,9 +44,8 @@ export interface CrossEntropyOptions<N extends Reduction = Reduction> extends Cl
 }
 
 /**
- * −log softmax(logits)[label], averaged. Logits [..., classes], labels int32 [...] below the number of classes. Throws
- * ShapeError when the shapes do not go together, DTypeError when the labels are not int32, ConfigError for an option out of
- * range.
+ * Computes −log softmax(logits)[label], averaged. Logits are [..., classes]; labels are int32 [...], below the number of classes. Throws
+ * ShapeError when the shapes do not fit together, DTypeError when the labels are not int32, ConfigError for an option out of range.
  */
 export function crossEntropy<
   L extends Shape,
@@ -75,7 +74,7 @@ export function crossEntropy<
   }) as Tensor<N extends "none" ? L : [], D>;
 }
 
-/** −logProbabilities[label], averaged: cross-entropy for those who have taken the logarithm already. */
+/** Computes −logProbabilities[label], averaged: the cross-entropy of log-probabilities. */
 export function negativeLogLikelihood<
   L extends Shape,
   C extends number,
@@ -147,7 +146,7 @@ function expectLabels(loss: string, what: string, x: Tensor, labels: Tensor): vo
     );
 }
 
-/** −Σ p·log softmax(logits) over the last axis for labels that are probabilities p of the same shape, averaged over examples. */
+/** Computes −Σ p·log softmax(logits) over the last axis, averaged over examples. The labels are probabilities p of the logits' shape. */
 export function softCrossEntropy<
   L extends Shape,
   C extends number,
@@ -214,14 +213,14 @@ export const meanSquaredError: PairLoss<"meanSquaredError"> = pairLoss("meanSqua
 /** |x − y| */
 export const meanAbsoluteError: PairLoss<"meanAbsoluteError"> = pairLoss("meanAbsoluteError", (x, y) => x.sub(y).abs());
 
-/** ½d² as far as |d| ≤ c, and how far |d| is beyond: each has a finite slope wherever d is, also at infinity. */
+/** Returns ½d², with |d| capped at c, and the part of |d| beyond c. Both have a finite slope for every d, also at infinity. */
 function bent(d: Tensor, c: number): readonly [Tensor, Tensor] {
   const inner = d.clip(-c, c);
   return [inner.square().mul(0.5), unobserved(() => d.abs().sub(c).relu())];
 }
 
 export interface HuberOptions {
-  /** Where the parabola ends and the straight line begins. Default 1. */
+  /** The |d| at which the parabola ends and the straight line begins. Default 1. */
   readonly delta?: number;
 }
 
@@ -233,7 +232,7 @@ export const huber: PairLoss<"huber", HuberOptions> = pairLoss("huber", (x, y, {
 });
 
 export interface SmoothL1Options {
-  /** Where the parabola ends and the straight line begins. Default 1. */
+  /** The |d| at which the parabola ends and the straight line begins. Default 1. */
   readonly beta?: number;
 }
 
@@ -249,7 +248,7 @@ export const smoothL1: PairLoss<"smoothL1", SmoothL1Options> = pairLoss(
 );
 
 export interface BinaryCrossEntropyOptions {
-  /** A weight of the positive labels, widened into the logits. Default 1. */
+  /** The weight w of positive labels; a tensor is broadcast to the logits. Default 1. */
   readonly positiveWeight?: Tensor | number;
 }
 
@@ -266,8 +265,8 @@ export const binaryCrossEntropy: PairLoss<"binaryCrossEntropy", BinaryCrossEntro
 );
 
 /**
- * −y·log p − (1 − y)·log(1 − p) for probabilities p; no logarithm is taken to be below −100, and no slope steeper than ±1e12, so that 0
- * and 1 stay finite.
+ * −y·log p − (1 − y)·log(1 − p) for probabilities p. Logarithms are at least −100 and slopes at most ±1e12, so the loss stays finite at 0
+ * and 1.
  */
 export const binaryCrossEntropyOfProbabilities: PairLoss<"binaryCrossEntropyOfProbabilities"> = pairLoss(
   "binaryCrossEntropyOfProbabilities",
@@ -275,7 +274,7 @@ export const binaryCrossEntropyOfProbabilities: PairLoss<"binaryCrossEntropyOfPr
 );
 
 export interface KlDivergenceOptions {
-  /** Whether the targets are logarithms of probabilities too. Default false. */
+  /** Whether the targets are log-probabilities too. Default false. */
   readonly logTargets?: boolean;
 }
 
@@ -286,7 +285,7 @@ export interface KlDivergenceOptions {
 export const klDivergence: PairLoss<"klDivergence", KlDivergenceOptions> = pairLoss(
   "klDivergence",
   (x, y, { logTargets = false }: KlDivergenceOptions) => {
-    // What has no probability counts nothing, also where x says so too: 0·∞ must not be asked for.
+    // Elements whose probability y is 0 contribute 0, also where x is −∞: 0·∞ would be NaN.
     const isZero = logTargets ? y.equal(Number.NEGATIVE_INFINITY) : y.equal(0);
     const own = where(isZero.and(x.equal(Number.NEGATIVE_INFINITY)), x.scalar(0).expand(x.shape), x);
     if (logTargets) return y.exp().mul(where(isZero, y.scalar(0).expand(y.shape), y).sub(own));
@@ -294,7 +293,7 @@ export const klDivergence: PairLoss<"klDivergence", KlDivergenceOptions> = pairL
   },
 );
 
-/** 1 − x·y / (|x|·|y|) along the last axis, averaged: 0 for vectors of the same direction, 2 for opposite ones. */
+/** Computes 1 − x·y / (|x|·|y|) along the last axis, averaged: 0 for vectors of the same direction, 2 for opposite ones. */
 export function cosineDistance<
   L extends Shape,
   W extends number,
@@ -315,7 +314,7 @@ export function cosineDistance<
   >;
 }
 
-/** x·y / (max(|x|, ε)·max(|y|, ε)) along an axis, default the last: the cosine of the angle between vectors, from −1 to 1. */
+/** Computes x·y / (max(|x|, ε)·max(|y|, ε)) along an axis, by default the last: the cosine of the angle between vectors, from −1 to 1. */
 export function cosineSimilarity<S extends Shape, R extends Shape, D extends DType, const A extends number = -1>(
   x: Tensor<S, D>,
   y: Tensor<R, NoInfer<D>> & Matches<R, S, `cosineSimilarity: ${Show<S>} against ${Show<R>}`>,
@@ -326,7 +325,7 @@ export function cosineSimilarity<S extends Shape, R extends Shape, D extends DTy
   const [a, b] = [x as Tensor, y as Tensor];
   expectSame("cosineSimilarity", a, b);
   const at = resolveAxis("cosineSimilarity", axis ?? -1, a.shape.length);
-  // Each is made as long as 1 first: products of what is long, or short, may have no room.
+  // Both vectors are scaled to length 1 first: products of very long or very short vectors might overflow or underflow.
   const unit = (v: Tensor): Tensor => v.div(v.norm(at, { keepDims: true }).clip(epsilon));
   return unit(a).mul(unit(b)).sum(at) as Tensor<Reduced<S, A, false>, D>;
 }

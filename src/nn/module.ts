@@ -6,7 +6,7 @@ import { currentObserver, currentPath, currentScope, withPath } from "../graph/s
 import { showShape } from "../graph/types.ts";
 import { Parameter, State } from "../tensor/state.ts";
 
-/** What a module is made of: variables and modules, also in lists and records, inside each other as needed. */
+/** A child of a module: a variable, a module, or a list or record of children, nested to any depth. */
 export type Child = State | Module | readonly Child[] | { readonly [name: string]: Child };
 export type Children = Readonly<Record<string, Child>>;
 
@@ -15,37 +15,40 @@ export interface NamedStatesOptions {
   readonly removeDuplicates?: boolean;
 }
 
-/** What every module has, whatever it computes. Made by `module`. */
+/** The fields and methods that every module has. Modules are made by `module`. */
 export interface Module {
-  /** What it is called in summaries: `Linear`. */
+  /** The module's name in summaries: `Linear`. */
   readonly kind: string;
   readonly children: Children;
-  /** Whether layers that behave differently in training (dropout, batch normalisation) do so now. */
+  /** Whether the module is in training. Dropout and batch normalisation behave differently in training and in evaluation. */
   readonly training: boolean;
   /** Switches the module and everything in it to training. Returns the module. */
   train(): this;
   /** Switches the module and everything in it to evaluation. Returns the module. */
   eval(): this;
-  /** Parameters of the module and everything in it stay as they are from now on. Returns the module. */
+  /** Freezes the parameters of the module and everything in it: optimizers no longer change them. Returns the module. */
   freeze(): this;
-  /** The reverse of `freeze`. */
+  /** Undoes `freeze`. Returns the module. */
   unfreeze(): this;
   /**
-   * Variables by path, in the order of the fields: `layers.0.weight`. A variable used twice appears once, under its first path, or
-   * under each of its paths without `removeDuplicates`.
+   * Returns the variables by path, in the order of the fields: `layers.0.weight`. A variable that is used twice appears once, under its
+   * first path; with `removeDuplicates: false` it appears under each of its paths.
    */
   namedStates(options?: NamedStatesOptions): Map<string, State>;
-  /** The same, of the parameters alone, frozen ones included. */
+  /** Returns the parameters by path, like `namedStates`, frozen ones included. */
   namedParameters(options?: NamedStatesOptions): Map<string, Parameter>;
-  /** The module under the path "" and all modules in it by path, in the order of the fields; one that is used twice under its first path. */
+  /**
+   * Returns the module itself, under the path "", and all modules in it by path, in the order of the fields. A module that is used twice
+   * appears under its first path.
+   */
   namedModules(): Map<string, Module>;
-  /** All variables: parameters, running statistics. */
+  /** Returns all variables: parameters, and others such as running statistics. */
   states(): State[];
-  /** The variables that optimizers update, frozen ones included. */
+  /** Returns the parameters: the variables that optimizers update, frozen ones included. */
   parameters(): Parameter[];
-  /** A table of layers, shapes and parameter counts. */
+  /** Returns a table of layers, shapes and parameter counts. */
   summary(): string;
-  /** The modules as a tree, with shapes and parameter counts: what `console.log(model)` shows in Node. */
+  /** Returns the modules as a tree, with shapes and parameter counts: the text that `console.log(model)` shows in Node. */
   toString(): string;
 }
 
@@ -54,7 +57,7 @@ interface Settings {
 }
 
 const settings = new WeakMap<Module, Settings>();
-/** What `training` is for all modules, whatever each was set to. */
+/** The value of `training` for all modules, which overrides the value of each; undefined when there is none. */
 let mode: boolean | undefined;
 
 /** Runs `build` with all modules in training or in evaluation; undefined leaves them as they are. */
@@ -67,7 +70,7 @@ export function inMode<R>(training: boolean | undefined, build: () => R): R {
     mode = before;
   }
 }
-/** The modules that are being called, and the paths of those inside once one of them is asked for. */
+/** The modules that are being called, outermost first. `paths` has the paths of the modules inside, computed when one is first needed. */
 const calling: { readonly module: Module; paths?: Map<Module, string> }[] = [];
 
 /** The methods of every module. Modules are functions, so this object stands between them and Function.prototype. */
@@ -134,7 +137,7 @@ const methods = Object.create(Function.prototype, {
     toString(this: Module): string {
       return asTree(this);
     },
-    /** What Node's console shows. */
+    /** The text that Node's console shows. */
     [Symbol.for("nodejs.util.inspect.custom")](this: Module): string {
       return asTree(this);
     },
@@ -149,17 +152,17 @@ export function isModule(value: unknown): value is Module {
 }
 
 /**
- * Makes a module of a function and what it is made of. Children become fields of the function, and their names the names
- * under which files hold their values:
+ * Makes a module from a function and its children. The children become fields of the function, and files store their values under the names
+ * of these fields:
  *
  *     const feedForward = (size: number) => {
  *       const up = linear(size, 4 * size), down = linear(4 * size, size);
  *       return module("FeedForward", { up, down }, (x: Tensor) => down(up(x).relu()));
  *     };
  *
- * Lists and records of modules and variables are children too: `{ blocks: [first, second], heads: { word, label } }` has
- * `blocks.0` and `heads.word`. Errors inside the function name the path of the module. Throws GraphError when a child is called like
- * a method of modules or is nothing that a module can hold.
+ * Lists and records of modules and variables are children too: `{ blocks: [first, second], heads: { word, label } }` has `blocks.0` and
+ * `heads.word`. Errors inside the function name the path of the module. Throws GraphError when a child has the name of a method of modules,
+ * or is not a variable, a module, or a list or record of them.
  */
 export function module<F extends (...args: never[]) => unknown, const C extends Children>(
   kind: string,
@@ -187,7 +190,7 @@ export function module<F extends (...args: never[]) => unknown, const C extends 
   return self;
 }
 
-/** A function that runs as a call of a module: under its path, with its modules inside it. */
+/** Wraps a function so that it runs as a call of a module: under the module's path, with paths for the modules inside. */
 function asCall(self: () => Module, call: (...args: never[]) => unknown): (...args: never[]) => unknown {
   return (...args) => {
     const path = pathOf(self());
@@ -200,12 +203,12 @@ function asCall(self: () => Module, call: (...args: never[]) => unknown): (...ar
   };
 }
 
-/** Gives a module one more function, which runs under its path as the module's own does. */
+/** Adds a function to a module. It runs under the module's path, as the module's own function does. */
 export function method(self: Module, name: string, call: (...args: never[]) => unknown): void {
   Object.defineProperty(self, name, { value: asCall(() => self, call) });
 }
 
-/** Throws GraphError unless a child is a variable, a module, or a list or record of such. */
+/** Throws GraphError unless a child is a variable, a module, or a list or record of these. */
 function expectChild(kind: string, name: string, child: unknown): void {
   if (child instanceof State || isModule(child)) return;
   const isPlain =
@@ -328,7 +331,7 @@ function asTree(root: Module): string {
   return `${draw(root, "")}\n${counts(sum(true), sum(false))}`;
 }
 
-/** `weight [3, 4]`, with what is special about it. */
+/** The description of a variable, `weight [3, 4]`, with a note if it is shared, frozen, or not a parameter. */
 function ownOf(name: string, state: State, isShared: boolean): string {
   const isFrozen = state instanceof Parameter && !state.trainable;
   const note = isShared ? " shared" : isFrozen ? " frozen" : state instanceof Parameter ? "" : " state";

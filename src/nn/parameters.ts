@@ -1,4 +1,4 @@
-/** What layers make their parameters with. */
+/** Helpers with which layers make their parameters. */
 import { ConfigError, GraphError } from "../errors.ts";
 import {
   aFunction,
@@ -30,10 +30,10 @@ export function expectRate(rate: number): void {
 }
 
 /**
- * A parameter: a variable that optimizers update. Either `parameter([64, 32], heNormal())`, float32, with values drawn when they are first
- * needed where the initializer can wait: a large model whose weights come from a file is made at once. Or `parameter(tensor([1, 2]))`, with
- * the shape, the dtype and the values of a tensor. Throws ConfigError for sizes that are no whole numbers from 1 on, EngineError for more
- * values than can be held, GraphError for a tensor whose values have yet to be computed.
+ * Makes a parameter: a variable that optimizers update. `parameter([64, 32], heNormal())` is float32; its values are drawn when they are
+ * first needed, if the initializer can draw later, so a large model whose weights come from a file is made at once. `parameter(tensor([1,
+ * 2]))` has the shape, the dtype and the values of a tensor. Throws ConfigError for sizes that are not whole numbers from 1 on, EngineError
+ * for more values than can be held, GraphError for a tensor whose values have yet to be computed.
  */
 export function parameter<const S extends Shape>(
   shape: readonly [...S],
@@ -64,9 +64,9 @@ export function parameter(
 }
 
 /**
- * A variable that no optimizer updates, with the shape, the dtype and the values of a tensor: `state(zeros([10]))`. In expressions it
- * stands for its value; `assign` says what it will be once the run is done. Throws GraphError for a tensor whose values have yet to be
- * computed.
+ * Makes a variable that no optimizer updates, with the shape, the dtype and the values of a tensor: `state(zeros([10]))`. In expressions it
+ * stands for its value; `assign` sets the value that it will have when the run is done. Throws GraphError for a tensor whose values have
+ * yet to be computed.
  */
 export function state<S extends Shape, D extends DType>(values: Tensor<S, D>, options?: StateOptions): State<S, D> {
   expectArguments("state", [aTensor, optional(aRecord)], [values, options]);
@@ -79,7 +79,7 @@ function stateOptions(subject: string, options: StateOptions = {}): StateOptions
   return options;
 }
 
-/** The values of a tensor that was given them, or of one that its op makes from nothing, such as zeros. */
+/** The values of a tensor that are known without a run: values from JavaScript, or those of an op without inputs, such as zeros. */
 function knownValues(subject: string, x: Tensor): Values {
   const { node } = x;
   if (node.source?.kind === "host" && node.source.storage.values) return node.source.storage.values;

@@ -1,4 +1,4 @@
-/** Gradients added up over several small batches, as if they had been one large one. */
+/** Gradients added up over several small batches, to train as with one large batch. */
 import { ConfigError, GraphError, ShapeError } from "../errors.ts";
 import { described } from "../graph/arguments.ts";
 import { allocate, showShape } from "../graph/types.ts";
@@ -15,16 +15,16 @@ import { type MinimizeOptions, namesOf, Optimizer } from "./optimizer.ts";
  *     const micro = compile((x, y) => { const loss = …; sums.add(loss, x.shape[0]); return loss; });
  *     const update = compile(() => { sums.apply(); });
  *
- * Losses that are means, with the sizes of their batches as weights, give the numbers of the mean over one large batch.
+ * If each loss is a mean and its weight is the size of its batch, the update is that of the mean loss over one large batch.
  */
 export class GradientAccumulator {
   readonly #optimizer: Optimizer;
   readonly #sums: ReadonlyMap<Parameter, State>;
   readonly #weight: State<[], "float64">;
-  /** Parameters that a loss depended on. */
+  /** The parameters that the losses so far depend on. */
   readonly #reached = new Set<Parameter>();
 
-  /** Takes one more tensor for each parameter that is trained. Throws GraphError when none is. */
+  /** Allocates one tensor for each trained parameter. Throws GraphError when no parameter is trained. */
   constructor(optimizer: Optimizer) {
     this.#optimizer = optimizer;
     const trained = optimizer.trained();
@@ -39,10 +39,10 @@ export class GradientAccumulator {
   }
 
   /**
-   * Adds to the graph: the gradients of a loss, added to the sums with a weight, such as the number of examples that the loss
-   * is the mean of (default 1); a scalar tensor where it is known only in the run, such as the number of tokens that are not
-   * padding. A run in which the loss or a gradient is not finite adds nothing and throws a DataError. Throws ConfigError for a number that is not
-   * positive, ShapeError for a tensor that is no scalar.
+   * Adds to the graph: the gradients of a loss, times a weight, are added to the sums. The weight is 1 by default; give the number of
+   * examples that the loss is the mean of, or a scalar tensor if the number is known only in the run, such as the number of tokens that are
+   * not padding. A run in which the loss or a gradient is not finite adds nothing and throws a DataError. Throws ConfigError for a number
+   * that is not positive, ShapeError for a tensor that is not a scalar.
    */
   add(loss: Tensor, weight: number | Tensor = 1): void {
     if (typeof weight === "number" && !(weight > 0 && Number.isFinite(weight)))
@@ -73,8 +73,9 @@ export class GradientAccumulator {
   }
 
   /**
-   * Adds to the graph: the optimizer's update by the averaged gradients, and sums of 0 for the next round. Parameters that no loss
-   * given to `add` depends on are left alone. A run before which nothing was added changes nothing and throws a DataError.
+   * Adds to the graph: the optimizer updates the parameters with the averaged gradients, and the sums become 0 for the next round.
+   * Parameters that no loss given to `add` depends on do not change. A run without an `add` since the last update changes nothing and
+   * throws a DataError.
    */
   apply(options: MinimizeOptions = {}): { readonly norm: Tensor } {
     const share = this.#weight.current().reciprocal();
@@ -84,7 +85,7 @@ export class GradientAccumulator {
       () => "no gradients were added since the last update, so none was made",
       "run a step that calls add before each step that calls apply",
     );
-    // Which ones losses depend on is known once a step that calls add has been traced.
+    // Which parameters the losses depend on is known only after a step that calls `add` has been traced.
     const isReached = (parameter: Parameter): boolean => this.#reached.size === 0 || this.#reached.has(parameter);
     const parameters = this.#trained().filter(isReached);
     const averages = parameters.map((parameter) => {
@@ -96,7 +97,7 @@ export class GradientAccumulator {
     return result;
   }
 
-  /** The sums and their weight by name: what a checkpoint in the middle of a round must hold. */
+  /** Returns the sums and their total weight by name. A checkpoint in the middle of a round must hold them. */
   namedStates(): Map<string, State> {
     const names = namesOf([...this.#sums.keys()]);
     return new Map<string, State>([
@@ -123,8 +124,8 @@ export class GradientAccumulator {
 }
 
 /**
- * Adds up the gradients of several small batches before one update of `optimizer`. Throws GraphError when the optimizer trains no
- * parameter.
+ * Makes an accumulator that adds up the gradients of several small batches before one update of `optimizer`. Throws GraphError when the
+ * optimizer trains no parameter.
  */
 export function gradientAccumulator(optimizer: Optimizer): GradientAccumulator {
   if (!((optimizer as unknown) instanceof Optimizer))

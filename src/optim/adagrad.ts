@@ -1,4 +1,4 @@
-/** Adagrad and its relatives that divide by a root of past squares: RMSProp, Adadelta. */
+/** Adagrad, RMSProp and Adadelta: optimizers that divide by the root of a sum or an average of past squared gradients. */
 import { averaged, decayed } from "../tensor/average.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import {
@@ -16,9 +16,9 @@ import {
 export interface AdagradOptions extends OptimizerOptions {
   /** α. Default 0.01. */
   readonly learningRate?: number;
-  /** How fast α falls: α / (1 + (t − 1)·decay). Default 0. */
+  /** The decay of α: in step t it is α / (1 + (t − 1)·decay). Default 0. */
   readonly rateDecay?: number;
-  /** What the sum of squares begins with. Default 0. */
+  /** The initial value of the sum of squares. Default 0. */
   readonly initialSum?: number;
   /** ε, added to the root. Default 1e-10. */
   readonly epsilon?: number;
@@ -37,8 +37,8 @@ const adagradRule: Rule<"sum", { readonly rateDecay: number; readonly initialSum
   };
 
 /**
- * Adagrad: rates that shrink where gradients have been large or frequent. Throws ConfigError for a negative rate decay or initial
- * sum and an epsilon that is not positive.
+ * Makes an Adagrad optimizer, whose rates shrink where gradients have been large or frequent. Throws ConfigError for a negative rate decay
+ * or initial sum, and for an epsilon that is not positive.
  */
 export function adagrad(model: Trainable<AdagradOptions>, options: AdagradOptions = {}): Optimizer {
   return optimizerOf("adagrad", model, options, { learningRate: 0.01 }, (own) => {
@@ -53,13 +53,13 @@ export function adagrad(model: Trainable<AdagradOptions>, options: AdagradOption
 export interface RmspropOptions extends OptimizerOptions {
   /** α. Default 0.01. */
   readonly learningRate?: number;
-  /** ρ, how much of the average of squares stays. Default 0.99. */
+  /** ρ, the decay of the average of squares. Default 0.99. */
   readonly decay?: number;
   /** ε, added to the root. Default 1e-8. */
   readonly epsilon?: number;
   /** μ. Default 0. */
   readonly momentum?: number;
-  /** Whether the squared mean is taken from the mean square, which leaves the variance (Graves 2013). Default false. */
+  /** Whether the squared mean is subtracted from the mean square, which gives the variance (Graves 2013). Default false. */
   readonly centered?: boolean;
 }
 
@@ -71,8 +71,8 @@ interface RmspropHyper {
 }
 
 /**
- * The averages of g and of its squared distance from that: mₜ = ρ·mₜ₋₁ + (1 − ρ)·gₜ and the mean square minus mₜ², which is
- * ρ·(sₜ₋₁ + (1 − ρ)·(gₜ − mₜ₋₁)²). Written so it has no difference that rounding could make negative.
+ * Returns the averages of g and of its squared distance from its mean: mₜ = ρ·mₜ₋₁ + (1 − ρ)·gₜ, and the mean square minus mₜ², which is
+ * ρ·(sₜ₋₁ + (1 − ρ)·(gₜ − mₜ₋₁)²). This form contains no difference that rounding could make negative.
  */
 function centredAverages(variance: Tensor, mean: Tensor, g: Tensor, decay: number): { variance: Tensor; mean: Tensor } {
   const distance = g.sub(mean);
@@ -100,7 +100,10 @@ const rmspropRule: Rule<"square" | "variance" | "mean" | "velocity", RmspropHype
   },
 };
 
-/** RMSProp: Adagrad that forgets. Throws ConfigError for a decay or momentum outside [0, 1) and an epsilon that is not positive. */
+/**
+ * Makes an RMSProp optimizer: Adagrad with a decaying average in place of the sum. Throws ConfigError for a decay or momentum outside [0,
+ * 1) and an epsilon that is not positive.
+ */
 export function rmsprop(model: Trainable<RmspropOptions>, options: RmspropOptions = {}): Optimizer {
   return optimizerOf("rmsprop", model, options, { learningRate: 0.01 }, (own) => {
     const { decay = 0.99, epsilon = 1e-8, momentum = 0, centered = false } = own;
@@ -111,9 +114,9 @@ export function rmsprop(model: Trainable<RmspropOptions>, options: RmspropOption
 }
 
 export interface AdadeltaOptions extends OptimizerOptions {
-  /** A factor of the step, which the paper does not have. Default 1. */
+  /** A factor of the step, which is not in the paper. Default 1. */
   readonly learningRate?: number;
-  /** ρ, how much of both averages stays. Default 0.9. */
+  /** ρ, the decay of both averages. Default 0.9. */
   readonly decay?: number;
   /** ε, inside both roots. Default 1e-6. */
   readonly epsilon?: number;
@@ -130,7 +133,10 @@ const adadeltaRule: Rule<"square" | "delta", { readonly decay: number; readonly 
   },
 };
 
-/** Adadelta: steps in the units of the parameters, without a rate to choose. Throws ConfigError as `rmsprop` does. */
+/**
+ * Makes an Adadelta optimizer, whose steps have the units of the parameters, so no rate must be chosen. Throws ConfigError as `rmsprop`
+ * does.
+ */
 export function adadelta(model: Trainable<AdadeltaOptions>, options: AdadeltaOptions = {}): Optimizer {
   return optimizerOf("adadelta", model, options, { learningRate: 1 }, ({ decay = 0.9, epsilon = 1e-6 }) => {
     expectFractions("adadelta", "the decay is", decay);

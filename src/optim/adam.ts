@@ -19,7 +19,7 @@ import {
 export interface AdamOptions extends OptimizerOptions {
   /** α. Default 0.001, the paper's. */
   readonly learningRate?: number;
-  /** β₁ and β₂, how much of the moments stays. Default 0.9 and 0.999, the paper's. */
+  /** β₁ and β₂, the decay of the two moments. Default 0.9 and 0.999, the paper's. */
   readonly betas?: readonly [number, number];
   /** ε, added to √v̂. Default 1e-8, the paper's. */
   readonly epsilon?: number;
@@ -48,8 +48,8 @@ export const adamRule: Rule<"m" | "v", Hyper> = {
 };
 
 /**
- * The same update in three passes less over each parameter, which is what `adam` runs. The slots are decayed sums:
- * Sₜ = β₁·Sₜ₋₁ + gₜ and Qₜ = β₂·Qₜ₋₁ + gₜ², so mₜ = (1 − β₁)·Sₜ and vₜ = (1 − β₂)·Qₜ.
+ * The same update with three passes fewer over each parameter; `adam` runs this rule. The slots are decayed sums: Sₜ = β₁·Sₜ₋₁ + gₜ and Qₜ
+ * = β₂·Qₜ₋₁ + gₜ², so mₜ = (1 − β₁)·Sₜ and vₜ = (1 − β₂)·Qₜ.
  */
 export const adamSumsRule: Rule<"gradientSum" | "squareSum", Hyper> = {
   slots: () => ({ gradientSum: {}, squareSum: {} }),
@@ -66,7 +66,10 @@ export const adamSumsRule: Rule<"gradientSum" | "squareSum", Hyper> = {
   },
 };
 
-/** Reddi, Kale and Kumar 2018: the root is of the largest v so far; with Adam's corrections, which they leave out, as in PyTorch. */
+/**
+ * Reddi, Kale and Kumar 2018: the root is taken of the largest v so far. With Adam's bias corrections, which the paper leaves out, as in
+ * PyTorch.
+ */
 const amsgradRule: Rule<"m" | "v" | "vMax", Hyper> = {
   slots: () => ({ m: {}, v: {}, vMax: {} }),
   update(at) {
@@ -79,11 +82,11 @@ const amsgradRule: Rule<"m" | "v" | "vMax", Hyper> = {
 };
 
 interface NadamHyper extends Hyper {
-  /** ψ, how slowly the momentum grows to β₁. */
+  /** ψ, the speed at which the momentum grows to β₁. */
   readonly momentumDecay: number;
 }
 
-/** Dozat 2016, Algorithm 2: Adam that looks ahead; μₜ = β₁·(1 − ½·0.96^(t·ψ)). */
+/** Dozat 2016, Algorithm 2: Adam with Nesterov's momentum; μₜ = β₁·(1 − ½·0.96^(t·ψ)). */
 const nadamRule: Rule<"m" | "v" | "muProduct", NadamHyper> = {
   slots: () => ({ m: {}, v: {}, muProduct: { value: 1, scalar: true } }),
   update(at) {
@@ -103,7 +106,7 @@ const nadamRule: Rule<"m" | "v" | "muProduct", NadamHyper> = {
   },
 };
 
-/** Liu et al. 2020, Algorithm 2: no division by the root until its variance can be trusted. */
+/** Liu et al. 2020, Algorithm 2: the step is not divided by the root until its variance can be trusted. */
 const radamRule: Rule<"m" | "v", Hyper> = {
   slots: () => ({ m: {}, v: {} }),
   update(at) {
@@ -131,7 +134,9 @@ const radamRule: Rule<"m" | "v", Hyper> = {
   },
 };
 
-/** Checks what all of the family share. Throws ConfigError for betas outside [0, 1) and an epsilon that is not positive. */
+/**
+ * Checks the options that Adam and its relatives share. Throws ConfigError for betas outside [0, 1) and an epsilon that is not positive.
+ */
 function hyperOf(name: string, { betas = [0.9, 0.999], epsilon = 1e-8 }: AdamOptions): Hyper {
   const [b1, b2] = betas;
   expectFractions(name, "the betas are", b1, b2);
@@ -139,7 +144,7 @@ function hyperOf(name: string, { betas = [0.9, 0.999], epsilon = 1e-8 }: AdamOpt
   return { b1, b2, epsilon };
 }
 
-/** An optimizer of the family without options of its own. */
+/** Makes an optimizer of this family that has no further options. */
 function adamLike(
   name: string,
   rule: Rule<string, Hyper>,
@@ -150,17 +155,17 @@ function adamLike(
   return optimizerOf(name, model, options, defaults, (own) => withHyper(rule, hyperOf(name, own)));
 }
 
-/** Adam. Throws ConfigError for betas outside [0, 1) and an epsilon that is not positive. */
+/** Makes an Adam optimizer. Throws ConfigError for betas outside [0, 1) and an epsilon that is not positive. */
 export function adam(model: Trainable<AdamOptions>, options: AdamOptions = {}): Optimizer {
   return adamLike("adam", adamSumsRule, model, options);
 }
 
-/** Adam whose second moment never falls. Throws as `adam` does. */
+/** Makes an AMSGrad optimizer: Adam whose second moment never falls. Throws as `adam` does. */
 export function amsgrad(model: Trainable<AdamOptions>, options: AdamOptions = {}): Optimizer {
   return adamLike("amsgrad", amsgradRule, model, options);
 }
 
-/** Adam with decoupled weight decay, 0.01 unless given (Loshchilov and Hutter 2019). Throws as `adam` does. */
+/** Makes an AdamW optimizer: Adam with decoupled weight decay, 0.01 by default (Loshchilov and Hutter 2019). Throws as `adam` does. */
 export function adamW(model: Trainable<AdamOptions>, options: AdamOptions = {}): Optimizer {
   const defaults: Defaults = { learningRate: 0.001, weightDecay: 0.01, decoupled: true };
   return adamLike("adamW", adamSumsRule, model, options, defaults);
@@ -169,11 +174,11 @@ export function adamW(model: Trainable<AdamOptions>, options: AdamOptions = {}):
 export interface NadamOptions extends AdamOptions {
   /** α. Default 0.002. */
   readonly learningRate?: number;
-  /** ψ, how fast the momentum grows to β₁. Default 0.004. */
+  /** ψ, the speed at which the momentum grows to β₁. Default 0.004. */
   readonly momentumDecay?: number;
 }
 
-/** Adam with Nesterov's momentum. Throws as `adam` does, and for a momentum decay below 0. */
+/** Makes an NAdam optimizer: Adam with Nesterov's momentum. Throws as `adam` does, and for a momentum decay below 0. */
 export function nadam(model: Trainable<NadamOptions>, options: NadamOptions = {}): Optimizer {
   return optimizerOf("nadam", model, options, { learningRate: 0.002 }, (own) => {
     const momentumDecay = expectAtLeastZero("nadam", "the momentum decay", own.momentumDecay ?? 0.004);
@@ -181,7 +186,7 @@ export function nadam(model: Trainable<NadamOptions>, options: NadamOptions = {}
   });
 }
 
-/** Adam with a rectified start. Throws as `adam` does. */
+/** Makes an RAdam optimizer: Adam with a rectified start. Throws as `adam` does. */
 export function radam(model: Trainable<AdamOptions>, options: AdamOptions = {}): Optimizer {
   return adamLike("radam", radamRule, model, options);
 }

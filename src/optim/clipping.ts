@@ -1,4 +1,4 @@
-/** Gradients kept small (Pascanu, Mikolov and Bengio 2013). */
+/** Gradient clipping (Pascanu, Mikolov and Bengio 2013). */
 
 import { ConfigError } from "../errors.ts";
 import { aNumber, expectArguments, tensors } from "../graph/arguments.ts";
@@ -10,15 +10,15 @@ function expectLimit(subject: string, limit: number): void {
     throw new ConfigError(subject, `the limit is ${limit}`, "give a finite number above 0, or do not clip");
 }
 
-/** Gradients of so many elements are laid side by side sooner than they are worked on one by one. */
+/** Gradients of at most this many elements are concatenated rather than processed one by one. */
 const fewElements = 2048;
 
-/** The length of all gradients seen as one vector: √Σ‖g‖². */
+/** Returns the norm of all gradients as one vector: √Σ‖g‖². */
 export function globalNorm(gradients: readonly Tensor[]): Tensor {
   expectArguments("globalNorm", [tensors], [gradients]);
   const [first] = gradients;
   if (!first) throw new ConfigError("globalNorm", "there are no gradients", "give at least one");
-  // Small ones become one vector, for a norm takes several nodes.
+  // Small gradients are joined into one vector, because each norm takes several nodes.
   const isSmall = ({ size, dtype }: Tensor): boolean => size <= fewElements && dtype === first.dtype;
   const small = gradients.filter(isSmall).map((g) => g.reshape([g.size]));
   const vectors = [...gradients.filter((g) => !isSmall(g)), ...(small.length > 0 ? [concat(small)] : [])];
@@ -26,14 +26,14 @@ export function globalNorm(gradients: readonly Tensor[]): Tensor {
   return others.length > 0 ? stack([only, ...others]).norm() : only;
 }
 
-/** Each element cut to ± limit. */
+/** Clips each element to [−limit, limit]. */
 export function clipByValue(gradients: readonly Tensor[], limit: number): Tensor[] {
   expectArguments("clipByValue", [tensors, aNumber], [gradients, limit]);
   expectLimit("clipByValue", limit);
   return gradients.map((g) => g.clip(-limit, limit));
 }
 
-/** Each gradient scaled so that its own norm is at most `limit`; returns the norms as they were. */
+/** Scales each gradient so that its own norm is at most `limit`. Returns the gradients and their norms before scaling. */
 export function clipByNorm(
   gradients: readonly Tensor[],
   limit: number,
@@ -44,7 +44,7 @@ export function clipByNorm(
   return { gradients: gradients.map((g, i) => g.mul(factor(norms[i]!, limit))), norms };
 }
 
-/** All gradients scaled together so that their global norm is at most `limit`; returns the norm as it was. */
+/** Scales all gradients together so that their global norm is at most `limit`. Returns the gradients and the norm before scaling. */
 export function clipByGlobalNorm(
   gradients: readonly Tensor[],
   limit: number,

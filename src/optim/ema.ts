@@ -9,16 +9,16 @@ import { type Parameter, State } from "../tensor/state.ts";
 import { expectFractions } from "./optimizer.ts";
 
 export interface EmaOptions {
-  /** β: how much of the average stays in a step, from 0 to below 1. Default 0.999. */
+  /** β, the decay of the average in each step, from 0 to below 1. Default 0.999. */
   readonly decay?: number;
   /**
-   * Whether the average follows faster in the beginning, with min(β, (1 + t) / (10 + t)) in the step t, counted from 0 (TensorFlow's
-   * ExponentialMovingAverage with `num_updates`). Default false.
+   * Whether the average follows the parameters faster at the beginning, with the decay min(β, (1 + t) / (10 + t)) in step t, counted from 0
+   * (TensorFlow's ExponentialMovingAverage with `num_updates`). Default false.
    */
   readonly warmUp?: boolean;
 }
 
-/** Averages of a model's parameters, beside them. Made by `ema`. */
+/** Averages of a model's parameters, kept beside the parameters. Made by `ema`. */
 export class Ema {
   readonly decay: number;
   readonly #warmUp: boolean;
@@ -37,9 +37,9 @@ export class Ema {
   }
 
   /**
-   * Adds to the graph: each average becomes β·average + (1 − β)·parameter, with the parameter's value after what has been assigned to it.
-   * Inside a compiled step, behind `optimizer.minimize(loss)`, it is part of that step's one graph. Throws GraphError while the averages
-   * are swapped in.
+   * Adds to the graph: each average becomes β·average + (1 − β)·parameter, with the value that has been assigned to the parameter so far.
+   * Call it after `optimizer.minimize(loss)` inside a compiled step; it is then part of the step's one graph. Throws GraphError while the
+   * averages are swapped in.
    */
   update(): void {
     const swapped = this.#swapped;
@@ -61,8 +61,8 @@ export class Ema {
   }
 
   /**
-   * Exchanges the model's parameters and their averages, without copying them; the next call changes them back. Takes its place between
-   * the runs that were asked for before and after it.
+   * Exchanges the model's parameters and their averages, without copying. The next call exchanges them again. The exchange happens after
+   * all runs queued before it and before all runs queued after it.
    */
   swap(): void {
     for (const { parameter, average } of this.#averages.values()) parameter.exchange(average);
@@ -75,8 +75,8 @@ export class Ema {
   }
 
   /**
-   * Calls `run` while the model has the averages, and gives the parameters back however it ends: for evaluation, and for saving the
-   * averaged model. Returns what `run` returns. Throws what it throws, GraphError inside another `withAverages`.
+   * Calls `run` while the model holds the averages, and restores the parameters afterwards, also after an error. Use it to evaluate or save
+   * the averaged model. Returns what `run` returns. Throws what `run` throws, and GraphError inside another `withAverages`.
    */
   async withAverages<R>(run: () => R | Promise<R>): Promise<R> {
     if (this.#swapped)
@@ -90,9 +90,9 @@ export class Ema {
   }
 
   /**
-   * The averages as `averages.0.weight`, and how many `updates` they have seen: `encodeWeights({ model, optimizer, average })` saves
-   * them beside the model, and training that goes on from the file gives the same averages, bit for bit. Throws GraphError while the
-   * averages are swapped in.
+   * Returns the averages as `averages.0.weight`, and the number of updates as `updates`: `encodeWeights({ model, optimizer, average })`
+   * saves them beside the model, and training that continues from the file gives the same averages, bit for bit. Throws GraphError while
+   * the averages are swapped in.
    */
   namedStates(): Map<string, State> {
     if (this.#swapped)
@@ -108,10 +108,10 @@ export class Ema {
 }
 
 /**
- * Averages of a model's parameters: `const average = ema(model, { decay: 0.999 })`, then `average.update()` behind
- * `optimizer.minimize(loss)` in each step, and `average.withAverages(() => …)` to evaluate or save with them. They begin at the
- * parameters' values. Running statistics of normalisations are averages already and stay as they are. Throws ConfigError for a decay
- * outside [0, 1) and a model without parameters. (Polyak and Juditsky 1992.)
+ * Makes averages of a model's parameters: `const average = ema(model, { decay: 0.999 })`, then `average.update()` after
+ * `optimizer.minimize(loss)` in each step, and `average.withAverages(() => …)` to evaluate or save with them. The averages start at the
+ * parameters' values. Running statistics of normalisation layers are averages already and are not averaged again. Throws ConfigError for a
+ * decay outside [0, 1) and for a model without parameters. (Polyak and Juditsky 1992.)
  */
 export function ema(model: Module, options: EmaOptions = {}): Ema {
   expectArguments("ema", [aModule, optionsOf({ decay: aNumber, warmUp: aFlag })], [model, options]);

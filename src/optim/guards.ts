@@ -1,4 +1,4 @@
-/** What a run must meet before an update counts: a finite loss, and finite gradients. */
+/** Checks that a run must pass before its update counts: a finite loss and finite gradients. */
 import { DataError } from "../errors.ts";
 import type { Check, Flaw } from "../graph/check.ts";
 import { currentScope } from "../graph/scope.ts";
@@ -12,7 +12,10 @@ function guard(check: Check<Tensor>): void {
   currentScope().checks.push(check);
 }
 
-/** A run in which the loss is not finite makes no assignment and throws a DataError; `subject` is who asks for it. */
+/**
+ * Adds a check of the loss: a run in which it is not finite assigns nothing and throws a DataError. `subject` names the caller in the
+ * message.
+ */
 export function guardLoss(subject: string, loss: Tensor): void {
   guard({
     value: loss.current(),
@@ -27,7 +30,7 @@ export function guardLoss(subject: string, loss: Tensor): void {
   });
 }
 
-/** A run in which one of some parameters' gradients is not finite makes no assignment and throws a DataError. */
+/** Adds a check of gradients: a run in which one of them is not finite assigns nothing and throws a DataError. */
 export function guardGradients(subject: string, parameters: readonly Parameter[], gradients: readonly Tensor[]): void {
   for (const [i, parameter] of parameters.entries())
     guard({
@@ -45,12 +48,12 @@ export function guardGradients(subject: string, parameters: readonly Parameter[]
     });
 }
 
-/** What is said of a parameter's gradient that is not finite: `the gradient of 0.weight is NaN at [3, 5]`. */
+/** The message about a parameter's gradient that is not finite: `the gradient of 0.weight is NaN at [3, 5]`. */
 export function gradientFlaw({ label }: Parameter, { value, position, type: { shape } }: Flaw): string {
   return `the gradient of ${label} is ${value}${shape.length > 0 ? ` at ${showPlace(shape, position)}` : ""}`;
 }
 
-/** A run in which a scalar is not finite makes no assignment and throws a DataError that says so. */
+/** Adds a check of a scalar: a run in which it is not finite assigns nothing and throws a DataError with the given problem and fix. */
 export function guardScalar(subject: string, value: Tensor, problem: (value: number) => string, fix: string): void {
   guard({
     value: value.current(),

@@ -1,4 +1,4 @@
-/** L-BFGS: Newton's method with a curvature remembered from the last steps, for losses without noise. */
+/** L-BFGS: Newton's method with a curvature estimated from the last steps, for losses without noise. */
 import { partialGradients } from "../autodiff/gradients.ts";
 import { compile } from "../compile/compile.ts";
 import { ConfigError, DataError } from "../errors.ts";
@@ -12,37 +12,40 @@ import { gradientFlaw } from "./guards.ts";
 import { type Parameters, parametersOf } from "./optimizer.ts";
 
 export interface LbfgsOptions {
-  /** The first length tried in each search. Default 1. */
+  /** The first step length tried in each line search. Default 1. */
   readonly learningRate?: number;
-  /** Steps in one call. Default 20. */
+  /** The largest number of steps in one call of `step`. Default 20. */
   readonly iterations?: number;
-  /** Evaluations of loss and gradient in one call, after which no further step is begun. Default 5/4 of the iterations, 25 at least. */
+  /**
+   * The number of evaluations of loss and gradient in one call after which no further step begins. Default 5/4 of the iterations, at least
+   * 25.
+   */
   readonly evaluations?: number;
-  /** Stops when no element of the gradient is larger. Default 1e-7. */
+  /** Stops when no element of the gradient is larger than this. Default 1e-7. */
   readonly gradientTolerance?: number;
-  /** Stops when neither loss nor any parameter changes by more. Default 1e-9. */
+  /** Stops when neither the loss nor any parameter changes by more than this. Default 1e-9. */
   readonly changeTolerance?: number;
-  /** How many steps are remembered. Default 100. */
+  /** The number of past steps that are kept. Default 100. */
   readonly history?: number;
 }
 
-/** What a call of `step` did. */
+/** The result of a call of `step`. */
 export interface LbfgsReport {
   /** The loss before the first and after the last step. */
   readonly before: number;
   readonly loss: number;
   readonly iterations: number;
-  /** How often loss and gradient were computed. */
+  /** The number of evaluations of loss and gradient. */
   readonly evaluations: number;
-  /** Whether it stopped because the gradient, or the change, had become too small to go on. */
+  /** Whether the call stopped because the gradient or the change became smaller than its tolerance. */
   readonly converged: boolean;
 }
 
-/** What L-BFGS remembers between calls of `step`: with the parameters, all that it needs to go on after a pause. */
+/** The memory of L-BFGS between calls of `step`. Together with the parameters it is all that is needed to continue after a pause. */
 export interface LbfgsMemory {
-  /** Differences of parameters s and of gradients y, the oldest first, and ρ = 1 / sᵀy. */
+  /** Differences of parameters s and of gradients y, oldest first, and ρ = 1 / sᵀy. */
   readonly pairs: readonly { readonly s: Float64Array; readonly y: Float64Array; readonly rho: number }[];
-  /** H₀'s scale: sᵀy / yᵀy of the last step. */
+  /** The scale of H₀: sᵀy / yᵀy of the last step. */
   readonly scale: number;
   /** The last step: its direction, its length, and the gradient before it. */
   readonly last: { readonly direction: Float64Array; readonly gradient: Float64Array; readonly t: number } | undefined;
@@ -72,7 +75,7 @@ export class Lbfgs {
   readonly #parameters: readonly Parameter[];
   readonly #evaluate: () => Promise<{ readonly loss: number; readonly gradient: Float64Array }>;
   readonly #options: Required<LbfgsOptions>;
-  /** Assign what was read to go on where it was read. */
+  /** The memory between calls. To continue from an earlier point, assign the memory that was read there. */
   memory: LbfgsMemory = { pairs: [], scale: 1, last: undefined };
 
   /** Throws ConfigError for options out of range and a model without parameters. */
@@ -104,14 +107,14 @@ export class Lbfgs {
     this.#evaluate = async () => {
       const [values, ...parts] = await Promise.all((run() as Tensor[]).map((result) => result.data()));
       const [loss, gradient] = [values![0]!, joined(parts)];
-      // A place without a value, or without a slope, is as bad as can be: a search turns back from it.
+      // A point where the loss is NaN or the gradient is not finite counts as loss Infinity, so the search turns back from it.
       return { loss: gradient.every(Number.isFinite) && !Number.isNaN(loss) ? loss : Infinity, gradient };
     };
   }
 
   /**
-   * Up to `iterations` steps. Throws DataError when the loss or its gradient is not finite at the start. The parameters stay at
-   * the best point that was found.
+   * Takes up to `iterations` steps. The parameters end at the best point that was found. Throws DataError when the loss or its gradient is
+   * not finite at the start.
    */
   async step(): Promise<LbfgsReport> {
     const {
@@ -137,7 +140,7 @@ export class Lbfgs {
       const direction = this.#direction(gradient);
       const slope = dot(gradient, direction);
       if (slope > -changeTolerance) {
-        converged = true; //  no way down that is worth a step
+        converged = true; //  the slope is too small for a further step
         break;
       }
       const isFirst = this.memory.last === undefined;
@@ -153,7 +156,7 @@ export class Lbfgs {
       };
       const from: Point = { t: 0, loss, gradient, slope };
       const found = await search(at, from, first, largest(direction), changeTolerance).catch((error: unknown) => {
-        this.#write(start); //  back from where the loss could not be computed
+        this.#write(start); //  returns to the start: the loss could not be computed at the point tried
         throw error;
       });
       done++;
@@ -168,7 +171,7 @@ export class Lbfgs {
     return { before, loss, iterations: done, evaluations, converged };
   }
 
-  /** −H·g by the two-loop recursion (Algorithm 7.4). */
+  /** Returns −H·g, by the two-loop recursion (Algorithm 7.4). */
   #direction(gradient: Float64Array): Float64Array {
     const { last } = this.memory;
     if (last) {
@@ -196,7 +199,7 @@ export class Lbfgs {
     return r;
   }
 
-  /** Which parameter's gradient is not finite, and where; nothing where all are. */
+  /** Says which parameter's gradient is not finite, and where; undefined if all are finite. */
   #flaw(gradient: Float64Array): string | undefined {
     let start = 0;
     for (const parameter of this.#parameters) {
@@ -218,7 +221,7 @@ export class Lbfgs {
   }
 }
 
-/** L-BFGS over a model's parameters; `await optimizer.step()` until the report says that it has converged. */
+/** Makes an L-BFGS optimizer over a model's parameters. Call `await optimizer.step()` until the report says that it has converged. */
 export function lbfgs(model: Parameters, loss: () => Tensor, options: LbfgsOptions = {}): Lbfgs {
   expectArguments("lbfgs", [anything, aFunction, optional(aRecord)], [model, loss, options]);
   return new Lbfgs(model, loss, options);
@@ -234,13 +237,13 @@ function joined(parts: readonly ArrayLike<number>[]): Float64Array {
   return all;
 }
 
-/** c₁ and c₂ of the Wolfe conditions, and how often a search may look. */
+/** c₁ and c₂ of the Wolfe conditions, and the largest number of evaluations in one search. */
 const [enough, flat, mostLooks] = [1e-4, 0.9, 25];
 
 /**
- * A step length with enough descent, f(t) ≤ f(0) + c₁·t·f′(0), at a place that is flat enough, |f′(t)| ≤ c₂·|f′(0)|: first an
- * interval that must hold one (Algorithm 3.5), then ever smaller ones (Algorithm 3.6). Places are tried where the cubic through
- * the ends has its minimum.
+ * Finds a step length with enough descent, f(t) ≤ f(0) + c₁·t·f′(0), and a slope that is flat enough, |f′(t)| ≤ c₂·|f′(0)|. It first finds
+ * an interval that contains such a length (Algorithm 3.5), then shrinks it (Algorithm 3.6). It tries the point where the cubic through the
+ * interval's ends has its minimum.
  */
 async function search(
   at: (t: number) => Promise<Point>,
@@ -265,7 +268,7 @@ async function search(
       ends = [previous, point];
       break;
     }
-    // Still going down steeply: further out, by a hundredth to ten times.
+    // The loss still falls steeply, so try further out: at least 0.01 of the last increase beyond this t, at most 10 times t.
     const next = minimum(previous, point, point.t + 0.01 * (point.t - previous.t), 10 * point.t);
     previous = point;
     point = await at(next);
@@ -279,7 +282,8 @@ async function search(
     const [left, right] = [Math.min(low.t, high.t), Math.max(low.t, high.t)];
     const margin = 0.1 * (right - left);
     let t = minimum(low, high, left, right);
-    // A place next to an end teaches little: the first time it may stand if it is inside, then it is moved away from the end.
+    // A point close to an end of the interval helps little. The first time it is kept if it lies inside; after that it is moved away from
+    // the end.
     if (Math.min(right - t, t - left) < margin) {
       if (hasStalled || t >= right || t <= left) {
         t = Math.abs(t - right) < Math.abs(t - left) ? right - margin : left + margin;
@@ -294,15 +298,15 @@ async function search(
       if (tried.slope * (high.t - low.t) >= 0) high = low;
       low = tried;
     }
-    // Whichever end is lower leads from now on.
+    // The end with the lower loss becomes `low`.
     if (high.loss < low.loss) [low, high] = [high, low];
   }
   return low;
 }
 
 /**
- * Where the cubic through two points with their slopes has its minimum, kept between two bounds (Nocedal and Wright, equation
- * 3.59); halfway between the bounds where it has none.
+ * Returns where the cubic through two points with their slopes has its minimum, limited to two bounds (Nocedal and Wright, equation 3.59).
+ * Without a minimum, returns the middle of the bounds.
  */
 function minimum(a: Point, b: Point, from: number, to: number): number {
   const [p, q] = a.t <= b.t ? [a, b] : [b, a];

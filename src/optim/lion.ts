@@ -11,7 +11,7 @@ import {
 } from "./optimizer.ts";
 
 export interface LionOptions extends OptimizerOptions {
-  /** α. Default 0.0001: a third to a tenth of Adam's, as every step has the size α in every element. */
+  /** α. Default 0.0001: a third to a tenth of Adam's rate, because every step changes every element by α. */
   readonly learningRate?: number;
   /** β₁, for the direction, and β₂, for the momentum. Default 0.9 and 0.99, the paper's. */
   readonly betas?: readonly [number, number];
@@ -27,7 +27,9 @@ const lionRule: Rule<"momentum", { readonly b1: number; readonly b2: number }> =
   },
 };
 
-/** Lion: only the sign of a momentum, with decoupled weight decay. Throws ConfigError for betas outside [0, 1). */
+/**
+ * Makes a Lion optimizer: its steps are the sign of a momentum, with decoupled weight decay. Throws ConfigError for betas outside [0, 1).
+ */
 export function lion(model: Trainable<LionOptions>, options: LionOptions = {}): Optimizer {
   return optimizerOf("lion", model, options, { learningRate: 1e-4, decoupled: true }, ({ betas = [0.9, 0.99] }) => {
     const [b1, b2] = betas;

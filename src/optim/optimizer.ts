@@ -1,4 +1,4 @@
-/** What optimizers share: finding parameters, keeping state for each, making one graph of loss, gradients and update. */
+/** The parts that optimizers share: they find parameters, keep state for each, and make one graph of loss, gradients and update. */
 import { partialGradients } from "../autodiff/gradients.ts";
 import { ConfigError, DTypeError, GraphError, ShapeError } from "../errors.ts";
 import { described, expectArguments, readingOptions } from "../graph/arguments.ts";
@@ -11,25 +11,25 @@ import { guardGradients, guardLoss } from "./guards.ts";
 /** Tensors that a rule keeps for each parameter, by name. */
 export type Slots<Names extends string> = Readonly<Record<Names, Tensor>>;
 
-/** How a slot begins. */
+/** The initial value of a slot. */
 export interface SlotStart {
   /** Default 0. */
   readonly value?: number;
-  /** One number in float64 for the whole parameter instead of one for each element. Default false. */
+  /** Whether the slot is one float64 number for the whole parameter instead of one number for each element. Default false. */
   readonly scalar?: boolean;
 }
 
-/** What a rule sees of one parameter. */
+/** The arguments of a rule for one parameter. */
 export interface At<Names extends string, Hyper> {
   /** θₜ₋₁ */
   readonly theta: Tensor;
   /** gₜ */
   readonly g: Tensor;
-  /** t, from 1, as a scalar in float64. What is computed from it, such as a correction, is cast to θ's dtype at the end. */
+  /** t, from 1, as a scalar in float64. Values computed from t, such as a bias correction, are cast to θ's dtype at the end. */
   readonly t: Tensor;
   /** α, as a scalar of θ's dtype. */
   readonly rate: Tensor;
-  /** α, as a scalar in float64, for a rate that is computed from it. */
+  /** α, as a scalar in float64, for rules that compute a rate from it. */
   readonly preciseRate: Tensor;
   readonly slots: Slots<Names>;
   readonly hyper: Hyper;
@@ -57,18 +57,19 @@ export function withHyper<Names extends string, Hyper>(rule: Rule<Names, Hyper>,
 
 /** Settings of every optimizer. */
 export interface OptimizerOptions {
-  /** α. A state variable: changing it later compiles nothing again. */
+  /** α. It is a variable: changing it later does not recompile the graph. */
   readonly learningRate?: number;
-  /** λ, how strongly parameters are pulled towards 0. Default 0. */
+  /** λ, the strength with which parameters are pulled towards 0. Default 0. */
   readonly weightDecay?: number;
   /**
-   * Where the decay goes. Coupled: λ·θ is added to the gradient, as an L2 penalty of the loss would. Decoupled: θ shrinks by
-   * α·λ·θ beside the update (Loshchilov and Hutter 2019). Default: decoupled for adamW and lion, coupled for all others.
+   * Whether the decay is separate from the gradient. Coupled: λ·θ is added to the gradient, as an L2 penalty of the loss would. Decoupled:
+   * θ shrinks by α·λ·θ in addition to the update (Loshchilov and Hutter 2019). Default: decoupled for adamW and lion, coupled for all
+   * others.
    */
   readonly decoupled?: boolean;
 }
 
-/** What an optimizer does when nothing is said. */
+/** The default options of an optimizer. */
 export interface Defaults {
   readonly learningRate: number;
   readonly weightDecay?: number;
@@ -82,45 +83,45 @@ interface HasParameters {
 /** A module, or a list of parameters and modules. */
 export type Parameters = HasParameters | readonly (Parameter | HasParameters)[];
 
-/** Parameters that are trained a little differently from others: any of the optimizer's options, of which the others are kept. */
+/** Parameters with options of their own. Options that the group does not give are the optimizer's. */
 export type ParameterGroup<Options extends OptimizerOptions = OptimizerOptions> = Omit<
   Partial<Options>,
   "learningRate"
 > & {
   readonly parameters: Parameters;
-  /** The group's rate is the optimizer's times this. A state variable like the rate itself. Default 1. */
+  /** The group's rate is the optimizer's rate times this factor. It is a variable, like the rate. Default 1. */
   readonly rateFactor?: number;
 };
 
-/** Whatever has parameters: a module, a list of parameters, or groups of them with settings of their own. */
+/** The things an optimizer can train: a module, a list of parameters and modules, or groups with options of their own. */
 export type Trainable<Options extends OptimizerOptions = OptimizerOptions> =
   | Parameters
   | readonly ParameterGroup<Options>[];
 
-/** What becomes of the gradients before the update, in this order. */
+/** How the gradients are processed before the update, in this order. */
 export interface MinimizeOptions {
-  /** Cuts each element of each gradient to ± this. */
+  /** Clips each element of each gradient to ± this value. */
   readonly clipValue?: number;
-  /** Scales each gradient so that its own norm is at most this. */
+  /** Scales each gradient so that its own norm is at most this value. */
   readonly clipEachNorm?: number;
-  /** Scales all gradients together so that their global norm is at most this. */
+  /** Scales all gradients together so that their global norm is at most this value. */
   readonly clipNorm?: number;
 }
 
 export interface ApplyOptions extends MinimizeOptions {
-  /** The loss that the gradients are of, a scalar: a run in which it is not finite changes nothing and throws a DataError. */
+  /** The loss whose gradients are given, a scalar. A run in which it is not finite changes nothing and throws a DataError. */
   readonly loss?: Tensor;
   /**
-   * Whether a run in which a gradient is not finite changes nothing and throws a DataError. Default true; without, the update is made in
+   * Whether a run in which a gradient is not finite changes nothing and throws a DataError. Default true; with false the update is made in
    * any case.
    */
   readonly guard?: boolean;
 }
 
-/** A number that graphs read as a variable: changing it compiles nothing again. */
+/** A number that graphs read as a variable: changing it does not recompile them. */
 class Setting {
   readonly state: State<[]>;
-  /** Returns a value that may be, throws for another. */
+  /** Returns the value if it is allowed, and throws otherwise. */
   readonly #expect: (value: number) => number;
   #given = 0;
   #version: Version | undefined;
@@ -131,7 +132,7 @@ class Setting {
     this.value = value;
   }
 
-  /** What was given last, or what a file has brought since. */
+  /** The value that was assigned last, or loaded from a file since. */
   get value(): number {
     const written = this.state.version === this.#version ? undefined : this.state.version.known?.values?.[0];
     return written ?? this.#given;
@@ -144,7 +145,7 @@ class Setting {
   }
 }
 
-/** A group of an optimizer's parameters, with what is its own. */
+/** A group of an optimizer's parameters, with the group's own settings. */
 export class OptimizerGroup {
   readonly parameters: readonly Parameter[];
   /** λ */
@@ -153,7 +154,7 @@ export class OptimizerGroup {
   /** Internal. */
   readonly method: Method;
   readonly #factor: Setting;
-  /** Internal: t, which counts the steps in which something of the group was trained. */
+  /** Internal: t, the number of steps in which a parameter of the group was trained. */
   readonly step: State<[]>;
 
   /** Internal: use `sgd`, `adam`, … */
@@ -168,7 +169,9 @@ export class OptimizerGroup {
     this.step = scalarState("step");
   }
 
-  /** The group's rate is the optimizer's times this; assigning takes effect from the next run on, without another compilation. */
+  /**
+   * The group's rate is the optimizer's rate times this factor. An assigned value takes effect from the next run on, without recompilation.
+   */
   get rateFactor(): number {
     return this.#factor.value;
   }
@@ -186,12 +189,12 @@ export class OptimizerGroup {
 /** An optimizer over the parameters of a model. Made by `sgd`, `adam`, … */
 export class Optimizer {
   readonly name: string;
-  /** The groups that it was made with; none when it was made with a model or parameters. */
+  /** The groups that the optimizer was made with; empty if it was made with a model or parameters. */
   readonly groups: readonly OptimizerGroup[];
-  /** The same, or one of all parameters. */
+  /** The groups, or one group of all parameters. */
   readonly #all: readonly OptimizerGroup[];
   readonly #rate: Setting;
-  /** Parameters that were named because the loss does not depend on them. */
+  /** The parameters that were reported because the loss does not depend on them. */
   readonly #noted = new Set<Parameter>();
   readonly #places: ReadonlyMap<Parameter, { readonly group: OptimizerGroup; readonly slots: Map<string, State> }>;
 
@@ -213,7 +216,7 @@ export class Optimizer {
       throw new ConfigError(name, "the model has no parameters", "pass a module with layers, or a list of parameters");
   }
 
-  /** Internal: the groups, or one of all parameters. */
+  /** Internal: the groups, or one group of all parameters. */
   get allGroups(): readonly OptimizerGroup[] {
     return this.#all;
   }
@@ -223,7 +226,7 @@ export class Optimizer {
     return [...this.#places.keys()];
   }
 
-  /** α; assigning takes effect from the next run on, without another compilation. */
+  /** α. An assigned value takes effect from the next run on, without recompilation. */
   get learningRate(): number {
     return this.#rate.value;
   }
@@ -233,10 +236,10 @@ export class Optimizer {
   }
 
   /**
-   * Adds to the graph: gradients of the loss, and the parameters' next values. Nothing runs until the graph does. A run in which the
-   * loss or a gradient is not finite changes nothing and throws a DataError. Returns the global norm of the gradients as they were before
-   * any clipping: it is computed only if somebody looks at it. Parameters that the loss does not depend on are left alone, without
-   * decay, and named once on standard error. Throws GraphError when the loss depends on none, or when all of them are frozen.
+   * Adds to the graph: gradients of the loss, and the parameters' next values. Nothing is computed until the graph runs. A run in which the
+   * loss or a gradient is not finite changes nothing and throws a DataError. Returns the global norm of the gradients before any clipping;
+   * it is computed only if it is used. Parameters that the loss does not depend on do not change, not even by decay, and are reported once
+   * on standard error. Throws GraphError when the loss depends on no parameter, or when all parameters are frozen.
    */
   minimize(loss: Tensor, options: MinimizeOptions = {}): { readonly norm: Tensor } {
     const { parameters, gradients } = this.gradients(loss);
@@ -246,8 +249,9 @@ export class Optimizer {
   }
 
   /**
-   * The parameters that `minimize` would update, with the gradients of the loss: those that are not frozen and that the loss depends on.
-   * The others are named once on standard error. Throws GraphError when there are none.
+   * Returns the parameters that `minimize` would update, with the gradients of the loss: parameters that are not frozen and that the loss
+   * depends on. Unfrozen parameters that it does not depend on are reported once on standard error. Throws GraphError when no parameter is
+   * left.
    */
   gradients(loss: Tensor): { readonly parameters: readonly Parameter[]; readonly gradients: readonly Tensor[] } {
     const trained = this.trained();
@@ -263,7 +267,7 @@ export class Optimizer {
     return { parameters, gradients: found.filter((gradient) => gradient !== undefined) };
   }
 
-  /** Names parameters that are left alone, each once. */
+  /** Reports parameters that the loss does not depend on, each once. */
   #note(unreached: readonly Parameter[]): void {
     const fresh = unreached.filter((parameter) => !this.#noted.has(parameter));
     for (const parameter of fresh) this.#noted.add(parameter);
@@ -273,7 +277,7 @@ export class Optimizer {
     console.error(`glissade: ${this.name}: the loss does not depend on ${shown.join(", ")}${more}: left alone`);
   }
 
-  /** The parameters that are not frozen. Throws GraphError when all are. */
+  /** Returns the parameters that are not frozen. Throws GraphError when all are frozen. */
   trained(): readonly Parameter[] {
     const trained = this.parameters.filter((parameter) => parameter.trainable);
     if (trained.length === 0)
@@ -282,10 +286,9 @@ export class Optimizer {
   }
 
   /**
-   * The update alone, for gradients that were computed, clipped or averaged otherwise: one for each of the parameters. A run in which
-   * one of them is not finite changes nothing and throws a DataError. Throws
-   * ConfigError for a parameter that is none of the optimizer's, ShapeError for gradients that do not fit and for a loss that is no
-   * scalar.
+   * Adds only the update to the graph, for gradients that were computed, clipped or averaged elsewhere: one gradient for each of the
+   * parameters. A run in which a gradient is not finite changes nothing and throws a DataError. Throws ConfigError for a parameter that the
+   * optimizer was not made with, ShapeError for gradients that do not fit and for a loss that is not a scalar.
    */
   apply(
     parameters: readonly Parameter[],
@@ -314,9 +317,9 @@ export class Optimizer {
   }
 
   /**
-   * All variables by name: `learningRate`, `step`, and the slots of each parameter as `weight.m`; of groups also
-   * `groups.0.rateFactor`, and `groups.0.step` in place of `step`. `encodeWeights` and `decodeWeights` take an optimizer like a
-   * model, and training that goes on with both of them restored gives the same numbers, bit for bit.
+   * Returns all variables by name: `learningRate`, `step`, and the slots of each parameter, such as `weight.m`. With groups there are also
+   * `groups.0.rateFactor`, and `groups.0.step` in place of `step`. `encodeWeights` and `decodeWeights` accept an optimizer like a model.
+   * Training that continues after both are restored gives the same numbers, bit for bit.
    */
   namedStates(): Map<string, State> {
     const found = new Map<string, State>([["learningRate", this.#rate.state]]);
@@ -354,8 +357,8 @@ export class Optimizer {
 }
 
 /**
- * An optimizer for a model or for groups of parameters. `method` chooses the rule for the options of each group, and throws for
- * those that it does not take.
+ * Makes an optimizer for a model or for groups of parameters. `method` chooses the rule for the options of each group, and throws for
+ * options that it does not accept.
  */
 export function optimizerOf<Options extends OptimizerOptions>(
   name: string,
@@ -380,9 +383,9 @@ export function optimizerOf<Options extends OptimizerOptions>(
 }
 
 /**
- * An optimizer of your own. The rule is the update of one parameter, as its paper writes it; parameter groups, weight decay, clipping,
- * guards, files and updates in place come with it, as for the built-in ones. The function that is returned makes optimizers:
- * `lars(model, { learningRate: 0.1 })`. Options that are not given to it are those of `defaults`, or undefined in the rule.
+ * Defines a new optimizer. The rule is the update of one parameter, as its paper writes it. Parameter groups, weight decay, clipping,
+ * guards, files and updates in place then work as for the built-in optimizers. Returns a function that makes optimizers: `lars(model, {
+ * learningRate: 0.1 })`. Options that are not given to this function are those of `defaults`, or undefined in the rule.
  */
 export function defineOptimizer<Options extends OptimizerOptions, Names extends string>(
   name: string,
@@ -403,10 +406,10 @@ const someParameters = (value: unknown): string | undefined =>
 const optionsOf = (options: unknown) => (): string | undefined =>
   typeof options === "object" && options !== null ? undefined : "give options as a record: { learningRate: 0.01 }";
 
-/** What every optimizer, or every group, takes. */
+/** The options of every optimizer and every group. */
 const common = ["learningRate", "weightDecay", "decoupled", "rateFactor", "parameters"];
 
-/** In a group `parameters` is what has them, a module perhaps; in whatever else has parameters it is a method. */
+/** Tells groups from modules: in a group `parameters` is a value, such as a module; in a module it is a method. */
 function isGrouped<Options extends OptimizerOptions>(
   target: Trainable<Options>,
 ): target is readonly ParameterGroup<Options>[] {
@@ -416,7 +419,7 @@ function isGrouped<Options extends OptimizerOptions>(
   return typeof first.parameters !== "function" || "parameters" in first.parameters;
 }
 
-/** The next value of one parameter and of its slots. */
+/** Computes the next value of one parameter and of its slots. */
 function update(
   parameter: Parameter,
   given: Tensor,
@@ -436,7 +439,7 @@ function update(
   for (const [name, state] of own) state.assign(next.slots[name]!);
 }
 
-/** Throws ShapeError for a loss that is no scalar, DTypeError for one that is not real. */
+/** Throws ShapeError for a loss that is not a scalar, DTypeError for a loss that is not real. */
 function expectLoss(subject: string, loss: Tensor): void {
   if (loss.shape.length > 0)
     throw new ShapeError(subject, `the loss is ${showType(loss)}`, "reduce it to a scalar: .mean() or .sum()");
@@ -468,7 +471,7 @@ export function expectAtLeastZero(name: string, what: string, value: number): nu
   return value;
 }
 
-/** Each parameter once. */
+/** Returns the parameters, each once. */
 export function parametersOf(target: Parameters): readonly Parameter[] {
   const holds = (each: unknown): boolean =>
     each instanceof Parameter ||
@@ -483,7 +486,7 @@ export function parametersOf(target: Parameters): readonly Parameter[] {
   return [...new Set(target.flatMap((each) => (each instanceof Parameter ? [each] : each.parameters())))];
 }
 
-/** In float64, and rounded only where it meets a parameter. */
+/** A scalar variable in float64. It is rounded only where it is combined with a parameter. */
 function scalarState(name: string): State<[]> {
   return new State({ shape: [], dtype: "float64" }, Float64Array.of(0), { name });
 }
@@ -492,14 +495,14 @@ function slotsOf({ shape, dtype: own, label }: Parameter, { slots }: Method): Ma
   return new Map(
     [...slots].map(([name, { value = 0, scalar = false }]) => {
       const type: TensorType = scalar ? { shape: [], dtype: "float64" } : { shape, dtype: own };
-      // When they are first needed. Zeros take no memory before they are written to.
+      // The values are made when they are first needed. Zeros take no memory before they are written to.
       const values = (): Values => (value === 0 ? allocate(type) : allocate(type).fill(value));
       return [name, new State(type, values, { name: `${label}.${name}` })];
     }),
   );
 }
 
-/** The labels of parameters, with a number from the second of the same label on: `weight`, `weight#2`. */
+/** Returns a name for each parameter: its label, and a number from the second parameter with the same label on: `weight`, `weight#2`. */
 export function namesOf(parameters: readonly Parameter[]): ReadonlyMap<Parameter, string> {
   const seen = new Map<string, number>();
   return new Map(

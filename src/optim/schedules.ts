@@ -1,32 +1,32 @@
 /**
- * Learning rates over time. A schedule is a function of the step, from 0: `optimizer.learningRate = schedule(step)` before each
- * step. The rate is a variable of the compiled graph, so nothing compiles again.
+ * Learning rates over time. A schedule is a function of the step, from 0: `optimizer.learningRate = schedule(step)` before each step. The
+ * rate is a variable of the compiled graph, so the graph is not compiled again.
  */
 
 import { ConfigError } from "../errors.ts";
 import { aFunction, aNumber, aRecord, expectArguments } from "../graph/arguments.ts";
 
-/** The rate at a step, which is counted from 0. */
+/** Returns the rate at a step, counted from 0. */
 export type Schedule = (step: number) => number;
 
 function expectSteps(subject: string, steps: number): void {
   if (!(steps > 0)) throw new ConfigError(subject, `${steps} steps`, "give a number above 0");
 }
 
-/** Always the same. */
+/** Makes a schedule with the same rate at every step. */
 export const constant =
   (rate: number): Schedule =>
   () =>
     rate;
 
 export interface StepsOptions {
-  /** After how many steps the rate falls. */
+  /** The number of steps between two falls of the rate. */
   readonly every: number;
-  /** By what factor. Default 0.1. */
+  /** The factor by which the rate falls. Default 0.1. */
   readonly factor?: number;
 }
 
-/** rate·factor^⌊step / every⌋ */
+/** Makes the schedule rate·factor^⌊step / every⌋. */
 export function steps(rate: number, options: StepsOptions): Schedule {
   expectArguments("steps", [aNumber, aRecord], [rate, options]);
   const { every, factor = 0.1 } = options;
@@ -34,7 +34,7 @@ export function steps(rate: number, options: StepsOptions): Schedule {
   return (step) => rate * factor ** Math.floor(step / every);
 }
 
-/** rate·factor^(step / per): falls by `factor` every `per` steps (default 1), smoothly. */
+/** Makes the schedule rate·factor^(step / per), which falls smoothly by `factor` every `per` steps (default 1). */
 export function exponential(rate: number, options: { factor: number; per?: number }): Schedule {
   expectArguments("exponential", [aNumber, aRecord], [rate, options]);
   const { factor, per = 1 } = options;
@@ -43,13 +43,13 @@ export function exponential(rate: number, options: { factor: number; per?: numbe
 }
 
 export interface DecayOptions {
-  /** In how many steps. */
+  /** The number of steps of the decay. */
   readonly steps: number;
-  /** Where it ends. Default 0. */
+  /** The final rate. Default 0. */
   readonly end?: number;
 }
 
-/** From `rate` to `end` along half a cosine, and `end` from then on (Loshchilov and Hutter 2017, without restarts). */
+/** Makes a schedule from `rate` to `end` along half a cosine, then constant at `end` (Loshchilov and Hutter 2017, without restarts). */
 export function cosine(rate: number, options: DecayOptions): Schedule {
   expectArguments("cosine", [aNumber, aRecord], [rate, options]);
   const { steps: total, end = 0 } = options;
@@ -57,7 +57,7 @@ export function cosine(rate: number, options: DecayOptions): Schedule {
   return (step) => end + ((rate - end) * (1 + Math.cos(Math.PI * Math.min(1, step / total)))) / 2;
 }
 
-/** From `rate` to `end` along a straight line, and `end` from then on. */
+/** Makes a schedule from `rate` to `end` along a straight line, then constant at `end`. */
 export function linear(rate: number, options: DecayOptions): Schedule {
   expectArguments("linear", [aNumber, aRecord], [rate, options]);
   const { steps: total, end = 0 } = options;
@@ -69,8 +69,8 @@ export function linear(rate: number, options: DecayOptions): Schedule {
 }
 
 /**
- * The first `steps` steps climb in a straight line towards the schedule's own beginning, which follows: step k of the climb has
- * (k + 1) / (steps + 1) of it.
+ * Makes a schedule that climbs in `steps` steps along a straight line to the first rate of `schedule`, and then follows `schedule`. Step k
+ * of the climb has the rate (k + 1) / (steps + 1) times that first rate.
  */
 export function warmUp(schedule: Schedule, options: { steps: number }): Schedule {
   expectArguments("warmUp", [aFunction, aRecord], [schedule, options]);
@@ -79,7 +79,10 @@ export function warmUp(schedule: Schedule, options: { steps: number }): Schedule
   return (step) => (step < climb ? (schedule(0) * (step + 1)) / (climb + 1) : schedule(step - climb));
 }
 
-/** peak·min(n/w, √(w/n)) for step n from 1: linear growth to the peak in w steps, then a fall with the inverse square root. */
+/**
+ * Makes the schedule peak·min(n/w, √(w/n)) for step n from 1: linear growth to the peak in w steps, then a fall with the inverse square
+ * root.
+ */
 export function inverseSquareRoot(peak: number, options: { warmUpSteps?: number } = {}): Schedule {
   expectArguments("inverseSquareRoot", [aNumber, aRecord], [peak, options]);
   const { warmUpSteps = 4000 } = options;
@@ -88,7 +91,7 @@ export function inverseSquareRoot(peak: number, options: { warmUpSteps?: number 
 }
 
 export interface TransformerOptions {
-  /** d_model */
+  /** The width of the model, d_model. */
   readonly width: number;
   /** Default 4000, the paper's. */
   readonly warmUpSteps?: number;
@@ -96,7 +99,10 @@ export interface TransformerOptions {
   readonly factor?: number;
 }
 
-/** d^−½·min(n^−½, n·w^−3/2) for step n from 1 (Vaswani et al. 2017, equation 3): `inverseSquareRoot` with the peak (d·w)^−½. */
+/**
+ * Makes the schedule d^−½·min(n^−½, n·w^−3/2) for step n from 1 (Vaswani et al. 2017, equation 3): `inverseSquareRoot` with the peak
+ * (d·w)^−½.
+ */
 export function transformer(options: TransformerOptions): Schedule {
   expectArguments("transformer", [aRecord], [options]);
   const { width, warmUpSteps = 4000, factor = 1 } = options;
@@ -110,13 +116,16 @@ export interface OneCycleOptions {
   readonly steps: number;
   /** The share of steps in which the rate grows. Default 0.3. */
   readonly growth?: number;
-  /** The peak is so many times the beginning. Default 25. */
+  /** The peak divided by the first rate. Default 25. */
   readonly startDivisor?: number;
-  /** The beginning is so many times the end. Default 10,000. */
+  /** The first rate divided by the last. Default 10,000. */
   readonly endDivisor?: number;
 }
 
-/** Up to a peak and down to almost nothing along half cosines, with a last step at the end (Smith and Topin 2018). */
+/**
+ * Makes a schedule that rises to a peak and falls almost to 0, both along half cosines; the last step has the final rate (Smith and Topin
+ * 2018).
+ */
 export function oneCycle(peak: number, options: OneCycleOptions): Schedule {
   expectArguments("oneCycle", [aNumber, aRecord], [peak, options]);
   const { steps: total, growth = 0.3, startDivisor = 25, endDivisor = 1e4 } = options;
@@ -135,35 +144,35 @@ export function oneCycle(peak: number, options: OneCycleOptions): Schedule {
 }
 
 export interface PlateauOptions {
-  /** By what factor the rate falls. Default 0.1. */
+  /** The factor by which the rate falls. Default 0.1. */
   readonly factor?: number;
-  /** How many measurements without improvement are let pass. Default 10. */
+  /** The number of measurements without improvement that do not yet lower the rate. Default 10. */
   readonly patience?: number;
-  /** An improvement is one by this share of |best|. Default 1e-4. */
+  /** A measurement counts as an improvement if it is better by at least this share of |best|. Default 1e-4. */
   readonly threshold?: number;
-  /** How many measurements after a fall are not counted. Default 0. */
+  /** The number of measurements after a fall that are not counted. Default 0. */
   readonly cooldown?: number;
-  /** The rate does not fall below. Default 0. */
+  /** The lowest rate. Default 0. */
   readonly least?: number;
   /** Whether larger measurements are better, as for an accuracy. Default false. */
   readonly maximize?: boolean;
 }
 
-/** Where a `Plateau` stands: numbers that JSON can hold. */
+/** The state of a `Plateau`, as numbers that JSON can hold. */
 export interface PlateauState {
   readonly rate: number;
   /** The best measurement so far, null before the first. */
   readonly best: number | null;
-  /** Measurements in a row without improvement. */
+  /** The number of measurements in a row without improvement. */
   readonly bad: number;
-  /** Measurements that will still not be counted. */
+  /** The number of next measurements that will not be counted. */
   readonly cooling: number;
 }
 
 /** Lowers the rate when a measurement, such as the validation loss, has stopped improving. */
 export class Plateau {
   readonly #options: Required<PlateauOptions>;
-  /** Assign what was read to go on where it was read. */
+  /** The present state. To continue from an earlier point, assign the state that was read there. */
   state: PlateauState;
 
   /** Throws ConfigError for a factor outside (0, 1). */
@@ -179,7 +188,7 @@ export class Plateau {
     return this.state.rate;
   }
 
-  /** Takes a measurement and returns the rate from now on. A measurement that is no number is no improvement. */
+  /** Takes a measurement and returns the rate to use from now on. NaN does not count as an improvement. */
   update(measurement: number): number {
     const { factor, patience, threshold, cooldown, least, maximize } = this.#options;
     const { rate, cooling } = this.state;

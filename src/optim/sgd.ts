@@ -13,11 +13,11 @@ import {
 
 export interface SgdOptions extends OptimizerOptions {
   readonly learningRate: number;
-  /** μ, how much of the last velocity stays. Default 0. */
+  /** μ, the share of the last velocity that is kept. Default 0. */
   readonly momentum?: number;
-  /** Looks ahead along the velocity (Nesterov 1983). Default false. */
+  /** Whether the step looks ahead along the velocity (Nesterov 1983). Default false. */
   readonly nesterov?: boolean;
-  /** τ, how much less than the whole gradient enters the velocity after the first step. Default 0. */
+  /** τ: after the first step, the gradient enters the velocity with the factor 1 − τ. Default 0. */
   readonly dampening?: number;
 }
 
@@ -27,7 +27,7 @@ const sgdRule: Rule<never, undefined> = {
   update: ({ theta, g, rate, slots }) => ({ theta: theta.sub(g.mul(rate)), slots }), //  θₜ = θₜ₋₁ − α·gₜ
 };
 
-/** Polyak 1964, with the rate outside of the velocity as in PyTorch; τ is PyTorch's too. */
+/** Polyak 1964, with the rate outside of the velocity and with the dampening τ, both as in PyTorch. */
 const momentumRule: Rule<"velocity", { readonly momentum: number; readonly dampening: number }> = {
   slots: () => ({ velocity: {} }),
   update({ theta, g, t, rate, slots, hyper: { momentum, dampening } }) {
@@ -37,17 +37,17 @@ const momentumRule: Rule<"velocity", { readonly momentum: number; readonly dampe
   },
 };
 
-/** Nesterov 1983, as Sutskever et al. 2013 write it, in terms of the point that is looked ahead to. */
+/** Nesterov 1983, as Sutskever et al. 2013 write it, in terms of the point looked ahead to. */
 const nesterovRule: Rule<"velocity", { readonly momentum: number }> = {
   slots: () => ({ velocity: {} }),
   update({ theta, g, rate, slots, hyper: { momentum } }) {
     const velocity = slots.velocity.mul(momentum).add(g); //            vₜ = μ·vₜ₋₁ + gₜ
-    const ahead = velocity.mul(momentum).add(g); //                     where the velocity leads next: μ·vₜ + gₜ
+    const ahead = velocity.mul(momentum).add(g); //                     direction from the point looked ahead to: μ·vₜ + gₜ
     return { theta: theta.sub(ahead.mul(rate)), slots: { velocity } }; //  θₜ = θₜ₋₁ − α·(μ·vₜ + gₜ)
   },
 };
 
-/** Stochastic gradient descent. Throws ConfigError for a momentum outside [0, 1), and for Nesterov without momentum. */
+/** Makes a stochastic gradient descent optimizer. Throws ConfigError for a momentum outside [0, 1), and for Nesterov without momentum. */
 export function sgd(model: Trainable<SgdOptions>, options: SgdOptions): Optimizer {
   return optimizerOf("sgd", model, options, { learningRate: 0.01 }, (own) => {
     const { momentum = 0, nesterov = false, dampening = 0 } = own;

@@ -1,4 +1,4 @@
-/** Activations: free functions to stand between layers, layers with parameters of their own, and what each of them looks like. */
+/** Activations: functions to use between layers, layers with parameters, and the curve and formula of each. */
 
 import { gradients } from "../../autodiff/gradients.ts";
 import { ConfigError, ShapeError } from "../../errors.ts";
@@ -18,13 +18,13 @@ import type { LinearOptions } from "./basic.ts";
 
 type Float<S extends Shape> = Tensor<S, "float32">;
 
-/** Throws ConfigError unless what an activation is called with is a tensor. */
+/** Returns the argument of an activation. Throws ConfigError unless it is a tensor. */
 function given<T extends Tensor>(name: string, x: T): T {
   expectArguments(name, [aTensor], [x]);
   return x;
 }
 
-/** The methods of the same names, to stand between layers: `sequential(linear(2, 8), relu, linear(8, 1))`. */
+/** The tensor methods of the same names as functions, to use between layers: `sequential(linear(2, 8), relu, linear(8, 1))`. */
 export const relu = <S extends Shape>(x: Float<S>): Float<S> => given("relu", x).relu();
 export const tanh = <S extends Shape>(x: Float<S>): Float<S> => given("tanh", x).tanh();
 export const sigmoid = <S extends Shape>(x: Float<S>): Float<S> => given("sigmoid", x).sigmoid();
@@ -62,8 +62,8 @@ export interface Prelu<N extends number> extends Module {
 }
 
 /**
- * relu with a learned slope for negative x, ¼ at first (He et al. 2015): one slope, or as many as x has channels along axis 1, as in
- * PyTorch. Throws ShapeError when x has another number of channels.
+ * Makes relu with a learned slope for negative x, initially ¼ (He et al. 2015): one slope, or one for each channel of x (axis 1), as in
+ * PyTorch. Throws ShapeError when x has a different number of channels.
  */
 export function prelu<const N extends number = 1>(
   slopes: N = 1 as N,
@@ -94,11 +94,14 @@ export interface Maxout<I extends number, O extends number, Bias extends boolean
 }
 
 export interface MaxoutOptions extends LinearOptions {
-  /** How many linear functions the largest is taken of. Default 2. */
+  /** The number of linear functions of which the layer takes the maximum. Default 2. */
   readonly pieces?: number;
 }
 
-/** max(w₁·x + b₁, w₂·x + b₂, …) over the last axis (Goodfellow et al. 2013): does not saturate, and has parameters for each piece. */
+/**
+ * Makes a layer that computes max(w₁·x + b₁, w₂·x + b₂, …) over the last axis (Goodfellow et al. 2013). It does not saturate, and has
+ * separate parameters for each piece.
+ */
 export function maxout<const I extends number, const O extends number, const P extends MaxoutOptions = object>(
   inputs: I,
   outputs: O,
@@ -116,27 +119,27 @@ export function maxout<const I extends number, const O extends number, const P e
   }) as never;
 }
 
-/** One activation, for those who want to look at it. */
+/** The description of one activation. */
 export interface Activation {
-  /** f(x) as one writes it. */
+  /** f(x) in mathematical notation. */
   readonly formula: string;
-  /** f′(x) as one writes it. */
+  /** f′(x) in mathematical notation. */
   readonly derivative: string;
-  /** What letters other than x stand for where it is drawn. */
+  /** The values of letters other than x in the drawn curve. */
   readonly letters?: Readonly<Record<string, number>>;
-  /** With the letters as they stand there. */
+  /** Computes the activation with these values of the letters. */
   readonly apply: (x: Tensor) => Tensor;
 }
 
-/** A gated unit by its gate x, where the value that it lets through is 1. */
+/** A gated unit as a function of its gate x, with the gated value 1. */
 const byGate =
   (unit: Gated) =>
   (x: Tensor): Tensor =>
     unit(concat([ones(x.shape), x], -1) as Float<Shape>).reshape(x.shape);
 
 /**
- * The activations by name, with formulas. Φ and φ are the normal distribution and its density, σ is the sigmoid; the gated units
- * have v·f(x) of a value v and a gate x, maxout the largest of linear functions.
+ * The activations by name, with formulas. Φ and φ are the normal distribution and its density, σ is the sigmoid. Gated units compute v·f(x)
+ * from a value v and a gate x; maxout computes the largest of several linear functions.
  */
 export const activations: Readonly<Record<ActivationName, Activation>> = {
   sigmoid: { formula: "1 / (1 + e⁻ˣ)", derivative: "σ(x)·(1 − σ(x))", apply: (x) => x.sigmoid() },
@@ -230,7 +233,7 @@ const nameOrFunction = (value: unknown): string | undefined =>
     ? undefined
     : "give an activation's name, or a function of a tensor";
 
-/** An activation's curve and slope at `points` places between two ends. Throws ConfigError for a name that is none of them. */
+/** Computes an activation's curve and slope at `points` places between two ends. Throws ConfigError for an unknown name. */
 export async function activationCurve(
   activation: ActivationName | ((x: Tensor) => Tensor),
   options: { readonly from?: number; readonly to?: number; readonly points?: number } = {},

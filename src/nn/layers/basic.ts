@@ -29,14 +29,14 @@ export interface Linear<I extends number, O extends number, Bias extends boolean
 }
 
 export interface LinearOptions {
-  /** Default: uniform in ±1/√inputs, as PyTorch's. */
+  /** Default: uniform in ±1/√inputs, as in PyTorch. */
   readonly weight?: Initializer;
-  /** How the bias begins, or `false` for a layer without one. Default: uniform in ±1/√inputs, as PyTorch's. */
+  /** How the bias begins, or `false` for a layer without one. Default: uniform in ±1/√inputs, as in PyTorch. */
   readonly bias?: BiasOption;
   readonly generator?: Generator;
 }
 
-/** y = x·Wᵀ + b over the last axis, W [outputs, inputs]; without b where `bias` is false. */
+/** Makes a layer that computes y = x·Wᵀ + b over the last axis, W [outputs, inputs]; without b if `bias` is false. */
 export function linear<const I extends number, const O extends number, const P extends LinearOptions = object>(
   inputs: I,
   outputs: O,
@@ -57,12 +57,12 @@ export interface Embedding<V extends number, W extends number> extends Module {
 }
 
 export interface EmbeddingOptions {
-  /** Default: standard normal, as PyTorch's. */
+  /** Default: standard normal, as in PyTorch. */
   readonly weight?: Initializer;
   readonly generator?: Generator;
 }
 
-/** One vector of `width` for each of `count` ids. */
+/** Makes a layer that maps each of `count` ids to a vector of `width` numbers. */
 export function embedding<const V extends number, const W extends number>(
   count: V,
   width: W,
@@ -78,7 +78,7 @@ export interface Dropout extends Module {
   <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32">;
 }
 
-/** Zeroes elements at random while training, does nothing in evaluation. The masks come from the generator's seed. */
+/** Makes a layer that sets random elements to 0 in training and does nothing in evaluation. The generator draws the masks. */
 export function dropout(rate: number, options: { readonly generator?: Generator } = {}): Dropout {
   expectArguments("dropout", [aNumber], [rate]);
   expectOptions("dropout", options, ["generator"]);
@@ -90,7 +90,7 @@ export function dropout(rate: number, options: { readonly generator?: Generator 
   return self;
 }
 
-/** All axes behind the first as one: [batch, …] becomes [batch, features]. A step of `sequential` between images and `linear`. */
+/** Joins all axes after the first: [batch, …] becomes [batch, features]. Used in `sequential` between layers for images and `linear`. */
 export function flatten<N extends number, R extends Shape>(
   x: Tensor<[N, ...R], "float32">,
 ): Tensor<[N, number], "float32"> {
@@ -101,17 +101,19 @@ export function flatten<N extends number, R extends Shape>(
 /** A layer as `sequential` takes it: a module, or a function of a tensor such as `(x) => x.relu()`. */
 export type Step = (x: Tensor) => Tensor;
 
-/** Layers that map the last axis, I to O, one after the other. */
+/** Layers applied one after the other, which map the last axis from I to O. */
 export interface Sequential<I extends number, O extends number> extends Module {
   <L extends Shape>(x: Tensor<[...L, I], "float32">): Tensor<[...L, O], "float32">;
 }
 
-/** Layers one after the other, of which the compiler knows the first's argument and the last's result. */
+/** Layers applied one after the other. TypeScript knows the argument of the first and the result of the last. */
 export interface SequentialSteps<First extends Step, Last extends Step> extends Module {
   (x: Parameters<First>[0]): ReturnType<Last>;
 }
 
-/** Whether a step leaves the shape as it is: an activation, dropout, batchNorm. What may give any size, such as `glu`, does not. */
+/**
+ * Whether a step keeps the shape, as activations, dropout and batchNorm do. A step whose type allows other sizes, such as `glu`, does not.
+ */
 type Keeps<F> = F extends OverChannels<number> ? true : KeepsAny<F>;
 type KeepsAny<F> =
   F extends <S extends Shape>(x: Tensor<S, "float32">) => Tensor<S, "float32">
@@ -120,7 +122,7 @@ type KeepsAny<F> =
       : true
     : false;
 
-/** The sizes that go into and come out of steps that map the last axis; a sentence where two do not fit; false otherwise. */
+/** The input and output sizes of steps that map the last axis; a message where two steps do not fit; false for other steps. */
 type Ends<Steps, In extends number | undefined = undefined, Out extends number = number> = Steps extends readonly [
   infer First,
   ...infer Rest,
@@ -138,7 +140,7 @@ type Ends<Steps, In extends number | undefined = undefined, Out extends number =
     ? readonly [In, Out]
     : false;
 
-/** The last step; in a list of unknown length any of them. */
+/** The type of the last step; for a list of unknown length, the type of any step. */
 type LastOf<Steps extends readonly Step[]> = Steps extends readonly [...unknown[], infer Last extends Step]
   ? Last
   : Steps[number];
@@ -149,9 +151,9 @@ type Chained<Steps extends readonly Step[]> =
     : SequentialSteps<Steps[0], LastOf<Steps>>;
 
 /**
- * Layers one after the other. Modules are named by their place, as in PyTorch: `0.weight`, and functions count, so that
- * `sequential(linear(2, 3), relu, linear(3, 1))` has `0.weight` and `2.weight`. A list of layers is spread: `sequential(...blocks)`;
- * without any, the result is what is given.
+ * Makes a module that applies layers one after the other. Modules are named by their position, as in PyTorch. Functions count too:
+ * `sequential(linear(2, 3), relu, linear(3, 1))` has `0.weight` and `2.weight`. To pass a list of layers, spread it:
+ * `sequential(...blocks)`. Without layers, the result is the argument.
  */
 export function sequential<const Steps extends readonly Step[]>(
   ...steps: Ends<Steps> extends infer Message extends string ? { [K in keyof Steps]: ShapeMismatch<Message> } : Steps

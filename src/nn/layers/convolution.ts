@@ -19,7 +19,7 @@ import { type Initializer, uniform } from "../initializers.ts";
 import { type Module, module } from "../module.ts";
 import { type BiasOf, type BiasOption, expectSizes, type HasBias, weightAndBias } from "../parameters.ts";
 
-/** Space is the axes behind batch and channels: one or two. */
+/** A convolution. Space is the axes after batch and channels: one or two. */
 export interface Convolution<I extends number, O extends number, Space extends Shape, Bias extends boolean = true>
   extends Module {
   <N extends number>(x: Tensor<[N, I, ...Space], "float32">): Tensor<[N, O, ...Space], "float32">;
@@ -30,9 +30,9 @@ export interface Convolution<I extends number, O extends number, Space extends S
 }
 
 interface ParameterOptions {
-  /** Default: uniform in ±1/√(inputs of a unit), as PyTorch's. */
+  /** Default: uniform in ±1/√(inputs of a unit), as in PyTorch. */
   readonly weight?: Initializer;
-  /** How the bias begins, or `false` for a layer without one. Default: uniform in ±1/√(inputs of a unit), as PyTorch's. */
+  /** How the bias begins, or `false` for a layer without one. Default: uniform in ±1/√(inputs of a unit), as in PyTorch. */
   readonly bias?: BiasOption;
   readonly generator?: Generator;
 }
@@ -53,7 +53,7 @@ function usual(channels: number, field: readonly number[]): Initializer {
 
 type Convolve = (x: Tensor, weight: Tensor, options: TransposedOptions) => Tensor;
 
-/** A convolution over so many axes of space, or its transpose, whose weight has the inputs first, as PyTorch's has. */
+/** A convolution over a number of spatial axes, or its transpose. The weight of the transpose has the inputs first, as in PyTorch. */
 function layer(
   kind: string,
   axes: number,
@@ -76,7 +76,7 @@ function layer(
   );
 }
 
-/** A convolution along one axis: x [batch, inputs, length]. Options as in `conv`. */
+/** Makes a convolution along one axis: x [batch, inputs, length]. Options as in `conv`. */
 export function conv1d<const I extends number, const O extends number, const P extends ConvolutionOptions = object>(
   inputs: I,
   outputs: O,
@@ -86,7 +86,7 @@ export function conv1d<const I extends number, const O extends number, const P e
   return layer("Conv1d", 1, inputs, outputs, kernel, options) as Convolution<I, O, [number], HasBias<P>>;
 }
 
-/** A convolution over images: x [batch, inputs, height, width]. Options as in `conv`. */
+/** Makes a convolution over images: x [batch, inputs, height, width]. Options as in `conv`. */
 export function conv2d<const I extends number, const O extends number, const P extends ConvolutionOptions = object>(
   inputs: I,
   outputs: O,
@@ -96,7 +96,9 @@ export function conv2d<const I extends number, const O extends number, const P e
   return layer("Conv2d", 2, inputs, outputs, kernel, options) as Convolution<I, O, [number, number], HasBias<P>>;
 }
 
-/** A transposed convolution along one axis, which makes the sequence longer: x [batch, inputs, length]. Options as in `convTranspose`. */
+/**
+ * Makes a transposed convolution along one axis, which makes the sequence longer: x [batch, inputs, length]. Options as in `convTranspose`.
+ */
 export function convTranspose1d<
   const I extends number,
   const O extends number,
@@ -110,7 +112,7 @@ export function convTranspose1d<
   return layer("ConvTranspose1d", 1, inputs, outputs, kernel, options, true) as Convolution<I, O, [number], HasBias<P>>;
 }
 
-/** A transposed convolution, which makes images larger: x [batch, inputs, height, width]. Options as in `convTranspose`. */
+/** Makes a transposed convolution, which makes images larger: x [batch, inputs, height, width]. Options as in `convTranspose`. */
 export function convTranspose2d<
   const I extends number,
   const O extends number,
@@ -129,7 +131,7 @@ export function convTranspose2d<
   >;
 }
 
-/** A layer that makes space smaller and leaves batch and channels alone. */
+/** A layer that makes the spatial axes smaller and keeps batch and channels. */
 export interface Pool<Space extends Shape> extends Module {
   <N extends number, C extends number>(x: Tensor<[N, C, ...Space], "float32">): Tensor<[N, C, ...Space], "float32">;
 }
@@ -138,22 +140,34 @@ function pool<Space extends Shape>(kind: string, call: (x: Tensor) => unknown): 
   return module(kind, {}, call as never) as unknown as Pool<Space>;
 }
 
-/** The largest element of each window along one axis: x [batch, channels, length]. Options as in `maxPool`; the stride is the window's size. */
+/**
+ * Makes a layer that takes the largest element of each window along one axis: x [batch, channels, length]. Options as in `maxPool`; the
+ * stride is the window's size.
+ */
 export function maxPool1d(kernel: PerAxis, options: Omit<PoolOptions, "kernel"> = {}): Pool<[number]> {
   return pool("MaxPool1d", (x) => maxPool(x, { ...options, kernel }));
 }
 
-/** The largest element of each window of images: x [batch, channels, height, width]. Options as in `maxPool`; the stride is the window's size. */
+/**
+ * Makes a layer that takes the largest element of each window of images: x [batch, channels, height, width]. Options as in `maxPool`; the
+ * stride is the window's size.
+ */
 export function maxPool2d(kernel: PerAxis, options: Omit<PoolOptions, "kernel"> = {}): Pool<[number, number]> {
   return pool("MaxPool2d", (x) => maxPool(x, { ...options, kernel }));
 }
 
-/** The mean of each window along one axis: x [batch, channels, length]. Options as in `avgPool`; the stride is the window's size. */
+/**
+ * Makes a layer that takes the mean of each window along one axis: x [batch, channels, length]. Options as in `avgPool`; the stride is the
+ * window's size.
+ */
 export function avgPool1d(kernel: PerAxis, options: Omit<AveragePoolOptions, "kernel"> = {}): Pool<[number]> {
   return pool("AvgPool1d", (x) => avgPool(x, { ...options, kernel }));
 }
 
-/** The mean of each window of images: x [batch, channels, height, width]. Options as in `avgPool`; the stride is the window's size. */
+/**
+ * Makes a layer that takes the mean of each window of images: x [batch, channels, height, width]. Options as in `avgPool`; the stride is
+ * the window's size.
+ */
 export function avgPool2d(kernel: PerAxis, options: Omit<AveragePoolOptions, "kernel"> = {}): Pool<[number, number]> {
   return pool("AvgPool2d", (x) => avgPool(x, { ...options, kernel }));
 }

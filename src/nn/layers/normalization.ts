@@ -1,4 +1,4 @@
-/** Layers that normalise, in PyTorch's names, so that its checkpoints load as they are. */
+/** Normalisation layers. The parameters have PyTorch's names, so PyTorch's checkpoints load unchanged. */
 
 import { ConfigError } from "../../errors.ts";
 import { expectOptions } from "../../graph/arguments.ts";
@@ -13,13 +13,13 @@ import { expectSizes, parameter } from "../parameters.ts";
 
 export interface LayerNorm<W extends number> extends Module {
   <L extends Shape>(x: Tensor<[...L, W], "float32">): Tensor<[...L, W], "float32">;
-  /** The scale γ, ones at first. */
+  /** The scale γ, initially ones. */
   readonly weight: Parameter<[W], "float32">;
-  /** The shift β, zeros at first. */
+  /** The shift β, initially zeros. */
   readonly bias: Parameter<[W], "float32">;
 }
 
-/** Layer normalisation over the last axis (Ba, Kiros and Hinton 2016). */
+/** Makes a layer normalisation over the last axis (Ba, Kiros and Hinton 2016). */
 export function layerNorm<const W extends number>(
   width: W,
   options: { /** Added to the variance. Default 1e-5. */ readonly epsilon?: number } = {},
@@ -35,11 +35,11 @@ export function layerNorm<const W extends number>(
 
 export interface RmsNorm<W extends number> extends Module {
   <L extends Shape>(x: Tensor<[...L, W], "float32">): Tensor<[...L, W], "float32">;
-  /** The scale, ones at first. */
+  /** The scale, initially ones. */
   readonly weight: Parameter<[W], "float32">;
 }
 
-/** Division by the root of the mean square over the last axis (Zhang and Sennrich 2019). */
+/** Makes a layer that divides by the root of the mean square over the last axis (Zhang and Sennrich 2019). */
 export function rmsNorm<const W extends number>(
   width: W,
   options: { /** Added to the mean square. Default 1e-6. */ readonly epsilon?: number } = {},
@@ -54,13 +54,13 @@ export function rmsNorm<const W extends number>(
 
 /** Scale and shift of each channel. */
 interface PerChannel<C extends number> {
-  /** The scale γ, ones at first. */
+  /** The scale γ, initially ones. */
   readonly weight: Parameter<[C], "float32">;
-  /** The shift β, zeros at first. */
+  /** The shift β, initially zeros. */
   readonly bias: Parameter<[C], "float32">;
 }
 
-/** A layer over tensors whose axis 1 is that of channels: [batch, channels, …]. */
+/** A layer over tensors whose axis 1 is the channels: [batch, channels, …]. */
 export interface OverChannels<C extends number> extends Module {
   <N extends number, S extends Shape>(x: Tensor<[N, C, ...S], "float32">): Tensor<[N, C, ...S], "float32">;
 }
@@ -72,26 +72,26 @@ export type BatchNorm<C extends number, Affine extends boolean = true> = OverCha
   (Affine extends true ? PerChannel<C> : unknown) & {
     /** The exponentially weighted average of the batches' means, for evaluation. */
     readonly running_mean: State<[C], "float32">;
-    /** The same of their variances, unbiased. */
+    /** The exponentially weighted average of the batches' unbiased variances, for evaluation. */
     readonly running_var: State<[C], "float32">;
-    /** How many batches it has seen. */
+    /** The number of training batches so far. */
     readonly num_batches_tracked: State<[], "int32">;
   };
 
 export interface BatchNormOptions<Affine extends boolean = boolean> {
-  /** How much a new batch counts in the running averages, 1 − β: PyTorch's momentum, and 1 − Keras's. Default 0.1. */
+  /** The weight of a new batch in the running averages, 1 − β: PyTorch's momentum, or 1 − Keras's momentum. Default 0.1. */
   readonly momentum?: number;
   /** Added to the variance. Default 1e-5. */
   readonly epsilon?: number;
-  /** Whether it scales and shifts what it has normalised by a learned γ and β. Default true. */
+  /** Whether the normalised values are scaled and shifted by a learned γ and β. Default true. */
   readonly affine?: Affine;
 }
 
 /**
- * Batch normalisation (Ioffe and Szegedy 2015) of [batch, channels] or [batch, channels, …]: in training by the statistics of the
- * batch, in evaluation by their running averages, then scaled and shifted. It may stand before the activation, as in the
- * paper, or behind it. Throws ConfigError for a momentum outside [0, 1]; in training ShapeError for a batch with only one value
- * for each channel, which has no variance.
+ * Makes a batch normalisation (Ioffe and Szegedy 2015) of [batch, channels] or [batch, channels, …]. In training it normalises with the
+ * statistics of the batch, in evaluation with their running averages; then it scales and shifts. It may be used before the activation, as
+ * in the paper, or after it. Throws ConfigError for a momentum outside [0, 1]; in training ShapeError for a batch with only one value for
+ * each channel, which has no variance.
  */
 export function batchNorm<const C extends number, const Affine extends boolean = true>(
   channels: C,
@@ -128,7 +128,7 @@ function perChannel<C extends number>(channels: C): PerChannel<C> {
   return { weight: parameter([channels], constant(1)), bias: parameter([channels], constant(0)) };
 }
 
-/** Group normalisation (Wu and He 2018) of [batch, channels, …]. */
+/** Makes a group normalisation (Wu and He 2018) of [batch, channels, …]. */
 export function groupNorm<const C extends number>(
   groups: number,
   channels: C,

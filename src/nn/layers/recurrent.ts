@@ -1,4 +1,4 @@
-/** Recurrent layers and cells, with parameters in PyTorch's names, layouts and orders of gates, so that its checkpoints load as they are. */
+/** Recurrent layers and cells. Names, layouts and gate orders of the parameters are PyTorch's, so PyTorch's checkpoints load unchanged. */
 import { ConfigError, ShapeError } from "../../errors.ts";
 import {
   aFlag,
@@ -39,16 +39,16 @@ type Float<S extends Shape> = Tensor<S, "float32">;
 /** The kinds of recurrent networks. */
 export type RecurrentKind = "rnn" | "lstm" | "gru";
 
-/** What a kind carries from step to step: `{ h, c }` for an LSTM, `{ h }` for the others. */
+/** The state that a kind passes from step to step: `{ h, c }` for an LSTM, `{ h }` for the others. */
 export type StateOf<K extends RecurrentKind, S extends Shape> = K extends "lstm" ? LstmState<S> : HiddenState<S>;
 
 /** The options of `lstmCell` and `gruCell`. */
 export interface CellOptions {
-  /** How the weights of the inputs begin. Default: uniform in ±1/√hidden, as PyTorch's. */
+  /** How the weights of the inputs begin. Default: uniform in ±1/√hidden, as in PyTorch. */
   readonly weight?: Initializer;
-  /** How the weights of the state begin, such as `orthogonal()` or `identity`. Default: uniform in ±1/√hidden, as PyTorch's. */
+  /** How the weights of the state begin, such as `orthogonal()` or `identity`. Default: uniform in ±1/√hidden, as in PyTorch. */
   readonly recurrentWeight?: Initializer;
-  /** How both biases begin, or `false` for a layer without them. Default: uniform in ±1/√hidden, as PyTorch's. */
+  /** How both biases begin, or `false` for a layer without them. Default: uniform in ±1/√hidden, as in PyTorch. */
   readonly bias?: BiasOption;
   /** Draws the initial values and the masks of dropout. Default `defaultGenerator`. */
   readonly generator?: Generator;
@@ -62,13 +62,13 @@ export interface RnnCellOptions extends CellOptions {
 
 /** The options of `lstm`, `gru` and `rnn`. */
 export interface RecurrentOptions extends CellOptions {
-  /** How many layers lie on each other; each takes the outputs of the one below. Default 1. */
+  /** The number of stacked layers; each takes the outputs of the layer below. Default 1. */
   readonly layers?: number;
-  /** Whether each layer also reads from the end to the beginning; outputs of both directions lie side by side. Default false. */
+  /** Whether each layer also reads from the end to the beginning. The outputs of both directions are concatenated. Default false. */
   readonly bidirectional?: boolean;
   /** The rate of dropout on the outputs of each layer but the last, in training. Default 0. */
   readonly dropout?: number;
-  /** Whether x and the outputs are [batch, time, …]; with `false` they are [time, batch, …]. Default true, other than in PyTorch. */
+  /** Whether x and the outputs are [batch, time, …]; with `false` they are [time, batch, …]. Default true, unlike PyTorch. */
   readonly batchFirst?: boolean;
 }
 
@@ -78,35 +78,38 @@ export interface RnnOptions extends RecurrentOptions {
   readonly activation?: RecurrentActivation;
 }
 
-/** The axis of examples, where x is [A, C, …]. */
+/** The batch size, for x [A, C, …]. */
 type BatchOf<A extends number, C extends number, BatchFirst extends boolean> = BatchFirst extends true ? A : C;
-/** States of a layer with L layers: one for each layer and direction. */
+/** The number of states of L layers: one for each layer and direction. */
 type StatesOf<L extends number, Bidirectional extends boolean> = Bidirectional extends true ? number : L;
 /** The width of the outputs. */
 type OutputsOf<H extends number, Bidirectional extends boolean> = Bidirectional extends true ? number : H;
 
-/** What a recurrent layer takes besides its inputs. */
+/** The arguments of a recurrent layer besides its inputs. */
 export interface RecurrentInput<State, B extends number, M extends Shape> {
-  /** The state to begin with, such as the one that came back from the chunk before. Default zeros. */
+  /** The initial state, such as the final state of the chunk before. Default zeros. */
   readonly state?: State;
   /**
-   * How many steps of each example are real, int32 [batch]; the others come behind them, whatever they hold. They give zeros, and the
-   * final state is that of the last real step.
+   * The number of real steps of each example, int32 [batch]. The steps after them are padding and may hold any values: their outputs are
+   * zeros, and the final state is that of the last real step.
    */
   readonly lengths?: Tensor<[B], "int32">;
-  /** The same as a mask over batch and time in x's order: true where a step is real. Padding may also come before or between. */
+  /**
+   * The real steps as a mask over batch and time, in x's order: true where a step is real. Padding may also come before or between real
+   * steps.
+   */
   readonly mask?: Tensor<M, "bool">;
 }
 
-/** What a recurrent layer gives. */
+/** The result of a recurrent layer. */
 export interface RecurrentResult<Outputs extends Shape, State> {
-  /** The last layer's h of every step, both directions side by side. */
+  /** The last layer's h of every step, both directions concatenated. */
   readonly outputs: Float<Outputs>;
-  /** The state behind the last step, for each layer and direction: pass it in to go on. */
+  /** The state after the last step, for each layer and direction. Pass it to the next call to continue. */
   readonly state: State;
 }
 
-/** What a single step gives. */
+/** The result of a single step. */
 export interface StepResult<B extends number, H extends number, State> {
   /** The last layer's h. */
   readonly output: Float<[B, H]>;
@@ -114,8 +117,8 @@ export interface StepResult<B extends number, H extends number, State> {
 }
 
 /**
- * A recurrent layer: I inputs, H hidden units, L layers. The state is that of all layers and directions, [layers · directions, batch,
- * hidden], as PyTorch has it: forward, then backward, of each layer.
+ * A recurrent layer: I inputs, H hidden units, L layers. The state holds all layers and directions, [layers · directions, batch, hidden],
+ * in PyTorch's order: forward, then backward, for each layer.
  */
 export type Recurrent<
   K extends RecurrentKind,
@@ -127,7 +130,7 @@ export type Recurrent<
 > = RecurrentLayer<K, I, H, StatesOf<L, Bidirectional>, OutputsOf<H, Bidirectional>, BatchFirst> &
   (Bidirectional extends false ? SingleSteps<K, I, H, L> : unknown);
 
-/** `lstm(inputs, hidden)`. */
+/** The layer that `lstm(inputs, hidden)` makes. */
 export type Lstm<
   I extends number,
   H extends number,
@@ -136,7 +139,7 @@ export type Lstm<
   BatchFirst extends boolean = true,
 > = Recurrent<"lstm", I, H, L, Bidirectional, BatchFirst>;
 
-/** `gru(inputs, hidden)`. */
+/** The layer that `gru(inputs, hidden)` makes. */
 export type Gru<
   I extends number,
   H extends number,
@@ -145,7 +148,7 @@ export type Gru<
   BatchFirst extends boolean = true,
 > = Recurrent<"gru", I, H, L, Bidirectional, BatchFirst>;
 
-/** `rnn(inputs, hidden)`. */
+/** The layer that `rnn(inputs, hidden)` makes. */
 export type Rnn<
   I extends number,
   H extends number,
@@ -154,7 +157,7 @@ export type Rnn<
   BatchFirst extends boolean = true,
 > = Recurrent<"rnn", I, H, L, Bidirectional, BatchFirst>;
 
-/** What recurrent layers have, whatever their directions: D states, O outputs. */
+/** The members of recurrent layers with one or both directions: D states, O outputs. */
 export interface RecurrentLayer<
   K extends RecurrentKind,
   I extends number,
@@ -164,8 +167,8 @@ export interface RecurrentLayer<
   BatchFirst extends boolean,
 > extends Module {
   /**
-   * All steps. Throws ShapeError where x, the state, the lengths or the mask do not fit each other; ConfigError for lengths and a mask
-   * at once.
+   * Computes all steps. Throws ShapeError when x, the state, the lengths or the mask do not fit together; ConfigError when both lengths and
+   * a mask are given.
    */
   <A extends number, C extends number>(
     x: Float<[A, C, I]>,
@@ -175,20 +178,23 @@ export interface RecurrentLayer<
       [NoInfer<A>, NoInfer<C>]
     >,
   ): RecurrentResult<[A, C, O], StateOf<K, [D, BatchOf<A, C, BatchFirst>, H]>>;
-  /** The state to begin with, of zeros. */
+  /** Returns an initial state of zeros. */
   zeroState<B extends number>(batch: B): StateOf<K, [D, B, H]>;
-  /** W of the first layer, gates one after the other; `weight_ih_l1` and `weight_ih_l0_reverse` are those of others. */
+  /**
+   * W of the first layer, one gate after the other. `weight_ih_l1` is W of the second layer, `weight_ih_l0_reverse` W of the first layer's
+   * backward direction.
+   */
   readonly weight_ih_l0: Parameter<[number, I], "float32">;
   /** U of the first layer. */
   readonly weight_hh_l0: Parameter<[number, H], "float32">;
   readonly [weight: `weight_${string}`]: Parameter<[number, number], "float32">;
-  /** By layer: `bias_ih_l0`, `bias_hh_l0`. Undefined with `bias: false`. */
+  /** The biases of each layer: `bias_ih_l0`, `bias_hh_l0`. Undefined with `bias: false`. */
   readonly [bias: `bias_${string}`]: Parameter<[number], "float32"> | undefined;
 }
 
-/** What layers of one direction have: they can go step by step. */
+/** The members of layers with one direction, which can also run step by step. */
 export interface SingleSteps<K extends RecurrentKind, I extends number, H extends number, D extends number> {
-  /** One step on the same parameters: x [batch, inputs]. For sampling, and inside of other loops. */
+  /** Computes one step with the layer's parameters: x [batch, inputs]. Use it for sampling, and inside other loops. */
   cell<B extends number>(
     x: Float<[B, I]>,
     state: StateOf<K, [D, NoInfer<B>, H]>,
@@ -199,7 +205,7 @@ type LayersOf<P> = P extends { readonly layers: infer L extends number } ? L : 1
 type DirectionsOf<P> = P extends { readonly bidirectional: infer B extends boolean } ? B : false;
 type OrderOf<P> = P extends { readonly batchFirst: infer B extends boolean } ? B : true;
 
-/** The layer that options make. */
+/** The type of the layer that the options select. */
 export type RecurrentOf<K extends RecurrentKind, I extends number, H extends number, P> = Recurrent<
   K,
   I,
@@ -210,9 +216,9 @@ export type RecurrentOf<K extends RecurrentKind, I extends number, H extends num
 >;
 
 /**
- * Long short-term memory (Hochreiter and Schmidhuber 1997; Gers, Schmidhuber and Cummins 2000): `lstm(128, 256)` maps x [batch, time, 128] to
- * `{ outputs: [batch, time, 256], state: { h, c } }`. The rows of its weights are the gates i, f, g, o. In training all steps' inputs
- * are one product, and the rest one loop. Throws ConfigError for sizes and rates that are none.
+ * Makes a long short-term memory layer (Hochreiter and Schmidhuber 1997; Gers, Schmidhuber and Cummins 2000): `lstm(128, 256)` maps x
+ * [batch, time, 128] to `{ outputs: [batch, time, 256], state: { h, c } }`. The rows of its weights are the gates i, f, g, o. The products
+ * with the inputs are computed for all steps at once; the rest is one loop. Throws ConfigError for invalid sizes and rates.
  */
 export function lstm<const I extends number, const H extends number, const P extends RecurrentOptions = object>(
   inputs: I,
@@ -224,8 +230,8 @@ export function lstm<const I extends number, const H extends number, const P ext
 }
 
 /**
- * Gated recurrent units (Cho et al. 2014), like `lstm`, with the state `{ h }`. The rows of its weights are the gates r, z, n; as in PyTorch
- * and cuDNN the reset gate stands behind the product with h.
+ * Makes a layer of gated recurrent units (Cho et al. 2014), like `lstm`, with the state `{ h }`. The rows of its weights are the gates r,
+ * z, n. As in PyTorch and cuDNN, the reset gate is applied after the product with h.
  */
 export function gru<const I extends number, const H extends number, const P extends RecurrentOptions = object>(
   inputs: I,
@@ -236,7 +242,7 @@ export function gru<const I extends number, const H extends number, const P exte
   return layer("gru", recurrences.gru, inputs, hidden, options ?? {}) as never;
 }
 
-/** A plain recurrent network (Elman 1990), like `lstm`, with the state `{ h }`: h′ = tanh(W·x + b + U·h + b′), or relu. */
+/** Makes a plain recurrent network (Elman 1990), like `lstm`, with the state `{ h }`: h′ = tanh(W·x + b + U·h + b′), or relu. */
 export function rnn<const I extends number, const H extends number, const P extends RnnOptions = object>(
   inputs: I,
   hidden: H,
@@ -246,15 +252,15 @@ export function rnn<const I extends number, const H extends number, const P exte
   return layer("rnn", recurrences.rnn(activationOf("rnn", options)), inputs, hidden, options ?? {}) as never;
 }
 
-/** One step with parameters of its own, in the names of PyTorch's cells. */
+/** One recurrent step with its parameters, under the names of PyTorch's cells. */
 export interface RecurrentCell<K extends RecurrentKind, I extends number, H extends number>
   extends Module,
     CellWeights<I> {
-  /** The next state; its h is the output. */
+  /** Computes the next state. Its h is the output. */
   <B extends number>(x: Float<[B, I]>, state: StateOf<K, [NoInfer<B>, H]>): StateOf<K, [B, H]>;
-  /** The state to begin with, of zeros. */
+  /** Returns an initial state of zeros. */
   zeroState<B extends number>(batch: B): StateOf<K, [B, H]>;
-  /** W, gates one after the other. */
+  /** W, one gate after the other. */
   readonly weight_ih: Parameter<[number, I], "float32">;
   /** U. */
   readonly weight_hh: Parameter<[number, H], "float32">;
@@ -264,7 +270,7 @@ export interface RecurrentCell<K extends RecurrentKind, I extends number, H exte
   readonly bias_hh: Parameter<[number], "float32"> | undefined;
 }
 
-/** One step of an LSTM: `lstmCell(128, 256)` maps x [batch, 128] and `{ h, c }`, each [batch, 256], to the next `{ h, c }`. */
+/** Makes one step of an LSTM: `lstmCell(128, 256)` maps x [batch, 128] and `{ h, c }`, each [batch, 256], to the next `{ h, c }`. */
 export function lstmCell<const I extends number, const H extends number>(
   inputs: I,
   hidden: H,
@@ -274,7 +280,7 @@ export function lstmCell<const I extends number, const H extends number>(
   return cell("lstmCell", recurrences.lstm, inputs, hidden, options) as never;
 }
 
-/** One step of a GRU: `gruCell(128, 256)` maps x [batch, 128] and `{ h }`, [batch, 256], to the next `{ h }`. */
+/** Makes one step of a GRU: `gruCell(128, 256)` maps x [batch, 128] and `{ h }`, [batch, 256], to the next `{ h }`. */
 export function gruCell<const I extends number, const H extends number>(
   inputs: I,
   hidden: H,
@@ -284,7 +290,7 @@ export function gruCell<const I extends number, const H extends number>(
   return cell("gruCell", recurrences.gru, inputs, hidden, options) as never;
 }
 
-/** One step of a plain recurrent network: `rnnCell(128, 256)` maps x [batch, 128] and `{ h }`, [batch, 256], to the next `{ h }`. */
+/** Makes one step of a plain recurrent network: `rnnCell(128, 256)` maps x [batch, 128] and `{ h }`, [batch, 256], to the next `{ h }`. */
 export function rnnCell<const I extends number, const H extends number>(
   inputs: I,
   hidden: H,
@@ -345,7 +351,7 @@ function cell(subject: string, kind: Recurrence, inputs: number, hidden: number,
   return self;
 }
 
-/** What a layer is called with, of any kind. */
+/** The arguments of a layer of any kind. */
 interface Given {
   readonly state?: StateRecord;
   readonly lengths?: Tensor;
@@ -382,7 +388,7 @@ function layer(
   );
   const count = layers * directions.length;
 
-  /** The state of one layer and direction out of that of all. */
+  /** The state of one layer and direction, taken from the state of all. */
   const stateAt = (state: StateRecord, at: number): StateRecord =>
     mapped(kind, (part) => {
       const all = state[part]!;
@@ -406,7 +412,7 @@ function layer(
     expectState(subject, state, kind.parts, [count, batch, hidden]);
     const isReal = realSteps(subject, given, { batch, time, batchFirst });
     let h = batchFirst ? (x.transpose(1, 0, 2) as Tensor) : x;
-    // What padding holds, be it NaN, is not to reach any gradient.
+    // Padding is set to 0: its values, which may be NaN, must not reach any gradient.
     if (isReal) h = where(isReal, h as Float<Shape>, 0) as Tensor;
     const last: StateRecord[] = [];
     for (const [at, ofLayer] of names.entries()) {
@@ -457,7 +463,7 @@ function layer(
 const mapped = ({ parts }: Recurrence, value: (part: string) => Tensor): StateRecord =>
   Object.fromEntries(parts.map((part) => [part, value(part)]));
 
-/** Which steps are real, bool [time, batch, 1]; nothing where all are. */
+/** Returns which steps are real, bool [time, batch, 1], or undefined if all are. */
 function realSteps(
   subject: string,
   { lengths, mask }: Given,
@@ -468,7 +474,7 @@ function realSteps(
   if (lengths) {
     if (lengths.dtype !== "int32" || !sameShape(lengths.shape, [batch]))
       throw new ShapeError(subject, `the lengths are ${showType(lengths)}`, `give int32[${batch}]`, currentPath());
-    // Taken from 0 … time, which every run checks.
+    // The lengths are looked up in 0 … time, so every run checks that they are in this range.
     const known = withName("lengths", () => arange(time + 1).take(lengths as Tensor<Shape, "int32">)) as Tensor;
     return arange(time)
       .reshape([time, 1, 1])
@@ -487,7 +493,7 @@ function realSteps(
   return byTime.reshape([time, batch, 1]) as Tensor<Shape, "bool">;
 }
 
-/** One layer in one direction: x [time, batch, inputs]. Steps that are not real leave the state as it is and give zeros. */
+/** One layer in one direction: x [time, batch, inputs]. Steps that are not real keep the state and give outputs of zeros. */
 function overTime(
   kind: Recurrence,
   x: Tensor,
