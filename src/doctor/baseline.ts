@@ -1,4 +1,4 @@
-/** Whether a model makes use of its inputs. */
+/** Checks whether a model uses its inputs. */
 import { Sandbox } from "../compile/sandbox.ts";
 import type { Column } from "../data/dataset.ts";
 import { ConfigError } from "../errors.ts";
@@ -9,11 +9,11 @@ import type { Explanation, Skipped, StepsOptions, Verdict } from "./report.ts";
 import { batches, expectCount, mean, trainingStep } from "./trials.ts";
 import { count, show } from "./words.ts";
 
-/** What stands in the inputs' place: zeros, or the inputs of other examples, which are valid ids and lengths too. */
+/** What replaces the inputs: zeros, or the inputs of other examples, which works for ids and lengths too. */
 export type WithoutInputs = "zeros" | "shuffled";
 
 export interface BaselineOptions extends StepsOptions {
-  /** Steps of each of the two trainings. Default 200. */
+  /** The number of steps of each of the two trainings. Default 200. */
   readonly steps?: number;
   /** Default "shuffled". */
   readonly without?: WithoutInputs;
@@ -25,20 +25,20 @@ export interface BaselineReport {
   readonly without: WithoutInputs;
   /** The loss before each step. */
   readonly losses: readonly number[];
-  /** The same of a model that is shown no input of the example in question. */
+  /** The loss before each step of the training without the inputs. */
   readonly baselineLosses: readonly number[];
-  /** Mean losses over the last quarter of the steps. */
+  /** The mean losses over the last quarter of the steps. */
   readonly loss: number;
   readonly baseline: number;
-  /** The difference in standard errors: 3 and more is no chance. */
+  /** The difference in standard errors. From 3 on it is not due to chance. */
   readonly significance: number;
 }
 
 /**
- * Trains twice from the same state, with the inputs and without them: the loss must become lower with them. Passes when
- * it is lower by a tenth at least and by more than chance would bring (3 standard errors); what is significant but less
- * than a tenth is a warning. Skipped for data of one column. The setup's variables stay as they are. Throws ConfigError
- * for options out of range, and what the setup's functions throw.
+ * Trains twice from the same state, with the inputs and without them: the loss must become lower with the inputs. Passes when it is lower
+ * by at least a tenth and by more than chance explains (3 standard errors). A significant difference of less than a tenth is a warning.
+ * Skipped for data of one column. The setup's variables stay as they are. Throws ConfigError for options out of range, and what the setup's
+ * functions throw.
  */
 export async function baseline<C extends readonly Column[]>(
   setup: TrainingSetup<C>,
@@ -97,7 +97,7 @@ async function train(
   return losses;
 }
 
-/** Mean of the last quarter, and its standard error. */
+/** The mean of the last quarter and its standard error. */
 function ending(losses: readonly number[]): { readonly mean: number; readonly error: number } {
   const last = losses.slice(-Math.max(2, Math.ceil(losses.length / 4)));
   const centre = mean(last);
@@ -110,7 +110,7 @@ function verdictOf(significance: number, gain: number): Verdict {
   return gain >= 0.1 ? "pass" : "warn";
 }
 
-/** A report in sentences. */
+/** Explains a report in sentences. */
 export function explainBaseline(report: BaselineReport): Explanation {
   const { verdict, without, losses, loss, baseline, significance } = report;
   const blind = without === "zeros" ? "zeros for inputs" : "the inputs of other examples";

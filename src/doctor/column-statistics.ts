@@ -1,29 +1,29 @@
-/** Mean, spread and holes of a column, all together and position by position. */
+/** Statistics of a column: mean, deviation and non-finite values, over all values and by position. */
 import type { Column } from "../data/dataset.ts";
 import { isFloat, showType, sizeOf } from "../graph/types.ts";
 
 export interface ColumnStatistics {
-  /** Type of one example, as in `float32[784]`. */
+  /** The type of one example, such as `float32[784]`. */
   readonly type: string;
-  /** Of the finite values, as all that follows. */
+  /** The mean of the finite values. All further statistics also use only the finite values. */
   readonly mean: number;
   /** Standard deviation. */
   readonly deviation: number;
   readonly smallest: number;
   readonly largest: number;
-  /** Positions of an example, and how many of them are the same in all examples. */
+  /** The number of positions of an example, and how many of them have the same value in all examples. */
   readonly positions: number;
   readonly constant: number;
   /** Standard deviation by position. */
   readonly deviations: Float64Array;
-  /** How many values are not finite, and where the first of them is. */
+  /** The number of values that are not finite, and where the first of them is. */
   readonly holes: number;
   readonly firstHole: number;
-  /** Whether its values are real numbers, for which scale means something. */
+  /** Whether the values are real numbers, so that their scale has a meaning. */
   readonly isReal: boolean;
 }
 
-/** Two passes over the values, in float64. */
+/** Computes the statistics in two passes over the values, in float64. */
 export function statisticsOf({ shape, dtype, values }: Column): ColumnStatistics {
   const positions = sizeOf(shape.slice(1));
   const [sums, squares] = [new Float64Array(positions), new Float64Array(positions)];
@@ -49,7 +49,7 @@ export function statisticsOf({ shape, dtype, values }: Column): ColumnStatistics
 
   const count = total(counts);
   const mean = total(sums) / count;
-  // Σ(x − x̄)² is what there is within the positions, and between them.
+  // Σ(x − x̄)² is the sum of the part within positions and the part between positions.
   const between = means.reduce((sum, own, position) => sum + counts[position]! * (own - mean) ** 2, 0);
   return {
     type: showType({ shape: shape.slice(1), dtype }),

@@ -1,4 +1,4 @@
-/** What is in the data: holes, scale, constants, classes, order, duplicates. */
+/** Checks of the data: non-finite values, scale, constants, classes, order, duplicates. */
 
 import { type Column, Dataset } from "../data/dataset.ts";
 import { padded } from "../data/sequences.ts";
@@ -23,7 +23,7 @@ import { type RunsTest, runsTest } from "./runs.ts";
 import { count, counted, show } from "./words.ts";
 
 export interface ColumnReport extends Omit<ColumnStatistics, "deviations" | "firstHole"> {
-  /** The last column is the target, where there are several. */
+  /** The last column is the target if there are several columns. */
   readonly role: "input" | "target";
 }
 
@@ -32,26 +32,26 @@ export interface DataReport {
   readonly verdict: Verdict;
   readonly examples: number;
   readonly validationExamples: number;
-  /** Of the training data. */
+  /** The columns of the training data. */
   readonly columns: readonly ColumnReport[];
-  /** In the order of the labels, when each example has one. */
+  /** The classes in the order of their labels, if each example has one label. */
   readonly classes?: readonly ClassCount[];
-  /** Of the targets of the training data, when each example has one: labels, or the sides of the median. */
+  /** The runs test of the training targets, if each example has one: of labels, or of the sides of the median. */
   readonly order?: RunsTest;
-  /** Training examples whose inputs an earlier one has, bit for bit. */
+  /** The number of training examples whose inputs equal those of an earlier example, bit for bit. */
   readonly repeated: number;
-  /** Those of them whose target is another. */
+  /** The number of those whose target differs. */
   readonly contradictory: number;
-  /** Validation examples whose inputs a training example has. */
+  /** The number of validation examples whose inputs equal those of a training example. */
   readonly leaked: number;
-  /** What wants attention. */
+  /** The findings that need attention. */
   readonly findings: readonly Finding[];
 }
 
 /**
- * Looks through all data: values that are not finite, constant columns, scale, the balance of classes, the order of the
- * targets, inputs that occur twice or in both parts. Some seconds for a gigabyte. Throws ConfigError when `train` or
- * `validation` is no dataset or their columns differ.
+ * Checks all data for values that are not finite, constant columns, scale, the balance of classes, the order of the targets, and inputs
+ * that occur twice or in both parts. It takes some seconds for a gigabyte. Throws ConfigError when `train` or `validation` is not a dataset
+ * or their columns differ.
  */
 export function data<C extends readonly Column[]>(setup: TrainingData<C>): DataReport {
   expectArguments("check.data", [aRecord], [setup]);
@@ -115,7 +115,7 @@ interface Data {
   readonly validation?: Dataset;
 }
 
-/** The data with all sequences padded to one length, that of the longest of both parts. */
+/** Returns the data with all sequences padded to the length of the longest in both parts. */
 function inFull({ train, validation }: Data): Data {
   const longest = (data: Dataset | undefined, column: number): number => data?.columns[column]?.shape[1] ?? 0;
   const lengths = train.columns.map((_, i) => Math.max(longest(train, i), longest(validation, i)));
@@ -126,7 +126,7 @@ function inFull({ train, validation }: Data): Data {
   return { train: full(train), ...(validation && { validation: full(validation) }) };
 }
 
-/** Classes in the order of their labels; nothing where many examples have a label of their own. */
+/** Returns the classes in the order of their labels, or undefined if many labels occur only once. */
 function countClasses(train: Column, validation: Column | undefined): ClassCount[] | undefined {
   const [own, others] = [tally(train.values), tally(validation?.values ?? new Int32Array(0))];
   if (own.size > train.values.length / 4) return undefined;
@@ -140,13 +140,13 @@ function tally(values: Values): Map<number, number> {
   return counts;
 }
 
-/** On which side of the median each value is. */
+/** Returns on which side of the median each value is. */
 function sides(values: Values): Uint8Array {
   const median = Float64Array.from(values).sort()[Math.floor(values.length / 2)]!;
   return Uint8Array.from(values, (value) => Number(value >= median));
 }
 
-/** A report in sentences. */
+/** Explains a report in sentences. */
 export function explainData(report: DataReport): Explanation {
   const { examples, validationExamples, columns, classes, order: runs, repeated, leaked, findings } = report;
   const parts = `${counted(examples, "example")} to train on, ${count(validationExamples)} to validate on`;

@@ -1,8 +1,8 @@
-/** Examples that are equal bit for bit, found by hashes and then compared. */
+/** Finds examples that are equal bit for bit: by their hashes first, then by comparison. */
 import type { Column } from "../data/dataset.ts";
 import { sizeOf } from "../graph/types.ts";
 
-/** The bits of a column's values, and how many of these numbers make an example. */
+/** The bits of a column's values as numbers, and the count of such numbers in one example. */
 interface Bits {
   readonly values: Uint8Array | Uint32Array;
   readonly perExample: number;
@@ -35,15 +35,15 @@ function areEqual(a: readonly Bits[], i: number, b: readonly Bits[], j: number):
   });
 }
 
-/** The examples of some columns, to be asked which is equal to another. */
+/** The examples of some columns, for looking up equal examples. */
 export class Examples {
   readonly #columns: readonly Bits[];
-  /** Examples by hash, none equal to another. */
+  /** Examples by hash. No two of them are equal. */
   readonly #byHash = new Map<number, number[]>();
-  /** For each example the first that is equal to it: its own number where it is the first. */
+  /** For each example, the number of the first example that is equal to it, which may be its own number. */
   readonly first: Uint32Array;
 
-  /** Columns of the same examples. */
+  /** The columns must have the same examples. */
   constructor(columns: readonly Column[]) {
     this.#columns = columns.map(bitsOf);
     this.first = new Uint32Array(columns[0]!.shape[0]!);
@@ -58,7 +58,7 @@ export class Examples {
     }
   }
 
-  /** For each example of other columns of the same types the first here that is equal to it, or −1. */
+  /** For each example of other columns of the same types, returns the first example here that is equal to it, or −1. */
   match(others: readonly Column[]): Int32Array {
     const bits = others.map(bitsOf);
     return Int32Array.from({ length: others[0]!.shape[0]! }, (_, example) => {

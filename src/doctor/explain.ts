@@ -1,4 +1,4 @@
-/** What a report means, in sentences: the same on the terminal and for programs. */
+/** Explains reports in sentences: the same text on the terminal and for programs. */
 import { aRecord, expectArguments } from "../graph/arguments.ts";
 import { type BaselineReport, explainBaseline } from "./baseline.ts";
 import { type DataReport, explainData } from "./data.ts";
@@ -9,7 +9,7 @@ import { explainMixing, type MixingReport } from "./mixing.ts";
 import { explainOverfit, type OverfitReport } from "./overfit.ts";
 import type { Explanation, Skipped, Verdict } from "./report.ts";
 
-/** The report of each check by its name, in the order in which they are best made. */
+/** The report of each check by its name, in the order in which the checks are best run. */
 interface Reports {
   readonly data: DataReport;
   readonly "initial-loss": InitialLossReport;
@@ -35,7 +35,7 @@ const explanations: { readonly [Name in CheckName]: (report: Reports[Name]) => E
   "learning-rate": explainLearningRate,
 };
 
-/** A report as sentences, without line breaks in them. */
+/** Explains a report in sentences without line breaks. */
 export function explanationOf(report: CheckReport): Explanation {
   if ("reason" in report) return { headline: `does not apply: ${report.reason}`, details: [], advice: [] };
   return (explanations[report.check] as (report: CheckReport) => Explanation)(report);
@@ -48,7 +48,7 @@ const aReport = (value: unknown): string | undefined =>
     ? undefined
     : "give what a check returns: check.explain(await check.overfit(setup))";
 
-/** A report as text: the verdict and the headline, then details and advice, a line each. */
+/** Returns a report as text: the verdict and the headline, then details and advice, one per line. */
 export function explain(report: CheckReport): string {
   expectArguments("explain", [aReport], [report]);
   const { headline, details, advice } = explanationOf(report);

@@ -1,4 +1,4 @@
-/** What can be wrong with data, how it is recognised, and what it means. */
+/** The possible problems of data: how each is recognised, and what it means. */
 import type { ColumnStatistics } from "./column-statistics.ts";
 import type { RunsTest } from "./runs.ts";
 import { count, counted, list, plural, show } from "./words.ts";
@@ -10,24 +10,24 @@ export interface ClassCount {
   readonly validation: number;
 }
 
-/** Something that wants attention. Columns are counted from 0. */
+/** A finding that needs attention. Columns are counted from 0. */
 export type Finding = { readonly verdict: "warn" | "fail" } & (
   | {
       readonly kind: "not-finite";
       readonly part: "training" | "validation";
       readonly column: number;
       readonly count: number;
-      /** Where the first is: the example, and the position in it. */
+      /** The first such value: its example and its position in the example. */
       readonly example: number;
       readonly position: number;
     }
   | { readonly kind: "constant"; readonly column: number }
   | { readonly kind: "scale"; readonly column: number; readonly mean: number; readonly deviation: number }
-  /** Deviations of positions: nearly the smallest and nearly the largest. */
+  /** Two deviations of single positions: one near the smallest, one near the largest. */
   | { readonly kind: "uneven"; readonly column: number; readonly small: number; readonly large: number }
   /**
-   * How far the validation data's mean is from the training data's, and their deviation, both in the training data's
-   * deviations.
+   * The difference between the means of the validation and the training data, and the deviation of the validation data, both in units of
+   * the training data's deviation.
    */
   | { readonly kind: "shift"; readonly column: number; readonly mean: number; readonly deviation: number }
   | { readonly kind: "imbalance"; readonly rarest: ClassCount; readonly commonest: ClassCount }
@@ -41,7 +41,7 @@ export type Finding = { readonly verdict: "warn" | "fail" } & (
   | { readonly kind: "leak"; readonly count: number; readonly validation: number }
 );
 
-/** Values that are NaN or infinite. */
+/** Finds values that are NaN or infinite. */
 export function holes(part: "training" | "validation", column: number, statistics: ColumnStatistics): Finding[] {
   const { holes: found, firstHole, positions } = statistics;
   if (found === 0) return [];
@@ -49,14 +49,14 @@ export function holes(part: "training" | "validation", column: number, statistic
   return [{ verdict: "fail", kind: "not-finite", part, column, count: found, example, position }];
 }
 
-/** A column that is the same in all examples. */
+/** Finds a column that is the same in all examples. */
 export function sameness(column: number, statistics: ColumnStatistics, isTarget: boolean): Finding[] {
   const { constant, positions } = statistics;
   const verdict = isTarget ? "fail" : "warn";
   return constant === positions ? [{ verdict, kind: "constant", column }] : [];
 }
 
-/** Inputs that initial weights are not made for. */
+/** Finds inputs of a scale that does not suit initial weights. */
 export function scale(column: number, { isReal, mean, deviation, deviations }: ColumnStatistics): Finding[] {
   if (!isReal || !(deviation > 0)) return [];
   const found: Finding[] = [];
@@ -69,7 +69,7 @@ export function scale(column: number, { isReal, mean, deviation, deviations }: C
   return found;
 }
 
-/** Validation data of another scale than the training data. */
+/** Finds validation data with a different scale from the training data. */
 export function shift(column: number, train: ColumnStatistics, validation: ColumnStatistics): Finding[] {
   if (!train.isReal || !(train.deviation > 0)) return [];
   const mean = (validation.mean - train.mean) / train.deviation;
@@ -78,7 +78,7 @@ export function shift(column: number, train: ColumnStatistics, validation: Colum
   return isShifted ? [{ verdict: "warn", kind: "shift", column, mean, deviation }] : [];
 }
 
-/** Labels that are rare, missing, or new in the validation data. `classes` are in order of their labels. */
+/** Finds labels that are rare, missing, or only in the validation data. `classes` must be in the order of their labels. */
 export function balance(classes: readonly ClassCount[]): Finding[] {
   const found: Finding[] = [];
   const trained = classes.filter(({ train }) => train > 0);
@@ -96,15 +96,15 @@ export function balance(classes: readonly ClassCount[]): Finding[] {
   return found;
 }
 
-/** A random order is so many standard deviations away once in 30,000 times. */
+/** A random order is this many standard deviations away once in 30,000 times. */
 const mostDeviations = 4;
 
-/** Targets in an order that is not random. */
+/** Finds targets whose order is not random. */
 export function order(test: RunsTest): Finding[] {
   return test.z < -mostDeviations ? [{ verdict: "warn", kind: "order", order: test }] : [];
 }
 
-/** What a finding means and what to do about it. */
+/** Explains what a finding means and what to do about it. */
 export function explainFinding(finding: Finding): string {
   switch (finding.kind) {
     case "not-finite": {

@@ -1,4 +1,4 @@
-/** Gradients against finite differences, for a model of your own. */
+/** Compares gradients with finite differences, for any model. */
 
 import { gradients } from "../autodiff/gradients.ts";
 import { bind } from "../compile/bind.ts";
@@ -12,23 +12,23 @@ import type { Storage } from "../tensor/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { OnStep } from "./report.ts";
 
-/** The graph as it was written: what is checked are the gradients, not the rules of the compiler. */
+/** The graph is not optimised: the check is about the gradients, not about the compiler's rules. */
 const asWritten = { contrib: false };
 
 export interface GradientCheckOptions {
-  /** How many elements of each parameter are tried, chosen at random. Default 10. */
+  /** The number of elements of each parameter that are tested, chosen at random. Default 10. */
   readonly elements?: number;
-  /** Half the distance of the two points of a difference. Default 1e-5. */
+  /** h, half the distance between the two points of a difference. Default 1e-5. */
   readonly step?: number;
-  /** Largest relative error that passes. Default 1e-5. */
+  /** The largest relative error that passes. Default 1e-5. */
   readonly tolerance?: number;
-  /** Of the choice of elements. Default 0. */
+  /** The seed of the choice of elements. Default 0. */
   readonly seed?: number;
-  /** Told after each element that was tried. */
+  /** Called after each tested element. */
   readonly onStep?: OnStep;
 }
 
-/** After so many milliseconds the event loop gets a turn. */
+/** The time in milliseconds after which the event loop gets control. */
 const patience = 50;
 
 /** One element of a parameter. */
@@ -56,9 +56,9 @@ const someParameters = (value: unknown): string | undefined =>
     : "give a module, or an array of parameters";
 
 /**
- * Compares d loss / d parameter with central differences, in float64 by the ops' plain evaluation, whatever engine is in
- * use. `loss` builds a scalar from the parameters; it must be smooth around them (a kink such as relu's at 0 shows as a small
- * number of large errors). Throws ConfigError for options out of range, and what `gradients` throws.
+ * Compares d loss / d parameter with central differences. It computes in float64 with the ops' plain evaluation, whatever engine is in use.
+ * `loss` builds a scalar from the parameters; it must be smooth near their values (a kink, such as relu's at 0, causes a few large errors).
+ * Throws ConfigError for options out of range, and the errors of `gradients`.
  */
 export async function gradientCheck(
   loss: () => Tensor,

@@ -1,4 +1,4 @@
-/** The gradient check as a check of a whole setup. */
+/** The gradient check for a whole setup. */
 import type { Column } from "../data/dataset.ts";
 import { completeWithData, type TrainingSetup } from "../train/setup.ts";
 import { type CheckedElement, type GradientCheckOptions, gradientCheck } from "./gradient-check.ts";
@@ -7,7 +7,7 @@ import { asBatch, choose, expectCount } from "./trials.ts";
 import { counted, list, show } from "./words.ts";
 
 export interface GradientsOptions extends GradientCheckOptions {
-  /** How many examples the loss is taken of. Default 4. */
+  /** The number of examples over which the loss is computed. Default 4. */
   readonly examples?: number;
 }
 
@@ -21,8 +21,8 @@ export interface GradientsReport {
 }
 
 /**
- * `gradientCheck` of the setup's loss over a few examples, for the parameters that are trained; layers are in the mode
- * that they are in. Throws as `gradientCheck` does, and what the setup's functions throw.
+ * Runs `gradientCheck` on the setup's loss over a few examples, for the trained parameters. Layers keep their present mode. Throws as
+ * `gradientCheck` and the setup's functions do.
  */
 export async function gradients<C extends readonly Column[]>(
   setup: TrainingSetup<C>,
@@ -36,7 +36,7 @@ export async function gradients<C extends readonly Column[]>(
   return { check: "gradients", verdict: passes ? "pass" : "fail", tolerance, worst, elements };
 }
 
-/** A report in sentences. */
+/** Explains a report in sentences. */
 export function explainGradients({ verdict, tolerance, worst, elements }: GradientsReport): Explanation {
   const parameters = new Set(elements.map(({ parameter }) => parameter)).size;
   const tried = `${counted(elements.length, "element")} of ${counted(parameters, "parameter")}`;

@@ -1,4 +1,4 @@
-/** The loss before training, against that of one who guesses: −log(1/K). */
+/** Compares the loss before training with the loss of guessing: −log(1/K). */
 import { Sandbox } from "../compile/sandbox.ts";
 import type { Column } from "../data/dataset.ts";
 import { loader } from "../data/tensors.ts";
@@ -10,30 +10,30 @@ import { choose, expectCount, mean } from "./trials.ts";
 import { count, show } from "./words.ts";
 
 export interface InitialLossOptions extends SeedOption {
-  /** The loss is averaged over about so many examples. Default 1,024. */
+  /** The approximate number of examples over which the loss is averaged. Default 1,024. */
   readonly examples?: number;
-  /** What the loss should be. Default: log K for K classes. */
+  /** The expected loss. Default: log K for K classes. */
   readonly expected?: number;
 }
 
 export interface InitialLossReport {
   readonly check: "initial-loss";
-  /** Skipped when nothing is known of what the loss should be. */
+  /** "skip" when the expected loss is not known. */
   readonly verdict: Verdict;
   readonly observed: number;
   readonly expected?: number;
   /** observed / expected */
   readonly ratio?: number;
   readonly classes?: number;
-  /** How far the outputs of an example are from each other, or a single one from 0: far in a network that is sure. */
+  /** How far the outputs of an example are from each other, or a single output from 0. It is large for a network that is confident. */
   readonly outputDeviation: number;
   readonly batchSize: number;
 }
 
 /**
- * Compares the loss of an untrained model with log K, that of one who gives each of K classes the probability 1/K.
- * Between ¾ and 1½ of it passes, between ½ and 2 is a warning. Layers are in the mode that they are in; nothing is
- * updated. Throws ConfigError for options out of range, and what the setup's functions throw.
+ * Compares the loss of an untrained model with log K, the loss of giving each of K classes the probability 1/K. A loss between ¾ and 1½
+ * times log K passes; between ½ and 2 times is a warning. Layers keep their present mode, and no variable is updated. Throws ConfigError
+ * for options out of range, and what the setup's functions throw.
  */
 export async function initialLoss<C extends readonly Column[]>(
   setup: TrainingSetup<C>,
@@ -75,7 +75,7 @@ export async function initialLoss<C extends readonly Column[]>(
   };
 }
 
-/** How many outputs an example, or a place of a sequence, has. */
+/** The number of outputs of an example, or of one place of a sequence. */
 const widthOf = ({ shape }: Tensor): number => (shape.length > 1 ? shape.at(-1)! : 1);
 
 function judge(ratio: number): Verdict {
@@ -83,7 +83,7 @@ function judge(ratio: number): Verdict {
   return ratio >= 1 / 2 && ratio <= 2 ? "warn" : "fail";
 }
 
-/** A report in sentences. */
+/** Explains a report in sentences. */
 export function explainInitialLoss(report: InitialLossReport): Explanation {
   const { verdict, observed, expected, ratio, classes, outputDeviation } = report;
   const spread = `the outputs of an example have the deviation ${show(outputDeviation, 3)}`;

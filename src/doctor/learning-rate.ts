@@ -12,11 +12,11 @@ import { counted, show } from "./words.ts";
 export interface LearningRateOptions extends StepsOptions {
   /** The first rate. Default 1e-7. */
   readonly from?: number;
-  /** The last rate, unless the training breaks down before. Default 10. */
+  /** The last rate, unless training diverges before. Default 10. */
   readonly to?: number;
-  /** Steps between the two. Default 200. */
+  /** The number of steps from the first to the last rate. Default 200. */
   readonly steps?: number;
-  /** β of the average that smooths the losses. Default 0.9. */
+  /** β, the decay of the average that smooths the losses. Default 0.9. */
   readonly smoothing?: number;
 }
 
@@ -24,36 +24,35 @@ export interface LearningRateOptions extends StepsOptions {
 export interface RatePoint {
   readonly rate: number;
   readonly loss: number;
-  /** The exponentially weighted average of the losses so far, without bias. */
+  /** The exponentially weighted average of the losses so far, bias-corrected. */
   readonly smoothed: number;
 }
 
 export interface LearningRateReport {
   readonly check: "learning-rate";
   readonly verdict: Verdict;
-  /** The setup's own rate, which the verdict is about. */
+  /** The setup's own rate. The verdict is about this rate. */
   readonly own: number;
-  /** A rate to begin with; absent when the loss fell at none. */
+  /** A rate to start with; absent if the loss fell at no rate. */
   readonly suggestion?: number;
-  /** Where the smoothed loss fell fastest over the logarithm of the rate. */
+  /** The rate at which the smoothed loss fell fastest, over the logarithm of the rate. */
   readonly steepest?: number;
-  /** Where it was lowest. */
+  /** The rate at which the smoothed loss was lowest. */
   readonly lowest?: number;
-  /** Where the training broke down; absent when it did not. */
+  /** The rate at which training diverged; absent if it did not. */
   readonly divergedAt?: number;
   readonly points: readonly RatePoint[];
 }
 
-/** A training has broken down when the smoothed loss is so many times its lowest value. */
+/** Training has diverged when the smoothed loss is this many times its lowest value. */
 const breakdown = 4;
 
 /**
- * Raises the rate exponentially, a step at each rate, and watches the smoothed loss until it is four times its lowest
- * value or no number any more. The suggestion is the rate at which the loss fell fastest, or a tenth of that at which
- * it was lowest where this is less: both rules are in use. The verdict is about the setup's own rate: a failure from
- * half of where the training broke down on, and when the loss fell at no rate; a warning above the lowest point, and
- * below a hundredth of the suggestion. All variables, the optimizer's rate included, stay as they are. Throws
- * ConfigError for options out of range, and what the setup's functions throw.
+ * Raises the rate exponentially, with one step at each rate, until the smoothed loss is four times its lowest value or NaN. The suggestion
+ * is the smaller of two rates: the rate at which the loss fell fastest, and a tenth of the rate at which it was lowest; both rules are in
+ * use. The verdict is about the setup's own rate. It fails from half the rate at which training diverged, and when the loss fell at no
+ * rate; it is a warning above the rate with the lowest loss, and below a hundredth of the suggestion. All variables, including the
+ * optimizer's rate, keep their values. Throws ConfigError for options out of range, and the errors of the setup's functions.
  */
 export async function learningRate<C extends readonly Column[]>(
   setup: TrainingSetup<C>,
@@ -96,7 +95,7 @@ export async function learningRate<C extends readonly Column[]>(
   };
 }
 
-/** Four times the lowest; for losses that go below 0, above the beginning. */
+/** Whether the smoothed loss is four times its lowest value; for losses below 0, whether it is above the first loss. */
 function hasBrokenDown({ smoothed }: RatePoint, first: RatePoint, lowest: RatePoint): boolean {
   return !(smoothed <= (lowest.smoothed > 0 ? breakdown * lowest.smoothed : first.smoothed));
 }
@@ -107,7 +106,7 @@ interface Found {
   readonly lowest: number;
 }
 
-/** Looks at what is left without the first tenth, where the average has not settled, and the breakdown. */
+/** Finds the suggestion without the first tenth of the points, where the average has not settled, and without the divergence. */
 function suggest(points: readonly RatePoint[]): Found | undefined {
   const start = Math.floor(points.length / 10);
   const looked = points.slice(start).filter(({ smoothed }) => Number.isFinite(smoothed));
@@ -115,12 +114,12 @@ function suggest(points: readonly RatePoint[]): Found | undefined {
   if (!lowest) return undefined;
   const falling = looked.slice(0, looked.indexOf(lowest) + 1);
   const [first] = falling;
-  // Less than a twentieth is what a good batch after a bad one does.
+  // A fall of less than a twentieth can come from an easy batch after a hard one.
   if (falling.length < 3 || !(first!.smoothed - lowest.smoothed > Math.abs(first!.smoothed) / 20)) return undefined;
   let steepest = falling[1]!;
   let slope = Number.POSITIVE_INFINITY;
   for (let i = 1; i + 1 < falling.length; i++) {
-    const change = falling[i + 1]!.smoothed - falling[i - 1]!.smoothed; //  over equal steps of log rate
+    const change = falling[i + 1]!.smoothed - falling[i - 1]!.smoothed; //  steps of log rate are equal
     if (change < slope) [slope, steepest] = [change, falling[i]!];
   }
   const suggestion = Math.min(steepest.rate, lowest.rate / 10);
@@ -132,7 +131,7 @@ function verdictOf(own: number, found: Found | undefined, divergedAt = Number.PO
   return own > found.lowest || own < found.suggestion / 100 ? "warn" : "pass";
 }
 
-/** A report in sentences. */
+/** Explains a report in sentences. */
 export function explainLearningRate(report: LearningRateReport): Explanation {
   const { verdict, own, suggestion, steepest, lowest, divergedAt, points } = report;
   if (suggestion === undefined || steepest === undefined || lowest === undefined) {

@@ -1,4 +1,4 @@
-/** Weights, activations and gradients under the lens: what training looks at now and then, computed inside its graph. */
+/** Statistics of weights, activations and gradients, computed inside the training graph in some steps. */
 
 import { gradients } from "../autodiff/gradients.ts";
 import { ConfigError } from "../errors.ts";
@@ -13,20 +13,20 @@ import { Parameter } from "../tensor/state.ts";
 import { Tensor } from "../tensor/tensor.ts";
 
 export interface ObserveOptions {
-  /** How near to the end of its range an output of sigmoid, tanh or elu counts as saturated. Default 0.01. */
+  /** An output of sigmoid, tanh or elu counts as saturated within this distance of an end of its range. Default 0.01. */
   readonly tolerance?: number;
-  /** The axis along which units lie. Default: the last; axis 1, that of channels, where there are four axes or more. */
+  /** The axis of units. Default: the last axis; axis 1, the channels, if there are four axes or more. */
   readonly unitAxis?: number;
 }
 
-/** What is known of one output, all scalars. Types rather than interfaces, so that a compiled function can return them. */
+/** The statistics of one output, all scalars. Types rather than interfaces, so that a compiled function can return them. */
 export type OutputReport = {
   /** √Σy² */
   readonly norm: Tensor<[]>;
   readonly mean: Tensor<[]>;
   /** The standard deviation of all elements. */
   readonly deviation: Tensor<[]>;
-  /** The norm of d loss / d y; 0 when the loss does not depend on it. Only when a loss is given, and not inside of loops. */
+  /** The norm of d loss / d y; 0 when the loss does not depend on it. Only when a loss is given, and not inside loops. */
   readonly gradientNorm?: Tensor<[]>;
   /** The share of elements at an end of the activation's range, where its slope is 0 or nearly so. Activations only. */
   readonly saturated?: Tensor<[]>;
@@ -34,37 +34,39 @@ export type OutputReport = {
   readonly dead?: Tensor<[]>;
 };
 
-/** What is known of one parameter, all scalars. */
+/** The statistics of one parameter, all scalars. */
 export type ParameterReport = {
   /** The norm at the start of the run. */
   readonly norm: Tensor<[]>;
   /** The norm of d loss / d parameter, before any clipping; 0 when the loss does not depend on it. Only when a loss is given. */
   readonly gradientNorm?: Tensor<[]>;
-  /** ‖new value − old‖ / ‖old‖; 0 when nothing changes, infinite when zeros do. Only when the graph assigns to the parameter. */
+  /**
+   * ‖new value − old‖ / ‖old‖; 0 when the value does not change, infinite when zeros change. Only when the graph assigns to the parameter.
+   */
   readonly updateRatio?: Tensor<[]>;
 };
 
-/** By path. */
+/** The statistics by path. */
 export type LensReport = {
   readonly outputs: { readonly [path: string]: OutputReport };
   readonly parameters: { readonly [path: string]: ParameterReport };
 };
 
-/** What was seen while a model was called. */
+/** The observations during a call of a model. */
 export interface Observation<R> {
   /** What the call returned. */
   readonly result: R;
-  /** What modules and activations returned, by path, in the order in which they did. */
+  /** The outputs of modules and activations by path, in the order in which they were returned. */
   readonly outputs: ReadonlyMap<string, Tensor>;
   /**
-   * The numbers, as scalars in the same graph. With a loss they include the norms of its gradients, which the compiler shares with
-   * those of the optimizer; called after the optimizer they include the update. Throws what `gradients` throws.
+   * Returns the statistics, as scalars in the same graph. With a loss they include the norms of its gradients, which the compiler shares
+   * with the optimizer's gradients. When called after the optimizer, they include the update. Throws the errors of `gradients`.
    */
   report(loss?: Tensor): LensReport;
 }
 
 /**
- * Calls a model (or whatever calls it) and keeps what its modules and activations return, without any change in the model:
+ * Calls a model, or a function that calls it, and keeps the outputs of its modules and activations. The model need not be changed:
  *
  *     const step = compile((x: Images, y: Labels, look: boolean) => {
  *       const seen = observe(model, () => model(x));
@@ -73,14 +75,13 @@ export interface Observation<R> {
  *       return { loss, report: look ? seen.report(loss) : undefined };
  *     });
  *
- * Looking costs something only where a report is made: with `look` false the graph is the one without `observe`.
+ * Observation has a cost only where a report is made: with `look` false the graph is the same as without `observe`.
  *
- * Outputs are named by the path of their module; a function in `sequential` by its place. An activation inside a module, such as
- * `first(x).relu()`, has the module's path and its own name: `relu`, `encoder.relu`. A second output of the same name is
- * `relu#2`, and a module that returns several tensors has `rnn[0]`, `rnn[1]`. Each tensor is listed once: a module that returns
- * what its last child returned is not there again. What is inside the cell of a `scan`, or of a recurrent layer, is seen in all steps at
- * once, along a new first axis: `decoder.forgetGate`.
- * Throws ConfigError for a tolerance outside [0, ½).
+ * Outputs are named by the path of their module; a function in `sequential` by its position. An activation inside a module, such as
+ * `first(x).relu()`, is named by the module's path and its own name: `relu`, `encoder.relu`. A second output with the same name is
+ * `relu#2`, and a module that returns several tensors has `rnn[0]`, `rnn[1]`. Each tensor is listed once: a module that returns its last
+ * child's output is not listed again. Outputs inside the cell of a `scan` or of a recurrent layer are observed for all steps at once, along
+ * a new first axis: `decoder.forgetGate`. Throws ConfigError for a tolerance outside [0, ½).
  */
 export function observe<R>(model: Module, call: () => R, options: ObserveOptions = {}): Observation<R> {
   expectArguments("observe", [withStates, aFunction, optional(aRecord)], [model, call, options]);
@@ -100,7 +101,7 @@ export function observe<R>(model: Module, call: () => R, options: ObserveOptions
   };
 }
 
-/** A parameter and what it was before anything was assigned to it. */
+/** A parameter and its value before the first assignment. */
 interface Held {
   readonly path: string;
   readonly parameter: Parameter;
@@ -111,13 +112,13 @@ interface Note {
   path: string;
   readonly value: Tensor;
   readonly plateaus: Plateaus | undefined;
-  /** Whether it has a path of its own. An activation takes that of its module, or of the step, if it is all of it. */
+  /** Whether the output has its own path. An activation that is all of a module or step takes the path of that module or step. */
   isNamed: boolean;
-  /** Whether it lies inside of a loop, stacked. */
+  /** Whether the output is inside a loop, with its steps stacked. */
   readonly isInside: boolean;
 }
 
-/** What an observer writes down, each value once. */
+/** The notes of an observer, one for each value. */
 class Notes implements StepObserver {
   readonly #paths: ReadonlyMap<object, string>;
   readonly #notes = new Map<string, Note>();
@@ -167,7 +168,7 @@ class Notes implements StepObserver {
     }
   }
 
-  /** The note of a value: the one that is there, or else this one. */
+  /** Returns the existing note of the value, or adds this note. */
   #write(note: Note): Note {
     const key = `${note.value.node.id}.${note.value.index}`;
     const known = this.#notes.get(key) ?? note;
@@ -175,7 +176,7 @@ class Notes implements StepObserver {
     return known;
   }
 
-  /** The notes in the order of the outputs, by path; the second of a path with #2. */
+  /** Returns the notes by path, in the order of the outputs. The second note with the same path gets #2. */
   byPath(): ReadonlyMap<string, Note> {
     const found = new Map<string, Note>();
     for (const note of this.#notes.values()) {
@@ -189,7 +190,7 @@ class Notes implements StepObserver {
 
 const isWatched = ({ dtype, size }: Tensor): boolean => isFloat(dtype) && size > 0;
 
-/** The real tensors of what a module returns. */
+/** Yields the real tensors in a module's result. */
 function* tensorsIn(path: string, result: unknown): Generator<[string, Tensor]> {
   if (result instanceof Tensor) {
     const value = result.current();
@@ -238,7 +239,7 @@ function report(
 
 const normOf = (x: Tensor): Tensor<[]> => x.mul(x).sum().sqrt() as Tensor<[]>;
 
-/** a / b, and 0 where a is. */
+/** Returns a / b, and 0 where a is 0. */
 const ratio = (a: Tensor<[]>, b: Tensor<[]>): Tensor<[]> => where(a.equal(0), a, a.div(b));
 
 function gradientNorms(loss: Tensor, targets: readonly Tensor[]): Tensor<[]>[] {

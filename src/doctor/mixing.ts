@@ -1,4 +1,4 @@
-/** Which examples of a batch influence which outputs: each its own and no other. */
+/** Checks which examples of a batch influence which outputs: each example should influence only its own output. */
 import { gradients } from "../autodiff/gradients.ts";
 import { Sandbox } from "../compile/sandbox.ts";
 import type { Column, Dataset } from "../data/dataset.ts";
@@ -14,22 +14,22 @@ import { asBatch, choose, expectCount, inEvaluation } from "./trials.ts";
 import { counted, list } from "./words.ts";
 
 export interface MixingOptions extends SeedOption {
-  /** Examples in the batch, 2 at least and at most half of the data. Default 6, or half of the data. */
+  /** The number of examples in the batch, at least 2 and at most half of the data. Default 6, or half of the data if that is less. */
   readonly examples?: number;
 }
 
-/** What one example has to do with another's output. */
+/** An example and the output of another example that it influences. */
 export interface Pair {
-  /** Positions in the batch. */
+  /** The positions of both in the batch. */
   readonly output: number;
   readonly input: number;
 }
 
-/** Who influences whom in one mode of the model. */
+/** The influences between examples in one mode of the model. */
 export interface Influences {
   /** [output][input]: how much the output of one example depends on the inputs of another. */
   readonly influence: readonly (readonly number[])[];
-  /** The pairs that should be independent and are not. */
+  /** The pairs that should be independent but are not. */
   readonly mixed: readonly Pair[];
 }
 
@@ -42,21 +42,21 @@ export interface MixingReport {
    * replaced.
    */
   readonly method: "gradient" | "replacement";
-  /** With the model in the mode that it is in. */
+  /** The influences with the model in its present mode. */
   readonly asItIs: Influences;
   readonly inEvaluation: Influences;
-  /** Paths of the layers of batch normalisation, which mix in training by what they are. */
+  /** The paths of batch normalisation layers, which mix examples in training by design. */
   readonly batchNorms: readonly string[];
 }
 
-/** An influence this much smaller than the largest is rounding. */
+/** Influences smaller than this share of the largest are rounding errors. */
 const rounding = 1e-6;
 
 /**
- * Looks whether the output of an example depends on other examples of its batch, in the mode that the model is in and
- * in evaluation. Mixing in evaluation fails; mixing in training alone is what batch normalisation does and passes with
- * it, and is a warning without. Outputs that depend on no input at all fail too. Throws ConfigError for options out of
- * range, DataError for derivatives that are not finite, and what the setup's functions throw.
+ * Checks whether the output of an example depends on other examples of its batch, in the model's present mode and in evaluation. Mixing in
+ * evaluation fails. Mixing only in training passes if the model has batch normalisation, which causes it, and is a warning otherwise.
+ * Outputs that depend on no input fail too. Throws ConfigError for options out of range, DataError for derivatives that are not finite, and
+ * the errors of the setup's functions.
  */
 export async function mixing<C extends readonly Column[]>(
   setup: TrainingSetup<C>,
@@ -90,12 +90,12 @@ export async function mixing<C extends readonly Column[]>(
   };
 }
 
-/** Runs something with the model in one of its modes. */
+/** Runs a function with the model in one of its modes. */
 type Mode = <R>(build: () => R) => R;
 
 const inputsOf = ({ columns }: Dataset): readonly Column[] => columns.slice(0, Math.max(1, columns.length - 1));
 
-/** d (random sum of output i) / d (inputs of j), the largest for each pair. */
+/** Returns, for each pair, the largest derivative d (random sum of output i) / d (inputs of j). */
 async function byGradient({ output }: CompleteSetup, chosen: Dataset, mode: Mode): Promise<number[][]> {
   const examples = chosen.length / 2;
   const data = chosen.take([...Array(examples).keys()]);
@@ -107,13 +107,13 @@ async function byGradient({ output }: CompleteSetup, chosen: Dataset, mode: Mode
     const outputs = output(...batch)
       .cast("float32")
       .reshape([examples, -1]);
-    // Not all with the same weight: probabilities have the sum 1, whatever the inputs are.
+    // The weights differ: with equal weights the sum of probabilities is 1 for any inputs.
     const weights = fromValues(
       Float32Array.from({ length: outputs.size }, () => random.normal()),
       outputs.shape,
     );
     const sum = outputs.mul(weights).sum(1).mul(which).sum();
-    // An input that the output does not look at has the derivative 0.
+    // This term makes the output depend on all inputs formally: an input that the output does not use then has the derivative 0.
     const whole = inputs.reduce((total, x) => total.add(x.mul(0).sum().cast("float32")), sum);
     const sizes = gradients(whole, inputs).map((g) => g.abs().cast("float32").reshape([examples, -1]).max(1));
     return stack(sizes).max(0);
@@ -129,12 +129,12 @@ async function byGradient({ output }: CompleteSetup, chosen: Dataset, mode: Mode
   return rows;
 }
 
-/** How much output i changes when the inputs of j are replaced, the most for each pair. */
+/** Returns, for each pair, the largest change of output i when the inputs of j are replaced. */
 async function byReplacement({ output }: CompleteSetup, chosen: Dataset, mode: Mode): Promise<number[][]> {
   const examples = chosen.length / 2;
   const places = [...Array(examples).keys()];
   const outputs = async (rows: readonly number[]): Promise<readonly number[]> => {
-    // A sandbox for each, so that all begin with the same generators and statistics.
+    // Each run has its own sandbox, so that all start with the same generators and statistics.
     const run = (await Sandbox.open()).compile((...batch: readonly Tensor[]) => output(...batch));
     return [...(await mode(() => run(...asBatch(chosen.take(rows)))).data())];
   };
@@ -176,7 +176,7 @@ function verdictOf(asItIs: Influences, evaluated: Influences, hasBatchNorm: bool
 /** Whether no output depends on its own example. */
 const isBlind = ({ influence }: Influences): boolean => influence.every((row, i) => row[i] === 0);
 
-/** A report in sentences. */
+/** Explains a report in sentences. */
 export function explainMixing(report: MixingReport): Explanation {
   const { verdict, method, asItIs, inEvaluation, batchNorms } = report;
   const how = method === "gradient" ? "by derivatives" : "by replacing examples";
@@ -216,7 +216,7 @@ function pairs({ influence, mixed }: Influences): string {
   return `${counted(mixed.length, "pair")}, such as output ${mixed[0]!.output} on input ${mixed[0]!.input}`;
 }
 
-/** Who influences whom, a row for each output. */
+/** The influences as text, one row for each output. */
 function matrix({ influence, mixed }: Influences): string[] {
   const isMixed = (output: number, input: number): boolean =>
     mixed.some((pair) => pair.output === output && pair.input === input);

@@ -1,4 +1,4 @@
-/** A few examples learnt by heart. */
+/** Checks that a model can memorise a few examples. */
 import { Sandbox } from "../compile/sandbox.ts";
 import type { Column } from "../data/dataset.ts";
 import { ConfigError } from "../errors.ts";
@@ -8,11 +8,11 @@ import { asBatch, choose, expectCount, inEvaluation, trainingStep } from "./tria
 import { counted, show } from "./words.ts";
 
 export interface OverfitOptions extends StepsOptions {
-  /** How many examples are to be learnt by heart. Default 8. */
+  /** The number of examples to memorise. Default 8. */
   readonly examples?: number;
-  /** The most steps. Default 500. */
+  /** The largest number of steps. Default 500. */
   readonly steps?: number;
-  /** Learnt is what has so small a share of its loss left. Default 0.01. */
+  /** The examples count as learnt when the loss has fallen to this share of its first value. Default 0.01. */
   readonly share?: number;
 }
 
@@ -24,16 +24,16 @@ export interface OverfitReport {
   readonly losses: readonly number[];
   /** The loss that counts as learnt. */
   readonly target: number;
-  /** The loss at the end, with the model in evaluation, where dropout does not disturb. */
+  /** The loss at the end, with the model in evaluation, where dropout has no effect. */
   readonly final: number;
   readonly learningRate: number;
 }
 
 /**
- * Trains on a handful of examples until their loss is almost 0, which any model with enough parameters can do: where it
- * cannot, something is wrong with the model, the loss or the optimizer. Passes when the loss, in training or in
- * evaluation, falls to the share of its beginning; a tenth of the beginning is a warning. The setup's variables stay as
- * they are. Throws ConfigError for options out of range, and what the setup's functions throw.
+ * Trains on a few examples until their loss is almost 0. Any model with enough parameters can do this; if it cannot, something is wrong
+ * with the model, the loss or the optimizer. Passes when the loss, in training or in evaluation, falls to `share` times the first loss; a
+ * tenth of the first loss is a warning. The setup's variables keep their values. Throws ConfigError for options out of range, and the
+ * errors of the setup's functions.
  */
 export async function overfit<C extends readonly Column[]>(
   setup: TrainingSetup<C>,
@@ -53,7 +53,7 @@ export async function overfit<C extends readonly Column[]>(
   do {
     losses.push(await step(...batch).item());
     onStep?.(losses.length, steps);
-  } while (losses.length < steps && losses.at(-1)! > target()); //  ends where it is learnt, and at NaN
+  } while (losses.length < steps && losses.at(-1)! > target()); //  stops when the loss is low enough, or NaN
   const judge = sandbox.compile(complete.loss);
   const final = await inEvaluation(complete.model, () => judge(...batch)).item();
   return {
@@ -72,7 +72,7 @@ function verdictOf(last: number, first: number, target: number): Verdict {
   return last <= first / 10 ? "warn" : "fail";
 }
 
-/** A report in sentences. */
+/** Explains a report in sentences. */
 export function explainOverfit(report: OverfitReport): Explanation {
   const { verdict, examples, losses, target, final, learningRate } = report;
   const details = [

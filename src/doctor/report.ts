@@ -1,31 +1,31 @@
-/** What every check's report has in common, and how it becomes sentences. */
+/** The common parts of all checks' reports and of their explanations. */
 
-/** `warn`: worth a look, and may be right. `skip`: the check says nothing about this setup. */
+/** The result of a check. `warn`: look at it, it may be right. `skip`: the check does not apply to this setup. */
 export type Verdict = "pass" | "warn" | "fail" | "skip";
 
-/** A check that says nothing about a setup. */
+/** The report of a check that does not apply to a setup. */
 export interface Skipped<Name extends string = string> {
   readonly check: Name;
   readonly verdict: "skip";
-  /** Why it does not apply. */
+  /** The reason why the check does not apply. */
   readonly reason: string;
 }
 
-/** A report in sentences. */
+/** The explanation of a report in sentences. */
 export interface Explanation {
-  /** What was found, in one sentence. */
+  /** The result in one sentence. */
   readonly headline: string;
-  /** The numbers behind it, a line each. */
+  /** The numbers behind the result, one per line. */
   readonly details: readonly string[];
-  /** What is the matter, what usually causes it, what to do; nothing when all is well. */
+  /** What is wrong, what usually causes it and what to do; empty when all is well. */
   readonly advice: readonly string[];
 }
 
-/** Told after each step of a check that takes many. */
+/** Called after each step of a check that takes many steps. */
 export type OnStep = (done: number, most: number) => void;
 
 export interface SeedOption {
-  /** Of the choice and the order of the examples. Default 0. */
+  /** The seed of the choice and the order of the examples. Default 0. */
   readonly seed?: number;
 }
 

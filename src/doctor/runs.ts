@@ -1,17 +1,17 @@
 /** The runs test: whether a sequence is in random order. */
 
 export interface RunsTest {
-  /** Stretches of equal values. */
+  /** The number of runs: stretches of equal values. */
   readonly runs: number;
-  /** How many there are in a random order, on average. */
+  /** The mean number of runs in a random order. */
   readonly expected: number;
-  /** (runs − expected) in standard deviations: far below 0 for what is sorted. */
+  /** (runs − expected) in standard deviations: far below 0 for sorted values. */
   readonly z: number;
 }
 
 /**
- * Counts runs (Wald and Wolfowitz 1940), of any number of kinds (Barton and David 1957). Nothing where every order has
- * as many: all values alike, or all different.
+ * Counts runs (Wald and Wolfowitz 1940), with any number of kinds (Barton and David 1957). Returns undefined where every order has the same
+ * number of runs: all values equal, or all different.
  */
 export function runsTest(kinds: ArrayLike<number>): RunsTest | undefined {
   const n = kinds.length;

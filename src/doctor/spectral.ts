@@ -1,4 +1,4 @@
-/** The ends of a matrix's spectrum by power iteration, for next to nothing at every step. */
+/** Estimates the largest and the smallest singular value of a matrix by power iteration, cheaply enough for every step. */
 
 import { ConfigError, ShapeError } from "../errors.ts";
 import { aRecord, aTensor, expectArguments, optional } from "../graph/arguments.ts";
@@ -11,22 +11,23 @@ import type { Tensor } from "../tensor/tensor.ts";
 
 /** Estimates of singular values, scalars. */
 export type SpectralEstimate = {
-  /** σ₁, never above it. Its gradient is that of σ₁ once the vector has converged: u·vᵀ. */
+  /** An estimate of σ₁, never above σ₁. Once the vector has converged, its gradient is that of σ₁: u·vᵀ. */
   readonly largest: Tensor<[]>;
-  /** The smallest singular value, never below it. */
+  /** An estimate of the smallest singular value, never below it. */
   readonly smallest: Tensor<[]>;
   /** largest / smallest, never above the condition number; infinite when the smallest is 0. */
   readonly condition: Tensor<[]>;
 };
 
 /**
- * A function that estimates the largest and the smallest singular value of a weight [m, n] each time the graph
- * runs in which it is called: a few products of the matrix with vectors that are kept from run to run, so that the estimates
- * get better while the weight changes slowly (power iteration, as in Miyato et al. 2018; for the small end, of σ₁² − WᵀW).
+ * Makes a function that estimates the largest and the smallest singular value of a weight [m, n] in each run of the graph in which it is
+ * called. Each run computes a few products of the matrix with vectors that are kept from run to run, so the estimates improve while the
+ * weight changes slowly (power iteration, as in Miyato et al. 2018; for the smallest value, of σ₁² − WᵀW).
  *
- * The large end converges by (σ₂/σ₁)² an iteration and is good after some ten. The small end comes down slowly where the smallest
- * values lie close to each other beside σ₁; `singularValues` gives all of them exactly. `iterations` are done in each run, 1 unless
- * given. Throws ShapeError for what is no matrix, DTypeError unless it is real, ConfigError for iterations that are no whole number from 1 on.
+ * The error of the largest value shrinks by (σ₂/σ₁)² in each iteration; the estimate is good after about ten. The smallest value converges
+ * slowly when the smallest singular values are close to each other relative to σ₁; `singularValues` computes all of them exactly.
+ * `iterations` is the number in each run, default 1. Throws ShapeError if the weight is not a matrix, DTypeError if it is not real,
+ * ConfigError for iterations that are not a whole number from 1 on.
  */
 export function spectralEstimate(
   weight: Tensor<[number, number]>,
@@ -56,7 +57,7 @@ export function spectralEstimate(
   };
 }
 
-/** Two unit vectors as columns, in directions that are nothing special. */
+/** Two unit vectors as columns, in arbitrary directions. */
 function startFor(size: number, dtype: DType): State {
   const random = hostStream(0, "spectral");
   const values = new arrayTypes[dtype](2 * size);
@@ -68,7 +69,9 @@ function startFor(size: number, dtype: DType): State {
   return new State({ shape: [size, 2], dtype }, values, { name: "singular vectors", persistent: false });
 }
 
-/** v ← AᵀA·v for the large end, w ← σ²·w − AᵀA·w with σ = |A·v| for the small one, both made unit vectors again. */
+/**
+ * One iteration: v ← AᵀA·v for the largest value, w ← σ²·w − AᵀA·w with σ = |A·v| for the smallest; both are scaled to unit length again.
+ */
 function improved(a: Tensor, vectors: Tensor): Tensor {
   const images = a.matmul(vectors);
   const [back, backSmall] = a.mT().matmul(images).split([1, 1], 1) as [Tensor, Tensor];
@@ -76,7 +79,7 @@ function improved(a: Tensor, vectors: Tensor): Tensor {
   const square = images.slice(null, [0, 1]).square().sum();
   const moved = concat([back, small.mul(square).sub(backSmall)], 1);
   const length = moved.norm(0, { keepDims: true });
-  // A vector that the matrix takes to 0 stays.
+  // A vector that the matrix maps to 0 is kept.
   const stays = length.equal(0).expand(vectors.shape);
   return where(stays, vectors, moved.div(where(length.equal(0), length.add(1), length))) as Tensor;
 }

@@ -1,4 +1,4 @@
-/** What checks that train a little share: examples, batches, a step whose variables are thrown away. */
+/** Helpers for checks that train a little: examples, batches, and a step whose variables are discarded. */
 import type { Compiled } from "../compile/compile.ts";
 import type { Sandbox } from "../compile/sandbox.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -10,27 +10,25 @@ import { expectSeed, hostStream } from "../random/generator.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { CompleteSetup } from "../train/setup.ts";
 
-/** Some examples of a dataset, chosen at random; all of them where it has no more. */
+/** Returns some examples of a dataset, chosen at random; all of them if it has no more. */
 export function choose(data: Dataset, examples: number, seed: number): Dataset {
   expectSeed("check", seed);
   if (examples >= data.length) return data;
   return data.take(permutation(data.length, hostStream(seed, "choice")).subarray(0, examples));
 }
 
-/** The tensors of a whole dataset. */
+/** Returns the tensors of a whole dataset. */
 export function asBatch(data: Dataset): Tensor[] {
   return data.columns.map(toTensor);
 }
 
-/** Batches without end, each epoch in an order of its own. */
+/** Yields batches without end. Each epoch has its own order. */
 export function* batches(data: Dataset, batchSize: number, seed: number): Generator<Tensor[], never> {
   const epochs = loader(data, { batchSize, shuffle: true, seed, dropLast: true });
   while (true) yield* epochs;
 }
 
-/**
- * One step of training: the loss before the update. A loss that is not finite is no error here: the caller looks at it.
- */
+/** Makes a training step that returns the loss before the update. A loss that is not finite is not an error here: the caller checks it. */
 export function trainingStep(
   { loss: lossOf, optimizer }: CompleteSetup,
   sandbox: Sandbox,
@@ -43,7 +41,7 @@ export function trainingStep(
   });
 }
 
-/** Runs `build` with a module and everything in it in evaluation, and gives each part its own mode back. */
+/** Runs `build` with a module and everything in it in evaluation, then restores the mode of each part. */
 export function inEvaluation<R>(model: Module, build: () => R): R {
   const modes = [...walk(model)].map(([, part]) => ({ part, training: part.training }));
   model.eval();

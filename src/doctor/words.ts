@@ -1,6 +1,6 @@
-/** Words and numbers as reports write them. */
+/** Formats words and numbers for reports. */
 
-/** A whole number with its thousands apart. */
+/** Returns a whole number with separators between thousands. */
 export const count = (value: number): string => value.toLocaleString("en-US");
 
 /** "1 step", "2 steps". */

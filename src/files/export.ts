@@ -1,4 +1,4 @@
-/** A trained model as an ONNX file that any runtime opens: the forward pass with the weights inside. */
+/** Exports a trained model as an ONNX file that any runtime can open: the forward pass with the weights inside. */
 
 import type { ModelProto } from "onnx-buf";
 import { bind } from "../compile/bind.ts";
@@ -32,29 +32,29 @@ export interface ExportOptions {
   readonly inputs?: readonly string[];
   /** Names of the outputs. Default `output0`, … */
   readonly outputs?: readonly string[];
-  /** Where the weights' names come from. Default: what the variables call themselves. */
+  /** The model or other object that names the weights. Default: the variables' own names. */
   readonly names?: HasNamedStates;
   /**
-   * The mode that modules are in. Default: evaluation, and for a function that assigns to variables even then, such as a training
-   * step, the mode that each is in.
+   * Whether modules are in training. Default: evaluation; but if the function assigns to variables even in evaluation, as a training step
+   * does, each module keeps its own mode.
    */
   readonly training?: boolean;
   /** The version of ONNX's operators: 20 or 21, the default. */
   readonly opset?: number;
-  /** Told when the batch's size had to be kept, and why. Default: a line on standard error. */
+  /** Called with the reason when the size of the batch had to be fixed. Default: writes a line to standard error. */
   readonly onFixedBatch?: (reason: string) => void;
 }
 
-/** ONNX's own operators alone, so that every runtime can open the file. */
+/** The file uses only ONNX's own operators, so every runtime can open it. */
 const portable: Target = { contrib: false };
 
 /**
- * The ONNX model of a function of tensors, for inputs of the types of `examples`. Variables that the function reads become
- * initializers under their own names, and modules are in evaluation. Where all examples share their first axis and the function treats it as a batch, its
- * size is left open; all other sizes are those of the examples. A function that assigns to variables, such as a training
- * step, keeps all variables outside: inputs under their own names, and an output `NAME.next` for each that is assigned. All weights are
- * those of one place in the queue, also while training goes on.
- * Throws ConfigError when there are not as many names as inputs, and for an option or an opset that there is not.
+ * Returns the ONNX model of a function of tensors, for inputs with the types of `examples`. Variables that the function reads become
+ * initializers under their own names, and modules are in evaluation. If all examples have the same first size and the function treats the
+ * first axis as a batch, its size is left open; all other sizes are those of the examples. A function that assigns to variables, such as a
+ * training step, gets all variables as inputs under their own names, and an output `NAME.next` for each assigned variable. All weights have
+ * their values at one place of the queue, also while training continues. Throws ConfigError when the number of names differs from the
+ * number of inputs or outputs, and for an unknown option or opset.
  */
 export async function exportOnnx<A extends readonly Tensor[]>(
   fn: (...args: A) => Tensor | readonly Tensor[],
@@ -75,7 +75,7 @@ export async function exportOnnx<A extends readonly Tensor[]>(
   const isBatched = batch !== undefined && examples.every(({ shape }) => shape[0] === batch);
   const pair = isBatched ? attemptBoth(fn, examples, options) : undefined;
   const exact = draftOf(fn, examples, options);
-  // Everything that will be inside, at one place of the queue.
+  // All values stored in the file are read at one place of the queue.
   const inside = [
     ...new Set([exact, ...(Array.isArray(pair) ? pair : [])].flatMap((draft) => [...draft.inside.values()])),
   ];
@@ -89,7 +89,7 @@ export async function exportOnnx<A extends readonly Tensor[]>(
   return encodeModel(modelOf(exact, values, options));
 }
 
-/** A function's graph, and what is to be inside its model: values of variables and constants, by port. */
+/** A function's graph, and the values stored in its model: values of variables and constants, by port. */
 interface Draft {
   readonly program: GraphProgram;
   readonly inside: ReadonlyMap<Port, State | Storage>;
@@ -107,7 +107,7 @@ function sayFixed(reason: string): void {
   console.warn(`glissade: exportOnnx keeps the examples' batch size, because ${printable(reason, 500)}`);
 }
 
-/** The graphs for two batch sizes, of which `openBatch` makes one; the reason where the function is for one size alone. */
+/** Returns the graphs for two batch sizes, which `openBatch` turns into one; or the reason why the function works for one size only. */
 function attemptBoth<A extends readonly Tensor[]>(
   fn: (...args: A) => Tensor | readonly Tensor[],
   examples: A,
@@ -119,13 +119,13 @@ function attemptBoth<A extends readonly Tensor[]>(
     );
     return [first!, second!];
   } catch (error) {
-    // Tracing it with the examples themselves tells what else may be wrong.
+    // Other errors also occur when the function is traced with the examples themselves, and are thrown then.
     if (error instanceof ShapeError) return `the function takes no other: ${error.subject}: ${error.problem}`;
     throw error;
   }
 }
 
-/** Nothing of this size is ever computed: a trace looks at types alone. */
+/** A tensor of the type with another batch size. It is never computed: tracing uses only types. */
 function withBatch({ shape, dtype }: Tensor, batch: number): Tensor {
   return full([batch, ...shape.slice(1)], 0, dtype);
 }
@@ -168,7 +168,7 @@ function tracedInMode<A extends readonly Tensor[]>(
   return training === undefined && traced.assigned.size > 0 ? traceRoots(fn, examples) : traced;
 }
 
-/** Two variables may call themselves the same; in a file they may not. */
+/** Makes names distinct: two variables may have the same name, but not in one file. */
 function unique(names: readonly string[]): string[] {
   const seen = new Map<string, number>();
   return names.map((name) => {

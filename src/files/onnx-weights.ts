@@ -1,4 +1,4 @@
-/** Weights out of models in the ONNX format: the named tensors of a file that somebody else has written. */
+/** Reads weights from ONNX models: the named tensors of a file that another program has written. */
 import { fromBinary } from "@bufbuild/protobuf";
 import {
   type GraphProto,
@@ -12,7 +12,7 @@ import { aText, bytesOfFile, expectArguments } from "../graph/arguments.ts";
 import { arrayTypes, type DType, type Shape, showShape, sizeOf, type Values } from "../graph/types.ts";
 import type { NamedValues } from "./safetensors.ts";
 
-/** The dtypes that we have. Others, int64 sizes and the like, are no weights. */
+/** The dtypes that are read. Tensors of other dtypes, such as int64 sizes, are not weights. */
 const dtypes = new Map<TensorProto_DataType, DType>([
   [TensorProto_DataType.FLOAT, "float32"],
   [TensorProto_DataType.DOUBLE, "float64"],
@@ -20,19 +20,20 @@ const dtypes = new Map<TensorProto_DataType, DType>([
   [TensorProto_DataType.BOOL, "bool"],
 ]);
 
-/** A tensor may have 64 axes at most, as in NumPy; and graphs lie in graphs no deeper than this. */
+/** The largest number of axes of a tensor, as in NumPy, and the deepest nesting of graphs. */
 const mostAxes = 64;
 const deepest = 100;
 
 /**
- * The tensors of float32, float64, int32 and bool that an ONNX model holds under names: initializers, and values of `Constant` nodes, in the
- * graphs inside of `If`, `Loop` and `Scan` too. Their names and layouts are the writer's; PyTorch's exporter keeps those of its parameters:
+ * Returns the named tensors of an ONNX model with dtype float32, float64, int32 or bool: initializers and values of `Constant` nodes, also
+ * in graphs inside `If`, `Loop` and `Scan`. Names and layouts are those of the program that wrote the file; PyTorch's exporter keeps those
+ * of its parameters:
  *
  *     const weights = decodeOnnxWeights(await readFile("detector.onnx"));
  *     for (const [name, state] of cell.namedStates()) state.write(weights.get(`decoder.rnn.${name}`)!.values);
  *
- * Throws FormatError for what is no ONNX model, for values that are not as many as their shape says, and for values that lie in a file
- * beside the model. `source` is what messages call it.
+ * Throws FormatError for bytes that are not an ONNX model, for a number of values that does not match the shape, and for values that are
+ * stored in a separate file. `source` is the model's name in messages.
  */
 export function decodeOnnxWeights(bytes: Uint8Array, source: string = "the ONNX model"): Map<string, NamedValues> {
   expectArguments("decodeOnnxWeights", [bytesOfFile, aText], [bytes, source]);
@@ -58,7 +59,7 @@ function modelOf(bytes: Uint8Array, source: string): { readonly graph?: GraphPro
   }
 }
 
-/** Named tensors of a graph and of the graphs in it. */
+/** Yields the named tensors of a graph and of the graphs in it. */
 function* tensorsIn(graph: GraphProto, source: string, depth: number = 0): Generator<[string, TensorProto]> {
   if (depth > deepest)
     throw new FormatError(source, `graphs lie in it deeper than ${deepest} levels`, "export the model again");
@@ -96,7 +97,7 @@ function shapeOf({ dims }: TensorProto, subject: string): Shape {
   return shape;
 }
 
-/** Little endian, as the format has it. */
+/** Returns the values of raw bytes, which are little-endian in this format. */
 function fromRaw(raw: Uint8Array, dtype: DType): Values {
   const own = Uint8Array.from(raw);
   if (dtype === "bool") return own;

@@ -1,34 +1,34 @@
 /**
- * The header of a safetensors file, read byte by byte. Nothing is built before it has been checked: a header from outside may
- * be a hundred megabytes of anything, and `JSON.parse` would take up to 75 times its bytes before the first look at it.
+ * The header of a safetensors file, read byte by byte. No object is built before its text has been checked: a header from outside may be a
+ * hundred megabytes of arbitrary bytes, and `JSON.parse` would need up to 75 times as much memory before the first check.
  */
 import { FormatError, quoted } from "../errors.ts";
 import type { Shape } from "../graph/types.ts";
 
 export const metadataKey = "__metadata__";
 
-/** JSON inside JSON, where the format has no use for any: the reference implementation's limit. */
+/** The deepest nesting of JSON values in fields that the format does not use: the reference implementation's limit. */
 const deepest = 128;
-/** Axes of a tensor; NumPy has 64. */
+/** The largest number of axes of a tensor, as in NumPy. */
 const mostAxes = 64;
-/** Bytes of a tensor's name. */
+/** The most bytes of a tensor's name. */
 const longestName = 65_536;
-/** Tensors without elements. They take nothing of the file, so that its size does not limit how many there are. */
+/** The most tensors without elements. They take no bytes of the data, so the file's size does not limit their number. */
 const mostEmpty = 100_000;
-/** Bytes of values that the format has no use for, all entries together: they are passed over, but not for seconds. */
+/** The most bytes of values in unknown fields, over all entries: such values are skipped, but skipping must not take seconds. */
 const mostUnknown = 4_000_000;
-/** Keys of the metadata. Files have a handful of them; the values may be long. */
+/** The most keys of the metadata. Usual files have a few keys; their values may be long. */
 const mostMetadata = 10_000;
 
-/** A tensor's entry as it stands in the header: of the right form, its sizes and offsets not yet compared with the file. */
+/** A tensor's entry in the header. Its form has been checked; its sizes and offsets have not yet been compared with the file. */
 export interface HeaderEntry {
-  /** The byte of the header that the name's quotation mark is; the name itself is read where somebody needs it. */
+  /** The position in the header of the quotation mark before the name. The name itself is read when it is needed. */
   readonly at: number;
-  /** Equal for equal names. */
+  /** A hash of the name: equal names have equal hashes. */
   readonly hash: number;
   readonly dtype: string;
   readonly shape: Shape;
-  /** Where the values begin and end, in bytes from the end of the header. */
+  /** The begin and end of the values, in bytes from the end of the header. */
   readonly begin: number;
   readonly end: number;
 }
@@ -43,7 +43,7 @@ const toCheck = "check that this is a safetensors file and was written by a tool
 const [quote, comma, colon, backslash] = [0x22, 0x2c, 0x3a, 0x5c];
 const [openList, closeList, openObject, closeObject] = [0x5b, 0x5d, 0x7b, 0x7d];
 
-/** What stands in every entry, by its length. */
+/** The words that occur in every entry, by length. */
 const words = [
   metadataKey,
   "__proto__",
@@ -62,24 +62,24 @@ const wordsByLength = Array.from({ length: 14 }, (_, length) => words.filter((wo
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** A header, which can be read more than once: first to look at everything, then to make use of it. */
+/** A header. It is read more than once: first to check everything, then to use it. */
 export class Header {
   readonly #bytes: Uint8Array;
   readonly #source: string;
   #at = 0;
-  /** Where the string that was passed last begins and ends, without its quotation marks, and its hash. */
+  /** The begin and end of the last skipped string, without its quotation marks, and its hash. */
   #begin = 0;
   #end = 0;
   #hash = 0;
   /** Whether that string is ASCII without escapes. */
   #isPlain = true;
-  // What is used again and again: for a million tensors most of the time would go into collecting garbage.
-  /** By length, arrays for the bytes of a string. */
+  // The following objects are reused: with a million tensors, most of the time would otherwise go into garbage collection.
+  /** Arrays for the bytes of a string, by length. */
   readonly #codes: number[][] = [];
-  /** The array of whole numbers that was read last: the first `#count` of these. */
+  /** The last array of whole numbers that was read: the first `#count` elements. */
   readonly #numbers = new Float64Array(mostAxes);
   #count = 0;
-  /** Bytes of unknown values that may still come, and where those of the present one have to end. */
+  /** The number of bytes of unknown values that are still allowed, and the position where the present value must end. */
   #unknownLeft = mostUnknown;
   #unknownEnd = 0;
   #lastShape: Shape = Object.freeze([]);
@@ -90,8 +90,8 @@ export class Header {
   }
 
   /**
-   * Reads from the first byte to the last, telling `visit` of each tensor, and gives the metadata. Memory is taken for one entry at
-   * a time. Throws FormatError for what is not JSON, and for JSON that is no header.
+   * Reads the header from the first byte to the last, calls `visit` with each tensor's entry, and returns the metadata. It needs memory for
+   * one entry at a time. Throws FormatError for text that is not JSON, and for JSON that is not a header.
    */
   read(visit: (entry: HeaderEntry) => void): Record<string, string> {
     this.#at = 0;
@@ -109,7 +109,7 @@ export class Header {
     return metadata ?? {};
   }
 
-  /** The name of an entry. */
+  /** Returns the name of an entry. */
   nameOf({ at }: Pick<HeaderEntry, "at">): string {
     const before = this.#at;
     this.#at = at;
@@ -118,7 +118,7 @@ export class Header {
     return name;
   }
 
-  /** The entry whose name has just been passed. */
+  /** Reads the entry whose name has just been skipped. */
   #entry(): HeaderEntry {
     const [at, hash, length] = [this.#begin - 1, this.#hash, this.#end - this.#begin];
     if (length > longestName)
@@ -206,7 +206,7 @@ export class Header {
     });
   }
 
-  /** The shape that has just been read; tensors of one shape that follow one another share it. */
+  /** Returns the shape that has just been read. Consecutive tensors of equal shape share one array. */
   #shape(): Shape {
     const last = this.#lastShape;
     let isSame = last.length === this.#count;
@@ -228,7 +228,7 @@ export class Header {
 
   // JSON
 
-  /** The byte of what comes next, `undefined` at the end. */
+  /** Skips white space and returns the next byte, `undefined` at the end. */
   #next(): number | undefined {
     this.#space();
     return this.#bytes[this.#at];
@@ -244,7 +244,7 @@ export class Header {
     this.#at++;
   }
 
-  /** The object that begins here. `visit` is called when a key has been passed, before its value, which it has to read. */
+  /** Reads the object that begins here. `visit` is called after each key and must read the key's value. */
   #members(visit: () => void): void {
     this.#separated(openObject, closeObject, () => {
       if (this.#next() !== quote) this.#notJson('expected "');
@@ -273,13 +273,13 @@ export class Header {
     this.#at++;
   }
 
-  /** The string that begins here. */
+  /** Reads the string that begins here. */
   #string(): string {
     this.#pass();
     return this.#word() ?? this.#text();
   }
 
-  /** Passes over the string that begins here. */
+  /** Skips the string that begins here. */
   #pass(): void {
     const bytes = this.#bytes;
     const begin = this.#at + 1;
@@ -299,11 +299,11 @@ export class Header {
     this.#begin = begin;
     this.#end = at;
     this.#isPlain = isPlain;
-    // The same text can be written with escapes and without.
+    // The same text can be written with or without escapes, so the hash is of the unescaped text.
     this.#hash = (isPlain || at - begin > longestName ? hash : hashOf(this.#text())) >>> 0;
   }
 
-  /** The string that was passed last, when it is one of the words of the format: no new string is made of it. */
+  /** Returns the last skipped string if it is one of the format's words, without making a new string. */
   #word(): string | undefined {
     const length = this.#end - this.#begin;
     if (length >= wordsByLength.length) return undefined;
@@ -316,7 +316,7 @@ export class Header {
     return true;
   }
 
-  /** The string that was passed last. */
+  /** Returns the last skipped string. */
   #text(): string {
     const [begin, end] = [this.#begin, this.#end];
     if (this.#isPlain && end - begin < 128) {
@@ -344,7 +344,7 @@ export class Header {
     }
   }
 
-  /** Passes over the value of a field that the format has no use for. */
+  /** Skips the value of a field that the format does not use, within the limits. */
   #skipUnknown(): void {
     const begin = this.#at;
     this.#unknownEnd = begin + this.#unknownLeft;
@@ -352,7 +352,7 @@ export class Header {
     this.#unknownLeft -= this.#at - begin;
   }
 
-  /** Passes over a value that the format has no use for. */
+  /** Skips a value that the format does not use. */
   #skip(depth: number): void {
     if (depth > deepest)
       throw new FormatError(this.#source, `its header is nested deeper than ${deepest} levels`, toCheck);
@@ -377,7 +377,7 @@ export class Header {
     }
   }
 
-  /** A number, `true`, `false` or `null`, as its text. */
+  /** Reads a number, `true`, `false` or `null`, and returns its text. */
   #scalar(): string {
     let text = "";
     for (
@@ -391,7 +391,7 @@ export class Header {
     return text;
   }
 
-  /** A value in a message: its upper layer, cut short, up to the first thing inside that is no scalar. */
+  /** Returns a value for a message: its top level, shortened, up to the first nested value that is not a scalar. */
   #show(): string {
     switch (this.#next()) {
       case openObject:
@@ -431,10 +431,10 @@ export class Header {
   }
 }
 
-/** Bytes of a number: what is longer means nothing. */
+/** The most bytes of a number: longer ones are refused. */
 const longestScalar = 400;
 
-/** Letters, digits, `+`, `-` and `.`: what numbers, `true`, `false` and `null` are made of. */
+/** Whether a byte is a letter, a digit, `+`, `-` or `.`: the characters of numbers, `true`, `false` and `null`. */
 function isOfScalar(byte: number | undefined): byte is number {
   if (byte === undefined) return false;
   const letter = byte | 0x20;
@@ -445,18 +445,20 @@ function isOfScalar(byte: number | undefined): byte is number {
   );
 }
 
-/** The names and places of all tensors of a file, in columns: what a million entries take is to be little. */
+/** The names and places of all tensors of a file. They are stored in columns, so that a million entries take little memory. */
 export class Places {
   readonly #header: Header;
   readonly #source: string;
   #count = 0;
   #empty = 0;
-  /** What `HeaderEntry` calls so. */
+  /** The field `at` of each `HeaderEntry`. */
   #ats = new Float64Array(64);
   #hashes = new Float64Array(64);
   #begins = new Float64Array(64);
   #ends = new Float64Array(64);
-  /** Where the data end, as long as each tensor begins where the one before it ends: as nearly all files have it. */
+  /**
+   * The end of the data so far, as long as each tensor begins where the tensor before it ends, as in nearly all files; undefined otherwise.
+   */
   #end: number | undefined = 0;
 
   constructor(header: Header, source: string) {
@@ -482,7 +484,7 @@ export class Places {
     this.#end = begin === this.#end ? end : undefined;
   }
 
-  /** Throws FormatError for a name that stands twice. Only names with equal hashes are compared. */
+  /** Throws FormatError for a name that occurs twice. Only names with equal hashes are compared. */
   expectDistinct(): void {
     const hashes = this.#hashes.slice(0, this.#count).sort();
     const equal = new Set(hashes.filter((hash, i) => hash === hashes[i - 1]));
@@ -498,7 +500,7 @@ export class Places {
 
   /**
    * Throws FormatError unless the tensors fill the data from the first byte to the last, each byte once. Begins and ends are sorted
-   * each by itself: where every begin is the end before it, every byte belongs to exactly one tensor.
+   * separately: if every begin equals the end before it, every byte belongs to exactly one tensor.
    */
   expectCovered(dataLength: number): void {
     if (this.#end === dataLength) return;
@@ -521,7 +523,7 @@ export class Places {
         `the tensors end at byte ${at} of the data, and the file has ${dataLength}`,
         toRewrite,
       );
-    // A tensor without values lies between two others or at an end.
+    // A tensor without values must lie between two other tensors or at an end of the data.
     const empty = this.#indices((i) => this.#begins[i] === this.#ends[i]);
     if (empty.length === 0) return;
     const borders = new Set([0, ...ends]);
@@ -535,7 +537,7 @@ export class Places {
     return indices.subarray(0, count);
   }
 
-  /** A tensor begins at a byte that is inside another. */
+  /** Throws the error for a tensor that begins inside another tensor. */
   #failInside(at: number): never {
     const [outer] = this.#indices((i) => this.#begins[i]! <= at && at < this.#ends[i]!) as unknown as [number];
     const [inner] = this.#indices((i) => i !== outer && this.#begins[i] === at) as unknown as [number];
@@ -566,14 +568,14 @@ function picked(column: Float64Array, indices: Uint32Array): Float64Array {
   return values;
 }
 
-/** FNV-1a over the UTF-8 form, as a string without escapes has it. */
+/** The FNV-1a hash of the text's UTF-8 form, equal to the hash of the same string without escapes. */
 function hashOf(text: string): number {
   let hash = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(text)) hash = Math.imul(hash ^ byte, 0x01000193);
   return hash;
 }
 
-// Rules for both ways
+// Rules for reading and writing
 
 export function expectName(subject: string, name: string): void {
   if (name === metadataKey || name === "__proto__")
@@ -617,7 +619,7 @@ function tooMuchMetadata(subject: string): never {
   );
 }
 
-/** Throws for half a surrogate pair: it has no UTF-8 form, and readers in other languages refuse it. */
+/** Throws for an unpaired surrogate: it has no UTF-8 form, and readers in other languages refuse it. */
 function expectText(subject: string, text: string, what: string): void {
   if (!text.isWellFormed())
     throw new FormatError(

@@ -1,9 +1,9 @@
 /**
- * Safetensors, the format that Hugging Face publishes weights in: eight bytes with the length of the header, little
- * endian; a JSON header that gives each tensor's dtype, shape and place; the values, one tensor right after the other.
+ * Safetensors, the format that Hugging Face publishes weights in: eight bytes with the length of the header, little endian; a JSON header
+ * that gives each tensor's dtype, shape and place; the values, one tensor right after the other.
  *
- * A file from outside is hostile until proven otherwise: the whole header is checked before memory is taken for a
- * value, and what decoding then takes is at most four times the file (U8 and I8 grow to int32).
+ * A file from outside may be hostile. The whole header is checked before memory is allocated for values, and decoding then takes at most
+ * four times the size of the file (U8 and I8 become int32).
  */
 
 import { FormatError, quoted } from "../errors.ts";
@@ -33,18 +33,18 @@ export interface NamedValues extends TensorType {
   readonly values: Values;
 }
 
-/** What a safetensors file holds. */
+/** The content of a safetensors file. */
 export interface SafetensorsContent {
-  /** By name, in the order of the header. */
+  /** The tensors by name, in the order of the header. */
   readonly tensors: Map<string, NamedValues>;
   /** The strings under `__metadata__`; empty when the file has none. */
   readonly metadata: Record<string, string>;
 }
 
-/** The reference implementation's limit. */
+/** The most bytes of a header: the reference implementation's limit. */
 const longestHeader = 100_000_000;
 
-/** How the dtypes we write are called in a file, in the order they are written: the reference implementation's. */
+/** The names in files of the dtypes that are written, in the order in which they are written, which is the reference implementation's. */
 const written: readonly { readonly dtype: DType; readonly code: string }[] = [
   { dtype: "float64", code: "F64" },
   { dtype: "float32", code: "F32" },
@@ -52,16 +52,16 @@ const written: readonly { readonly dtype: DType; readonly code: string }[] = [
   { dtype: "bool", code: "BOOL" },
 ];
 
-/** A dtype as it may stand in a file. */
+/** A dtype that a file may contain. */
 interface StoredDType {
   /** Bytes per element. */
   readonly bytes: number;
   readonly dtype: DType;
-  /** A tensor's values, in an array of their own. `fail` throws a FormatError about the tensor. */
+  /** Returns a tensor's values in a new array. `fail` throws a FormatError about the tensor. */
   decode(place: Place, fail: Fail): Values;
 }
 
-/** A tensor's bytes in the data of a file. */
+/** The place of a tensor's bytes in the data of a file. */
 interface Place {
   readonly data: Data;
   readonly begin: number;
@@ -77,7 +77,7 @@ class Data {
     this.bytes = bytes;
   }
 
-  /** All data as one array; nothing where they do not lie at a multiple of an element's size. */
+  /** Returns all data as one array, or undefined if the data do not begin at a multiple of the element size. */
   as<T>(type: ElementArray<T>): T | undefined {
     const { buffer, byteOffset, length } = this.bytes;
     const size = type.BYTES_PER_ELEMENT;
@@ -93,7 +93,7 @@ interface ElementArray<T> {
   new (buffer: ArrayBufferLike, byteOffset?: number, length?: number): T;
 }
 
-/** A copy of a tensor's elements. `slice` of an array over all data makes one object, which matters for a million tensors. */
+/** Returns a copy of a tensor's elements. `slice` of an array over all data makes only one object, which matters with a million tensors. */
 function copyOf<T extends { slice(begin: number, end: number): T }>(type: ElementArray<T>, place: Place): T {
   const { data, begin, end } = place;
   const size = type.BYTES_PER_ELEMENT;
@@ -101,7 +101,7 @@ function copyOf<T extends { slice(begin: number, end: number): T }>(type: Elemen
   return whole?.slice(begin / size, end / size) ?? new type(new Uint8Array(data.bytes.subarray(begin, end)).buffer);
 }
 
-// The file is little-endian, and so is every machine that ONNX Runtime is built for: typed arrays read it as it is.
+// The file is little-endian, and so is every machine that ONNX Runtime is built for: typed arrays read it directly.
 const stored: ReadonlyMap<string, StoredDType> = new Map<string, StoredDType>([
   ["F64", { bytes: 8, dtype: "float64", decode: (place) => copyOf(Float64Array, place) }],
   ["F32", { bytes: 4, dtype: "float32", decode: (place) => copyOf(Float32Array, place) }],
@@ -126,7 +126,7 @@ function fromFloat16(halves: Uint16Array): Float32Array {
     if ((half & 0x7c00) === 0x7c00) {
       bits[i] = sign | 0x7f800000 | ((half & 0x3ff) << 13);
     } else {
-      // Under float32's exponent bias the same bits stand for a number 2¹¹² times smaller, subnormal ones included.
+      // With float32's exponent bias, the same bits mean a number 2¹¹² times smaller; this also holds for subnormal numbers.
       bits[i] = sign | ((half & 0x7fff) << 13);
       values[i]! *= 2 ** 112;
     }
@@ -134,7 +134,7 @@ function fromFloat16(halves: Uint16Array): Float32Array {
   return values;
 }
 
-/** The upper half of a float32. */
+/** Converts bfloat16, which is the upper half of a float32. */
 function fromBfloat16(halves: Uint16Array): Float32Array {
   const values = new Float32Array(halves.length);
   const bits = new Uint32Array(values.buffer);
@@ -168,8 +168,8 @@ function expectBooleans(values: Uint8Array, fail: Fail): Uint8Array {
 // Writing
 
 /**
- * The bytes of a safetensors file: what the reference implementation writes for the same tensors.
- * Throws FormatError for values that do not fill their shape, and for names or metadata that a reader would refuse.
+ * Returns the bytes of a safetensors file: the same bytes that the reference implementation writes for these tensors. Throws FormatError
+ * for values that do not fill their shape, and for names or metadata that a reader would refuse.
  */
 export function encodeSafetensors(
   tensors: ReadonlyMap<string, NamedValues>,
@@ -183,7 +183,7 @@ export function encodeSafetensors(
     ([nameA, a], [nameB, b]) => rank(a) - rank(b) || (nameA < nameB ? -1 : nameA > nameB ? 1 : 0),
   );
 
-  // Put together by hand, because an object would move names that look like whole numbers to the front.
+  // The JSON is written by hand, because a JavaScript object would move names that look like whole numbers to the front.
   const entries: string[] = [];
   if (metadata) entries.push(`"${metadataKey}":${JSON.stringify(expectMetadata(subject, metadata))}`);
   let end = 0;
@@ -241,10 +241,9 @@ function expectFilled(subject: string, name: string, tensor: NamedValues): void 
 // Reading
 
 /**
- * The tensors of a safetensors file. F32, F64, I32 and BOOL keep their dtype; F16 and BF16 become float32; I64, I16,
- * I8, U16 and U8 become int32. Every array is a copy with a buffer of its own. `source` is what messages call the file:
- * its path or its address. Throws FormatError when anything about the file is not as the format says, or an I64 does
- * not fit an int32.
+ * Returns the tensors of a safetensors file. F32, F64, I32 and BOOL keep their dtype; F16 and BF16 become float32; I64, I16, I8, U16 and U8
+ * become int32. Every array is a copy with its own buffer. `source` is the file's name in messages: its path or its address. Throws
+ * FormatError when the file violates the format, or an I64 does not fit an int32.
  */
 export function decodeSafetensors(bytes: Uint8Array, source: string = "safetensors"): SafetensorsContent {
   expectArguments("decodeSafetensors", [bytesOfFile, aText], [bytes, source]);
@@ -252,7 +251,7 @@ export function decodeSafetensors(bytes: Uint8Array, source: string = "safetenso
   const header = new Header(bytes.subarray(8, headerEnd), source);
   const data = new Data(bytes.subarray(headerEnd));
   const dataLength = bytes.length - headerEnd;
-  // Twice: no tensor is made before the whole header has been found right.
+  // The header is read twice: no tensor is made before the whole header has been checked.
   const places = new Places(header, source);
   const metadata = header.read((entry) => {
     expectFits(entry, header, dataLength, source);
@@ -294,7 +293,7 @@ function headerLengthOf(bytes: Uint8Array, source: string): number {
   return length;
 }
 
-/** Throws FormatError unless a tensor's dtype can be read and its sizes, its place and the file go together. */
+/** Throws FormatError unless a tensor's dtype can be read, and its sizes, its place and the file agree. */
 function expectFits(entry: HeaderEntry, header: Header, dataLength: number, source: string): void {
   const { dtype, shape, begin, end } = entry;
   const fail: Fail = (problem, fix) => failAbout(source, header.nameOf(entry))(problem, fix);
@@ -322,14 +321,14 @@ function failAboutType(dtype: string, fail: Fail): never {
   );
 }
 
-/** The number of elements. Throws when the shape is none, or its size is beyond what a number can count. */
+/** Returns the number of elements. Throws when the shape is invalid, or has more elements than a number can count. */
 function countOf(shape: Shape, fail: Fail): number {
   let count = 1;
   for (const size of shape) {
     if (!Number.isSafeInteger(size) || size < 0)
       fail(`a shape should be made of whole numbers, and got ${showShape(shape)}`, "give sizes from 0 on");
     count *= size;
-    // Eight bytes an element must still be counted exactly.
+    // The number of bytes, at eight for each element, must be exact too.
     if (count > Number.MAX_SAFE_INTEGER / 8)
       fail(`the shape ${showShape(shape)} has more elements than can be counted`, "check the shape");
   }

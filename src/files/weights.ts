@@ -18,13 +18,19 @@ import type { Module } from "../nn/module.ts";
 import type { State } from "../tensor/state.ts";
 import { decodeSafetensors, encodeSafetensors, type NamedValues } from "./safetensors.ts";
 
-/** Whatever has variables with names: a module, an optimizer, a generator. */
+/** An object with named variables: a module, an optimizer, a generator. */
 export type HasNamedStates = Pick<Module, "namedStates">;
 
-/** What is saved together: one thing with variables, or several by name, as in `{ model, optimizer, generator: defaultGenerator }`. */
+/**
+ * The objects that are saved together: one object with variables, or several by name, as in `{ model, optimizer, generator:
+ * defaultGenerator }`.
+ */
 export type Saved = HasNamedStates | { readonly [name: string]: HasNamedStates };
 
-/** The variables that files hold. Several names of one variable, such as a weight that two layers share, are all there. */
+/**
+ * Returns the variables that a file holds. A variable with several names, such as a weight that two layers share, is there under all of
+ * them.
+ */
 function persistent(saved: Saved): Map<string, State> {
   const isOne = (part: unknown): boolean => withStates(part) === undefined;
   if (!isOne(saved) && (aRecord(saved) !== undefined || !Object.values(saved).every(isOne)))
@@ -46,10 +52,10 @@ function hasNamedStates(saved: Saved): saved is HasNamedStates {
 }
 
 /**
- * The values of a model as the bytes of a safetensors file: all of them as they are at this place in the queue, also while training goes
- * on. What belongs together is given together: `encodeWeights({ model, optimizer, generator: defaultGenerator })` has the names of each
- * behind its own, `model.layers.0.weight`. A weight with two names is written under both, as in a `state_dict`. `metadata` is kept in
- * the file's header.
+ * Returns the values of a model as the bytes of a safetensors file. All values are those at this place of the queue, also while training
+ * continues. Several objects can be saved together: in `encodeWeights({ model, optimizer, generator: defaultGenerator })` each object's
+ * name comes before the names of its variables, as in `model.layers.0.weight`. A weight with two names is written under both, as in a
+ * `state_dict`. `metadata` is kept in the file's header.
  */
 export async function encodeWeights(saved: Saved, metadata?: Readonly<Record<string, string>>): Promise<Uint8Array> {
   const states = persistent(saved);
@@ -62,36 +68,36 @@ export async function encodeWeights(saved: Saved, metadata?: Readonly<Record<str
 
 export interface LoadOptions {
   /**
-   * Whether the file may lack some of the model's variables, hold others, or hold some in another shape: those that fit are loaded, the
-   * others stay as they are, and the report names them. Default false: all fit, or nothing is loaded.
+   * Whether the file may lack some of the model's variables, have additional values, or have values of other shapes. Values that fit are
+   * loaded, the other variables keep their values, and the report names them. Default false: either all values fit or none is loaded.
    */
   readonly partial?: boolean;
   /**
-   * What names of the file are called in the model. A table from a name, or from the beginning of names up to a dot, to another:
-   * `{ "bert.encoder": "encoder", module: "" }`; the longest that fits is used, and "" leaves the beginning out. Or a function of the name
-   * in the file, which returns the model's name, or undefined for what is to be passed over.
+   * Translates the file's names to the model's names. Either a table from a name, or from the beginning of names up to a dot, to its
+   * replacement: `{ "bert.encoder": "encoder", module: "" }`; the longest entry that matches is used, and "" removes the beginning. Or a
+   * function of the name in the file that returns the model's name, or undefined for a value to ignore.
    */
   readonly rename?: Readonly<Record<string, string>> | ((name: string) => string | undefined);
 }
 
-/** What became of a file's values and a model's variables. */
+/** What happened to the file's values and the model's variables. */
 export interface LoadReport {
-  /** Variables that have a value of the file now, by their name in the model. */
+  /** The variables that got a value from the file, by their name in the model. */
   readonly loaded: readonly string[];
-  /** Variables that the file has no value for. */
+  /** The variables for which the file has no value. */
   readonly missing: readonly string[];
-  /** Values that the model has no variable for, by their name in the file. */
+  /** The values for which the model has no variable, by their name in the file. */
   readonly unexpected: readonly string[];
-  /** Variables that the file has in another shape or dtype. */
+  /** The variables whose shape or dtype differs in the file. */
   readonly mismatched: readonly { readonly name: string; readonly file: TensorType; readonly model: TensorType }[];
 }
 
 /**
- * Gives a model, or several things by name, the values of a safetensors file: all of them, or none when something does not fit, unless
- * `partial` says otherwise. A weight with several names may be in the file under any or all of them. Returns what was loaded and what was
- * not. Throws FormatError for a damaged file, for one of another architecture with the names and shapes that differ, for one that has
- * different values under two names of one weight, and with `partial` when nothing fits; ConfigError for a rename table that names nothing
- * of the file or gives two values one name. `source` is what messages call the file.
+ * Loads the values of a safetensors file into a model, or into several objects by name: all of them, or none if one does not fit, unless
+ * `partial` is true. A weight with several names may be in the file under any or all of them. Returns which values were loaded and which
+ * were not. Throws FormatError for a damaged file, for a file of another architecture (naming the names and shapes that differ), for
+ * different values under two names of one weight, and with `partial` when no value fits; ConfigError for a rename table with an entry that
+ * matches no name of the file or that gives two values the same name. `source` is the file's name in messages.
  */
 export function decodeWeights(
   saved: Saved,
@@ -155,7 +161,7 @@ const aTableOrFunction = (value: unknown): string | undefined =>
     ? undefined
     : 'give a table of names, { "name.in.file": "name.in.model" }, or a function of the name,';
 
-/** A file's values under the names that the model has for them, and what each is called in the file. */
+/** Returns the file's values under the model's names, and the name of each in the file. */
 function renamed(
   source: string,
   tensors: ReadonlyMap<string, NamedValues>,
@@ -211,7 +217,7 @@ function byTable(
 
 const typeOf = ({ shape, dtype }: TensorType): TensorType => ({ shape, dtype });
 
-/** Bits rather than numbers, so that NaN is equal to itself. */
+/** Compares bits rather than numbers, so that NaN equals itself. */
 function sameBytes({ values: a }: NamedValues, { values: b }: NamedValues): boolean {
   const [left, right] = [a, b].map((each) => new Uint8Array(each.buffer, each.byteOffset, each.byteLength));
   return left!.length === right!.length && left!.every((byte, i) => byte === right![i]);

@@ -1,18 +1,21 @@
-/** Files that only grow: what is appended reaches the system soon, so that others can follow, and the disk when it is asked for. */
+/**
+ * Files that only grow. Appended bytes reach the operating system soon, so that other programs can follow the file, and the disk when
+ * `sync` is called.
+ */
 import { type FileHandle, open } from "node:fs/promises";
 import { printable } from "../../errors.ts";
 import { explained } from "./atomic.ts";
 
-/** What is appended is handed to the system after so many milliseconds at the latest, */
+/** Appended bytes are handed to the system after at most this many milliseconds, */
 const patience = 200;
-/** or when there are so many bytes. */
+/** or as soon as this many bytes are waiting. */
 const plenty = 2 ** 16;
 
-/** A file that is appended to. What could not be written stays in memory, and is tried again with what comes behind it. */
+/** A file to append to. Bytes that could not be written stay in memory, and are written again together with later bytes. */
 export class AppendFile {
   readonly path: string;
   #file: FileHandle | undefined;
-  /** Bytes that the file has for certain. */
+  /** The number of bytes that are certainly in the file. */
   #written: number;
   #pending: Uint8Array[] = [];
   #pendingBytes = 0;
@@ -26,8 +29,8 @@ export class AppendFile {
   }
 
   /**
-   * Opens a file to append behind its first `length` bytes; what is behind them is cut off. Throws FileError when it cannot be opened, or
-   * has fewer.
+   * Opens a file to append after its first `length` bytes; the rest of the file is cut off. Throws FileError when the file cannot be opened
+   * or has fewer bytes.
    */
   static async open(path: string, length: number): Promise<AppendFile> {
     try {
@@ -44,22 +47,24 @@ export class AppendFile {
     }
   }
 
-  /** Where the next byte goes. */
+  /** The position of the next byte. */
   get length(): number {
     return this.#written + this.#pendingBytes;
   }
 
-  /** Appends soon. Returns a promise where so much waits that it is handed to the system now, which throws FileError when that fails. */
+  /**
+   * Appends bytes soon. If enough bytes are waiting to be written now, returns a promise, which rejects with FileError when writing fails.
+   */
   append(bytes: Uint8Array): Promise<void> | undefined {
     this.#pending.push(bytes);
     this.#pendingBytes += bytes.length;
     if (this.#pendingBytes >= plenty) return this.flush();
-    // A failure comes back with the next flush.
+    // An error here is ignored: the next flush tries again and reports it.
     this.#timer ??= setTimeout(() => void this.flush().catch(() => {}), patience).unref();
     return undefined;
   }
 
-  /** Hands everything to the system. Throws FileError. */
+  /** Hands all waiting bytes to the system. Throws FileError when that fails. */
   flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -77,7 +82,7 @@ export class AppendFile {
         at += bytesWritten;
       }
     } catch (cause) {
-      await this.#file.truncate(this.#written).catch(() => {}); //  no half of a record stays
+      await this.#file.truncate(this.#written).catch(() => {}); //  leaves no partial record
       throw explained("append", `${printable(this.path)} cannot be appended to`, cause, {});
     }
     this.#pending.splice(0, count);
@@ -85,7 +90,7 @@ export class AppendFile {
     this.#written += bytes.length;
   }
 
-  /** Brings everything to the disk. Throws FileError. */
+  /** Brings all bytes to the disk. Throws FileError when that fails. */
   async sync(): Promise<void> {
     await this.flush();
     try {
@@ -95,7 +100,7 @@ export class AppendFile {
     }
   }
 
-  /** The last call. Throws FileError when something could not be written. */
+  /** Writes what is waiting and closes the file. It must be the last call. Throws FileError when bytes could not be written. */
   async close(): Promise<void> {
     try {
       await this.sync();

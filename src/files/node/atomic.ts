@@ -1,4 +1,4 @@
-/** Files in Node: written whole or not at all, and read with messages a person can act on. */
+/** Files in Node: written completely or not at all, and read with helpful error messages. */
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream, existsSync, readFileSync, readlinkSync, type Stats } from "node:fs";
 import {
@@ -20,10 +20,10 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ConfigError, GlissadeError, printable, quoted } from "../../errors.ts";
 
-/** A file that the operating system would not read or write. */
+/** The error for a file that the operating system did not read or write. */
 export class FileError extends GlissadeError {
   override name = "FileError";
-  /** The system's name of what went wrong, as in `ENOENT`; empty when it gave none. */
+  /** The system's error code, such as `ENOENT`; empty when the system gave none. */
   readonly code: string;
 
   constructor(subject: string, problem: string, fix: string, code: string, options?: ErrorOptions) {
@@ -32,16 +32,16 @@ export class FileError extends GlissadeError {
   }
 }
 
-/** Where a file is, as `node:fs` takes it: a path, or a URL with the scheme `file:`. */
+/** The location of a file, as `node:fs` accepts it: a path, or a URL with the scheme `file:`. */
 export type FileLocation = string | URL;
 
 /**
- * Writes a file so that `location` holds either all of `bytes` (text as UTF-8) or what it held before, whenever the process
- * or the machine stops. The bytes go to a temporary file in the same folder, are flushed to the disk, and take the name in one
- * step. An existing file keeps its mode and, where the system permits it, its owner; other hard links to it keep the old bytes. A
- * symbolic link stays, and the file it leads to is written. A process that is killed in between leaves the temporary file behind,
- * which the next call for that folder removes. `bytes` must not be changed until the promise is fulfilled. Throws FileError with
- * the reason, and removes the temporary file; devices, pipes, sockets and folders are refused.
+ * Writes a file atomically: whenever the process or the machine stops, `location` holds either all of `bytes` (text as UTF-8) or its
+ * previous content. The bytes are written to a temporary file in the same folder and flushed to the disk; then the temporary file is
+ * renamed in one step. An existing file keeps its mode and, where the system permits it, its owner; other hard links to it keep the old
+ * bytes. A symbolic link stays, and the file that it points to is written. A process that is killed in between leaves the temporary file,
+ * which the next call for that folder removes. `bytes` must not be changed until the promise is fulfilled. Throws FileError with the reason
+ * when it fails, and for devices, pipes, sockets and folders; the temporary file is then removed.
  */
 export async function writeFileAtomically(location: FileLocation, bytes: Uint8Array | string): Promise<void> {
   const subject = "writeFileAtomically";
@@ -65,7 +65,7 @@ export async function writeFileAtomically(location: FileLocation, bytes: Uint8Ar
     await rename(temporary, target.path);
     await flushFolder(folder);
   } catch (cause) {
-    // Removing is best effort: what stopped the write is what the caller has to hear of.
+    // Errors of the removal are ignored: the caller must get the error that stopped the write.
     if (temporary) await rm(temporary, { force: true }).catch(() => {});
     if (cause instanceof FileError) throw cause;
     throw explained(subject, `${printable(path)} cannot be written`, cause, {
@@ -75,7 +75,7 @@ export async function writeFileAtomically(location: FileLocation, bytes: Uint8Ar
   }
 }
 
-/** A location as a path. Throws ConfigError for what is neither a path nor a URL of a file. */
+/** Returns a location as a path. Throws ConfigError if it is neither a path nor a URL of a file. */
 function pathOf(subject: string, location: FileLocation): string {
   const path = location instanceof URL ? pathOfUrl(subject, location) : location;
   if (typeof path === "string" && path !== "" && !path.includes("\0")) return path;
@@ -102,11 +102,11 @@ function pathOfUrl(subject: string, url: URL): string {
   }
 }
 
-/** The file behind a path, links followed, and its status where it exists. Throws what the system throws. */
+/** Returns the file that a path leads to, with links followed, and its status if it exists. Throws the system's errors. */
 async function targetOf(path: string): Promise<{ readonly path: string; readonly status: Stats | undefined }> {
   const status = await unlessMissing(stat(path));
   if (status) return { path: status.isFile() ? await realpath(path) : path, status };
-  // Nothing there, or a link to nothing: then the link's target is made.
+  // The file does not exist, or the link points to a file that does not exist: then the link's target is created.
   let target = path;
   for (let hops = 0; hops < 40; hops++) {
     const link = await unlessMissing(lstat(target));
@@ -143,25 +143,28 @@ function expectFile(subject: string, path: string, status: Stats): void {
 
 // Temporary files
 
-/** Names are short whatever the file's name is, and say who writes: `.glissade-HOST-PID-START-RANDOM.tmp`. */
+/**
+ * The names of temporary files. They are short, whatever the file's name is, and say which process writes:
+ * `.glissade-HOST-PID-START-RANDOM.tmp`.
+ */
 const temporaryNames = /^\.glissade-([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{12}\.tmp$/;
 
 function temporaryName(): string {
   return `.glissade-${host()}-${process.pid}-${startOf(process.pid) ?? 0}-${randomBytes(6).toString("hex")}.tmp`;
 }
 
-/** Whose numbers of processes are ours: a machine or a container, by its name and, on Linux, its namespace. */
+/** Identifies the machine or container within which process numbers are unique: its name and, on Linux, its process namespace. */
 export function host(): string {
   let namespace = "";
   try {
     namespace = readlinkSync("/proc/self/ns/pid");
   } catch {
-    // Another system, which has one namespace.
+    // A system other than Linux, which has only one namespace.
   }
   return createHash("sha256").update(`${hostname()} ${namespace}`).digest("hex").slice(0, 8);
 }
 
-/** When a process started, in the system's ticks; 0 where the system does not tell, nothing when there is no such process. */
+/** Returns when a process started, in the system's ticks; 0 if the system does not tell, undefined if there is no such process. */
 export function startOf(pid: number): number | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, "latin1");
@@ -171,17 +174,20 @@ export function startOf(pid: number): number | undefined {
     if (existsSync("/proc/self/stat")) return undefined;
   }
   try {
-    process.kill(pid, 0); //  sends nothing
+    process.kill(pid, 0); //  sends no signal, only checks that the process exists
     return 0;
   } catch (error) {
     return codeOf(error) === "ESRCH" ? undefined : 0;
   }
 }
 
-/** Nobody writes one file for so long: those of other machines, which cannot be asked, count as left behind after it. */
+/**
+ * The longest time to write one file, in milliseconds. Processes of other machines cannot be checked, so their older temporary files count
+ * as left over.
+ */
 const longestSave = 24 * 60 * 60 * 1000;
 
-/** Removes temporary files of processes that are no more. */
+/** Removes temporary files of processes that no longer exist. */
 async function removeLeftovers(folder: string): Promise<void> {
   const isOver = async (name: string): Promise<boolean> => {
     const [, itsHost, pid, start] = temporaryNames.exec(name) ?? [];
@@ -190,19 +196,19 @@ async function removeLeftovers(folder: string): Promise<void> {
     const status = await stat(join(folder, name));
     return Date.now() - status.mtimeMs > longestSave;
   };
-  const names = await readdir(folder).catch((): string[] => []); //  a folder may be for writing alone
+  const names = await readdir(folder).catch((): string[] => []); //  the folder may be write-only
   for (const name of names)
     try {
       if (await isOver(name)) await rm(join(folder, name), { force: true });
     } catch {
-      // Another save was faster, or it belongs to somebody else.
+      // Another save has removed it already, or it belongs to another user.
     }
 }
 
-/** Where a folder cannot be flushed, the new name reaches the disk when the system sees fit. */
+/** The error codes of systems that cannot flush a folder. There the new name reaches the disk when the system chooses. */
 const cannotFlushFolders: readonly string[] = ["EACCES", "EBADF", "EINVAL", "EISDIR", "ENOTSUP", "EPERM"];
 
-/** Brings a rename to the disk, on systems that can (Windows cannot). */
+/** Flushes a folder so that a rename reaches the disk, on systems that support it (Windows does not). */
 export async function flushFolder(folder: string): Promise<void> {
   let handle: FileHandle | undefined;
   try {
@@ -216,8 +222,8 @@ export async function flushFolder(folder: string): Promise<void> {
 }
 
 /**
- * The bytes of a plain file. Throws FileError when there is none at `location`, it is a folder, a device, a pipe or a socket, or it
- * cannot be read.
+ * Returns the bytes of a plain file. Throws FileError when there is no file at `location`, when it is a folder, a device, a pipe or a
+ * socket, or when it cannot be read.
  */
 export async function readFileChecked(location: FileLocation): Promise<Uint8Array> {
   const subject = "readFileChecked";
@@ -235,7 +241,7 @@ export async function readFileChecked(location: FileLocation): Promise<Uint8Arra
   }
 }
 
-/** The bytes of a plain file in parts of up to 256 KiB. Throws what `readFileChecked` throws. */
+/** Yields the bytes of a plain file in parts of up to 256 KiB. Throws as `readFileChecked` does. */
 export async function* readPartsChecked(location: FileLocation): AsyncGenerator<Uint8Array, void, undefined> {
   const subject = "readPartsChecked";
   const path = pathOf(subject, location);
@@ -250,7 +256,7 @@ export async function* readPartsChecked(location: FileLocation): AsyncGenerator<
   }
 }
 
-/** What the system's codes mean, and what helps. */
+/** The meaning of the system's error codes, and advice. */
 const reasons: Readonly<Record<string, readonly [problem: string, fix: string]>> = {
   EBUSY: ["the system uses it, as a mount point or otherwise", "choose another place"],
   EACCES: ["permission is denied", "change the permissions, or choose another place"],

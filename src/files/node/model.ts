@@ -1,11 +1,11 @@
-/** Models in files. */
+/** Saves models to files and loads them. */
 import { decodeWeights, encodeWeights, type LoadOptions, type LoadReport, type Saved } from "../weights.ts";
 import { type FileLocation, readFileChecked, writeFileAtomically } from "./atomic.ts";
 
 /**
- * Writes a model's values, or those of several things by name, to a safetensors file, by its path or `file:` URL: all of them as they
- * are at this place in the queue, as `encodeWeights` has them. All of it or nothing: a model that cannot be saved leaves an older file
- * as it is. Throws FileError when that cannot be done.
+ * Writes a model's values, or those of several objects by name, to a safetensors file, given by its path or `file:` URL. All values are
+ * those at this place of the queue, as with `encodeWeights`. The file is written completely or not at all: if saving fails, an older file
+ * stays unchanged. Throws FileError when the file cannot be written.
  */
 export async function saveWeights(
   saved: Saved,
@@ -16,10 +16,10 @@ export async function saveWeights(
 }
 
 /**
- * Gives a model, or several things by name, the values of a safetensors file, such as a PyTorch `state_dict` saved as one, as
- * `decodeWeights` does: all of them, or with `partial` those that fit, under names that `rename` translates. Returns what was loaded and
- * what was not. Throws FileError when the file cannot be read, FormatError when it is damaged or of another architecture; the model then
- * keeps its values.
+ * Loads a safetensors file, such as a saved PyTorch `state_dict`, into a model or into several objects by name, as `decodeWeights` does:
+ * all values, or with `partial` the values that fit, under names that `rename` translates. Returns which values were loaded and which were
+ * not. Throws FileError when the file cannot be read, FormatError when it is damaged or from another architecture; the model then keeps its
+ * values.
  */
 export async function loadWeights(
   saved: Saved,
