@@ -1,4 +1,4 @@
-/** What a compiled function is called with: tensors, in arrays and records too, and scalars, which are part of the signature. */
+/** The arguments of a compiled function: tensors, in arrays and records too, and scalars, which are part of the signature. */
 import { ConfigError } from "../errors.ts";
 import { showType, type TensorType } from "../graph/types.ts";
 import { Tensor } from "../tensor/tensor.ts";
@@ -9,7 +9,10 @@ export interface Given {
   readonly signature: string;
 }
 
-/** Throws ConfigError for an argument that is no tensor, number, string, boolean, undefined, or array or record of such. */
+/**
+ * Returns the tensors and the signature of a call's arguments. Throws ConfigError for an argument that is not a tensor, number, string,
+ * boolean, undefined, or an array or record of these.
+ */
 export function given(args: readonly unknown[]): Given {
   const tensors: Tensor[] = [];
   let signature = "";
@@ -37,7 +40,7 @@ function signatureOf(arg: unknown, place: string, tensors: Tensor[]): string {
   );
 }
 
-/** By place, as messages call it, what the signature holds: a tensor's type, the text of a scalar. */
+/** The parts of a signature, by the names that messages use: the type of each tensor, the text of each scalar. */
 export function partsOf(args: readonly unknown[]): ReadonlyMap<string, TensorType | string> {
   const parts = new Map<string, TensorType | string>();
   const visit = (arg: unknown, place: string): void => {
@@ -49,13 +52,13 @@ export function partsOf(args: readonly unknown[]): ReadonlyMap<string, TensorTyp
   return parts;
 }
 
-/** What an array or record holds, with what messages call it. */
+/** The elements of an array or record, with the names that messages use. */
 function inside(arg: unknown, place: string): readonly (readonly [string, unknown])[] {
   if (Array.isArray(arg)) return arg.map((part, i) => [`${place}[${i}]`, part]);
   return isRecord(arg) ? namesOf(arg).map((name) => [`${place}.${name}`, arg[name]]) : [];
 }
 
-/** The arguments with something in place of each tensor, which is told its position among the tensors. */
+/** Returns the arguments with `standIn(tensor, position)` in place of each tensor; the position counts the tensors. */
 export function withStandIns<A extends readonly unknown[]>(
   args: A,
   standIn: (tensor: Tensor, position: number) => Tensor,
@@ -70,7 +73,7 @@ export function withStandIns<A extends readonly unknown[]>(
   return args.map(replaced) as readonly unknown[] as A;
 }
 
-/** What messages call the tensor at a position: `argument 1.mask`. */
+/** Returns the name that messages use for the tensor at a position: `argument 1.mask`. */
 export function nameAt(args: readonly unknown[], position: number): string {
   let left = position;
   const search = (arg: unknown, place: string): string | undefined => {
@@ -88,7 +91,7 @@ function firstOf<T, R>(items: readonly T[], find: (item: T) => R | undefined): R
   return undefined;
 }
 
-/** In one order, whatever the order in which a record was written. */
+/** The names of a record, sorted, so that the order in which the record was written does not matter. */
 function namesOf(record: Readonly<Record<string, unknown>>): string[] {
   return Object.keys(record).sort();
 }

@@ -1,4 +1,4 @@
-/** From tensors to a job: leaves found and bound, known results reused, what is assigned gathered. */
+/** Prepares tensors for a run: finds the leaves of their graph and what each is bound to, reuses known results, collects assignments. */
 import { GraphError } from "../errors.ts";
 import type { Check } from "../graph/check.ts";
 import { collect, makeNode, type Node, type Value } from "../graph/node.ts";
@@ -9,29 +9,29 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { checksOf, type LeafCheck } from "./checks.ts";
 import type { Plan } from "./passes/pass.ts";
 
-/** What a graph computes: results first, then the states' new values; and what it was told to check. */
+/** What a graph computes: the results, the checks that the user asked for, and the new values of states. */
 export interface Roots {
   readonly results: readonly Value[];
   readonly checks: readonly Check<Tensor>[];
   readonly assigned: ReadonlyMap<State, Tensor>;
 }
 
-/** A graph with its leaves in order and what each is bound to; an argument of a compiled function by its position. */
+/** A graph with its leaves in order, and what each leaf is bound to: a storage, a state, or the position of an argument. */
 export interface Bound {
   readonly leaves: readonly Node[];
   readonly sources: readonly (Storage | State | number)[];
   readonly roots: readonly Value[];
   readonly outputs: readonly (State | undefined)[];
-  /** How many of the outputs, from the first, were asked for. */
+  /** How many of the outputs are results; they come first, before the new values of states. */
   readonly results: number;
-  /** What a run looks at itself: what it was told to, and what ops ask for. */
+  /** The checks that the run itself makes: those that the user asked for, then those that ops ask for. */
   readonly checks: readonly Check<Value>[];
-  /** What is looked at before a run. */
+  /** The checks of leaves, which are made before the run. */
   readonly leafChecks: readonly (LeafCheck & { readonly position: number })[];
   readonly plan: Plan;
 }
 
-/** Finds the leaves of a graph and what is to be checked. */
+/** Finds the leaves of a graph and its checks. */
 export function bind({ results, checks, assigned }: Roots): Bound {
   const all = withKnown([...results, ...assigned.values(), ...checks.map(({ value }) => value.current())]);
   const roots = all.slice(0, results.length + assigned.size);
@@ -70,20 +70,20 @@ function sourceOf(leaf: Node): Storage | State | number {
 
 const known = new WeakMap<Node, (Tensor | undefined)[]>();
 
-/** Remembers a computed value, so that whatever is built on it starts from there. */
+/** Remembers a computed value, so that graphs built on it start from the storage and do not compute it again. */
 export function remember({ node, index }: Value, storage: Storage): void {
   const values = known.get(node) ?? [];
   values[index] = fromStorage(storage);
   known.set(node, values);
 }
 
-/** The storage of a value that has been computed, or came with its values. */
+/** The storage of a value that has been computed, or that was created from JavaScript values; undefined for others. */
 export function knownStorage({ node, index }: Value): Storage | undefined {
   const leaf = known.get(node)?.[index]?.node ?? node;
   return leaf.source?.kind === "host" ? (leaf.source.storage as Storage) : undefined;
 }
 
-/** The same graph, cut off where values are known already. */
+/** The same graph, with leaves in place of the values that are known already. */
 function withKnown(roots: readonly Value[]): Value[] {
   const complete = (node: Node): boolean => {
     const values = known.get(node);

@@ -1,20 +1,20 @@
-/** What has been compiled stays, up to a limit in bytes; what was used least recently is released first. */
+/** The cache of compiled graphs, with a limit in bytes. The entries that were used least recently are released first. */
 import { ConfigError } from "../errors.ts";
 
-/** Something that takes memory and can do without it. */
+/** An entry of a cache: it takes memory, which it can give back. */
 export interface Cached {
   /** About how many bytes it takes. */
   readonly bytes: number;
-  /** When it was used last, by the count of uses. */
+  /** When it was used last: the value of the counter `uses` at that time. */
   lastUse: number;
-  /** Gives its memory back, once nothing uses it any more. */
+  /** Gives its memory back as soon as no run uses it. */
   release(): void;
 }
 
 const defaultMegabytes = 256;
 const megabyte = 2 ** 20;
 
-/** GLISSADE_CACHE. Throws ConfigError unless it is a whole number of megabytes, or nothing. */
+/** Returns the limit that GLISSADE_CACHE sets, in bytes. Throws ConfigError unless it is a whole number of megabytes, or not set. */
 function readLimit(): number {
   const { process } = globalThis as { process?: { env?: Record<string, string | undefined> } };
   const given = process?.env?.GLISSADE_CACHE;
@@ -26,14 +26,15 @@ function readLimit(): number {
 
 let uses = 0;
 
-/** Takes note that something is being used. */
+/** Notes that an entry is being used now. */
 export function touch(cached: Cached): void {
   cached.lastUse = ++uses;
 }
 
 /**
- * By key what has been compiled. What was added last is kept in any case. So is, of what takes more than the limit by itself, what was used
- * last: it would otherwise give way to the graph of its own arguments, and be compiled anew at every call.
+ * A map from keys to compiled graphs, with a limit in bytes. Two entries are kept in any case: the one added last, and, among those that
+ * are larger than the limit by themselves, the one used last. Otherwise the graph that computes a large function's arguments would push
+ * out the function itself, which would be compiled again at every call.
  */
 export class Cache<T extends Cached> {
   readonly #entries = new Map<string, T>();
@@ -48,7 +49,7 @@ export class Cache<T extends Cached> {
     return this.#entries.get(key);
   }
 
-  /** Adds an entry, and releases others until what is there takes no more than the limit. */
+  /** Adds an entry, and releases others until the cache takes no more than the limit. */
   add(key: string, entry: T): void {
     this.#entries.set(key, entry);
     touch(entry);

@@ -8,34 +8,34 @@ import { showType, sizeOf, type TensorType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { extendsLoop } from "./passes/loops.ts";
 
-/** A leaf that JavaScript looks at before a run. */
+/** A check of a leaf, which JavaScript makes before a run. */
 export interface LeafCheck {
   readonly leaf: Node;
   readonly condition: Condition;
-  /** The error for an element that does not meet it; `what` says which tensor that is. Default: what the op takes it for. */
+  /** Returns the error for an element that fails the condition. `what` names the tensor. Default: its role in the op, as "the indices". */
   failure(flaw: Flaw, what: string | undefined): GlissadeError;
 }
 
 export interface GraphChecks {
-  /** Arguments, and values that came from JavaScript or from an earlier run. */
+  /** Checks of arguments, and of values that came from JavaScript or from an earlier run. */
   readonly leaves: readonly LeafCheck[];
-  /** Whatever else: each run looks at them itself. */
+  /** Checks of all other values: each run makes them itself. */
   readonly computed: readonly Check<Tensor>[];
 }
 
-/** What one node asks of one value. */
+/** A condition that one node sets for one of its inputs. */
 interface Demand {
   readonly value: Value;
   readonly condition: Condition;
   readonly op: string;
   readonly path: string;
-  /** What the message calls the value. */
+  /** The name of the value in the message. */
   readonly what: string;
 }
 
 const typeOf = ({ node, index }: Value): TensorType => node.outputs[index]!;
 
-/** The checks of a graph. Those that hold whatever the values are left out. */
+/** Returns the checks of a graph, without those that hold for all values. */
 export function checksOf(roots: readonly Value[]): GraphChecks {
   const demands = withScope(newScope(traceOf(roots), true), () => unobserved(() => demandsOf(roots)));
   const leaves: LeafCheck[] = [];
@@ -63,14 +63,14 @@ export function checksOf(roots: readonly Value[]): GraphChecks {
 const conditionKey = (condition: Condition): string =>
   condition.kind === "index" ? `below ${condition.below}` : condition.kind;
 
-/** What the nodes of a graph ask for, inputs before users. Values of graphs inside of ops are looked at outside of these. */
+/** The demands of all nodes of a graph, inputs before users. Values inside loops are made outputs of the loop, and checked there. */
 function demandsOf(roots: readonly Value[]): Demand[] {
   const nodes = collect(roots);
   const holders = nodes.filter(({ op }) => op.expose);
   return nodes
     .flatMap((node) => {
       if (!node.op.expose) return ownDemands(node);
-      // The larger of two loops over one body has all that the smaller has.
+      // If another loop is this one with more outputs, its demands include those of this one.
       return holders.some((other) => extendsLoop(other, node)) ? [] : demandsInside(node);
     })
     .filter(({ value, condition }) => !isProven(value, condition));
@@ -110,7 +110,7 @@ function demandsInside({ op, inputs, params }: Node): Demand[] {
   }));
 }
 
-/** Whether a condition holds whatever the values are that the run will have. */
+/** Whether a condition holds for all values that a run may have. */
 function isProven({ node, index }: Value, condition: Condition): boolean {
   if (sizeOf(typeOf({ node, index }).shape) === 0) return true;
   const limits = node.op.limits?.(node.inputs.map(typeOf), node.params, index);
@@ -138,7 +138,7 @@ function failureOf({ condition, op, path }: Demand, { value, position, type }: F
 
 const known = new WeakMap<Storage, Set<string>>();
 
-/** Throws the failure of a check when the values that a storage has do not meet it; each storage is looked at once. */
+/** Throws the error of a check when the values of a storage fail it. A storage that met a condition once is not checked for it again. */
 export function expectMet(
   storage: Storage,
   values: ArrayLike<number>,

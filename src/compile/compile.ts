@@ -26,11 +26,14 @@ import { currentEngine } from "./runtime.ts";
 export interface Compiled<A extends readonly unknown[], R> {
   /** Queues a run and returns at once; the tensors that come back hold their values when the run is done. */
   (...args: A): R;
-  /** Waits until every run that was started has finished. Throws the first error of a run, of any function, that nobody has been told of. */
+  /**
+   * Waits until every run that this function has queued is done. Throws the first error of a run, of any function, that was not reported
+   * yet.
+   */
   finished(): Promise<void>;
 }
 
-/** About what a trace takes by itself, and for each node that it keeps. */
+/** About how many bytes a trace takes, and how many more for each node that it keeps. */
 const [bytesOfTrace, bytesOfNode] = [4096, 1024];
 
 interface Trace extends Ready, Cached {
@@ -39,7 +42,10 @@ interface Trace extends Ready, Cached {
   readonly results: number;
   readonly types: readonly TensorType[];
   readonly leafChecks: Job["leafChecks"];
-  /** What an error is explained with; none where it is made again then, since a graph for each of many sizes would take much memory. */
+  /**
+   * The graph that explains an error. Undefined for a trace that runs on a session for many sizes: the function is then traced again
+   * when an error occurs, because keeping one graph for each size would take much memory.
+   */
   readonly graph: Job["graph"] | undefined;
   /** False once a setting that the trace was made for, such as `training`, has changed. */
   isCurrent(): boolean;
@@ -51,19 +57,20 @@ interface Trace extends Ready, Cached {
  * Compiles a function of tensors. The first call with a new signature (shapes, dtypes, other arguments) traces it: forward
  * pass, gradients and assignments become one graph. Later calls run that graph without calling the function again.
  *
- * Arguments are tensors, also in arrays and records: a batch, a state. Numbers, strings and booleans are part of the signature. A new
- * size or number is traced, since the function may look at it, but seldom compiled: from the second one on, one session serves all
- * graphs that differ in sizes and constants alone, with the same bits. A number that is new in every step is still better given as
- * `tensor(number)`, which is not even traced. When a function has been compiled anew ten times, a line on standard error says what
- * varies. Traces are kept up to a limit in bytes (GLISSADE_CACHE), and made again when they are needed again. A JavaScript variable that the function sees from
- * outside is read when it is traced, and never again. The function must be synchronous and may not read values. What it returns (a
- * tensor, or arrays and records of tensors) comes back as tensors with values. Throws ConfigError for an argument of another kind.
+ * Arguments are tensors, also in arrays and records: a batch, a state. Numbers, strings and booleans are part of the signature. A call
+ * with a new size or number is traced, since the function may look at it, but it is seldom compiled: from the second one on, one session
+ * runs all graphs that differ only in sizes and constants, with the same bits in the results. Pass a number that changes in every step as
+ * `tensor(number)`: it is not part of the signature, so a new value is not traced. When a function has been compiled again ten times, a
+ * line on standard error says which arguments vary. Traces are kept up to a limit in bytes (GLISSADE_CACHE); a trace that was released is
+ * made again when it is needed. A JavaScript variable from outside the function is read only while the function is traced. The function
+ * must be synchronous and may not read values. It returns a tensor, or arrays and records of tensors; the call returns tensors with values
+ * in the same form. Throws ConfigError for an argument of another kind.
  */
 export function compile<A extends readonly unknown[], R>(fn: (...args: A) => R & IsTree<NoInfer<R>>): Compiled<A, R> {
   return compileOver(fn as (...args: A) => R, (state) => state);
 }
 
-/** `compile` whose runs read and write, in place of each variable, what `standIn` gives for it. */
+/** Does what `compile` does, but the runs read and write `standIn(variable)` in place of each variable. */
 export function compileOver<A extends readonly unknown[], R>(
   fn: (...args: A) => R,
   standIn: (state: State) => State,
@@ -78,13 +85,13 @@ export function compileOver<A extends readonly unknown[], R>(
     forbidInTrace(fn.name || "compiled function", "");
     tellFailures(undefined, call);
     const { tensors, signature } = given(args);
-    // First, because what is compiled for it may push other executables out of the cache.
+    // This comes first: computing the arguments may compile graphs, which may push this function's executable out of the cache.
     const storages = storagesOf(tensors);
     const engine = currentEngine();
     const key = `${engine.name}${signature}`;
     let trace = traces.get(key);
     if (!trace?.isCurrent() || trace.executable.engine !== engine || trace.executable.isReleased) {
-      // A change of engines or a released session is no fault of the function's.
+      // A retrace counts only when the function's arguments caused it, not a change of engine or a released session.
       const isItsOwn = !trace || (trace.executable.engine === engine && !trace.executable.isReleased);
       trace = traceFunction(fn, args, standIn, family);
       if (isItsOwn && !compiled.has(trace.executable)) retraces.note(fn.name || "a compiled function", args);
@@ -116,14 +123,14 @@ export function compileOver<A extends readonly unknown[], R>(
   return Object.assign(call, { finished });
 }
 
-/** The storages of arguments. What waits at the top comes before the call in the queue, and so do arguments still to be computed. */
+/** Returns the storages of the arguments. First it queues pending assignments of the top level, and arguments that are not computed yet. */
 function storagesOf(tensors: readonly Tensor[]): readonly Storage[] {
   const storages = tensors.map((tensor) => knownStorage(tensor.current()));
   const isComplete = storages.every((storage) => storage !== undefined);
   return isComplete && !hasPending() ? storages : launch(tensors).storages;
 }
 
-/** A function's graph: what it returns and what it assigns, for arguments of the types of `args`. */
+/** The graph of a function for arguments of certain types: its results, its checks and its assignments. */
 export interface TracedRoots {
   /** The trace that the nodes belong to. */
   readonly identity: object;
@@ -135,7 +142,7 @@ export interface TracedRoots {
   readonly rebuild: (results: readonly Tensor[]) => unknown;
 }
 
-/** Calls a function with stand-ins for its tensors and gathers the graph. Throws GraphError for what cannot be traced. */
+/** Calls a function with stand-ins for its tensors and returns the graph that it builds. Throws GraphError for what cannot be traced. */
 export function traceRoots<A extends readonly unknown[]>(fn: (...args: A) => unknown, args: A): TracedRoots {
   const identity = {};
   const scope = newScope(identity, true) as Scope<Tensor>;
@@ -159,7 +166,7 @@ export function traceRoots<A extends readonly unknown[]>(fn: (...args: A) => unk
   return { identity, results, checks, assigned: scope.assigned as Map<State, Tensor>, settings, rebuild };
 }
 
-/** The graph of a trace that was not kept; an empty one where the function is no longer what it was when it was traced. */
+/** Traces a function again and returns its graph. Returns an empty graph when the function no longer gives the graph of its first trace. */
 function graphAgain<A extends readonly unknown[]>(
   fn: (...args: A) => unknown,
   args: A,
@@ -177,7 +184,7 @@ function graphAgain<A extends readonly unknown[]>(
     });
     return isSame && now.length === sources.length ? { checks, leaves } : nothing;
   } catch {
-    return nothing; //  the error of the run is what is told then
+    return nothing; //  the caller then reports the error of the run
   }
 }
 
@@ -212,7 +219,7 @@ function traceFunction<A extends readonly unknown[]>(
   };
 }
 
-/** Names the argument that brought a NaN or an infinity, if one did. */
+/** Throws a DataError that names the first argument with a NaN or an infinity, if there is one. */
 function* explainNonFinite(subject: string, args: readonly unknown[], storages: readonly Storage[]): Steps<void> {
   for (const [position, storage] of storages.entries()) {
     if (!isFloat(storage.type.dtype)) continue;

@@ -1,4 +1,4 @@
-/** Values on demand: one graph, one run, whatever was asked for. */
+/** Computing values that were asked for: all tensors of one request become one graph and one run. */
 
 import { tensorOf } from "../graph/apply.ts";
 import type { Check } from "../graph/check.ts";
@@ -18,22 +18,22 @@ import { executableFor, submit } from "./executable.ts";
 import { enqueue } from "./queue.ts";
 import { currentEngine } from "./runtime.ts";
 
-/** Whatever holds state variables: a module, an optimizer. */
+/** An object that holds variables: a module, an optimizer. */
 export interface HasStates {
   states(): Iterable<State>;
 }
 
 /**
- * Computes several tensors in one run and gives the variables that wait for it their new values. Modules and optimizers may
- * be named too: `await evaluate(loss, model, optimizer)`; every pending assignment is made in any case, so that all
- * variables stay in step. Throws what the run throws.
+ * Computes several tensors in one run, and makes every pending assignment of a variable, so that all variables stay in step.
+ * Modules and optimizers may be named too, `await evaluate(loss, model, optimizer)`, but this changes nothing: pending assignments
+ * are made in any case. Throws what the run throws.
  */
 export async function evaluate(...things: readonly (Tensor | HasStates)[]): Promise<void> {
   forbidInTrace("evaluate", "");
   const launched = launch(
     things.filter((thing): thing is Tensor => thing instanceof Tensor && !(thing instanceof State)),
   );
-  await arrived(launched.runs.length > 0 ? launched : look([])); //  in any case it waits for what comes before it
+  await arrived(launched.runs.length > 0 ? launched : look([])); //  even without a run of its own, it waits for earlier runs
 }
 
 /** A tree with arrays of numbers in place of its tensors; a number in place of a scalar. */
@@ -45,12 +45,12 @@ export type ReadOf<T> =
       : undefined;
 
 /**
- * The values of all tensors in arrays and records, in one run, in arrays and records of the same form: each tensor as its `array()`
- * gives it. `const { loss, report } = await read(step(x, y))`. Throws what the run throws, GraphError inside a traced function and
- * for anything else in the tree.
+ * Returns the values of all tensors in arrays and records, computed in one run. The result has the form of the tree, with what `array()`
+ * returns in place of each tensor: `const { loss, report } = await read(step(x, y))`. Throws what the run throws. Throws GraphError
+ * inside a traced function, and when the tree holds something that is not a tensor.
  */
 export function read<T>(tree: T & IsTree<T>): Promise<ReadOf<T>> {
-  forbidInTrace("read", ""); //  at once: in a trace nobody can await an error
+  forbidInTrace("read", ""); //  thrown at once, not as a rejected promise: a traced function cannot await
   const tensors: Tensor[] = [];
   const rebuild = flatten("read", tree, tensors, "among the tensors there is a");
   return valuesOf(tensors).then(
@@ -59,8 +59,8 @@ export function read<T>(tree: T & IsTree<T>): Promise<ReadOf<T>> {
 }
 
 /**
- * The values of tensors at one place of the queue: variables as they are there, everything else computed in one run. Who hands the
- * arrays on must copy.
+ * Returns the values of tensors at one place of the queue: variables as they are at that place, all other tensors computed in one run.
+ * The arrays may be those that storages hold: a caller must copy them before it gives them to the user.
  */
 export async function valuesOf(tensors: readonly Tensor[]): Promise<Values[]> {
   const launched = launch(tensors);
@@ -70,24 +70,24 @@ export async function valuesOf(tensors: readonly Tensor[]): Promise<Values[]> {
   return all;
 }
 
-/** What has been asked for. */
+/** The storages that were asked for, and their runs. */
 interface Launched {
   readonly storages: readonly Storage[];
-  /** What was put into the queue for it. */
+  /** The runs that were queued for them. */
   readonly runs: readonly Run[];
 }
 
 /**
- * Queues what is needed for the values of some tensors, and what waits at the top; the storages fill when it is done. Whatever is queued
- * here has one place in the queue: nothing comes in between.
+ * Queues the runs that compute the values of some tensors, and the pending assignments of the top level. The storages get their values
+ * when the runs are done. All that is queued here has one place in the queue: no other run comes in between.
  */
 export function launch(tensors: readonly Tensor[]): Launched {
-  // Before the assignments are taken: a variable that has been assigned to stands for its new value.
+  // This comes before the assignments are taken: a variable with a pending assignment stands for its new value.
   const values = tensors.map((tensor) => tensor.current());
   const { assigned, checks } = takePending() as { assigned: Map<State, Tensor>; checks: Check<Tensor>[] };
   const variables = values.filter(({ node }) => node.source?.kind === "state");
   expectFresh(variables.map(({ node }) => node));
-  // Before the run, which may write the variables where they are.
+  // Variables are read before the run, which may write them in place.
   const seen = variables.length > 0 ? look(variables.map(({ node }) => node)) : undefined;
   const results = values.filter((value) => value.node.source === undefined && knownStorage(value) === undefined);
   let run: Run | undefined;
@@ -112,7 +112,7 @@ export function launch(tensors: readonly Tensor[]): Launched {
   return { storages, runs: [...(seen?.runs ?? []), ...(run ? [run] : [])] };
 }
 
-/** Takes the values of variables, given by their leaves, at this place of the queue; without any it waits for what comes before. */
+/** Queues a run that reads the variables of some leaves at this place of the queue. Without leaves, it only waits for earlier runs. */
 function look(leaves: readonly Node[]): Launched {
   const run = new Run();
   const storages = leaves.map(({ outputs: [type] }) => Storage.ofRun(type!, run));
@@ -124,15 +124,15 @@ function look(leaves: readonly Node[]): Launched {
 function* copy(versions: readonly Version[], copies: readonly Storage[]): Steps<void> {
   for (const [i, { storage }] of versions.entries()) {
     copies[i]!.settle(yield* storage.take());
-    if (storage.values) storage.isShared = true; //  the reader has the array itself
+    if (storage.values) storage.isShared = true; //  the reader holds the same array, not a copy
   }
 }
 
-/** Waits for what has been asked for. Throws what a run of it throws, or else what failed before it if nobody was told. */
+/** Waits for runs. Throws the error of one of them, or else an error of an earlier run that was not reported yet. */
 async function arrived({ storages, runs }: Launched): Promise<void> {
   const all = new Set(runs);
   for (const { run } of storages) if (run) all.add(run);
-  for (const run of all) run.observe(); //  at once: who asks will be told
+  for (const run of all) run.observe(); //  before any await: the caller will be told of their errors
   let place = 0;
   for (const run of all) {
     await run.done;
@@ -144,8 +144,8 @@ async function arrived({ storages, runs }: Launched): Promise<void> {
 setEvaluator(valuesOf);
 
 /**
- * Computes what a trace has captured from outside: expressions that were built at the top and look at variables. They stand
- * for the values they had, in a trace as anywhere, and become constants of the compiled function.
+ * Computes the expressions that a trace has captured from outside: those that were built at the top level and depend on variables. They
+ * keep the values that the variables had when they were built, and become constants of the compiled function.
  */
 export function settleCaptured(roots: readonly Value[]): void {
   const nodes = collect(roots);

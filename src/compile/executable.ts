@@ -1,4 +1,4 @@
-/** A program, its session on an engine, and what its inputs and outputs are bound to. */
+/** Executables, which are sessions with what is bound to them, and their runs. */
 
 import type { Engine, EngineBuffer, InPlace, Session } from "../engine/engine.ts";
 import { type Check, type Flaw, flawIn } from "../graph/check.ts";
@@ -24,13 +24,13 @@ export class Executable implements Cached {
   readonly engine: Engine;
   readonly session: Waiting<Session>;
   readonly inPlace: InPlace;
-  /** Takes the output behind the graph's own that is 1 once the guard is passed; only where there are checks. */
+  /** The buffer of the last output, which the guard sets to 1 when all checks hold; undefined for a graph without checks. */
   readonly passed: EngineBuffer | undefined;
-  /** Buffers of small results, by output, that a run may use: their values are copied out as soon as a run is done. */
+  /** Free buffers for small results, by output. A run copies the values out as soon as it is done, so the next run may use the buffer. */
   readonly spares: EngineBuffer[][] = [];
   readonly bytes: number;
   lastUse = 0;
-  /** Runs that have been asked for and are not done. */
+  /** How many runs are queued or under way. */
   #runs = 0;
   #isReleased = false;
 
@@ -42,18 +42,18 @@ export class Executable implements Cached {
     this.bytes = bytes;
   }
 
-  /** Whether it has given its memory back, or will when its last run is done: nobody may ask for another. */
+  /** Whether its memory is released, or will be when its last run is done. No further run may be queued then. */
   get isReleased(): boolean {
     return this.#isReleased;
   }
 
-  /** A run has been asked for. */
+  /** Notes that a run has been queued. */
   enter(): void {
     this.#runs++;
     touch(this);
   }
 
-  /** A run is done. */
+  /** Notes that a run is done. */
   leave(): void {
     this.#runs--;
     this.#freeWhenIdle();
@@ -68,7 +68,7 @@ export class Executable implements Cached {
     if (!this.#isReleased || this.#runs > 0) return;
     this.session.then(
       (session) => session.release(),
-      () => {}, //  it was never made
+      () => {}, //  the session could not be made
     );
     this.passed?.release();
     for (const buffer of this.spares.splice(0).flat()) buffer.release();
@@ -77,15 +77,15 @@ export class Executable implements Cached {
 
 type ExecutableFields = Pick<Executable, "engine" | "session" | "inPlace" | "passed" | "bytes">;
 
-/** Results of up to so many elements are copied out. A loss is one; making a buffer for it at every step costs more. */
+/** A result of at most this many elements, such as a loss, is copied out of its buffer: a new buffer in every run would cost more. */
 const smallResult = 256;
 
-/** What a session keeps for each node, measured on a perceptron's step: two thirds of a megabyte for 55. */
+/** Bytes that a session takes for each node, measured on the training step of a perceptron: two thirds of a megabyte for 55 nodes. */
 const bytesOfNode = 12 * 2 ** 10;
 
 const caches = new WeakMap<Engine, Cache<Executable>>();
 
-/** The session for a graph: from the cache when the same graph has run before, whatever its values, names and states were. */
+/** Returns the executable for a graph, from the cache if the same graph has run before, with any values, names and states. */
 export function executableFor(
   engine: Engine,
   { leaves, roots, checks, plan }: Pick<Bound, "leaves" | "roots" | "checks" | "plan">,
@@ -114,7 +114,7 @@ export function executableFor(
       session,
     });
     const passed = checks.length > 0 ? engine.buffer({ shape: [], dtype: "float32" }) : undefined;
-    // Constants and the bodies of loops are in the text.
+    // The text contains the constants and the bodies of loops, so its length counts their memory.
     const bytes = made.size * bytesOfNode + 4 * text.length;
     const executable = new Executable({ engine, session, inPlace: made.inPlace, passed, bytes });
     cache.add(key, executable);
@@ -124,40 +124,40 @@ export function executableFor(
   return open ?? { executable: make(text, program) };
 }
 
-/** Numbers sessions for many sizes, which no text stands for. */
+/** A counter that makes cache keys for sessions for many sizes: the text of one graph does not identify them. */
 let openSessions = 0;
 
 /** What a run needs besides its buffers. */
 export interface Ready {
   readonly executable: Executable;
-  /** Where it serves many sizes: the constants of this one. */
+  /** For a session for many sizes: the constants that fill its holes for these sizes. */
   readonly filling?: Filling | undefined;
 }
 
-/** One run: what is read and where results go. */
+/** A run to be queued: what it reads and where its outputs go. */
 export interface Job extends Ready {
   readonly inputs: readonly (Storage | State)[];
-  /** For each output the state that takes it, or nothing: a result. */
+  /** For each output the state that takes it; undefined for a result. */
   readonly outputs: readonly (State | undefined)[];
   readonly types: readonly Storage["type"][];
-  /** What the run stops on, and the graph's leaves, in the order of the inputs: asked for when it has stopped. */
+  /** Returns the checks of the graph, and its leaves in the order of the inputs. Called only after a check has stopped the run. */
   graph(): { readonly checks: readonly Check<Value>[]; readonly leaves: readonly Node[] };
-  /** What is looked at before the run, by input. */
+  /** The checks of inputs, made before the run. */
   readonly leafChecks: readonly (LeafCheck & { readonly position: number; readonly what?: string | undefined })[];
-  /** Looks for the cause when a value is not finite: throws a better error than the general one. */
+  /** Looks for the cause of a value that is not finite. Throws an error that names the cause if it finds one. */
   explain?(): Steps<void>;
-  /** The compiled function whose call it is, if it is one. */
+  /** The compiled function whose call queued the run; undefined for other runs. */
   readonly owner?: object;
 }
 
-/** Queues a run; the storages of its results fill when it is done. States get their new values then, all of them or none. */
+/** Queues a run. When it is done, the storages of its results have values, and either all states get their new values or none does. */
 export function submit(job: Job): { readonly run: Run; readonly results: readonly Storage[] } {
   for (const check of job.leafChecks) {
     const source = job.inputs[check.position] as Storage;
     if (source.values) expectMet(source, source.values, check, check.what);
   }
   const run = new Run(job.owner);
-  // What is read and what is written is settled now: later writes and runs come behind.
+  // The versions that the run reads and writes are fixed now: writes and runs queued later come after it.
   const sources = job.inputs.map((input) => (input instanceof Storage ? input : input.version));
   const changes = job.outputs.map((state) => state?.change());
   const results = job.outputs.map((state, i) => (state ? undefined : Storage.ofRun(job.types[i]!, run)));
@@ -171,13 +171,13 @@ export function submit(job: Job): { readonly run: Run; readonly results: readonl
   return { run, results: results.filter((result) => result !== undefined) };
 }
 
-/** Takes a buffer of a type out of a list, if there is one. */
+/** Removes from a list a buffer of a certain shape and returns it; undefined if there is none. */
 function takenFrom(buffers: EngineBuffer[] = [], { shape }: Storage["type"]): EngineBuffer | undefined {
   const at = buffers.findLastIndex((buffer) => sameShape(buffer.type.shape, shape));
   return at < 0 ? undefined : buffers.splice(at, 1)[0];
 }
 
-/** What `passed` holds until a run gets that far. */
+/** What `passed` holds until the guard has been passed. */
 const notPassed = new Float32Array(1);
 
 function* execute(
@@ -242,11 +242,11 @@ function* compute(
   }
 }
 
-/** Throws the error of the first check that the inputs do not pass, if there is one. They have not been written to. */
+/** Throws the error of the first check that fails for these inputs, if one does. The run has not written to the inputs. */
 function* explain(job: Job, inputs: readonly EngineBuffer[]): Steps<void> {
   const { checks, leaves } = job.graph();
   const [finite, others] = [checks.filter(asksFinite), checks.filter((check) => !asksFinite(check))];
-  // What one check is about may make the values of a later one fail: these are computed one by one, in the graph's order.
+  // A value that fails one check may make the computation of a later check fail. So they are computed one by one, in the graph's order.
   for (const check of others) {
     const [flaw] = yield* flawsOf(job, leaves, [check], inputs);
     if (flaw) throw check.failure(flaw, 0);
@@ -263,8 +263,8 @@ function* explain(job: Job, inputs: readonly EngineBuffer[]): Steps<void> {
 const asksFinite = ({ condition }: Check<Value>): boolean => condition.kind === "finite";
 
 /**
- * By check the first element that does not pass it, computed once more from the inputs. None where they cannot be computed: the error
- * that the run ended in is then all that is known.
+ * Returns, for each check, the first element that fails it; the checked values are computed again from the inputs. Returns an empty list
+ * if they cannot be computed: then only the error of the run is known.
  */
 function* flawsOf(
   { executable: { engine } }: Job,

@@ -1,4 +1,4 @@
-/** From a graph to a program for a target: the one way, for runs, exports and checks. */
+/** Turns a graph into a program for a target. Runs, exports and checks all use this function. */
 import type { Node, Value } from "../graph/node.ts";
 import type { Target } from "../graph/target.ts";
 import { passes } from "./passes/index.ts";
@@ -8,26 +8,26 @@ import { GraphProgram, type ProgramOptions } from "./program.ts";
 /** A plan for a graph without checks and without states. */
 export const noPlan: Plan = { conditions: [], states: [], inPlace: false };
 
-/** What is lowered. */
+/** The graph to lower, with its checks. */
 export interface Source {
   readonly leaves: readonly Node[];
   readonly roots: readonly Value[];
-  /** Values that a run looks at, one for each condition of the plan. Default: none. */
+  /** Values that the run checks, one for each condition of the plan. Default: none. */
   readonly watched?: readonly Value[];
-  /** Default: no checks, and nothing in place. */
+  /** Default: no checks, and no state written in place. */
   readonly plan?: Plan;
   /** The trace that the graph belongs to, if it belongs to one. */
   readonly trace?: object | undefined;
 }
 
 export interface LowerOptions extends Pick<ProgramOptions, "inputs" | "outputs"> {
-  /** Default: all of them. None leaves the graph as it was written. */
+  /** Default: all passes. An empty list leaves the graph as it was written. */
   readonly passes?: readonly Pass[];
 }
 
 /**
- * The program of a graph. Where values are watched, behind the graph's outputs there is one that is 1 once the run has found them as they
- * must be.
+ * Returns the program of a graph. If the source has watched values, the program has one more output, the last: it is 1 when all watched
+ * values meet their conditions.
  */
 export function lower(source: Source, target: Target, options: LowerOptions = {}): GraphProgram {
   const { leaves, roots, watched = [], plan = noPlan, trace } = source;

@@ -1,7 +1,7 @@
 /**
- * Open axes. A function is traced anew for each size and each number, since it may look at them; but what it computes is seldom another
- * graph. From the second size on the graphs are compared once they are lowered (recording.ts), and one session serves all that differ in
- * sizes and constants alone: it takes these as further inputs. A graph that differs otherwise gets a session of its own.
+ * Sessions for many sizes. A function is traced again for each size and each number, since it may look at them; but the graphs seldom
+ * differ otherwise. From the second size on, the lowered graphs are compared (recording.ts), and one session runs all graphs that differ
+ * only in sizes and constants: it takes the constants as further inputs, its holes. A graph that differs otherwise gets its own session.
  */
 import type { Engine, InPlace, Program } from "../engine/engine.ts";
 import type { Body } from "../graph/body.ts";
@@ -12,7 +12,7 @@ import type { AnyKernelOp } from "../kernel/kernel.ts";
 import { encodeModel, OnnxBuilder } from "../onnx/model.ts";
 import { nodesOf, Opening, openNodes, type Recording, record } from "./recording.ts";
 
-/** A program that takes any sizes for which the graph is the same. */
+/** A program with open sizes: it runs every graph that differs from the others only in sizes and constants. */
 export class OpenProgram implements Program {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
@@ -51,7 +51,7 @@ export class OpenProgram implements Program {
     return this.#kernels!;
   }
 
-  /** The lowered graph. */
+  /** The lowered graph as text. */
   text(): string {
     return this.#opening.text;
   }
@@ -63,13 +63,13 @@ export class OpenProgram implements Program {
   }
 }
 
-/** A graph of the function's that has been compiled, ready to be run. */
+/** A graph that has been through the passes, and its states that are written in place. */
 export interface Compiled {
   readonly body: Body;
   readonly inPlace: InPlace;
 }
 
-/** A graph that was compiled, with all its nodes. */
+/** A compiled graph with all its nodes; it is compared with later graphs. */
 interface Example extends Compiled {
   readonly nodes: readonly Node[];
 }
@@ -80,9 +80,9 @@ interface Open<E> {
   readonly engine: Engine;
   readonly inPlace: string;
   readonly program: OpenProgram;
-  /** The graphs that it was made for first. */
+  /** The graphs from which it was made. */
   readonly examples: readonly Example[];
-  /** By node whether it has sizes that differ. */
+  /** For each node, whether its sizes differ among the examples. */
   readonly isOpen: readonly boolean[];
   executable: E;
 }
@@ -94,24 +94,30 @@ interface Closed {
   readonly example: Example;
 }
 
-/** What a run of an open session is made of. */
+/** A session for many sizes with the constants for one graph. */
 interface Filled<E> {
   readonly executable: E;
   readonly filling: Filling;
 }
 
-/** Graphs with sessions of their own that are kept to be compared with those to come. */
+/** How many graphs with their own session are kept, to compare later graphs with. */
 const mostClosed = 4;
 
-/** A session is made anew for so many sizes that turn out to need more holes: what differs again and again is not worth more. */
+/**
+ * The most examples of one session. A graph that needs more holes causes a new, wider session with one example more. Graphs that keep
+ * differing in new ways are not worth more attempts than this.
+ */
 const mostExamples = 6;
 
-/** All that has been compiled for one function. */
+/** The sessions that were made for the graphs of one compiled function. */
 export class Family<E extends { readonly isReleased: boolean }> {
   #open: Open<E>[] = [];
   #closed: Closed[] = [];
 
-  /** The session for many sizes that serves a graph, with the constants that it needs; `make` makes one. Nothing where it needs its own. */
+  /**
+   * Returns a session for many sizes that can run a graph, and the constants for that graph; `make` makes a session. Returns undefined if
+   * the graph needs its own session.
+   */
   find(engine: Engine, { body, inPlace }: Compiled, make: (program: OpenProgram) => E): Filled<E> | undefined {
     if (!engine.filling) return undefined;
     const written = [...inPlace].join(";");

@@ -1,4 +1,4 @@
-/** A graph made ready for an engine: numbered inputs and outputs, ONNX on one side, the plain evaluation on the other. */
+/** Programs: graphs with numbered inputs and outputs, which engines run as ONNX models or evaluate node by node. */
 import type { ModelProto } from "onnx-buf";
 import type { InPlace, Program } from "../engine/engine.ts";
 import { Body } from "../graph/body.ts";
@@ -47,7 +47,7 @@ export class GraphProgram implements Program {
     return this.#kernels!;
   }
 
-  /** The ONNX model; `weights` are values to put inside instead of inputs, by port. */
+  /** Returns the ONNX model. `weights` are values, by port, that are stored in the model instead of being inputs. */
   model(weights?: ReadonlyMap<Port, Values>, opset?: number): ModelProto {
     const builder = new OnnxBuilder(this.#target);
     const results = this.body.lower(
@@ -64,7 +64,7 @@ export class GraphProgram implements Program {
   }
 }
 
-/** What else may be said of a program. */
+/** Options of a program. */
 export interface ProgramOptions {
   /** Names for the model's inputs where the caller has better ones than `input0`. */
   readonly inputs?: readonly string[];

@@ -1,4 +1,4 @@
-/** The queue: runs, and looks at variables, are made one after the other, in the order in which they were asked for. */
+/** The queue: runs, and reads of variables, are executed one after the other, in the order in which they were asked for. */
 import { sizeInBytes } from "../graph/types.ts";
 import { type Steps, Task } from "../task.ts";
 import type { Run } from "../tensor/run.ts";
@@ -7,31 +7,32 @@ import type { Storage } from "../tensor/storage.ts";
 interface Entry {
   readonly run: Run;
   readonly task: Task<unknown>;
-  /** What was given for it, and stays in memory while it waits. */
+  /** The storages that it reads; their values stay in memory while it waits. */
   readonly given: readonly Storage[];
 }
 
 /**
- * How many bytes may wait. A call that asks for more first makes, on the spot, the runs that are in its way, as writing to a stream
- * would wait.
+ * How many bytes the waiting runs may hold. A call that would exceed this limit first executes waiting runs synchronously, until the
+ * rest is below the limit: back-pressure, as with a stream.
  */
 export const queueLimit: number = 64 * 2 ** 20;
 
-/** What an entry takes beside the values that were given for it, by a rough measure: at most 8192 of them wait. */
+/** About how many bytes an entry takes beside the values that it reads. With this estimate at most 8192 entries wait. */
 const entryBytes = 8192;
 
 const waiting: Entry[] = [];
 let bytes = 0;
-/** Whether the event loop is to make what waits. */
+/** Whether the event loop will execute the waiting runs. */
 let isDriven = false;
 
 /**
- * Puts steps into the queue. They begin when everything before them has ended, and not before the caller has gone on: what they need was
- * settled when they were asked for, so a later beginning changes nothing. `given` are the values that stay in memory meanwhile.
+ * Puts steps into the queue. They begin when all earlier entries have ended, and never before this call returns. A later start does not
+ * change their result: what they read and write is fixed when they are queued. `given` are the storages whose values stay in memory
+ * until then.
  */
 export function enqueue<T>(run: Run, steps: Steps<T>, given: readonly Storage[] = []): Task<T> {
   const task = new Task(steps);
-  // A caller who awaits its runs finds the queue empty and never waits here, however much it gives.
+  // A caller that awaits each of its runs finds the queue empty, so it never waits here, however many bytes it passes.
   bytes += entryBytes;
   for (const storage of given) if (storage.uses++ === 0) bytes += sizeInBytes(storage.type);
   if (bytes > queueLimit) workUpTo(queueLimit);
@@ -43,10 +44,10 @@ export function enqueue<T>(run: Run, steps: Steps<T>, given: readonly Storage[] 
   return task;
 }
 
-/** Node's `queueMicrotask` makes a resource for its observers each time, which costs more than all else here. */
+/** A promise in place of Node's `queueMicrotask`, which creates an async resource at each call: that costs more than all else here. */
 const soon = Promise.resolve();
 
-/** Makes what waits, and goes on when the event loop says that the first in line is done. */
+/** Executes the waiting entries in order. When the first one is not done at once, it returns, and continues when that entry is done. */
 function drive(): void {
   for (let first = waiting[0]; first; first = waiting[0]) {
     const { task } = first;
@@ -60,13 +61,13 @@ function drive(): void {
   isDriven = false;
 }
 
-/** Makes what waits while the caller waits, until no more than so many bytes are left, or an engine cannot. */
+/** Executes waiting entries synchronously, until at most `limit` bytes wait, or until an engine cannot run synchronously. */
 function workUpTo(limit: number): void {
   for (let first = waiting[0]; first && bytes > limit; first = waiting[0]) {
     try {
       if (!first.task.now()) return;
     } catch {
-      // Whoever waits for it learns of it.
+      // `leave` gives the error to the run, which reports it.
     }
     leave(first);
   }

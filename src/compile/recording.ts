@@ -1,6 +1,7 @@
 /**
- * A lowered graph apart from its sizes: the nodes in one text, equal for graphs that differ in sizes and numbers alone, and every constant
- * and dimension in a list beside it. What two recordings of one text have in common can be made a model that serves both, and others.
+ * Recordings of lowered graphs. A recording has a text with the nodes, which is equal for graphs that differ only in sizes and numbers,
+ * and a list of slots with every constant and dimension. From two recordings with the same text one model can be made that runs both
+ * graphs, and others: the slots that differ become holes.
  */
 import type { Body } from "../graph/body.ts";
 import { areOfOneOp, type Node } from "../graph/node.ts";
@@ -32,12 +33,15 @@ import {
 } from "../kernel/kernel.ts";
 import { dataTypes, type OnnxBuilder, type OpenType } from "../onnx/model.ts";
 
-/** What may differ from one size to the next: a constant, the dimensions of a value, or the sizes of a kernel. */
+/** A part of a recording that may differ from size to size: a constant, the dimensions of a value, or the sizes of a kernel. */
 export type Slot = Constant & {
   readonly kind: "constant" | "type" | "kernel";
-  /** Of what chooses a way: what that is decided by. Only then are two that were equal so far always equal. */
+  /**
+   * For a slot that chooses one of several ways to compute a value: the text of what decides the choice. Two such slots are equal for all
+   * sizes only if this text is equal too.
+   */
   readonly decidedBy?: string | undefined;
-  /** Whether it belongs to a way that was not chosen, so that its value does not matter. */
+  /** Whether the slot belongs to a way that was not chosen, so that its value does not matter. */
   readonly isIdle: boolean;
 };
 
@@ -93,14 +97,14 @@ interface LengthsEntry {
 
 interface ChoiceEntry {
   readonly kind: "choice";
-  /** Slots of one truth value each: whether a way is the one; all but the last. */
+  /** Slots with one truth value each, for all ways but the last: whether it is the chosen one. */
   readonly is: readonly number[];
   readonly chosen: number;
   readonly dtype: OnnxType;
   /** The slot of the result's type. */
   readonly type: number;
   readonly ways: readonly Recorded[];
-  /** The slots of all this. */
+  /** The first slot of the choice and of its ways, and the one after the last. */
   readonly from: number;
   readonly to: number;
   readonly output: OnnxValue;
@@ -108,7 +112,7 @@ interface ChoiceEntry {
 
 type Entry = NodeEntry | KernelEntry | GuardEntry | RandomEntry | LengthsEntry | ChoiceEntry;
 
-/** Nodes in order, and what they give. */
+/** Nodes in order, and the values that they return. */
 interface Recorded {
   readonly entries: readonly Entry[];
   readonly results: readonly OnnxValue[];
@@ -144,7 +148,7 @@ class RecordedSubgraph implements OnnxSubgraph {
   }
 }
 
-/** A node that chooses, with its slots. */
+/** A node whose lowering chooses between several ways, with its slots. */
 interface Chooser {
   readonly node: Node;
   readonly at: Lowering<unknown>;
@@ -157,32 +161,32 @@ interface Chooser {
 interface Current {
   readonly node: Node;
   readonly at: Lowering<unknown>;
-  /** What its choices depend on. */
+  /** The op, parameters and shapes, on which its choices depend. */
   readonly text: string;
   readonly from: number;
 }
 
-/** What the recorders of a graph and of those inside of it share. */
+/** What the recorder of a graph and the recorders of the subgraphs inside it share. */
 interface Notes {
   readonly slots: Slot[];
   readonly constants: Map<OnnxValue, Constant>;
   readonly choosers: Chooser[];
-  /** Whether a node has sizes that differ: only then other ways than the chosen one count. */
+  /** Whether a node has sizes that differ between the graphs: only then the ways that were not chosen are recorded. */
   isOpen(node: Node): boolean;
 }
 
-/** A constant is named by its slot, of which each use has its own: equal ones are equal at some sizes only. */
+/** The name of a constant is its slot. Each use of a constant has its own slot: two constants may be equal for some sizes only. */
 const constantAt = (slot: number): OnnxValue => `#${slot}` as OnnxValue;
 const slotOf = (value: OnnxValue): number | undefined => (value.startsWith("#") ? Number(value.slice(1)) : undefined);
 
-/** Writes a graph down. */
+/** Records what a graph is lowered to. */
 class Recorder implements OnnxGraph {
   readonly target: Target;
   readonly #notes: Notes;
   readonly entries: Entry[] = [];
   readonly lines: string[] = [];
   readonly #prefix: string;
-  /** Where this writes a way to compute a value: what chooses it, and whether it was not chosen. */
+  /** For a recorder of one way to compute a value: the node that chooses, and whether this way was not chosen. */
   readonly #way: { readonly of: Current | undefined; readonly isIdle: boolean } | undefined;
   #current: Current | undefined;
 
@@ -207,7 +211,7 @@ class Recorder implements OnnxGraph {
     return this.#notes.slots.push({ ...slot, isIdle: this.#way?.isIdle ?? false }) - 1;
   }
 
-  /** A value as an operand, and what the text calls it. */
+  /** Returns the name of a value as an operand, and its name in the text. A constant gets a new slot. */
   #used<V extends OnnxValue | undefined>(value: V): { readonly value: V | OnnxValue; readonly text: string } {
     const constant = value === undefined ? undefined : this.#notes.constants.get(value);
     if (!constant) return { value, text: value ?? "" };
@@ -221,7 +225,7 @@ class Recorder implements OnnxGraph {
     this.#current = { node, at, text, from: this.#notes.slots.length };
   }
 
-  /** Values that a graph gives, noted. */
+  /** Records the values that a graph returns, and ends the recording. */
   finish(results: readonly OnnxValue[]): Recorded {
     const used = results.map((value) => this.#used(value));
     this.lines.push(`return ${used.map(({ text }) => text).join()}`);
@@ -403,7 +407,7 @@ class Recorder implements OnnxGraph {
   }
 }
 
-/** A graph that has been lowered, apart from its sizes. */
+/** A lowered graph as text, with its sizes and constants in slots. */
 export interface Recording {
   /** Equal for graphs that differ in sizes and numbers alone. */
   readonly text: string;
@@ -418,7 +422,7 @@ export interface Recording {
 
 const argument = (i: number): OnnxValue => `argument${i}` as OnnxValue;
 
-/** The nodes of a graph, those in loops too, in an order that is the same for graphs of one form. */
+/** Returns the nodes of a graph, those inside loops too, in an order that is the same for all graphs with the same structure. */
 export function nodesOf(body: Body): Node[] {
   const nodes: Node[] = [];
   const visit = (inner: Body): Body => {
@@ -432,7 +436,7 @@ export function nodesOf(body: Body): Node[] {
   return nodes;
 }
 
-/** By node whether sizes of its inputs or outputs differ; nothing for graphs of another form. */
+/** Returns, for each node, whether the sizes of its inputs or outputs differ between two graphs; undefined if the structures differ. */
 export function openNodes(nodes: readonly Node[], others: readonly Node[]): readonly boolean[] | undefined {
   if (nodes.length !== others.length || !nodes.every((node, i) => areOfOneOp(node, others[i]!))) return undefined;
   const sameTypes = (a: readonly TensorType[], b: readonly TensorType[]): boolean =>
@@ -443,7 +447,7 @@ export function openNodes(nodes: readonly Node[], others: readonly Node[]): read
   );
 }
 
-/** Lowers a graph and writes down what becomes of it. `isOpen` says which of its nodes, as `nodesOf` has them, have sizes that differ. */
+/** Lowers a graph and returns its recording. `isOpen` says which nodes, in the order of `nodesOf`, have sizes that differ. */
 export function record(body: Body, target: Target, isOpen: readonly boolean[]): Recording {
   const slots: Slot[] = [];
   const choosers: Chooser[] = [];
@@ -482,24 +486,24 @@ const sameValues = (a: Slot, b: Slot): boolean =>
 const textOf = ({ dtype, shape, values }: Slot): string =>
   `${dtype}[${shape}]${Array.from(values, (value) => (Object.is(value, -0) ? "-0" : value)).join()}`;
 
-/** Constants that several places take and that differ from size to size. */
+/** A hole: a constant that differs from size to size, and the slots that take its value. */
 interface HoleSlots {
   readonly name: string;
   readonly slots: readonly number[];
 }
 
-/** A port that says how its open sizes are called. */
+/** A port with names for its open sizes. */
 type OpenPort = Port & { readonly type: OpenType };
 
-/** More would take longer to hand over than what they save. */
+/** The most holes of one session: to pass more of them to a run would take longer than they save. */
 const mostHoles = 400;
 
-/** Sizes that stand for others: short and long, with divisors and without. */
+/** Sizes that stand for all others: short and long ones, with and without divisors. */
 const imaginedSizes = [37, 331, 1024, 5003] as const;
 
 /**
- * The slots of ops that choose, for sizes that have not come: two real sizes may have too much in common. Only a guess at what
- * will differ; what a graph needs is compared with its own recording in any case.
+ * Returns the slots of nodes that choose, for imagined sizes: two real sizes may have too much in common to show which slots differ.
+ * This is only a guess at which slots will differ; before each run, the recording of its own graph is compared in any case.
  */
 function imagined(
   [first, second]: readonly Recording[],
@@ -530,7 +534,7 @@ function imagined(
         outputTypes: types("outputTypes"),
       });
     } catch {
-      continue; //  such sizes do not go together
+      continue; //  the op does not allow this combination of sizes
     }
     const real = first!.slots.slice(from, Math.max(to, from + notes.slots.length));
     const isAlike = notes.slots.every(({ dtype, shape, kind }, n) => {
@@ -543,18 +547,18 @@ function imagined(
   return slots;
 }
 
-/** What recordings of one text have in common, and what differs. */
+/** Several recordings with one text: which slots are equal in all of them, and which differ and become holes. */
 export class Opening {
-  /** The example with which the model is written. */
+  /** The recording from which the model is written. */
   readonly #example: Recording;
-  /** Constants that differ. */
+  /** The constants that differ. */
   readonly #holes: readonly HoleSlots[];
   readonly #holeOf = new Map<number, string>();
-  /** By the slot of a type: names for the sizes that differ. */
+  /** For each slot of a type, the names of its sizes that differ. */
   readonly #names = new Map<number, readonly (string | undefined)[]>();
-  /** The sizes of kernels whose rows differ in length. */
+  /** The slots with sizes of kernels whose rows differ in length. */
   readonly #openRows = new Set<number>();
-  /** By name the places with one size. */
+  /** For each name of a size, the places that have this size. */
   readonly #dimensions = new Map<string, { readonly slot: number; readonly axis: number }[]>();
 
   private constructor(examples: readonly Recording[]) {
@@ -595,7 +599,7 @@ export class Opening {
     if (open.some((name) => name !== undefined)) this.#names.set(slot, open);
   }
 
-  /** What opens recordings of one text; nothing where a model cannot hold their differences. */
+  /** Returns the opening for recordings with one text; undefined if the texts differ, or if one model cannot have all the holes. */
   static of(...examples: readonly Recording[]): Opening | undefined {
     const [first, ...others] = examples;
     const isAlike = ({ text, slots }: Recording): boolean =>
@@ -605,7 +609,7 @@ export class Opening {
     return opening.#holes.length <= mostHoles && opening.#fits(opening.#example.graph) ? opening : undefined;
   }
 
-  /** Whether kernels have room for the numbers that become inputs. */
+  /** Whether each kernel can take the numbers that become holes as further inputs: a kernel has a largest number of inputs. */
   #fits({ entries }: Recorded): boolean {
     return entries.every((entry) => {
       if (entry.kind === "choice") return entry.ways.every((way) => this.#fits(way));
@@ -629,14 +633,14 @@ export class Opening {
     });
   }
 
-  /** The constants with which the model computes what was recorded; nothing where it computes something else. */
+  /** Returns the constants that make the model compute a recorded graph; undefined if the model cannot compute that graph. */
   fillingFor({ text, slots }: Recording): readonly Constant[] | undefined {
     const { text: own, slots: given } = this.#example;
     if (text !== own || slots.length !== given.length) return undefined;
     for (const [i, slot] of slots.entries()) {
       if (slot.isIdle) continue;
       if (this.#holeOf.has(i)) {
-        // Where rows are of one length, it is in the code.
+        // Unless the length of rows is open, the machine code contains it.
         const isOfLength = slot.values[rowBytesAt] === given[i]!.values[rowBytesAt];
         if (slot.kind === "kernel" && !this.#openRows.has(i) && !isOfLength) return undefined;
         continue;
@@ -674,12 +678,12 @@ export class Opening {
     });
   }
 
-  /** The type of the value whose dimensions a slot has. */
+  /** The type of a value, with the dimensions of a slot. */
   #typeOf(slot: number, { dtype }: Pick<OnnxTensorType, "dtype">): OpenType {
     return { dtype, shape: this.#example.slots[slot]!.values as Shape, names: this.#names.get(slot) };
   }
 
-  /** Writes the nodes; `inputs` are the arguments' names. */
+  /** Writes the nodes of the model and returns the names of the results; `inputs` are the names of the arguments. */
   write(builder: OnnxBuilder, inputs: readonly OnnxValue[]): OnnxValue[] {
     const values = new Map<OnnxValue, OnnxValue>(inputs.map((name, i) => [argument(i), name]));
     return this.#write(builder, this.#example.graph, values);
@@ -788,7 +792,7 @@ export class Opening {
   }
 }
 
-/** A kernel that reads some of its numbers from inputs behind the others. */
+/** Returns the kernel with some of its numbers as inputs, added after its own inputs. */
 function withInputsFor(kernel: Kernel, open: readonly (OnnxValue | undefined)[]): Kernel {
   const added = open.filter((name) => name !== undefined).length;
   if (added === 0) return kernel;

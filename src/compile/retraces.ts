@@ -1,15 +1,15 @@
-/** Functions that are compiled again and again: each time costs a session, and the reason is often not seen. */
+/** Warns of functions that are compiled again and again: each compilation costs a session, and the user often does not see the reason. */
 import { showType, type TensorType } from "../graph/types.ts";
 import { partsOf } from "./arguments.ts";
 
-/** At so many compilations of one function after the first a line says why. */
+/** After this many compilations of one function, beside the first, a line on standard error says why. */
 const many = 10;
 
-/** Counts how often a function is compiled, and says once why that is so often. */
+/** Counts how often a function is compiled, and prints the reason once. */
 export class Retraces {
   readonly #calls: ReadonlyMap<string, TensorType | string>[] = [];
 
-  /** Takes note of a trace for the given arguments that no earlier session serves. */
+  /** Notes a compilation for these arguments: no earlier session could run their trace. */
   note(name: string, args: readonly unknown[]): void {
     if (this.#calls.length > many) return;
     this.#calls.push(partsOf(args));
@@ -20,7 +20,7 @@ export class Retraces {
     console.error(`glissade: ${name} has been compiled anew ${many} times, each time at a cost: ${what}; fix: ${fix}`);
   }
 
-  /** What varies at a place, and what to do; nothing where all calls were alike. */
+  /** Says what varies at a place, and what to do; undefined where all calls were alike. */
   #reason(place: string): { readonly what: string; readonly fix: string } | undefined {
     const seen = this.#calls.map((parts) => parts.get(place));
     const last = seen.at(-1)!;

@@ -1,4 +1,4 @@
-/** Which engine runs things. */
+/** The engine that runs compiled graphs. */
 import type { Engine } from "../engine/engine.ts";
 import { EngineError } from "../errors.ts";
 import { anEngine, expectArguments } from "../graph/arguments.ts";
@@ -7,15 +7,15 @@ let chosen: Engine | undefined;
 let makeDefault: (() => Engine) | undefined;
 
 /**
- * The engine that runs compiled graphs from now on. Values move over by themselves when they are needed. Throws ConfigError for what is
- * no engine.
+ * Sets the engine that runs compiled graphs from now on. Values move to it when they are needed. Throws ConfigError for a value that is
+ * not an engine.
  */
 export function useEngine(engine: Engine): void {
   expectArguments("useEngine", [anEngine], [engine]);
   chosen = engine;
 }
 
-/** What to run on until somebody chooses; made at the first use. */
+/** Makes the default engine, at the first use. */
 export function setDefaultEngine(make: () => Engine): void {
   makeDefault = make;
   chosen = undefined;

@@ -1,4 +1,4 @@
-/** Training on trial: runs that change nothing outside. */
+/** Trial training: runs that change no variable of the user. */
 import type { State } from "../tensor/state.ts";
 import type { Tree } from "../tensor/tree.ts";
 import { type Compiled, compileOver } from "./compile.ts";
@@ -23,14 +23,14 @@ export class Sandbox {
     return new Sandbox();
   }
 
-  /** What stands in for a variable here. */
+  /** Returns the fork that this sandbox uses in place of a variable. */
   of(state: State): State {
     const fork = this.#forks.get(state) ?? state.fork();
     this.#forks.set(state, fork);
     return fork;
   }
 
-  /** As `compile`, over forks. */
+  /** Does what `compile` does, but the runs read and write forks of the variables. */
   compile<A extends readonly unknown[], R extends Tree>(fn: (...args: A) => R): Compiled<A, R> {
     return compileOver(fn, (state) => this.of(state));
   }

@@ -1,4 +1,4 @@
-/** A graph as a person reads it, under GLISSADE_DEBUG too. */
+/** Prints graphs for people, also under GLISSADE_DEBUG. */
 
 import { printable } from "../errors.ts";
 import { expectArguments, tensors as someTensors } from "../graph/arguments.ts";

@@ -1,11 +1,11 @@
-/** What engines expect of those who call them, and how buffers are bound to a program. */
+/** Checks of the arguments that engines get, and the binding of buffers to a program. */
 import { EngineError } from "../errors.ts";
 import { described } from "../graph/arguments.ts";
 import type { Port } from "../graph/target.ts";
 import { arrayTypes, expectRoom, sameShape, showType, sizeOf, type TensorType, type Values } from "../graph/types.ts";
 import type { EngineBuffer, Program } from "./engine.ts";
 
-/** A buffer that notes the runs which it takes part in. */
+/** A buffer that knows the last runs in which it took part. */
 export interface Bindable extends EngineBuffer {
   /** The memory itself. Throws EngineError after the release. */
   readonly values: Values;
@@ -15,10 +15,10 @@ export interface Bindable extends EngineBuffer {
   lastWritten: number;
 }
 
-/** Numbers the runs of the process; 0 is none. */
+/** The number of the last run in this process; 0 before the first. */
 let run = 0;
 
-/** Throws EngineError for what is no type of a tensor, or one whose values cannot be held. */
+/** Throws EngineError if `type` is not the type of a tensor, or if its values do not fit into memory. */
 export function expectType(subject: string, type: TensorType): void {
   const isType =
     typeof type === "object" &&
@@ -35,7 +35,7 @@ export function expectType(subject: string, type: TensorType): void {
   expectRoom(type);
 }
 
-/** Throws EngineError for values that are not what the type says; `another` is a kind of array that is taken too. */
+/** Throws EngineError for values that do not fit the type; `another` is a kind of array that is accepted too. */
 export function expectValues(subject: string, type: TensorType, values: Values, another?: typeof Float64Array): void {
   const wanted = sizeOf(type.shape);
   const kind = arrayTypes[type.dtype];
@@ -50,7 +50,7 @@ export function expectValues(subject: string, type: TensorType, values: Values, 
   );
 }
 
-/** Throws EngineError for what is no program. */
+/** Throws EngineError if `program` is not a program. */
 export function expectProgram(subject: string, program: Program): void {
   const { inputs, outputs, onnx, evaluate } = (program ?? {}) as Partial<Program>;
   const isProgram =
@@ -68,7 +68,7 @@ export function failReleased(subject: string): never {
   throw new EngineError(subject, "a session was run after its release", "release it after its last run");
 }
 
-/** Throws EngineError for constants that are not made for a program's holes. */
+/** Throws EngineError: the constants do not fit the program's holes. */
 export function failFilling(subject: string, holes: number): never {
   throw new EngineError(
     subject,
@@ -78,9 +78,9 @@ export function failFilling(subject: string, holes: number): never {
 }
 
 /**
- * The buffers of one run: inputs, then outputs. Throws EngineError, naming the port, when they do not fit the program: number,
- * type, a buffer of another engine or one that was released, and a buffer that would be written while it is read though the
- * program does not allow it.
+ * Returns the buffers of one run: inputs, then outputs. Throws EngineError, with the name of the port, when they do not fit the program:
+ * a wrong number or type, a buffer of another engine, a released buffer, or a buffer that would be both read and written where the
+ * program does not allow this.
  */
 export function bind<B extends Bindable>(
   subject: string,
@@ -138,7 +138,7 @@ function fit<B extends Bindable>(
   return buffer;
 }
 
-/** Throws when an output's buffer is in use by the run, otherwise than as the input that it may replace. */
+/** Throws if the run already uses an output's buffer, unless it is the input that this output may be written into. */
 function expectFree(subject: string, buffer: Bindable, { name }: Port, replaced: EngineBuffer | undefined): void {
   const isFree = buffer.lastRun !== run || (buffer === replaced && buffer.lastWritten !== run);
   if (!isFree)

@@ -1,6 +1,6 @@
 /**
- * What an engine is: it owns buffers and runs programs over them. `plain` interprets a program, `node` and `web` hand
- * its ONNX form to ONNX Runtime. Nothing here says where the memory lies: in JavaScript, in native memory or on a GPU.
+ * Engines: they own buffers and run programs over them. `plain` interprets a program; `node` and `web` give its ONNX model to
+ * ONNX Runtime. An engine may keep its memory anywhere: in JavaScript, in native memory or on a GPU.
  */
 import type { Constant } from "../graph/op.ts";
 import type { Filling, Hole, Port, Target } from "../graph/target.ts";
@@ -8,18 +8,18 @@ import type { TensorType, Values } from "../graph/types.ts";
 import type { AnyKernelOp } from "../kernel/kernel.ts";
 import type { Waiting } from "../task.ts";
 
-/** By the position of an output: the position of an input whose buffer it may be written to. */
+/** For the position of an output: the position of the input into whose buffer it may be written. */
 export type InPlace = ReadonlyMap<number, number>;
 
 /** A graph ready to run: rewritten, with its inputs and outputs in order. */
 export interface Program {
   readonly inputs: readonly Port[];
   readonly outputs: readonly Port[];
-  /** How many nodes it has, where that is known: sessions of very large ones are made in another way. */
+  /** The number of nodes, if known. For very large programs, sessions are made with other settings. */
   readonly size?: number | undefined;
-  /** Outputs that may be written to an input's buffer, because that will have been read by then. Default: none. */
+  /** Outputs that may be written into an input's buffer, because the input has been read by then. Default: none. */
   readonly inPlace?: InPlace | undefined;
-  /** What each run fills, behind the inputs. Default: none. */
+  /** The holes, which each run fills with constants; in the model they come after the inputs. Default: none. */
   readonly holes?: readonly Hole[] | undefined;
   /** The ONNX model, encoded. */
   onnx(): Uint8Array<ArrayBuffer>;
@@ -42,8 +42,8 @@ export interface EngineBuffer {
 
 export interface Session {
   /**
-   * Runs once: reads `inputs`, writes every one of `outputs` in place. The same buffer may be on both sides only as the program's
-   * `inPlace` has it. A program with holes needs their `filling`.
+   * Runs once: reads `inputs` and writes into all buffers of `outputs`. A buffer may be an input and an output only if the program's
+   * `inPlace` allows it. A program with holes needs a `filling`.
    */
   run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[], filling?: Filling): Waiting<void>;
   release(): void;
@@ -53,12 +53,12 @@ export interface Engine {
   readonly name: string;
   readonly target: Target;
   /**
-   * A new buffer with a copy of `values`, or with zeros. With `isOwned` the engine may keep that very array as the buffer's memory: then
-   * nobody else may have it, since memory that is written to, shrunk or given to another thread during a run is a wrong result or the
-   * end of the process.
+   * Returns a new buffer with a copy of `values`, or with zeros. With `isOwned` the engine may use that array itself as the buffer's
+   * memory. Then no other code may keep the array: if memory is written to, shrunk or given to another thread during a run, the result is
+   * wrong or the process crashes.
    */
   buffer(type: TensorType, values?: Values, isOwned?: boolean): EngineBuffer;
-  /** Puts constants for a program's holes into the engine's memory. Absent where the engine takes no programs with holes. */
+  /** Copies constants for a program's holes into the engine's memory. Absent if the engine takes no programs with holes. */
   filling?(constants: readonly Constant[]): Filling;
   /** Makes a program ready to run. */
   load(program: Program): Waiting<Session>;

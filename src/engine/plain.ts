@@ -1,4 +1,4 @@
-/** The plain engine: readable TypeScript in float64. Slow, obvious, right; the oracle of every other engine. */
+/** The plain engine: readable TypeScript in float64. It is slow and simple; tests compare every other engine with it. */
 import { EngineError } from "../errors.ts";
 import { arrayTypes, sizeOf, type TensorType, type Values } from "../graph/types.ts";
 import { type Steps, Task } from "../task.ts";
@@ -13,7 +13,7 @@ class PlainBuffer implements Bindable {
   lastRun = 0;
   lastWritten = 0;
 
-  /** Float64Array is taken for every dtype: it is what the engine computes with. */
+  /** Accepts a Float64Array for every dtype, because the engine computes in float64. */
   constructor(type: TensorType, values?: Values) {
     expectType(subject, type);
     if (values !== undefined) expectValues(subject, type, values, Float64Array);
@@ -32,7 +32,7 @@ class PlainBuffer implements Bindable {
     this.values.set(values);
   }
 
-  /** float32 is rounded here, on its way out: inside the engine everything is float64. */
+  /** Returns a copy in the buffer's dtype. float32 values are rounded only here: inside the engine everything is float64. */
   read(): Task<Values> {
     return Task.done(arrayTypes[this.type.dtype].from(this.values));
   }
@@ -66,7 +66,7 @@ class PlainSession implements Session {
   }
 }
 
-/** Interprets each node's own `evaluate`, in float64 whatever the dtype. */
+/** Returns the plain engine, which calls the `evaluate` of each node's op, in float64 for every dtype. */
 export function plainEngine(): Engine {
   return {
     name: "plain",

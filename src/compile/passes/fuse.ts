@@ -1,4 +1,4 @@
-/** Rules that save passes over memory: the same numbers from fewer or shorter reads and writes. */
+/** Rules that save passes over memory: they compute the same numbers with fewer or shorter reads and writes. */
 
 import { apply, tensorOf } from "../../graph/apply.ts";
 import type { Node } from "../../graph/node.ts";
@@ -15,8 +15,8 @@ import { type Match, paramsOf, type Rule, ruleFor } from "./rewrite.ts";
 import { asFactor, constantOf, scaledBy, swapLast } from "./simplify.ts";
 
 /**
- * gelu(x) = √2·s·½(1 + erf s) with s = x/√2, where the gradient needs s and its erf anyway. x itself is then needed no more:
- * the product that makes it makes s instead, and the next product takes the √2.
+ * gelu(x) = √2·s·½(1 + erf s) with s = x/√2. The rule applies where the gradient needs s and erf s anyway. Then no node needs x itself:
+ * the product that computes x can compute s instead, and the next product can include the factor √2.
  */
 const geluFromErf: Rule = ruleFor("gelu from erf", gelu, ([x], _, { usersOf, original }) => {
   const isHalved = ({ op, inputs }: Node): boolean =>
@@ -26,7 +26,7 @@ const geluFromErf: Rule = ruleFor("gelu from erf", gelu, ([x], _, { usersOf, ori
   return s.mul(s.halfErf()).mul(Math.SQRT2);
 });
 
-/** y ± unpick(x): the picked places alone are touched. The gradient of cross-entropy is of this form. */
+/** y ± unpick(x) changes only the picked places of y. The gradient of cross-entropy has this form. */
 const addPicked: readonly Rule[] = [
   ruleFor("y + unpick(x)", arithmetic.add, ([y, u]) => {
     const picked = paramsOf(u!, unpick);
@@ -87,7 +87,7 @@ function outputOf(
   return { dO, o };
 }
 
-/** So few columns are summed quickly in any case. */
+/** Sums of fewer columns than this are fast without a product. */
 const fewColumns = 16;
 
 /** Σ over the first axis of a matrix as a product with a row of ones, which uses every thread and vector unit. */
@@ -100,7 +100,7 @@ const columnSums: Rule = ruleFor("column sums as a product", sum, ([x], { axes }
   return ones.matmul(x!).reshape(node.outputs[0]!.shape);
 });
 
-/** Σ x·x over all axes, without the products in memory. */
+/** Σ x·x over all axes, computed without writing the products to memory. */
 const squares: Rule = ruleFor("sum of squares", sum, ([x], { keepDims, axes }, { uses }) => {
   const factors = uses(x!) === 1 ? paramsOf(x!, arithmetic.mul)?.inputs : undefined;
   if (!factors || keepDims || axes.length !== x!.shape.length || !isFloat(x!.dtype)) return undefined;

@@ -1,9 +1,9 @@
 /**
- * The guard of a graph, and which states a run may write where it reads them, as JAX does with donated buffers: a third of an
- * optimizer's memory less, and less for the caches to carry.
+ * The guard of a graph, and the states that a run may write in place, as JAX does with donated buffers. Writing in place takes a third
+ * of an optimizer's memory less, and uses the processor's caches less.
  *
- * Nothing may be lost when the loss or a gradient is not finite, or an index out of range. So whatever is written in place has to
- * come after a guard that stops the run: it is put on a scalar that takes part in the update, such as a decay rate.
+ * No state may be lost when the loss or a gradient is not finite, or an index out of range. So everything that is written in place must
+ * depend on the guard, which stops the run: the guard's output multiplies a scalar that takes part in the update, such as a decay rate.
  */
 import { apply, tensorOf } from "../../graph/apply.ts";
 import type { Condition } from "../../graph/check.ts";
@@ -18,15 +18,16 @@ import type { Pass } from "./pass.ts";
 const fewestElements = 1024;
 
 /**
- * Puts a guard into a graph, which stops before it writes anything should a watched value not be what it must, and says which outputs
- * may be written to their state's input. The guard's own output comes last: 1 once it is passed.
+ * Puts a guard into a graph, and says which outputs may be written in place, into their state's input. The guard stops the run before
+ * anything is written in place, if a watched value fails its condition. The guard's output is the last output of the graph: 1 when it is
+ * passed.
  */
 export const guardPass: Pass = {
   name: "guard",
   run(graph) {
     const { leaves, roots, plan, trace } = graph;
     if (graph.watched.length === 0) return graph;
-    // The same elements in whatever order: nothing has to be laid out for the guard alone.
+    // The order of the elements does not matter to the guard, so reshapes and transposes are not made for it.
     const watched = graph.watched.map((value) => (isEmpty(value) ? value : withoutMoves(value)));
     const before = collect(watched);
     const isBefore = new Set(before);
@@ -35,7 +36,7 @@ export const guardPass: Pass = {
     const places = new Map<Node, number>();
     const rootNodes = new Map<Node, number>();
     for (const { node } of roots) rootNodes.set(node, (rootNodes.get(node) ?? 0) + 1);
-    // First those that others may depend on, which are behind the guard then.
+    // Nodes with smaller ids first: later ones may depend on them, and are then behind the guard too.
     const inOrder = plan.states.toSorted(([a], [b]) => roots[a]!.node.id - roots[b]!.node.id);
     const inPlace = inOrder.filter(([output, input]) => {
       const leaf = leaves[input]!;
@@ -73,7 +74,7 @@ function isView({ op, inputs, outputs }: Node): boolean {
   return !op.elementwise || op.rearranges === true || node.outputs[index]!.dtype !== outputs[0]!.dtype;
 }
 
-/** All that reads a leaf, through views too; nothing where one of them has several outputs. */
+/** All nodes that read a leaf, also through views; undefined if one of them has several outputs. */
 function readersOf(leaf: Node, users: ReadonlyMap<Node, readonly Node[]>): Node[] | undefined {
   const readers = [...(users.get(leaf) ?? [])];
   for (const reader of readers) {
@@ -83,7 +84,7 @@ function readersOf(leaf: Node, users: ReadonlyMap<Node, readonly Node[]>): Node[
   return readers;
 }
 
-/** Whether a node is, or depends on, every one of some others. */
+/** Whether a node depends on every one of the `wanted` nodes; a node counts as depending on itself. */
 function areAncestors(wanted: readonly Node[], node: Node): boolean {
   const missing = new Set(wanted);
   const first = wanted.reduce((least, { id }) => Math.min(least, id), Number.POSITIVE_INFINITY);
@@ -103,7 +104,10 @@ interface Place {
   readonly input: number;
 }
 
-/** A scalar that a writer depends on through elementwise ops, and the guard's values do not: one of `places` if it can be. */
+/**
+ * Returns the place of a scalar input on which a writer depends through elementwise ops, outside the nodes before the guard. Prefers one
+ * of `places`.
+ */
 function scalarBehind(writer: Node, isBefore: ReadonlySet<Node>, places: ReadonlyMap<Node, number>): Place | undefined {
   const waiting = new Set([writer]);
   for (const node of waiting)
@@ -126,16 +130,16 @@ function scalarBehind(writer: Node, isBefore: ReadonlySet<Node>, places: Readonl
 /** The nodes that the guard waits for. */
 interface Before {
   readonly isBefore: ReadonlySet<Node>;
-  /** Those that no other of them waits for. */
+  /** Those of them that no other one uses. */
   readonly last: readonly Node[];
 }
 
 /**
- * The graph with a guard behind one input of each of some nodes.
+ * Returns the graph with a guard, whose output multiplies one input of each node in `places`.
  *
- * ONNX Runtime computes what a node waits for from the last in the model's order to the first, and what nobody waits for likewise. So the
- * gradients stand there in reverse: each is computed as soon as it can be. The updates do too, so that those come first whose gradients are
- * still in the caches.
+ * ONNX Runtime computes the inputs of a node from the last in the model's order to the first, and likewise the nodes whose outputs no
+ * other node uses. So the gradients are written in reverse order: each is computed as soon as possible. The updates are in reverse order
+ * too, so that the updates whose gradients are still in the processor's caches come first.
  */
 function withGuard(
   roots: readonly Value[],

@@ -1,6 +1,6 @@
 /**
- * Kernels out of elementwise ops: neighbours in the graph that work on as many elements become one node, which reads each of its
- * inputs once, keeps what is between them in registers, and writes only what others need.
+ * Makes kernels out of elementwise ops: neighbouring nodes with the same number of elements become one node. It reads each of its inputs
+ * once, keeps intermediate values in registers, and writes only the values that other nodes need.
  */
 import { applyAll, tensorOf } from "../../graph/apply.ts";
 import { Body } from "../../graph/body.ts";
@@ -19,29 +19,29 @@ import { fused } from "../../ops/lowered/fused.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import type { Pass } from "./pass.ts";
 
-/** Longer kernels gain nothing: what is between their steps no longer fits into registers. */
+/** Longer kernels gain nothing: their intermediate values no longer fit into registers. */
 const mostMembers = 64;
-/** Elements of a row: its bytes are a number inside instructions, which have 31 bits for it. */
+/** The most elements of a row: instructions contain its length in bytes, for which they have 31 bits. */
 const longestRow = 2 ** 29 - 1;
 /** Kernels for fewer elements save less than they cost. */
 const fewestElements = 2;
 
-/** Ops that go into one kernel. */
+/** Nodes that become one kernel. */
 interface Group {
   readonly members: Set<Node>;
-  /** The last of its members' positions. Whoever needs the group has a later one, so that no group waits for itself. */
+  /** The position of its last member. Every node that needs the group has a later position, so that no group depends on itself. */
   readonly position: number;
   /** Elements of every member. */
   readonly size: number;
-  /** The length of a row, once something depends on it. */
+  /** The length of a row; undefined while no input depends on it. */
   width: number | undefined;
-  /** By name: what comes into it from outside. */
+  /** The values from outside that it reads, by name. */
   readonly reads: Map<string, Read>;
-  /** How many of its members others need. */
+  /** How many members are needed outside the group. */
   outputs: number;
 }
 
-/** Makes kernels where the target has them, also inside the ops that hold graphs. */
+/** Makes kernels if the target has them, also in the graphs inside ops such as loops. */
 export const kernelPass: Pass = {
   name: "kernels",
   run(graph, target) {
@@ -55,7 +55,7 @@ function grouped(roots: readonly Value[]): Value[] {
   return rebuilt(graph, graph.groups());
 }
 
-/** An op's parameters, with kernels in the graphs that it holds. */
+/** The parameters of a node, with kernels in the graphs inside them. */
 function withInnerKernels({ op, params }: Node): unknown {
   return op.mapBodies ? op.mapBodies(params, ({ leaves, roots }) => new Body(leaves, grouped(roots))) : params;
 }
@@ -80,8 +80,8 @@ class Grouping {
   }
 
   /**
-   * Groups in which every truth value is made where it is used. One that turns out to be outside, since others need it too or no
-   * kernel makes it, keeps its users out.
+   * Returns groups in which every truth value is computed in the group that uses it. If a truth value is outside, because other nodes need
+   * it too or because no kernel can compute it, the nodes that use it cannot be in a group, and the groups are made again without them.
    */
   groups(): Group[] {
     for (;;) {
@@ -93,7 +93,7 @@ class Grouping {
     }
   }
 
-  /** From the last op to the first, each goes to a group of its users if it can, or begins one. */
+  /** Goes through the nodes from the last to the first. Each joins a group of one of its users if possible, or else starts a group. */
   #groupsOfCandidates(): Group[] {
     const all: Group[] = [];
     for (const [node, position] of [...this.#positions].reverse()) {
@@ -112,7 +112,7 @@ class Grouping {
     return all;
   }
 
-  /** Members that others need, as they were made. */
+  /** The members that are needed outside the group, in the order in which they were made. */
   outputsOf({ members, inOrder: all }: WholeGroup): Node[] {
     return all.filter((node) => this.#isRoot.has(node) || this.#usersOf(node).some((user) => !members.has(user)));
   }
@@ -139,14 +139,17 @@ class Grouping {
     return order;
   }
 
-  /** Takes a node into a group, if the group can then still run at its place. Nodes come from the last to the first: none reads a member. */
+  /**
+   * Adds a node to a group, if the group can then still run at its position. Nodes come from the last to the first, so the node reads no
+   * member of the group.
+   */
   #joins(node: Node, group: Group): boolean {
     const { members, size, position, reads } = group;
     if (elementsOf(node) !== size || members.size >= mostMembers) return false;
     const others = this.#usersOf(node).filter((user) => !members.has(user));
     const isNeeded = others.length > 0 || this.#isRoot.has(node);
     if (isNeeded && staysInside(node)) return false;
-    // Whoever else needs this node has to come behind the last member.
+    // All other nodes that need this node must come after the last member.
     if (others.some((user) => this.#placeOf(user) <= position)) return false;
     const width = widthWith(node, group);
     if (width === "conflict") return false;
@@ -171,7 +174,7 @@ class Grouping {
   }
 }
 
-/** Whether a node could be in a kernel: its types fit, and its op writes steps for stand-ins. */
+/** Whether a node could be in a kernel: its types fit, and its op can write its steps. */
 function isCandidate(node: Node): boolean {
   const { op, inputs, outputs, params, source } = node;
   const [output] = outputs;
@@ -189,7 +192,7 @@ function inputTypesOf({ inputs }: Node): TensorType[] {
   return inputs.map(({ node, index }) => node.outputs[index]!);
 }
 
-/** What is no float32, or no value of its own, is not written. */
+/** Whether a kernel must not write a node's output: it is not float32, or the op only rearranges its input. */
 function staysInside({ op, outputs }: Node): boolean {
   return outputs[0]!.dtype !== "float32" || op.rearranges === true;
 }
@@ -198,7 +201,7 @@ function elementsOf({ outputs }: Node): number {
   return sizeOf(outputs[0]!.shape);
 }
 
-/** A constant is written into the kernel. */
+/** Whether a node is a constant, which becomes a part of the kernel's code. */
 function isConstant({ op, inputs, source }: Node): boolean {
   return source === undefined && op.kernel !== undefined && inputs.length === 0;
 }
@@ -206,7 +209,10 @@ function isConstant({ op, inputs, source }: Node): boolean {
 const full = { layout: "full" } as const;
 const scalar = { layout: "scalar" } as const;
 
-/** How a tensor lies under another that it is widened to, and the length of a row where that matters; nothing if it repeats otherwise. */
+/**
+ * Returns the layout of a tensor that is widened to another shape, and the length of a row if the layout depends on it. Returns undefined
+ * for other repetitions.
+ */
 function layoutUnder(from: Shape, to: Shape): { readonly layout: Layout; readonly width?: number } | undefined {
   const [size, all] = [sizeOf(from), sizeOf(to)];
   if (size === all) return full;
@@ -221,7 +227,7 @@ function layoutUnder(from: Shape, to: Shape): { readonly layout: Layout; readonl
   return undefined;
 }
 
-/** How a node's input lies under the node. */
+/** The layout of a node's input that is widened to the node's shape. */
 function layoutOf({ node: from, index }: Value, { outputs }: Node): ReturnType<typeof layoutUnder> {
   return layoutUnder(from.outputs[index]!.shape, outputs[0]!.shape);
 }
@@ -240,7 +246,7 @@ function widthWith(node: Node, group: Group): number | undefined | "conflict" {
   return width;
 }
 
-/** A value that a group reads, and how. */
+/** A value that a group reads, and its layout. */
 interface Read {
   readonly value: Value;
   readonly layout: Layout;
@@ -255,14 +261,14 @@ function readAt(value: Value, member: Node): Read {
   return { value, layout: layoutOf(value, member)!.layout };
 }
 
-/** By name: what comes into a group from outside. */
+/** The values from outside that a group reads, by name. */
 function readsOf({ members }: Group): ReadonlyMap<string, Read> {
   const reads = new Map<string, Read>();
   for (const member of members) for (const [name, read] of readsAt(member, members)) reads.set(name, read);
   return reads;
 }
 
-/** With their names: what a member of a group reads from outside. */
+/** The values from outside that a member of a group reads, with their names. */
 function readsAt(member: Node, members: ReadonlySet<Node>): [string, Read][] {
   const reads: [string, Read][] = [];
   for (const value of member.inputs) {
@@ -273,12 +279,12 @@ function readsAt(member: Node, members: ReadonlySet<Node>): [string, Read][] {
   return reads;
 }
 
-/** Whether a member needs a truth value from outside, which a kernel cannot read. */
+/** Whether a member needs a truth value from outside its group: a kernel cannot read truth values. */
 function lacksTruth({ inputs }: Node, members: ReadonlySet<Node>): boolean {
   return inputs.some(({ node, index }) => node.outputs[index]!.dtype === "bool" && !members.has(node));
 }
 
-/** A kernel of one op is that op, and engines have their own code for it, unless it is several ops in ONNX. */
+/** Whether a kernel pays: it computes several ops, or one op that is several ops in ONNX. For other single ops engines have fast code. */
 function isWorthwhile(group: Group): boolean {
   const computed = [...group.members].filter(({ op }) => !op.rearranges);
   return group.reads.size > 0 && (computed.length > 1 || computed.some(({ op }) => op.severalPasses));
@@ -297,7 +303,7 @@ function rebuilt(graph: Grouping, groups: readonly Group[]): Value[] {
   const made = new Map<Node, readonly Tensor[]>();
   const current = ({ node, index }: Value): Tensor => made.get(node)![index]!;
 
-  /** Makes what stands for a node, and whatever that depends on first. */
+  /** Makes the node, or the kernel, that replaces a node; before it, all that it depends on. */
   const make = (wanted: Node): void => {
     const waiting = [wanted];
     const expect = (input: Value): void => {
@@ -315,7 +321,7 @@ function rebuilt(graph: Grouping, groups: readonly Group[]): Value[] {
       if (made.has(node)) continue;
       if (group) makeKernel(graph, group, made, current);
       else {
-        // Every node gets a copy, so that their order stays: ONNX Runtime goes by it.
+        // Every node is copied, so that the order of nodes does not change: ONNX Runtime follows it.
         const params = withInnerKernels(node);
         const copy = node.source ? node : makeNode({ ...node, params, inputs: node.inputs.map(current) });
         made.set(
@@ -329,7 +335,7 @@ function rebuilt(graph: Grouping, groups: readonly Group[]): Value[] {
   return graph.roots.map(current);
 }
 
-/** A group that nothing joins any more. */
+/** A complete group. */
 interface WholeGroup extends Pick<Group, "members" | "size" | "width"> {
   /** The members as they were made. */
   readonly inOrder: readonly Node[];
@@ -337,7 +343,7 @@ interface WholeGroup extends Pick<Group, "members" | "size" | "width"> {
   readonly reads: ReadonlyMap<string, Read>;
 }
 
-/** Makes a group's node; of its members those that others need stand for something afterwards. */
+/** Makes the node of a group's kernel. In `made`, its outputs then stand for the members that are needed outside the group. */
 function makeKernel(
   graph: Grouping,
   group: WholeGroup,

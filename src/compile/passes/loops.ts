@@ -12,8 +12,9 @@ import { paramsOf, type Rule, type RuleSet } from "./rewrite.ts";
 const isScan = (node: Node): boolean => (node.op as unknown) === scan;
 
 /**
- * Back-propagation runs a loop again with more outputs, the values that the way back needs; an observer does, and so do checks: all
- * become one. Bodies are compared as they were built, so the pass must come before any that looks inside them.
+ * Back-propagation adds a second loop with the same steps and more outputs: the values that the backward pass needs. Observers and checks
+ * do so too. This rule makes all of them one loop. It compares bodies as they were built, so this pass must come before any pass that
+ * changes bodies.
  */
 const oneLoop: Rule = {
   name: "one loop for a loop and the same with more outputs",
@@ -38,7 +39,7 @@ const oneLoop: Rule = {
 
 const isSame = (x: Value | undefined, y: Value): boolean => x?.node === y.node && x.index === y.index;
 
-/** Whether two loops do the same steps, whatever of them they put out. */
+/** Whether two loops make the same steps; their outputs may differ. */
 function isSameLoop(other: Node, loop: Node): boolean {
   if (!isScan(other) || other.inputs.length !== loop.inputs.length) return false;
   const [a, b] = [other.params as ScanParams, loop.params as ScanParams];
@@ -73,8 +74,8 @@ const oneStep: Rule = {
 };
 
 /**
- * A matrix that is transposed before a loop, and in it only a side of products, is transposed by these: they read it either way as fast,
- * and a copy less is made.
+ * Moves the transpose of a matrix into a loop, if the loop uses the matrix only as a side of products. Products read a transposed matrix
+ * as fast, so the transposed copy is saved.
  */
 const transposeInside: Rule = {
   name: "transposes go into loops",
@@ -109,5 +110,5 @@ const transposeInside: Rule = {
 };
 
 export const loops: RuleSet = { rules: [oneLoop], insideBodies: false, needs: [scan] };
-/** Once transposes of transposes are gone, and before products are what takes them. */
+/** These come after the rules that remove transposes of transposes, and before the rules that move transposes into products. */
 export const bodies: RuleSet = { rules: [oneStep, transposeInside], insideBodies: true, needs: [scan] };

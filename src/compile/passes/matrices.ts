@@ -1,9 +1,8 @@
 /**
- * Rules that keep large matrices packed (ops/packed-matrix.ts) from one product to the next, where that pays: the hidden layer of a
- * transformer's feed-forward network, on the way there and on the way back.
+ * Rules that keep large matrices packed (ops/packed-matrix.ts) from one product to the next, where that pays: in the hidden layer of a
+ * transformer's feed-forward network, forward and backward.
  *
- * What goes together is a region: the result of a product and everything that elementwise ops make of it. All of a region is
- * packed, or nothing.
+ * A region is the result of a product and everything that elementwise ops compute from it. Either all of a region is packed, or none of it.
  */
 import { apply } from "../../graph/apply.ts";
 import type { Node, Value } from "../../graph/node.ts";
@@ -22,22 +21,22 @@ import { full, reshape } from "../../ops/movement.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { type Match, paramsOf, type Rule, type RuleSet, ruleFor } from "./rewrite.ts";
 
-/** Elements that a region has at least: below, products take so little time that nothing is won. */
+/** The fewest elements of a region: products of smaller matrices take so little time that packing gains nothing. */
 const fewestElements = 2 ** 18;
 
 /**
- * What things take, in nanoseconds on one thread of a processor with AVX-512. Only their proportions matter, and they are much the
- * same with more threads.
+ * Costs in nanoseconds, on one thread of a processor with AVX-512. Only their proportions matter, and these are about the same with more
+ * threads.
  */
 const cost = {
-  /** Of two operations in a product, by its form. */
+  /** A multiplication and an addition in a product, by the form of the product. */
   packed: 1 / 122,
   plain: 1 / 112,
   transposedLeft: 1 / 92,
-  /** Of bringing an element into another order of memory. */
+  /** Packing or unpacking one element, by columns and by rows. */
   columns: 0.4,
   rows: 0.22,
-  /** Of filling an element of a result with the bias before Gemm adds to it. */
+  /** Filling one element of a result with the bias, before Gemm adds the product to it. */
   bias: 0.15,
 };
 
@@ -65,12 +64,12 @@ interface Region {
   readonly isPacked: boolean;
 }
 
-/** Regions found so far, for each pass over a graph; a pass has its own `usersOf`. */
+/** The regions found so far, for each pass over a graph; `usersOf` is a different function for each pass, so it is the key. */
 const found = new WeakMap<Match["usersOf"], Map<Node, Region>>();
 
 const plainRegion: Region = { isPacked: false };
 
-/** The region of a value of the graph as it was before the pass. */
+/** The region of a value, in the graph as it was before the pass. */
 function regionOf(value: Value, block: number, usersOf: Match["usersOf"]): Region {
   const { shape, dtype } = typeOf(value);
   const [rows, columns] = shape.length < 2 ? [0, 0] : matrixOf(shape);
@@ -86,7 +85,7 @@ interface Measures {
   readonly block: number;
 }
 
-/** Goes through a region in all directions and adds up what packing would win: never anything where part of it is needed unpacked. */
+/** Visits all nodes of a region and adds up the time that packing would save. It is never packed if a node needs a part of it unpacked. */
 function explore(start: Node, measures: Measures, usersOf: Match["usersOf"], known: Map<Node, Region>): Region {
   const { rows, columns } = measures;
   const isWhole = (value: Value): boolean => {
@@ -116,7 +115,7 @@ function explore(start: Node, measures: Measures, usersOf: Match["usersOf"], kno
   return region;
 }
 
-/** Whether a node's result belongs to the region of its whole inputs, or begins one. */
+/** Whether a node's result belongs to the region of its full-size inputs, or starts a region. */
 function belongs(node: Node, isWhole: (value: Value) => boolean): boolean {
   if (node.outputs.length !== 1 || !isWhole({ node, index: 0 })) return false;
   if (isOp(node, reshape)) return isWhole(node.inputs[0]!);
@@ -131,7 +130,7 @@ function belongs(node: Node, isWhole: (value: Value) => boolean): boolean {
 
 const never = Number.NEGATIVE_INFINITY;
 
-/** What is won, or lost, when a product whose result, or one of whose sides, is in a region becomes a packed one. */
+/** The time saved, or lost if negative, when a product becomes a packed one; `place` says which of its matrices is in the region. */
 function winOf(
   { params, size: [m, n, k], node }: Product,
   place: "result" | "left" | "right",
@@ -139,7 +138,7 @@ function winOf(
 ): number {
   const work = m * n * k;
   if (params.transposeA) {
-    // A region's rows are summed over: the other side has to be packed by rows.
+    // The product sums over the rows of the region, so the other side has to be packed by rows.
     if (params.transposeB || k % block !== 0 || (place === "left" ? m : n) % block !== 0) return never;
     const other = place === "left" ? n : m;
     return work * (cost.transposedLeft - cost.packed) - cost.rows * (k * other + m * n);
@@ -150,7 +149,7 @@ function winOf(
   return work * (cost.plain - cost.packed) + bias - cost.rows * k * n - cost.columns * ends;
 }
 
-/** What is won at a product that takes a value of the region. */
+/** The time saved at a product that takes a value of the region. */
 function winOfTaker(taker: Product, member: Node, measures: Measures): number {
   if (isColumnSum(taker)) return 0;
   const places = taker.node.inputs.map(({ node }) => node === member);
@@ -158,8 +157,8 @@ function winOfTaker(taker: Product, member: Node, measures: Measures): number {
 }
 
 /**
- * Whether a product with a transposed left side wins by a good margin when both sides are packed for it alone, the right one for all
- * products that share it.
+ * Whether a product with a transposed left side gets clearly faster when both sides are packed for this product alone. The cost of packing
+ * the right side is shared by all such products that use it.
  */
 function winsAlone({ size: [m, n, k] }: Product, right: Value, usersOf: Match["usersOf"]): boolean {
   const sharing = usersOf(right).filter(
@@ -174,7 +173,10 @@ function isColumnSum({ node, params: { transposeA, transposeB }, size: [m] }: Pr
   return m === 1 && !transposeA && !transposeB && isOp(node, product) && isOp(node.inputs[0]!.node, full);
 }
 
-/** The shape beside a packed matrix of what is widened into the same matrix when it is not packed; nothing for a matrix as large. */
+/**
+ * Returns the shape in which another input of an elementwise op widens to a packed matrix; `whole` is the shape of the matrix when it is
+ * not packed. An input with the shape `whole` keeps it. Returns undefined if no such shape exists.
+ */
 function shapeBeside({ shape }: TensorType, whole: Shape, lanes: number): Shape | undefined {
   const [rows, columns] = matrixOf(whole);
   const size = sizeOf(shape);
@@ -200,7 +202,7 @@ const products: Rule = {
   rewrite({ node, inputs, original, usersOf, target }) {
     const made = productOf(node);
     if (!made || !isLarge(made)) return undefined;
-    const { block } = target; //  not before it is needed: an engine may have to find it out
+    const { block } = target; //  read only now, because an engine may have to measure it
     if (!block) return undefined;
     const { params, size } = made;
     const [m, n, k] = size;
@@ -266,7 +268,7 @@ const moves: readonly Rule[] = [
   }),
 ];
 
-/** A packed product adds a bias on its way. */
+/** A packed product adds the bias that follows it. */
 export const packedBias: Rule = ruleFor("bias of a packed product", add, ([y, b], _, { uses }) => {
   const { inputs: [x, w, none] = [] } = (uses(y!) === 1 && paramsOf(y!, packedProduct)) || {};
   const [groups, , lanes] = y!.shape;

@@ -1,6 +1,6 @@
 /**
- * Rules that bring convolutions, and what lies between them, into packed tensors: `unpack` moves towards the results, and where it
- * meets the `pack` of the next convolution both are gone.
+ * Rules that make convolutions, and the ops between them, work on packed tensors. `unpack` moves towards the results; where it meets the
+ * `pack` of the next convolution, both are removed.
  */
 import { apply } from "../../graph/apply.ts";
 import { type Shape, sameShape, sizeOf } from "../../graph/types.ts";
@@ -23,7 +23,7 @@ import { paramsOf, type Rule, ruleFor } from "./rewrite.ts";
 /** The packed tensor that a tensor was unpacked from. */
 const packedSource = (x: Tensor): Tensor | undefined => paramsOf(x, unpack)?.inputs[0];
 
-/** x packed in some tiles, by nothing at all where it was unpacked from them. */
+/** Returns x packed in certain tiles. If x was unpacked from such tiles, returns the packed tensor, without a new node. */
 function packedIn({ images, channels }: PackParams, x: Tensor): Tensor {
   const source = packedSource(x);
   return source?.shape.at(-2) === images && source.shape.at(-1) === channels
@@ -35,10 +35,10 @@ const packed = (x: Tensor, block: number): Tensor => packedIn(tilesFor(x.shape, 
 
 const unpacked = (z: Tensor): Tensor => z.apply(unpack, [], undefined);
 
-/** With fewer images it costs as much as it saves to bring weights into the blocks' order. */
+/** With fewer images, reordering the weights into blocks costs as much as packing saves. */
 const fewestImages = 4;
 
-/** A kernel of one tap is a product already, and worth packing for only where that costs nothing. */
+/** Whether packing pays. A convolution with one tap is a matrix product: for it, packing pays only if an input is packed already. */
 const pays = (kernel: Shape, ...inputs: readonly Tensor[]): boolean =>
   inputs.every(({ dtype, size, shape }) => dtype === "float32" && size > 0 && shape[0]! >= fewestImages) &&
   (sizeOf(kernel.slice(2)) > 1 || inputs.some(packedSource));
@@ -60,13 +60,16 @@ const convolutions: readonly Rule[] = [
     if (!suitsBlocks(target, shape, params) || !pays(shape, x!, dy!)) return undefined;
     const block = target.block!;
     const batch = x!.shape[0]!;
-    // Images become channels, filled up to whole blocks.
+    // The images become channels, padded to whole blocks.
     if (params.dilation.at(-1) !== 1 || 2 * batch < Math.ceil(batch / block) * block) return undefined;
     return apply(packedConvolutionKernel, [packed(x!, block), packed(dy!, block)], { ...params, block });
   }),
 ];
 
-/** An input of an elementwise op beside the packed tensor z: packed too, or widened along the same channels. */
+/**
+ * Returns another input of an elementwise op in the form that fits the packed tensor z: packed too, or reshaped so that it widens along
+ * the same channels. Returns undefined if there is no such form.
+ */
 function beside(x: Tensor, z: Tensor, shape: Shape): Tensor | undefined {
   if (x.dtype !== "float32") return undefined;
   if (sameShape(x.shape, shape)) return packedIn(tilesOf(z.shape), x);
@@ -99,7 +102,7 @@ const pools: readonly Rule[] = [
   }),
 ];
 
-/** Sums over all axes in any order of memory; those for each channel as products with ones. */
+/** Sums of packed tensors. A sum over all axes does not depend on the order in memory; sums for each channel become products with ones. */
 const sums: Rule = ruleFor("sums of a packed tensor", sum, ([x], { axes }, { node }) => {
   const z = packedSource(x!);
   const { shape } = node.outputs[0]!;
@@ -117,7 +120,7 @@ const sums: Rule = ruleFor("sums of a packed tensor", sum, ([x], { axes }, { nod
 
 export const packing: readonly Rule[] = [...convolutions, elementwise, ...pools, sums];
 
-/** A convolution takes the relu behind it in. */
+/** A packed convolution computes the relu that follows it. */
 export const fusedRelu: Rule = ruleFor("relu of a packed convolution", relu, ([y], _, { uses }) => {
   const inner = uses(y!) === 1 ? paramsOf(y!, packedConvolution) : undefined;
   return inner && apply(packedConvolution, inner.inputs, { ...inner.params, relu: true });

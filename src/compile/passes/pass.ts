@@ -1,14 +1,14 @@
-/** What a pass is: a step from a graph as it was written to one that an engine runs fast. */
+/** Passes: the steps that turn a graph as it was written into one that an engine runs faster. */
 import type { InPlace } from "../../engine/engine.ts";
 import type { Condition } from "../../graph/check.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import type { Target } from "../../graph/target.ts";
 
-/** What a run must meet, and which states it carries on. */
+/** The checks of a run, and the states that it updates. */
 export interface Plan {
-  /** What each of the watched values must be for a run to count. */
+  /** The condition that each watched value must meet for a run to count. */
   readonly conditions: readonly Condition[];
-  /** By output: the input, of each state that has both. Positions. */
+  /** For each state that is both read and written: the positions of its output and of its input. */
   readonly states: readonly (readonly [output: number, input: number])[];
   /** Whether states may be written in place. */
   readonly inPlace: boolean;
@@ -19,7 +19,7 @@ export interface Lowering {
   readonly leaves: readonly Node[];
   /** The graph's outputs. */
   readonly roots: readonly Value[];
-  /** Values that a run looks at, by condition of the plan; none once the guard is in the graph. */
+  /** The values that the run checks, one for each condition of the plan; empty once the guard is in the graph. */
   readonly watched: readonly Value[];
   readonly plan: Plan;
   /** The trace that new nodes belong to. */

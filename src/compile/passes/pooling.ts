@@ -1,4 +1,4 @@
-/** Max pooling over windows that tile the input: maxima axis by axis, and back the same way. */
+/** Max pooling over windows that tile the input: maxima axis by axis; the gradient goes back axis by axis too. */
 import { apply } from "../../graph/apply.ts";
 import type { Shape } from "../../graph/types.ts";
 import { gate } from "../../ops/arithmetic.ts";
@@ -7,7 +7,7 @@ import { layAtMaximum } from "../../ops/reduce.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { paramsOf, type Rule, ruleFor } from "./rewrite.ts";
 
-/** Whether windows lie side by side and leave nothing out. */
+/** Whether the windows lie side by side and cover every element. */
 export const isTiling = (space: Shape, { kernel, stride, dilation, padding }: PoolParams): boolean =>
   space.every(
     (size, i) => stride[i] === kernel[i] && dilation[i] === 1 && `${padding[i]}` === "0,0" && size % kernel[i]! === 0,
@@ -20,7 +20,7 @@ interface Level {
   readonly maxima: Tensor;
 }
 
-/** The maxima over tiles of the axes from 2 on. The last axis comes first, so that of equals the first in row-major order wins. */
+/** The maxima over tiles of the axes from 2 on. The last axis comes first, so that of equal elements the first in row-major order wins. */
 function levelsOf(x: Tensor, kernel: readonly number[]): Level[] {
   let maxima = x;
   return [...kernel.keys()].reverse().map((i) => {
@@ -45,7 +45,7 @@ export function layAtMaxima(x: Tensor, dy: Tensor, kernel: readonly number[]): T
   return laid.reshape(x.shape);
 }
 
-/** What is laid at maxima can be chosen by x before: there x is the maximum. */
+/** The gradient of relu can be applied before it is laid at the maxima: at these places x is equal to the maximum. */
 const reluBehindPooling: Rule = ruleFor("relu's gradient behind max pooling", gate, ([laid, y], _, match) => {
   const pooled = match.uses(laid!) === 1 ? paramsOf(laid!, maxPoolInput) : undefined;
   const [x, dy] = pooled?.inputs ?? [];
@@ -53,10 +53,10 @@ const reluBehindPooling: Rule = ruleFor("relu's gradient behind max pooling", ga
   return apply(maxPoolInput, [x, dy.apply(gate, [x.apply(maxPool, [], pooled.params)], undefined)], pooled.params);
 });
 
-/** The fewest images times channels for which they are worth bringing to the end, where they make long rows. */
+/** The fewest images times channels for which it pays to make them the last axis, so that rows are long. */
 const fewestLanes = 32;
 
-/** Passes over long rows instead of a scatter and a search for positions. */
+/** Computes with passes over long rows, instead of a search for positions and a scatter. */
 const rows: Rule = ruleFor("maxima of tiles in long rows", maxPoolInput, ([x, dy], params) => {
   const [batch, channels, ...space] = x!.shape as [number, number, ...number[]];
   const lanes = batch * channels;

@@ -1,6 +1,7 @@
 /**
- * Rules that let a matrix product do its neighbours' work: transposes and additions cost it next to nothing. Scales do not go into it: as an
- * attribute of a node, 1 / n would make another model of each batch size, and elementwise neighbours take them as well.
+ * Rules that move transposes and additions into a matrix product, where they cost almost nothing. Scales are not moved into a product:
+ * a scale such as 1 / n would be an attribute of the node, so each batch size would need another model; and a neighbouring elementwise op
+ * can do the scaling as well.
  */
 
 import { apply } from "../../graph/apply.ts";
@@ -14,8 +15,8 @@ import { type Match, paramsOf, type Rule, ruleFor } from "./rewrite.ts";
 import { constantOf, swapLast } from "./simplify.ts";
 
 /**
- * A side of a product with its last two axes swapped, where that undoes a transpose or leaves one that keeps rows whole:
- * such a copy moves whole rows at a time, and often exists already.
+ * Returns a side of a product with its last two axes swapped, if that removes a transpose, or leaves one that keeps rows whole. A
+ * transpose that keeps rows whole copies whole rows at a time, and often exists already. Returns undefined otherwise.
  */
 function untransposed(y: Tensor): Tensor | undefined {
   const order = paramsOf(y, movement.transpose)?.params.permutation;
@@ -47,7 +48,7 @@ const transposes: readonly Rule[] = [
   }),
 ];
 
-/** The product behind a tensor, when nothing else uses it: it can be replaced by one that does more. */
+/** The product that computes a tensor, if the tensor has only one use: then another product can take its place. */
 function soleProduct(
   y: Tensor,
   { uses }: Match,
@@ -56,8 +57,8 @@ function soleProduct(
 }
 
 /**
- * From so many elements on what is added comes cheaper as a node of its own: Gemm first fills the whole output with it, on one
- * thread, and that is then no longer in any cache when the product is added to it.
+ * For outputs of at least this many elements, a separate addition is faster than Gemm. Gemm first fills the whole output with the addend,
+ * on one thread, and the output is no longer in any cache when the product is added to it.
  */
 const largeSum = 2 ** 20;
 
@@ -65,12 +66,12 @@ const largeSum = 2 ** 20;
 function withAddend(y: Tensor, c: Tensor, match: Match): Tensor | undefined {
   if (y.shape.length !== 2 || y.size >= largeSum || !widens(c.shape, y.shape)) return undefined;
   const inner = soleProduct(y, match);
-  // Sums of columns stay what they are: a packed matrix has them too.
+  // A sum of columns stays a product, because there is a rule for it on packed matrices.
   if (!inner || y.size === 0 || constantOf(inner.inputs[0]!) !== undefined) return undefined;
   return apply(gemm, [...inner.inputs, c], { ...inner.params, beta: 1 });
 }
 
-/** The same through the reshape that gives a flattened product its leading axes back. */
+/** Does what `withAddend` does for a flattened product behind the reshape that restores its leading axes. */
 function withAddendReshaped(y: Tensor, c: Tensor, match: Match): Tensor | undefined {
   const inner = match.uses(y) === 1 ? paramsOf(y, movement.reshape) : undefined;
   const flat = inner?.inputs[0];

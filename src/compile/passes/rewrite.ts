@@ -1,4 +1,4 @@
-/** Rewriting: rules that replace a node by something that computes the same for less. Each rule is one record. */
+/** Rewriting: rules that replace a node by nodes that compute the same at less cost. Each rule is one record. */
 
 import { applyAgain, applyAll, tensorOf } from "../../graph/apply.ts";
 import { Body } from "../../graph/body.ts";
@@ -15,9 +15,9 @@ export interface Match {
   readonly target: Target;
   /** How many places of the graph use a value; 1 means that folding it away costs nothing. */
   uses(value: Value): number;
-  /** What reads a value among the nodes that the pass has come to: the first output of each. */
+  /** The nodes that read a value, among those that the pass has visited already; given by their first outputs. */
   readersOf(value: Value): readonly Tensor[];
-  /** The node as it was before the pass, and the users it then had: what is still to come can be seen there. */
+  /** The node as it was before the pass, and the users it had then: with these a rule can look at nodes that are not visited yet. */
   readonly original: Node;
   usersOf(value: Value): readonly Node[];
 }
@@ -27,7 +27,7 @@ export interface Rule {
   readonly name: string;
   /** The one op whose applications the rule is tried on. Default: any. */
   readonly op?: unknown;
-  /** What stands in for the node's outputs, or nothing when the rule does not apply. */
+  /** Returns replacements for the node's outputs; undefined when the rule does not apply. */
   rewrite(match: Match): readonly Tensor[] | undefined;
 }
 
@@ -36,7 +36,7 @@ export interface RuleSet {
   readonly rules: readonly Rule[];
   /** Whether they are tried inside the ops that hold graphs too. */
   readonly insideBodies: boolean;
-  /** Ops without any of which the pass changes nothing. Default: it is made in any case. */
+  /** The pass is skipped for a graph that has none of these ops. Default: it is never skipped. */
   readonly needs?: readonly unknown[];
 }
 
@@ -56,7 +56,7 @@ export function ruleFor<P>(
   };
 }
 
-/** The parameters of the node behind a tensor when it is an application of `op`. */
+/** The parameters and inputs of the node behind a tensor, if it is an application of `op`; undefined otherwise. */
 export function paramsOf<P>(
   tensor: Value,
   op: Op<P>,
@@ -71,7 +71,7 @@ function inputsOf({ inputs }: Node): Tensor[] {
   return tensors;
 }
 
-/** Numbers by value. */
+/** A number for each value. */
 class Counts {
   readonly #counts = new Map<Node, number | number[]>();
 
@@ -93,13 +93,13 @@ class Counts {
 }
 
 /**
- * The nodes that the passes have made so far: such a node with its inputs unchanged is the node that equal ones become. For each the
- * rules, a bit for each by its place among the rules for the op, that have been tried and do not apply, whatever surrounds the node: they
- * are not tried again.
+ * The nodes that the passes have made so far. While its inputs do not change, such a node need not be built again to find equal nodes.
+ * The number of each node has one bit for each rule for its op. A set bit means that the rule was tried and does not apply, whatever
+ * surrounds the node: it is not tried again.
  */
 type Made = Map<Node, number>;
 
-/** The same values as `roots`, computed by the graph that the passes make of it. Equal nodes become one. */
+/** Applies passes to a graph, and returns its rewritten roots, which have the same values. Equal nodes become one. */
 export function rewrite(
   roots: readonly Value[],
   passes: readonly RuleSet[],
@@ -112,7 +112,7 @@ export function rewrite(
   );
 }
 
-/** How many rules may follow one another at one node; a guard against two rules that undo each other. */
+/** How many rules may be applied to one node in a row; the limit stops two rules that undo each other. */
 const mostRewrites = 20;
 
 function rewriteOnce(roots: readonly Value[], pass: RuleSet, target: Target, made: Made): Value[] {
@@ -128,17 +128,17 @@ class Rewriting {
   readonly #nodes: readonly Node[];
   readonly #pass: RuleSet;
   readonly #made: Made;
-  /** What has become of the nodes that are another now. */
+  /** The new outputs of the nodes that were replaced. */
   readonly #replaced = new Map<Node, readonly Tensor[]>();
-  /** Nodes that stay what they were, as far as the pass has come. */
+  /** The nodes that were visited and not replaced. */
   readonly #kept = new Set<Node>();
   readonly #oldUses = new Counts();
-  /** The uses of nodes in place of others; those that are kept have theirs from before. */
+  /** The uses that values took over from the values that they replaced; values of kept nodes also have their old uses. */
   readonly #newUses = new Counts();
   #oldUsers: ReadonlyMap<Node, readonly Node[]> | undefined;
-  /** By node; from when a rule asks for them. */
+  /** The readers of each node; undefined until a rule asks for them. */
   #readers: Map<Node, Tensor[]> | undefined;
-  /** How many nodes the pass has come to. */
+  /** How many nodes the pass has visited. */
   #done = 0;
   readonly #context: MatchContext;
 
@@ -184,7 +184,7 @@ class Rewriting {
     }
   }
 
-  /** What the rules make of a node, which may have been rebuilt before; nothing where it stays what it is. */
+  /** Applies rules to a node, which may have been rebuilt, and returns its new outputs; undefined if the node does not change. */
   #simplest(original: Node, rebuilt: readonly Tensor[] | undefined): readonly Tensor[] | undefined {
     let outputs = rebuilt;
     for (let i = 0; i < mostRewrites; i++) {
@@ -195,7 +195,7 @@ class Rewriting {
     return outputs;
   }
 
-  /** The node with other inputs, and with the rules applied to the graphs that it holds; nothing when nothing changed. */
+  /** Returns the outputs of the node with its new inputs, and with rules applied to the graphs inside it; undefined if nothing changed. */
   #rebuilt(node: Node): readonly Tensor[] | undefined {
     const { op, params, inputs } = node;
     const mapBodies = this.#pass.insideBodies ? op.mapBodies : undefined;
@@ -208,7 +208,7 @@ class Rewriting {
     return mapBodies ? applyAll(op, given, mapBodies(params, inside)) : applyAgain(node, given);
   }
 
-  /** `outputs` are those of the node, where it is not the one that the pass came to. */
+  /** Applies the first rule that fits. `outputs` are those of `node`; undefined if it is the original node. */
   #applyFirst(node: Node, outputs: readonly Tensor[] | undefined, original: Node): readonly Tensor[] | undefined {
     if (node.source || (outputs && outputs.length !== node.outputs.length)) return undefined;
     const rules = rulesFor(this.#pass, node.op);
@@ -258,7 +258,7 @@ function addReader(readers: Map<Node, Tensor[]>, reader: Tensor): void {
   }
 }
 
-/** What surrounds a node, and whether a rule has looked at it. */
+/** The surroundings of a node in the graph; `isAsked` says whether a rule has looked at them. */
 class MatchContext {
   isAsked = false;
   readonly target: Target;
@@ -314,7 +314,7 @@ class NodeMatch implements Match {
   }
 }
 
-/** A rule for an op, with its bit among all rules for the op; 0 where there is none left. */
+/** A rule for an op, with its bit among all rules for the op; 0 if no bit is left. */
 interface RuleOfOp {
   readonly rule: Rule;
   readonly bit: number;

@@ -11,14 +11,14 @@ import { deviations, squaredDeviations, sum } from "../../ops/reduce.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { paramsOf, type Rule, ruleFor } from "./rewrite.ts";
 
-/** The value that every element of a tensor has, when that is known while compiling. */
+/** The value that all elements of a tensor have, if the compiler knows it; undefined otherwise. */
 export function constantOf(x: Tensor): number | undefined {
   return paramsOf(x, movement.full)?.params.value;
 }
 
 const scalarLike = (x: Tensor, value: number): Tensor => x.scalar(value);
 
-/** A tensor with its last two axes swapped, through transposes that are there already. */
+/** Returns a tensor with its last two axes swapped. A transpose that is there already is merged, not added to. */
 export function swapLast(x: Tensor): Tensor {
   const inner = paramsOf(x, movement.transpose);
   if (!inner) return x.mT();
@@ -43,7 +43,7 @@ const foldConstants: Rule = {
     }
     const result: Data = { ...output, values: new Float64Array(1) };
     node.op.evaluate(data, [result], node.params);
-    // What an engine would have computed: rounded to the dtype.
+    // Rounded to the dtype, as an engine would compute it.
     const value = new arrayTypes[output.dtype]([result.values[0]!])[0]!;
     return [apply(movement.full, [], { shape: output.shape, value, dtype: output.dtype })];
   },
@@ -57,13 +57,13 @@ const moveConstants: readonly Rule[] = [movement.reshape, movement.expand].map((
   }),
 );
 
-/** Ops of two elements: they widen the right side themselves. */
+/** Elementwise ops with two inputs: they widen the right side themselves. */
 const widening = Object.values(arithmetic).filter(
   (op): op is arithmetic.PairOp | arithmetic.ComparisonOp | arithmetic.LogicOp =>
     typeof op === "object" && "pair" in op,
 );
 
-/** A right side that was widened, or a constant of many elements, is used as it was before: the op widens it anyway. */
+/** A right side that was expanded is used without the expand, and a constant of many elements as a scalar: the op widens it anyway. */
 const widenLate: readonly Rule[] = widening.map((op) =>
   ruleFor(`widen the right side of ${op.name} late`, op, ([a, b]) => {
     const value = constantOf(b!);
@@ -83,7 +83,7 @@ const swapSides: readonly Rule[] = [arithmetic.add, arithmetic.mul].map((op) =>
   }),
 );
 
-/** Whether a tensor is 0 everywhere, of one sign among floats: −0 + 0 is 0, and −0 + −0 is −0. */
+/** Whether a tensor is 0 everywhere. For floats the sign must be that of `zero`, since −0 + 0 is 0, and −0 + −0 is −0. */
 const isZero = (c: Tensor, zero: 0 | -0): boolean =>
   isFloat(c.dtype) ? Object.is(constantOf(c), zero) : constantOf(c) === 0;
 
@@ -121,22 +121,22 @@ const negation: readonly Rule[] = [
   }),
 ];
 
-/** x and c where a tensor is x · c with a constant c. */
+/** Returns x and c if a tensor is x · c with a constant c. */
 export function scaledBy(y: Tensor): { readonly x: Tensor; readonly factor: number } | undefined {
   const product = paramsOf(y, arithmetic.mul);
   const factor = product && constantOf(product.inputs[1]!);
   return factor === undefined ? undefined : { x: product!.inputs[0]!, factor };
 }
 
-/** x and y where a tensor is x · y and y is smaller: what scales it had better scale y. */
+/** Returns x and y if a tensor is x · y with y at most half as large: a scale of the product costs less as a scale of y. */
 function narrowProduct(z: Tensor): { readonly x: Tensor; readonly y: Tensor } | undefined {
   const [x, y] = (isFloat(z.dtype) && paramsOf(z, arithmetic.mul)?.inputs) || [];
   return x && y && y.size * 2 <= x.size && constantOf(y) === undefined ? { x, y } : undefined;
 }
 
 /**
- * A number that may take the place of two factors, one after the other: no infinity and no 0 that they are not, since x may be 0 or
- * infinite. 0 · ∞ is NaN, and so is ∞ · 0.
+ * Returns a number that is to replace two factors, if it may: undefined if it overflows to infinity or underflows in the dtype, as the
+ * factors do not. Since x may be 0 or infinite, 0 · ∞ would then give NaN.
  */
 export function asFactor(value: number, dtype: DType): number | undefined {
   const size = Math.abs(dtype === "float32" ? Math.fround(value) : value);
@@ -159,8 +159,8 @@ const scaling: readonly Rule[] = [
 ];
 
 /**
- * Σ x·v with v the same along the axes is v·Σx: where nobody else needs the product, or somebody else needs Σx, as the gradient of batch
- * normalisation's shift.
+ * Σ x·v is v·Σx if v is the same along the axes. The rule applies where no other node uses the product, or where another node needs Σx
+ * anyway, as the gradient of the shift in batch normalisation does.
  */
 const factorOfSum: Rule = ruleFor("Σ x·v with v outside", sum, ([product], params, { node, uses, readersOf }) => {
   const [x, v] = paramsOf(product!, arithmetic.mul)?.inputs ?? [];
@@ -177,7 +177,7 @@ const factorOfSum: Rule = ruleFor("Σ x·v with v outside", sum, ([product], par
   return kept.reshape(node.outputs[0]!.shape);
 });
 
-/** A constant factor passes through moves, towards a product that can take it. */
+/** Moves a constant factor behind a reshape or transpose, towards a product that can include it. */
 function scaleLater<P>(op: Op<P>): Rule {
   return ruleFor(`scale after ${op.name}`, op, ([x], params, { uses }) => {
     const scaled = uses(x!) === 1 ? scaledBy(x!) : undefined;
@@ -185,7 +185,7 @@ function scaleLater<P>(op: Op<P>): Rule {
   });
 }
 
-/** Tensors so small, and sums so long, that their squared deviations are computed from deviations whose mean is 0. */
+/** For tensors of at most `fewElements`, and for sums longer than `longSum`, the mean of the deviations is subtracted once more. */
 const [fewElements, longSum] = [2 ** 14, 1024];
 
 const moves: readonly Rule[] = [
@@ -210,8 +210,8 @@ const moves: readonly Rule[] = [
   ruleFor("detach", movement.detach, ([x]) => x),
   ruleFor("squared deviations written out", squaredDeviations, ([x], params, { node }) => {
     const away = deviations(x!, params);
-    // Their mean is 0 but for the rounding of x̄, which is much where numbers are large and close. Only for short sums of large tensors,
-    // batches in a normalisation, it would take noticeable time to take that off again.
+    // The mean of the deviations is 0, except for the rounding of x̄, which is large where the numbers are large and close together. So
+    // that mean is subtracted again, except for short sums of large tensors (batches in a normalisation), where it takes too much time.
     const isExact = x!.size <= fewElements || x!.size > longSum * sizeOf(node.outputs[0]!.shape);
     const centered = isExact ? deviations(away, params) : away;
     return apply(sum, [centered.mul(centered)], params);

@@ -1,4 +1,4 @@
-/** The fallback: onnxruntime-node's own JavaScript binding, for platforms where the C API cannot be reached. */
+/** The fallback: onnxruntime-node's own JavaScript binding, for platforms where the C API cannot be called. */
 import path from "node:path";
 import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-node";
 import { type Constant, elementsOf } from "../../graph/op.ts";
@@ -17,7 +17,7 @@ import { runtimeError } from "./runtime-error.ts";
 import { serialElements } from "./serial.ts";
 import { switchTelemetryOff } from "./telemetry.ts";
 
-/** A class of its own, so that buffers of the other implementation are told apart. */
+/** A separate class, so that buffers of the two implementations can be told apart. */
 class BindingBuffer extends NodeBuffer {}
 
 class BindingFilling implements Filling {
@@ -117,7 +117,7 @@ export function bindingEngine({ threads, profile }: Omit<DirectOptions, "kernels
         graphOptimizationLevel: isOptimized(program) ? "all" : "disabled",
         enableMemPattern: isPatterned(program),
         extra: { optimization: { disable_specified_optimizers: disabledOptimizers } },
-        logSeverityLevel: 4, //  what is less than fatal comes back as an exception, and would be printed besides
+        logSeverityLevel: 4, //  fatal only: all lesser errors are thrown as exceptions, and need not be printed too
         ...(profiles && { enableProfiling: true, profileFilePrefix: profiles.next() }),
       };
       const native = await attempt("making a session", () => ort.InferenceSession.create(program.onnx(), options));

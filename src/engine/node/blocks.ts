@@ -1,6 +1,6 @@
 /**
- * How wide ONNX Runtime's blocks of channels are on this processor. It has no call that says so: the program asks for the shape
- * of four channels laid out in blocks, which is filled up to a whole one.
+ * Measures the width of ONNX Runtime's blocks of channels on this processor. ONNX Runtime has no call for it, so this program packs four
+ * channels, which are padded to a whole block, and returns the shape.
  */
 
 import type { OnnxValue } from "../../graph/op.ts";
@@ -11,7 +11,7 @@ import type { Program } from "../engine.ts";
 const x: Port = { name: "x", type: { dtype: "float32", shape: [1, 4, 1, 1] } };
 const y: Port = { name: "y", type: { dtype: "int32", shape: [4] } };
 
-/** [1, 4, 1, 1] of float32 to the shape in blocks: the width is its second element. */
+/** Returns the shape of a packed float32 tensor [1, 4, 1, 1]: its second element is the width of a block. */
 export const blockProbe: Program = {
   inputs: [x],
   outputs: [y],

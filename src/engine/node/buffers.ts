@@ -1,15 +1,16 @@
-/** Buffers in JavaScript's own memory, shared by both ways to ONNX Runtime. */
+/** Buffers in JavaScript's memory, used by both implementations of the node engine. */
 import { EngineError } from "../../errors.ts";
 import { allocate, copyOf, showType, type TensorType, type Values } from "../../graph/types.ts";
 import { Task } from "../../task.ts";
 import { type Bindable, expectType, expectValues } from "../bind.ts";
 
-/** What messages call the engines of Node. */
+/** The name of Node's engines in messages. */
 export const subject = "node engine";
 
 /**
- * A buffer over a typed array: a copy of the one that was given or, handed over, that very one; or a new one full of zeros. A run
- * that is under way holds the memory; a release meanwhile takes effect when the last such run is done. Writing and reading do not wait for runs: await them first.
+ * A buffer over a typed array: a copy of the given array, the given array itself if it is owned, or a new array of zeros. A run that is
+ * under way holds the memory: if the buffer is released meanwhile, the memory is freed when the last such run is done. Writing and
+ * reading do not wait for runs: await them first.
  */
 export class NodeBuffer implements Bindable {
   readonly type: TensorType;
@@ -21,8 +22,8 @@ export class NodeBuffer implements Bindable {
   lastWritten = 0;
 
   /**
-   * Keeps `values` where they are owned, or else a copy. Throws EngineError when they are not what the type says, and for owned ones
-   * whose memory can be resized.
+   * Keeps `values` if they are owned, or else a copy. Throws EngineError when they do not fit the type, and for owned values whose memory
+   * can be resized.
    */
   constructor(type: TensorType, values?: Values, isOwned: boolean = false) {
     expectType(subject, type);
@@ -33,7 +34,7 @@ export class NodeBuffer implements Bindable {
     this.#length = this.#values.length;
   }
 
-  /** The memory itself. Throws EngineError after the release and when the memory has been taken away from the array. */
+  /** The memory itself. Throws EngineError after the release, and when the array has lost its memory (transferred to another thread). */
   get values(): Values {
     if (this.#released || !this.#values)
       throw new EngineError(
@@ -59,7 +60,7 @@ export class NodeBuffer implements Bindable {
     return Task.done(this.values.slice());
   }
 
-  /** Keeps the memory until `unhold`, whatever happens. */
+  /** Keeps the memory until `unhold`, even if the buffer is released. */
   hold(): void {
     this.#holds++;
   }
@@ -75,7 +76,7 @@ export class NodeBuffer implements Bindable {
     if (this.#holds === 0) this.#free();
   }
 
-  /** Gives back what is native; called once. */
+  /** Frees native memory; called once. */
   protected free(): void {}
 
   #free(): void {

@@ -1,13 +1,13 @@
-/** Denormal floats on the thread of the caller: flushed to zero for the time of one native call, and as they were after it. */
+/** Flushes denormal floats to zero on the caller's thread during one native call, and restores the setting after it. */
 import type { OrtApi } from "./ort-api.ts";
 
-/** Runs native code with denormal floats flushed to zero. JavaScript that is called inside would see it: call none. */
+/** Runs native code with denormal floats flushed to zero. The call must not run JavaScript computations, which would be affected too. */
 export type Flushed = <T>(call: () => T) => T;
 
 /** Bits of the register MXCSR: results flushed to zero, denormal operands taken for zero. */
 const mxcsr = 0x8040;
 
-/** How this platform does it; where it does not (arm64, see native-thread.ts), the call is made as it is. */
+/** Returns the function for this platform. On platforms such as arm64 it only makes the call (see native-thread.ts). */
 export function flushedDenormals({ koffi }: OrtApi): Flushed {
   if (process.arch !== "x64") return (call) => call();
   if (process.platform === "win32") {
@@ -31,7 +31,7 @@ export function flushedDenormals({ koffi }: OrtApi): Flushed {
   const write = libm.func("int fesetenv(void *environment)");
   const before = new Uint32Array(8); //  fenv_t: MXCSR is the last word
   const flushing = new Uint32Array(8);
-  const kept = libm; //  koffi unloads what nobody holds
+  const kept = libm; //  koffi unloads a library that no object refers to
   return (call) => {
     void kept;
     read(before);

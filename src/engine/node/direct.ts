@@ -1,4 +1,4 @@
-/** The native engine: ONNX Runtime's C API over memory that JavaScript owns, with nothing copied on the way in or out. */
+/** The native engine: ONNX Runtime's C API over memory that JavaScript owns. Inputs and outputs are not copied. */
 
 import { EngineError } from "../../errors.ts";
 import { described } from "../../graph/arguments.ts";
@@ -22,23 +22,23 @@ import { serialElements } from "./serial.ts";
 export interface DirectOptions {
   /** Threads inside an op. */
   readonly threads: number;
-  /** Prefix of the files into which sessions write what each node took. */
+  /** Prefix of the files into which sessions write how long each node took. */
   readonly profile?: string | undefined;
-  /** Runs that take less than so many milliseconds are made on the spot. */
+  /** Runs that take less than this many milliseconds are executed on the caller's thread. */
   readonly onTheSpot: number;
   /** Whether kernels are compiled, where that is possible. */
   readonly kernels: boolean;
 }
 
 /**
- * A native handle and its release, in an object that the finalizer may hold without keeping the owner alive. The end of the thread
- * releases it too.
+ * A native handle and its release. This is a separate object, so that the finalizer can hold it without keeping the owner alive. The
+ * handle is also released when the thread ends.
  */
 class Handle {
   readonly #release: (pointer: Pointer) => void;
   #pointer: Pointer | undefined;
 
-  /** @param afterwards what else is to be given back once the handle is */
+  /** @param afterwards called after the handle was released, to release what belongs to it */
   constructor(ort: OrtApi, name: "ReleaseSession" | "ReleaseValue", pointer: Pointer, afterwards?: () => void) {
     this.#pointer = pointer;
     this.#release = (value) => {
@@ -60,10 +60,10 @@ class Handle {
   }
 }
 
-/** Frees what was dropped without a release. */
+/** Frees handles whose owners were garbage-collected without a release. */
 const dropped = new FinalizationRegistry<Handle>((handle) => handle.free());
 
-/** What a tensor without elements has for memory: the C API wants an address. */
+/** The memory of tensors without elements: the C API needs an address. */
 const nothing = new Uint8Array(8);
 
 /** A tensor over a typed array. ONNX Runtime knows only the address, so this object keeps the array until the handle is freed. */
@@ -93,11 +93,11 @@ class DirectBuffer extends NodeBuffer {
   }
 }
 
-/** Constants for a program's holes, as ONNX Runtime's values over memory that this object keeps. */
+/** Constants for a program's holes: ONNX Runtime values over memory that this object keeps. */
 class DirectFilling implements Filling {
   readonly bytes: number;
   readonly handles: readonly Handle[];
-  /** Kept here: ONNX Runtime knows its address only. */
+  /** Kept here because ONNX Runtime knows only its address. */
   readonly memory: readonly unknown[];
 
   constructor(ort: OrtApi, constants: readonly Constant[]) {
@@ -119,10 +119,10 @@ class DirectFilling implements Filling {
   }
 }
 
-/** About what a small value of ONNX Runtime's takes, with its handle. */
+/** About how many bytes a small ONNX Runtime value takes, with its handle. */
 const bytesOfValue = 512;
 
-/** Words that the native side reads or writes, with their address; the object must live as long as the native side has it. */
+/** Words that native code reads or writes, with their address. The object must live as long as native code uses the address. */
 interface Words {
   readonly array: BigUint64Array;
   readonly address: Pointer;
@@ -143,22 +143,23 @@ function namesOf(ort: OrtApi, ports: readonly Pick<Port, "name">[]): Names {
   return { texts, ...words(ort, addresses) };
 }
 
-/** What a process has one of: the library and the thread that calls it. */
+/** The objects that exist once per JavaScript thread: the library and the native thread that calls it. */
 interface Native {
   readonly ort: OrtApi;
-  /** Where they are possible. */
+  /** Undefined where this machine cannot have kernels. */
   readonly kernels: Kernels | undefined;
   readonly thread: NativeThread;
   readonly flushed: Flushed;
-  /** Options of every run: through them the end of the process stops what is under way. */
+  /** The options of all runs; when the process ends, they are used to stop the run under way. */
   readonly runOptions: Pointer;
-  /** Once it is known. */
+  /** The width of blocks; absent until it has been measured. */
   block?: { readonly width: number | undefined };
 }
 
 /**
- * Where a session's runs are made. Handing a run over to the thread and back takes about a tenth of a millisecond, so a run
- * that is known to be short is made by the caller, who lets the event loop turn every few milliseconds.
+ * Decides on which thread a session's runs are executed. To hand a run over to the native thread and back takes about a tenth of a
+ * millisecond. So a run that is known to be short is executed on the caller's thread, which lets the event loop turn every few
+ * milliseconds.
  */
 class Pace {
   readonly #limit: number;
@@ -174,14 +175,14 @@ class Pace {
     return this.#quickest < this.#limit;
   }
 
-  /** Takes note of a run. Several slow ones in a row are no accident: the thread takes over again. */
+  /** Notes how long a run took. After several slow runs in a row, runs are handed over to the native thread again. */
   note(milliseconds: number): void {
     this.#slow = milliseconds > 2 * this.#limit ? this.#slow + 1 : 0;
     this.#quickest = this.#slow > 3 ? Number.POSITIVE_INFINITY : Math.min(this.#quickest, milliseconds);
   }
 }
 
-/** Runs made on the spot let the event loop turn after so many milliseconds; a turn costs half of what handing over does. */
+/** After this many milliseconds, a run on the caller's thread lets the event loop turn. A turn costs half as much as handing a run over. */
 const turnEvery = 4;
 let lastTurn = performance.now();
 
@@ -193,11 +194,11 @@ function turn(): Waiting<void> {
       resolve();
     }),
   );
-  // Who waits in the caller's place does without.
+  // A caller that waits synchronously skips the turn.
   return Object.assign(turned, { now: () => ({ value: undefined }) });
 }
 
-/** A run's buffers and what the native function is given. */
+/** A run's buffers and the parameters of the native function. */
 interface BoundRun {
   readonly buffers: readonly DirectBuffer[];
   readonly filling: Filling | undefined;
@@ -205,7 +206,7 @@ interface BoundRun {
   readonly parameters: readonly (Pointer | number)[];
 }
 
-/** The values for so many holes. Throws EngineError for a filling that does not fit. */
+/** Returns the values for the holes of a program. Throws EngineError for a filling that does not fit. */
 function fillingOf(filling: Filling | undefined, holes: number): readonly Handle[] {
   const handles = filling === undefined ? [] : filling instanceof DirectFilling ? filling.handles : undefined;
   if (handles?.length !== holes) failFilling(subject, holes);
@@ -221,9 +222,9 @@ class DirectSession implements Session {
   readonly #holes: number;
   readonly #inputNames: Names;
   readonly #outputNames: Names;
-  /** Arrays of values that no run is using: one, unless runs of this session wait in line. */
+  /** Arrays of values that no run uses now: one, unless several runs of this session were queued at once. */
   readonly #spare: Words[] = [];
-  /** Native calls under way; the handle lives until they are done. */
+  /** How many native calls are under way; the handle lives until they are done. */
   #calls = 0;
   #released = false;
 
@@ -270,7 +271,7 @@ class DirectSession implements Session {
     }
   }
 
-  /** Runs on the caller's thread, which waits. */
+  /** Runs on the caller's thread, and returns when the run is done. */
   runNow(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[]): void {
     const bound = this.#bind(inputs, outputs);
     try {
@@ -328,7 +329,7 @@ class DirectSession implements Session {
     this.#freeWhenIdle();
   }
 
-  /** Calls a function of the C API on this session; `keep` has the memory that the parameters address. */
+  /** Calls a function of the C API on this session; `keep` holds the objects whose memory the parameters point to. */
   *#call(
     name: "Run" | "SessionEndProfiling",
     what: string,
@@ -352,15 +353,15 @@ class DirectSession implements Session {
   }
 }
 
-/** ORT_ENABLE_ALL. For a training step it measures like ORT_ENABLE_BASIC, and one that is not rewritten gains. */
+/** ORT_ENABLE_ALL. A training step takes the same time with it as with ORT_ENABLE_BASIC; a graph that no pass has rewritten gets faster. */
 const allOptimizations = 99;
 
 /** Session settings that differ from ONNX Runtime's own. */
 const settings: Readonly<Record<string, string>> = {
-  // For the threads inside an op; the thread that runs sets itself. Denormal floats can halve the speed of a network that
-  // has converged. Without this, ONNX Runtime would undo the setting on the thread that makes its first session.
+  // This is for the threads inside an op; the thread that calls Run flushes denormals by itself. Denormal floats can halve the speed of a
+  // network that has converged. Without this setting, ONNX Runtime would undo the flushing on the thread that makes its first session.
   "session.set_denormal_as_zero": "1",
-  // The arena that all sessions share; those with thread pools of their own as well.
+  // Use the arena that all sessions share, also in sessions with their own thread pool.
   "session.use_env_allocators": "1",
   "optimization.disable_specified_optimizers": disabledOptimizers,
 };
@@ -374,7 +375,7 @@ function plainOptions(ort: OrtApi, program: Program): Pointer {
   return options;
 }
 
-/** What `Target.block` says, found out by a session that is made and run at once, on the caller's thread, in some milliseconds. */
+/** Returns the value of `Target.block`. It makes and runs a session on the caller's thread, which takes some milliseconds. */
 function blockWidth(native: Native, environment: Pointer): number | undefined {
   const { ort, flushed } = native;
   const options = plainOptions(ort, blockProbe);
@@ -384,7 +385,7 @@ function blockWidth(native: Native, environment: Pointer): number | undefined {
     ort.call("SetIntraOpNumThreads", options, 1); //  no threads of its own
     flushed(() => ort.call("CreateSessionFromArray", environment, model, model.length, options, pointer));
   } catch {
-    return undefined; //  no such ops for this processor
+    return undefined; //  ONNX Runtime has no blocked ops for this processor
   } finally {
     ort.release("ReleaseSessionOptions", options);
   }
@@ -396,7 +397,7 @@ function blockWidth(native: Native, environment: Pointer): number | undefined {
   return shape!.values[1];
 }
 
-// Held by the process, also when this module is loaded twice: two threads would spoil each other's times.
+// Kept on the global object, so that it exists once even if this module is loaded twice: two native threads would slow each other down.
 const kept = globalThis as { [key: symbol]: Native | undefined };
 const key = Symbol.for("glissade.native");
 
@@ -404,19 +405,19 @@ function makeNative(): Native {
   const ort = loadOrt();
   const runOptions = ort.create("CreateRunOptions");
   ort.releaseAtEnd("ReleaseRunOptions", runOptions);
-  // Node waits for the run that is under way; this way it ends with the node that is being computed.
+  // At its exit Node waits for the run under way. This call makes the run end after the node that is being computed.
   process.on("exit", () => ort.call("RunOptionsSetTerminate", runOptions));
   return { ort, kernels: Kernels.for(ort), thread: new NativeThread(ort), flushed: flushedDenormals(ort), runOptions };
 }
 
-/** What a session is made of. */
+/** A program with its encoded model and the domain of its kernels. */
 interface Model {
   readonly program: Program;
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly domain: KernelDomain | undefined;
 }
 
-/** The engine over ONNX Runtime's C API. Throws EngineError where the library or koffi does not load. */
+/** Returns the engine over ONNX Runtime's C API. Throws EngineError if the library or koffi does not load. */
 export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: DirectOptions): NodeEngine {
   kept[key] ??= makeNative();
   const native = kept[key];
@@ -455,7 +456,7 @@ export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: D
     try {
       return yield* makeSession(model, true);
     } catch (error) {
-      // Somebody else in this process, such as onnxruntime-node's binding, made the environment before, without a pool.
+      // Other code in this process, such as onnxruntime-node's binding, has made the environment already, without a thread pool.
       if (!(error as Error).message.includes("CreateEnvWithGlobalThreadPools")) throw error;
       environment.poolThreads = 0;
       return yield* makeSession(model, false);

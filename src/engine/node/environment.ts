@@ -2,19 +2,19 @@
 import { availableParallelism } from "node:os";
 import { ConfigError } from "../../errors.ts";
 
-/** The ways to ONNX Runtime: its C API, and onnxruntime-node's JavaScript binding. */
+/** How ONNX Runtime is called: through its C API, or through onnxruntime-node's JavaScript binding. */
 export type Implementation = "direct" | "binding";
 
 export interface NodeEnvironment {
   /** GLISSADE_THREADS: threads inside an op, a positive integer. Default: as many as the machine runs at once. */
   readonly threads: number;
-  /** GLISSADE_ENGINE: how ONNX Runtime is reached. Default: direct, and the binding where that does not load. */
+  /** GLISSADE_ENGINE: how ONNX Runtime is called. Default: direct, and the binding if direct does not load. */
   readonly implementation: Implementation | undefined;
   /** GLISSADE_KERNELS: "on", or "off" or "0": whether kernels are compiled. Default: on. */
   readonly kernels: boolean;
 }
 
-/** Reads the variables. Throws ConfigError for values that they cannot have. */
+/** Reads the variables. Throws ConfigError for invalid values. */
 export function readEnvironment(
   variables: Readonly<Record<string, string | undefined>> = process.env,
 ): NodeEnvironment {
@@ -35,13 +35,13 @@ export function expectThreads(subject: string, value: number | string): number {
   throw new ConfigError(subject, `the number of threads is "${value}"`, `give an integer from 1 to ${mostThreads}`);
 }
 
-/** The implementation, or undefined. Throws ConfigError when there is none of that name. */
+/** Returns the implementation, or undefined. Throws ConfigError if no implementation has that name. */
 export function expectImplementation(subject: string, value: string | undefined): Implementation | undefined {
   if (value === undefined || value === "direct" || value === "binding") return value;
   throw new ConfigError(subject, `there is no implementation "${value}"`, 'use "direct" or "binding", or leave it out');
 }
 
-/** Whether something is on, which it is unless told. Throws ConfigError for what is neither "on" nor "off" nor "0". */
+/** Returns whether a switch is on; it is on if the variable is not set. Throws ConfigError for a value other than "on", "off" and "0". */
 function expectSwitch(subject: string, value: string | undefined): boolean {
   if (value === undefined || value === "on") return true;
   if (value === "off" || value === "0") return false;

@@ -9,7 +9,7 @@ import { libraryFile } from "./library.ts";
 export interface NodeEngineOptions {
   /** Threads inside an op, a positive integer. Default: GLISSADE_THREADS, or as many as the machine runs at once. */
   readonly threads?: number;
-  /** How ONNX Runtime is reached. Default: GLISSADE_ENGINE, or "direct" with "binding" where that does not load. */
+  /** How ONNX Runtime is called. Default: GLISSADE_ENGINE, or "direct", and "binding" if "direct" does not load. */
   readonly implementation?: Implementation;
   /**
    * Makes each session write how long its nodes took, in Chrome's tracing format, to `<profile>-<process>-<session>_<time>.json`.
@@ -17,23 +17,23 @@ export interface NodeEngineOptions {
    */
   readonly profile?: string;
   /**
-   * Runs known to take less than so many milliseconds are made on JavaScript's own thread, because handing one over costs
-   * about 0.1 ms; the event loop turns at least every 4 ms between them. 0 hands over every run. Default 2.
+   * Runs known to take less than this many milliseconds are executed on JavaScript's own thread, because handing a run over to another
+   * thread costs about 0.1 ms. Between such runs the event loop turns at least every 4 ms. With 0 every run is handed over. Default 2.
    */
   readonly onTheSpot?: number;
   /**
-   * Whether runs of elementwise ops become one pass over memory each, in machine code made for them: on Linux on x64 with AVX2;
-   * elsewhere, and through the binding, ops are run one by one in any case. Default: GLISSADE_KERNELS, or true.
+   * Whether sequences of elementwise ops become kernels: machine code that makes one pass over memory. This works on Linux on x64 with
+   * AVX2; on other machines, and with "binding", ops are run one by one in any case. Default: GLISSADE_KERNELS, or true.
    */
   readonly kernels?: boolean;
 }
 
 export interface NodeEngine extends Engine {
-  /** `"node"`, or `"node-binding"` for the fallback. */
+  /** `"node"`, or `"node-binding"` for the implementation "binding". */
   readonly name: string;
   /**
    * Ends profiling in every session that is not released; releasing a session ends its profiling too.
-   * @returns the paths of the files written so far; none without the option `profile`
+   * @returns the paths of the files written so far; an empty list without the option `profile`
    */
   endProfiling(): Promise<readonly string[]>;
 }
@@ -41,10 +41,10 @@ export interface NodeEngine extends Engine {
 let noticed = false;
 
 /**
- * The native engine. It reaches ONNX Runtime through its C API ("direct"); where koffi does not load it says so once on
- * standard error and goes through onnxruntime-node's binding. ONNX Runtime's telemetry is switched off either way. Throws ConfigError
- * for options and environment variables out of range, EngineError where the library is missing or incomplete, and when "direct" was
- * asked for by name and does not load.
+ * Returns the native engine. It calls ONNX Runtime through its C API ("direct"). If koffi does not load, it says so once on standard
+ * error and uses onnxruntime-node's binding. ONNX Runtime's telemetry is switched off in both cases. Throws ConfigError for options and
+ * environment variables out of range. Throws EngineError if the library is missing or incomplete, and if "direct" was asked for by name
+ * and does not load.
  */
 export function nodeEngine(options: NodeEngineOptions = {}): NodeEngine {
   const environment = readEnvironment();
@@ -55,7 +55,7 @@ export function nodeEngine(options: NodeEngineOptions = {}): NodeEngine {
     throw new ConfigError("nodeEngine", `onTheSpot is ${onTheSpot}`, "give milliseconds, 0 to hand over every run");
   if (profile === "")
     throw new ConfigError("nodeEngine", "the prefix of profiles is empty", "give a path, such as traces/step");
-  libraryFile(); //  without it neither way works
+  libraryFile(); //  both implementations need the library: throws if it is missing
   if (implementation === "binding") return bindingEngine({ threads, profile, onTheSpot });
   try {
     return directEngine({ threads, profile, onTheSpot, kernels });

@@ -1,4 +1,4 @@
-/** The native files: koffi, and the library of ONNX Runtime, which stays loaded until the process is gone. */
+/** The native files: koffi, and the library of ONNX Runtime, which stays loaded until the process ends. */
 import { closeSync, existsSync, fstatSync, openSync, readSync } from "node:fs";
 import path from "node:path";
 import type { LibraryHandle } from "koffi";
@@ -19,8 +19,8 @@ const files: Readonly<Record<string, string>> = {
 const reinstall = "remove the folder node_modules/onnxruntime-node and install again";
 
 /**
- * The path of ONNX Runtime's library. Throws EngineError where the package has none for the platform, or the file is missing or
- * incomplete: the binding would fail on it too.
+ * Returns the path of ONNX Runtime's library. Throws EngineError if the package has no library for the platform, or if the file is missing
+ * or incomplete: then the binding would fail too.
  */
 export function libraryFile(): string {
   const platform = `${process.platform}-${process.arch}`;
@@ -42,12 +42,12 @@ function packageFolder(): string {
   }
 }
 
-/** "\x7fELF", in the byte order of all that Linux supports here. */
+/** "\x7fELF" as a little-endian number: all platforms supported on Linux are little-endian. */
 const elf = 0x464c457f;
 
 /**
- * Throws EngineError when a library of Linux is shorter than its own headers say. The system would map it all the same and kill
- * the process at the first missing page; the loaders of macOS and Windows refuse such a file themselves.
+ * Throws EngineError when a Linux library is shorter than its own headers say. Linux would map such a file all the same, and kill the
+ * process at the first missing page. The loaders of macOS and Windows refuse such a file themselves.
  */
 export function expectWhole(file: string): void {
   if (process.platform !== "linux") return;
@@ -56,7 +56,7 @@ export function expectWhole(file: string): void {
     const { size } = fstatSync(descriptor);
     const end = announcedEnd((at, bytes) => {
       const view = new DataView(new ArrayBuffer(bytes));
-      readSync(descriptor, view, 0, bytes, at); //  what lies behind the file's end stays zero
+      readSync(descriptor, view, 0, bytes, at); //  bytes after the end of the file stay zero
       return view;
     });
     if (end === undefined) throw new EngineError("node engine", `${file} is no library`, reinstall);
@@ -84,10 +84,10 @@ function announcedEnd(read: (at: number, bytes: number) => DataView): number | u
   return end;
 }
 
-/** koffi. Throws EngineError where it does not load. */
+/** Loads koffi. Throws EngineError if it does not load. */
 export function loadKoffi(): Koffi {
   try {
-    // Not an import: the fallback must work where koffi has no build for the platform.
+    // This is not an import, because the fallback must work on platforms for which koffi has no build.
     return requirePackage("koffi") as Koffi;
   } catch (cause) {
     const problem = `koffi does not load: ${(cause as Error).message.split("\n")[0]}`;
@@ -96,8 +96,8 @@ export function loadKoffi(): Koffi {
 }
 
 /**
- * The file of koffi's native part. Another thread that needs nothing else loads it in a tenth of the time that the package takes.
- * The package's own path where a bundler or another host hides the file.
+ * Returns the path of koffi's native part. A thread that needs only this part loads it in a tenth of the time that the package takes.
+ * Returns the path of the package if a bundler or another host hides the file.
  */
 export function koffiFile(): string {
   const loaded = Object.keys(requirePackage.cache).find((name) => path.basename(name) === "koffi.node");
@@ -105,8 +105,8 @@ export function koffiFile(): string {
 }
 
 /**
- * Loads the library for the rest of the process. koffi unloads what it has loaded when its thread ends, and at the end of the
- * process, while threads of ONNX Runtime's pool may still run inside: that is a segmentation fault.
+ * Loads the library for the rest of the process. By itself koffi unloads its libraries when its thread ends and when the process ends;
+ * threads of ONNX Runtime's pool may still be running code of the library then, which is a segmentation fault.
  */
 export function loadForGood(koffi: Koffi, file: string): LibraryHandle {
   const library = load(koffi, file);

@@ -1,8 +1,7 @@
 /**
- * The thread that makes sessions and runs them. It exists so that the event loop stays free, and so that denormal floats are
- * flushed to zero where networks are computed and nowhere else: the processor keeps that setting for each thread. The threads
- * behind koffi's own asynchronous calls will not do: they are Node's, any of four makes the next call, and they serve
- * everybody else too.
+ * The thread that makes sessions and runs them. It keeps the event loop free. It also limits the flushing of denormal floats to the
+ * computation of networks: the processor keeps that setting for each thread. The threads of koffi's own asynchronous calls cannot be used
+ * for this: they are Node's thread pool, any of its four threads may make the next call, and other code uses them too.
  */
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
@@ -11,16 +10,16 @@ import type { Waiting } from "../../task.ts";
 import { koffiFile } from "./library.ts";
 import type { Entry, OrtApi, Pointer } from "./ort-api.ts";
 
-/** What the thread can call: functions of the C API that take and return nothing but integers and pointers. */
+/** The functions that the thread can call: functions of the C API whose parameters and results are only integers and pointers. */
 const callable = ["CreateSessionFromArray", "Run", "SessionEndProfiling"] as const;
 
 export type ThreadFunction = (typeof callable)[number];
 
-/** What both threads see. */
+/** The memory that both threads share. */
 interface Shared {
-  /** How far the thread has come: one of the numbers below. */
+  /** The phase of the thread: one of the numbers below. */
   readonly phase: Int32Array<SharedArrayBuffer>;
-  /** How many calls were asked for. */
+  /** How many calls were requested. */
   readonly requests: Int32Array<SharedArrayBuffer>;
   /** How many of them are done. */
   readonly answers: Int32Array<SharedArrayBuffer>;
@@ -31,13 +30,13 @@ interface Shared {
 interface Start extends Shared {
   /** Path of koffi's native part. */
   readonly koffi: string;
-  /** Of the functions: addresses and numbers of parameters. */
+  /** The functions' addresses and numbers of parameters. */
   readonly functions: readonly Entry[];
   /** How often the thread looks for the next call before it sleeps. */
   readonly looks: number;
 }
 
-/** Node sets the thread up. */
+/** Node is starting the thread. */
 const starting = 0;
 /** The thread waits until it may load koffi. */
 const waiting = 1;
@@ -46,22 +45,23 @@ const ready = 3;
 
 const mostParameters = 8;
 
-/** Native calls run on a stack of koffi's. Its usual megabyte is little for optimizing a graph: other hosts give eight. */
+/** Bytes of the stack that koffi uses for native calls. Its default, a megabyte, is small for optimizing a graph: other hosts give 8. */
 const stackBytes = 8 * 2 ** 20;
 
 /**
- * The thread's program: load koffi, then wait, call, answer. It is text because a module of its own would have to be found by every
- * bundler, loader and test runner.
+ * The thread's program: it loads koffi, then repeats: wait, call, answer. It is text because every bundler, loader and test runner would
+ * have to find a separate module.
  *
- * The thread may be ended at any moment: by `process.exit`, by an error that nobody catches, by `terminate()` of the worker that it
- * belongs to. Node then waits until the native call under way returns. Most functions of koffi throw when they find the thread at its
- * end, which ends the process (SIGABRT). The functions that koffi makes do not, if all that they take and return is numbers: no others
- * are called once the thread is ready. Until then JavaScript's thread, which would be the one to end this one, waits in native code.
+ * The thread may be ended at any moment: by `process.exit`, by an uncaught error, by `terminate()` of the worker that it belongs to.
+ * Node then waits until the native call under way returns. Most functions of koffi throw when their thread is being ended, and that
+ * ends the process (SIGABRT). Native functions made by koffi do not throw if all their parameters and results are numbers: once the
+ * thread is ready, it calls only these. Until it is ready, JavaScript's thread, the only one that could end it, waits in native code.
  *
  * Denormal floats are flushed on x64, by two bits of the register MXCSR, which the C library reaches through fesetenv (Linux) and
  * _controlfp_s (Windows). ONNX Runtime would set them itself for `session.set_denormal_as_zero`, but only on the thread that
- * makes the first session of a process, which need not be ours. On arm64 nothing is set, here or by ONNX Runtime: those processors compute denormal
- * floats at nearly full speed, and a setting on this thread alone would make results depend on who computed which part.
+ * makes the first session of a process, which need not be ours. On arm64 neither this program nor ONNX Runtime sets anything: those
+ * processors compute denormal floats at nearly full speed, and with a setting on this thread alone results would depend on which thread
+ * computed which part.
  */
 const source = `
 const { parentPort, workerData } = require("node:worker_threads");
@@ -109,11 +109,11 @@ for (let seen = 0; ; ) {
 }
 `;
 
-/** A call that waits for its turn or is under way. */
+/** A call that waits in the queue or is under way. */
 class Job implements Waiting<Pointer> {
   readonly name: ThreadFunction;
   readonly parameters: readonly (Pointer | number)[];
-  /** Objects whose memory the call addresses: they must not be collected before it is done, and are let go then. */
+  /** Objects whose memory the call uses. This reference keeps them from being collected; it is dropped when the call is done. */
   keep: readonly unknown[];
   readonly #finish: (job: Job) => void;
   readonly #promise: Promise<Pointer>;
@@ -136,7 +136,7 @@ class Job implements Waiting<Pointer> {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    this.#promise.catch(() => {}); //  it may be waited for in the other way
+    this.#promise.catch(() => {}); //  a caller may wait with `now` instead, and then nobody handles the promise's error
   }
 
   get isDone(): boolean {
@@ -168,7 +168,7 @@ class Job implements Waiting<Pointer> {
   }
 }
 
-/** JavaScript's thread waits so many milliseconds at most for the other to load koffi. */
+/** The longest time that JavaScript's thread waits for the other thread to load koffi, in milliseconds. */
 const longestLoad = 1000;
 
 /** A thread that makes native calls, one at a time, in the order in which they were asked for. */
@@ -194,7 +194,7 @@ export class NativeThread {
       functions: callable.map((name) => ort.entry(name)),
       looks: availableParallelism() > 1 ? 20_000 : 0,
     };
-    // Neither loaders nor NODE_OPTIONS of this thread concern that one.
+    // The new thread ignores this thread's loaders and NODE_OPTIONS.
     this.#worker = new Worker(source, { eval: true, name: "glissade", workerData: start, execArgv: [], env: {} });
     this.#worker.on("message", () => {
       this.#letLoad();
@@ -205,7 +205,7 @@ export class NativeThread {
     this.#worker.unref(); //  an idle thread does not keep the process alive
   }
 
-  /** Lets the thread load koffi, and sleeps in native code until it has: meanwhile nothing can end either thread. */
+  /** Lets the thread load koffi, and sleeps in native code until it is loaded: during that time neither thread can be ended. */
   #letLoad(): void {
     const { phase } = this.#shared;
     Atomics.wait(phase, 0, starting);
@@ -221,8 +221,8 @@ export class NativeThread {
   }
 
   /**
-   * Calls a function of the C API on the thread; gives what it returns.
-   * @param keep objects whose memory the call addresses
+   * Calls a function of the C API on the thread, and returns its result.
+   * @param keep objects whose memory the call uses
    */
   call(name: ThreadFunction, parameters: readonly (Pointer | number)[], keep: readonly unknown[]): Waiting<Pointer> {
     const job = new Job(name, parameters, keep, (waited) => this.#finish(waited));
@@ -232,7 +232,7 @@ export class NativeThread {
     }
     this.#jobs.push(job);
     if (this.#jobs.length === 1) {
-      this.#worker.ref(); //  the process stays for an answer that it waits for
+      this.#worker.ref(); //  a call under way keeps the process alive
       this.#start();
     }
     return job;
@@ -248,7 +248,7 @@ export class NativeThread {
     }
   }
 
-  /** Hands over the first call in line. The thread finds it also when it is still starting. */
+  /** Hands the first call in the queue over to the thread. A thread that is still starting will find it too. */
   #start(): void {
     const { requests, words } = this.#shared;
     const { name, parameters } = this.#jobs[0]!;
@@ -259,7 +259,7 @@ export class NativeThread {
     Atomics.notify(requests, 0);
   }
 
-  /** Takes the answers that have come. Someone who waited may have taken one before the event loop was told of it. */
+  /** Takes the answers that have come. `#finish` may have taken an answer already, before its message reaches the event loop. */
   #takeAnswers(): void {
     const { answers, words } = this.#shared;
     while (this.#taken < Atomics.load(answers, 0)) {
@@ -272,7 +272,7 @@ export class NativeThread {
     }
   }
 
-  /** The thread is no more: who waits for a call learns of it, and who asks for one later. */
+  /** Notes that the thread has ended: waiting calls fail with this error, and so will later ones. */
   #end(problem: string, cause?: Error): void {
     this.#ended ??= new EngineError("node engine", `its thread ended: ${problem}`, "report this", "", { cause });
     for (const job of this.#jobs.splice(0)) job.fail(this.#ended);

@@ -12,7 +12,7 @@ import { type ThreadEnd, threadEnd } from "./thread-end.ts";
 /** An address in native memory. */
 export type Pointer = bigint;
 
-/** A parameter through which a function returns the handle it makes. */
+/** The type of an output parameter, through which a function returns the handle that it makes. */
 const made = "made";
 
 /** The functions used here. */
@@ -65,7 +65,8 @@ type FunctionName =
 type Signature = readonly [position: number, result: string, parameters: readonly string[]];
 
 /**
- * Their positions in the table of onnxruntime_c_api.h, which only ever grows at its end, and their types. What returns `void*` returns a status, null for success.
+ * The functions' positions in the table of onnxruntime_c_api.h, and their types. Releases only append to that table. A function that
+ * returns `void*` returns a status, null for success.
  */
 const functions: Readonly<Record<FunctionName, Signature>> = {
   CreateStatus: [0, "void*", ["int", "str"]],
@@ -129,7 +130,7 @@ export const elementTypes: Readonly<Record<OnnxType, number>> = {
   uint64: 13,
 };
 
-/** ORT_LOGGING_LEVEL_FATAL: what is less comes back as a status, and would be printed besides. */
+/** ORT_LOGGING_LEVEL_FATAL: lesser errors are returned as a status, and need not be printed too. */
 const quiet = 4;
 
 /** A function's address and how many parameters it takes. */
@@ -146,25 +147,25 @@ export interface OrtApi {
   readonly koffi: Koffi;
   /** Calls a function that returns a status. Throws EngineError in ONNX Runtime's own words when it is not success. */
   call(name: FunctionName, ...args: readonly unknown[]): void;
-  /** Calls a function whose last parameter returns the handle it makes; gives that handle. Throws as `call` does. */
+  /** Calls a function whose last parameter is a new handle, and returns the handle. Throws as `call` does. */
   create(name: FunctionName, ...args: readonly unknown[]): Pointer;
   /** Calls a Release function. */
   release(name: ReleaseName, pointer: Pointer): void;
-  /** Has a Release function called when this thread ends, unless `release` is called before. */
+  /** Makes sure that a Release function is called when this thread ends, unless `release` is called before. */
   releaseAtEnd(name: ReleaseName, pointer: Pointer): void;
-  /** What else is to be called then. */
+  /** The list of functions that are called when this thread ends. */
   readonly end: ThreadEnd;
   /** Throws EngineError when a status (0 for success) says that `subject` failed, and releases the status. */
   check(subject: string, status: Pointer): void;
   /** The address of a function. */
   address(name: FunctionName): Pointer;
-  /** What another thread has to know of a function to call it. */
+  /** The address and the number of parameters of a function, which another thread needs to call it. */
   entry(name: FunctionName): Entry;
-  /** Sleeps so many milliseconds in native code, where a worker's termination waits. */
+  /** Sleeps in native code; the termination of a worker waits until native code returns. */
   sleep(milliseconds: number): void;
-  /** Describes memory of the CPU to CreateTensorWithDataAsOrtValue. */
+  /** The description of CPU memory that CreateTensorWithDataAsOrtValue takes. */
   readonly cpuMemory: Pointer;
-  /** The process's environment. The first call decides how many threads the pool that sessions share has. */
+  /** Returns the environment of the process. The first call sets the number of threads in the pool that sessions share. */
   environment(threads: number): Environment;
 }
 
@@ -172,17 +173,17 @@ export interface OrtApi {
 export interface Environment {
   readonly pointer: Pointer;
   /**
-   * Size of the thread pool that sessions share; 0 for no such pool. Sharing matters: a session with a pool of its own takes
-   * 15–30 ms to make on two cores and 150 with eight threads, instead of 0.4, and each keeps its threads.
+   * The size of the thread pool that sessions share; 0 if there is no such pool. Sharing matters: a session with its own pool takes
+   * 15–30 ms to make on two cores, and 150 ms with eight threads, instead of 0.4 ms; and each such session keeps its threads.
    */
   poolThreads: number;
 }
 
-// One for each thread, also when this module is loaded twice.
+// One API object for each thread, even when this module is loaded twice.
 const kept = globalThis as { [key: symbol]: OrtApi | undefined };
 const key = Symbol.for("glissade.onnxruntime");
 
-/** The library, loaded once for the thread. Throws EngineError where koffi or the library is missing. */
+/** Returns the API of the library, which is loaded once for each thread. Throws EngineError if koffi or the library is missing. */
 export function loadOrt(): OrtApi {
   kept[key] ??= open();
   return kept[key];
@@ -221,7 +222,7 @@ function open(): OrtApi {
     throw runtimeError(subject, message);
   };
   const call: OrtApi["call"] = (name, ...args) => check(name, (calls[name](...args) as Pointer | null) ?? 0n);
-  // Not koffi's parameters for output: it throws when it fills them in a worker that is being terminated, which ends the process.
+  // koffi's output parameters are not used: koffi throws when it fills them in a worker that is being terminated, and ends the process.
   const handle = new BigUint64Array(1);
   const create: OrtApi["create"] = (name, ...args) => {
     call(name, ...args, handle);
@@ -232,12 +233,12 @@ function open(): OrtApi {
     calls[name](pointer);
   };
 
-  /** One arena for all sessions: each would keep one of its own otherwise, as large as its largest run needs. */
+  /** Makes one memory arena for all sessions. Otherwise each session would keep its own arena, as large as its largest run needs. */
   const shareArena = (environment: Pointer): void => {
     const [inArena, ordinary, unlimited, byDefault] = [1, 0, 0, -1];
     const memory = create("CreateCpuMemoryInfo", inArena, ordinary);
     const settings = create("CreateArenaCfg", unlimited, byDefault, byDefault, byDefault);
-    // A status says that the process has one already, which another thread has made.
+    // A status here means that another thread of the process has made the arena already.
     const status = calls.CreateAndRegisterAllocator(environment, memory, settings) as Pointer | null;
     if (status) calls.ReleaseStatus(status);
     release("ReleaseArenaCfg", settings);
@@ -269,14 +270,14 @@ function open(): OrtApi {
       };
       release("ReleaseThreadingOptions", options);
       shareArena(environment.pointer);
-      // For the case that somebody else has loaded the library before.
+      // Needed if other code in this process has loaded the library before.
       call("DisableTelemetryEvents", environment.pointer);
       return environment;
     },
   };
 }
 
-/** libuv's sleep; hosts that are not Node may lack it, and then nobody waits. */
+/** Returns libuv's sleep function. Hosts other than Node may lack it: then the function returned does not wait. */
 function sleepOf(koffi: Koffi): (milliseconds: number) => void {
   try {
     return koffi.load(null).func("void uv_sleep(unsigned int milliseconds)") as (milliseconds: number) => void;

@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync } from "node:fs";
 import path from "node:path";
 
-/** Gives each session of an engine a prefix of its own: ONNX Runtime adds only the time of day, and files would collide. */
+/** Gives each session of an engine its own prefix. ONNX Runtime adds only the time of day, so files with one prefix could collide. */
 export class Profiles {
   readonly #prefix: string;
   readonly #used: string[] = [];
@@ -20,7 +20,7 @@ export class Profiles {
     return prefix;
   }
 
-  /** Paths of the files that are there. */
+  /** Returns the paths of the files that exist. */
   files(): string[] {
     const folder = path.dirname(this.#prefix);
     return readdirSync(folder)

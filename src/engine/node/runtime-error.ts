@@ -2,7 +2,7 @@
 import { EngineError } from "../../errors.ts";
 
 /**
- * The EngineError for a message of ONNX Runtime.
+ * Returns the EngineError for a message of ONNX Runtime.
  * @param subject what failed, as in `the run`
  */
 export function runtimeError(subject: string, message: string, cause?: unknown): EngineError {
@@ -10,10 +10,10 @@ export function runtimeError(subject: string, message: string, cause?: unknown):
   return new EngineError("ONNX Runtime", `${subject} failed: ${readable(message)}`, fixFor(message), "", options);
 }
 
-/** Names in a message may be of any length, and the patterns below look at each word more than once. */
+/** The most characters of a message that are used: a message may be very long, and the patterns below scan each word more than once. */
 const longestMessage = 4000;
 
-/** Leaves out the source file, the C++ signature and the status code that ONNX Runtime puts before what it has to say. */
+/** Removes the source file, the C++ signature and the status code that ONNX Runtime writes in front of its message. */
 function readable(message: string): string {
   return message
     .slice(0, longestMessage)

@@ -1,15 +1,15 @@
-/** ONNX Runtime's telemetry, which is on in the stock library, is switched off before the library is loaded. */
+/** Switches off ONNX Runtime's telemetry before the library is loaded; the library has it on by default. */
 import { isMainThread } from "node:worker_threads";
 import { EngineError } from "../../errors.ts";
 import type { Koffi } from "./library.ts";
 
-/** The library reads this variable of the process when it makes its environment. */
+/** The environment variable that the library reads when it makes its environment. */
 const variable = "ORT_DISABLE_TELEMETRY";
 
 /**
  * Switches telemetry off for the process: no log in the temporary folder, no database in the cache folder, no connection. In a worker
- * `process.env` is a copy that the library does not see, so the C library sets the variable there. Throws EngineError in a worker
- * without koffi whose process has not set it.
+ * `process.env` is a copy that the library does not see, so the variable is set through the C library. Throws EngineError in a worker
+ * without koffi if the variable is not set in the process.
  */
 export function switchTelemetryOff(koffi: Koffi | undefined): void {
   if (!isMainThread) {
@@ -32,6 +32,6 @@ function setInProcess(koffi: Koffi): void {
   }
   const system = koffi.load(null);
   const value: unknown = system.func("const char *getenv(const char *name)")(variable);
-  // Changing the environment is not safe beside threads that read it, so it is done once for the process.
+  // Changing the environment is not safe while other threads read it, so it is done once for the process.
   if (value !== "1") system.func("int setenv(const char *name, const char *value, int overwrite)")(variable, "1", 1);
 }

@@ -1,7 +1,7 @@
 /**
- * What is native and belongs to one thread is given back when that thread ends, however it ends. A worker that is terminated runs no
- * JavaScript any more, not even finalizers; but Node calls the C functions that were left with it (Node-API's cleanup hooks), the
- * last one first. By then nothing of the thread runs, nor of the threads that it has started.
+ * Releases the native objects of a thread when that thread ends, however it ends. A worker that is terminated runs no more JavaScript, not
+ * even finalizers; but Node calls the C functions that were registered as Node-API cleanup hooks, the last one first. By then neither the
+ * thread nor the threads that it has started are running.
  */
 import { isMainThread } from "node:worker_threads";
 import type { Koffi } from "./library.ts";
@@ -12,13 +12,16 @@ type Pointer = bigint;
 export interface ThreadEnd {
   /** @param release address of the function; it must not be called with this pointer in any other way while it is listed */
   add(release: Pointer, pointer: Pointer): void;
-  /** Takes off the list what has been given back. Idempotent. */
+  /** Removes from the list a pointer that has been released. Idempotent. */
   remove(release: Pointer, pointer: Pointer): void;
 }
 
 const nothing: ThreadEnd = { add() {}, remove() {} };
 
-/** The list of this thread. The main thread has none: when it ends, so does the process. Nor have hosts other than Node. */
+/**
+ * Returns the list of this thread. The list ignores what is added on the main thread, whose end is the end of the process, and on hosts
+ * other than Node.
+ */
 export function threadEnd(koffi: Koffi): ThreadEnd {
   if (isMainThread) return nothing;
   try {

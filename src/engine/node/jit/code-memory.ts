@@ -1,4 +1,4 @@
-/** Memory for machine code: written first, then made executable, never both at once. */
+/** Memory for machine code: it is writable first, then executable, never both at once. */
 import type { LibraryHandle } from "koffi";
 import { EngineError } from "../../../errors.ts";
 import type { OrtApi, Pointer } from "../ort-api.ts";
@@ -8,23 +8,23 @@ const readExecute = 1 | 4;
 const privateAnonymous = 0x02 | 0x20;
 const failed = 2n ** 64n - 1n;
 
-/** Code in memory of its own. */
+/** Code in its own memory. */
 export interface PlacedCode {
   readonly address: Pointer;
-  /** Gives the memory back; nobody may be in there. */
+  /** Gives the memory back; no thread may be running the code. */
   free(): void;
 }
 
-/** Takes and gives back memory for code, by the system's own calls. */
+/** Allocates and frees memory for code through system calls. */
 export class CodeMemory {
-  /** Held: koffi unloads a library whose object nobody has. */
+  /** Kept, because koffi unloads a library that no object refers to. */
   readonly #libc: LibraryHandle;
   readonly #map: (...args: unknown[]) => unknown;
   readonly #copy: (...args: unknown[]) => unknown;
   readonly #protect: (...args: unknown[]) => unknown;
   readonly #unmap: (...args: unknown[]) => unknown;
 
-  /** Throws where there is no C library of Linux. */
+  /** Throws if the C library of Linux is missing. */
   constructor({ koffi }: Pick<OrtApi, "koffi">) {
     const libc = koffi.load("libc.so.6");
     this.#libc = libc;
@@ -34,7 +34,7 @@ export class CodeMemory {
     this.#unmap = libc.func("int munmap(uintptr_t at, size_t bytes)");
   }
 
-  /** Puts code into memory. Throws EngineError where the system does not let a process make code. */
+  /** Puts code into executable memory. Throws EngineError if the system does not let a process create code. */
   place(code: Uint8Array): PlacedCode {
     void this.#libc;
     const address = BigInt(this.#map(null, code.length, readWrite, privateAnonymous, -1, 0) as bigint | number);

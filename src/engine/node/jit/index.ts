@@ -1,4 +1,4 @@
-/** Kernels on this processor: compiled to machine code, and given to ONNX Runtime as custom ops. */
+/** Compiles kernels to machine code for this processor, and gives them to ONNX Runtime as custom ops. */
 import { EngineError } from "../../../errors.ts";
 import { paramsKey } from "../../../graph/text.ts";
 import {
@@ -27,20 +27,23 @@ import { writeRandom } from "./x64/random.ts";
 /** A domain of custom ops, for the options of one session. */
 export interface KernelDomain {
   readonly pointer: Pointer;
-  /** Gives everything back, once the session is no more. */
+  /** Frees the domain and its code; call it after the session was released. */
   free(): void;
 }
 
-/** Before a program's code: how many bytes there are and the address of munmap, for threads that end without giving them back. */
+/**
+ * The head before a program's code has two words: the number of bytes, and the address of munmap. They are used to free the memory when a
+ * thread ends without freeing it.
+ */
 const headWords = 2;
 
-/** Compiles kernels for one ONNX Runtime; a thread of JavaScript has one. */
+/** Compiles kernels for ONNX Runtime; each JavaScript thread has one such object. */
 export class Kernels {
   readonly #ort: OrtApi;
   readonly #memory: CodeMemory;
-  /** The functions that custom ops share, by their field; they stay until the process ends. */
+  /** The addresses of the functions that all custom ops share, by field; they stay until the process ends. */
   readonly #functions: ReadonlyMap<string, Pointer>;
-  /** Gives the memory of a program's code back: called with its address, which is that of its head. */
+  /** The address of a function that frees the memory of a program's code; its parameter is the address of the code's head. */
   readonly #unmap: Pointer;
   readonly #munmap: Pointer;
 
@@ -61,7 +64,7 @@ export class Kernels {
     this.#functions = new Map(functions.map(([name, label]) => [name, address + BigInt(label.at!)]));
   }
 
-  /** Nothing where this processor or system has not what it takes: x64 with AVX2, Linux, and leave to make code. */
+  /** Returns undefined unless this machine has Linux on x64 with AVX2, and the system lets the process create code. */
   static for(ort: OrtApi): Kernels | undefined {
     if (process.platform !== "linux" || process.arch !== "x64") return undefined;
     let memory: CodeMemory;
@@ -73,19 +76,19 @@ export class Kernels {
     try {
       return hasAvx2(ort, memory) ? new Kernels(ort, memory) : undefined;
     } catch (error) {
-      if (error instanceof EngineError) return undefined; //  no leave to make code
+      if (error instanceof EngineError) return undefined; //  the system does not let the process create code
       throw error;
     }
   }
 
   /**
-   * A domain with a program's kernels, for sessions with so many threads. Throws EngineError where there is no memory for their
+   * Returns a domain with a program's kernels, for a session with `threads` threads. Throws EngineError if there is no memory for their
    * code.
    */
   domain(ops: readonly AnyKernelOp[], threads: number): KernelDomain {
     const code = new Assembler();
     const head = new BigUint64Array(headWords);
-    code.data(new Uint8Array(head.buffer)); //  its place; it is filled once the code's size is known
+    code.data(new Uint8Array(head.buffer)); //  reserves room; it is filled in when the size of the code is known
     const labels = new Map<string, Label>();
     const begin = (): Label => {
       const label = new Label();
@@ -121,18 +124,18 @@ export class Kernels {
         this.#ort.release("ReleaseCustomOpDomain", pointer);
         this.#ort.end.remove(this.#unmap, placed.address);
         placed.free();
-        structs.length = 0; //  held until now: ONNX Runtime knows their addresses only
+        structs.length = 0; //  kept until now, because ONNX Runtime knows only their addresses
       },
     };
   }
 }
 
-/** An op of any kind, as the domain needs it. */
+/** The parts of a kernel, guard, draw or lengths op that the domain needs. */
 interface Form {
   /** Equal for ops with the same code. */
   readonly key: string;
   write(code: Assembler): void;
-  /** Which output may be where which input is. */
+  /** Pairs of an input and an output that may share memory. */
   readonly inPlace: readonly (readonly [input: number, output: number])[];
   readonly work: Omit<CustomOp, "name" | "code" | "mayInplace">;
 }
@@ -148,7 +151,7 @@ const floats = { inputType: "float32", outputType: "float32" } as const;
 function formOfKernel(op: KernelOp, threads: number): Form {
   const { kernel, shapes, open } = op;
   const { inputs, outputs } = kernel;
-  // What takes turns is larger than any input that is read element by element.
+  // Outputs that take turns are parts of one tensor, which is larger than any input that is read element by element.
   const full = inputs.flatMap((layout, i) => (layout === "full" && !kernel.takeTurns ? [i] : []));
   const sizes = open ? undefined : sizesOf(kernel, shapes, threads);
   return {
@@ -192,7 +195,7 @@ function formOfRandom(op: RandomOp, threads: number): Form {
   };
 }
 
-/** Equal for kernels with the same code: a single row may have any length. */
+/** Returns a key that is equal for kernels with the same code. The code for a single row does not depend on its length. */
 function codeKey({ kernel, open }: KernelOp): string {
   const { inputs, steps, outputs, takeTurns = false, width } = kernel;
   const row = isFlat(kernel) ? "one row" : open?.widthIsOpen ? "any width" : width;

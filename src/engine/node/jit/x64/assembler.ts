@@ -1,6 +1,6 @@
 /**
- * Machine code for x64: the few instructions that kernels need, encoded as the processors' manuals have it (Intel 64 and IA-32
- * Architectures Software Developer's Manual, volume 2; vector instructions with the VEX prefix).
+ * An assembler for x64 with the few instructions that kernels need. They are encoded as in the Intel 64 and IA-32 Architectures Software
+ * Developer's Manual, volume 2; vector instructions have the VEX prefix.
  */
 
 /** A 64-bit register, by its number. */
@@ -25,11 +25,11 @@ export const r13: Register = 13;
 export const r14: Register = 14;
 export const r15: Register = 15;
 
-/** A place in the code, known or still to come. */
+/** A place in the code; it may be used before it is placed. */
 export class Label {
-  /** Where it is in the code, in bytes; nothing until it is placed. */
+  /** Its offset in the code, in bytes; undefined until it is placed. */
   at: number | undefined;
-  /** Internal: where the distance to it belongs. */
+  /** Internal: the offsets in the code where the distance to the label must be written. */
   readonly waiting: number[] = [];
 }
 
@@ -43,10 +43,10 @@ export type Memory =
     }
   | { readonly label: Label };
 
-/** What stands on the right of most instructions. */
+/** The right operand of most instructions: a register or memory. */
 type Operand = number | Memory;
 
-/** Arithmetic on 64-bit registers: the opcode with the operand on the right, and the digit with a number there. */
+/** Arithmetic on 64-bit registers: the opcode if the right operand is a register or memory, and the opcode extension for a number. */
 const arithmetic = {
   add: [0x03, 0],
   or: [0x0b, 1],
@@ -86,30 +86,30 @@ const integers = { add: 0xfe, sub: 0xfa, xor: 0xef } as const;
 /** Digits of shifts of eight int32. */
 const shifts = { left: 6, right: 4, rightUnsigned: 2 } as const;
 
-/** How `vcmpps` compares. A NaN on either side is unordered, and all but that are false for it. */
+/** The comparisons of `vcmpps`. If a side is NaN, "unordered" is true, and the others are false. */
 const comparisons = { equal: 0x00, less: 0x11, lessEqual: 0x12, unordered: 0x03 } as const;
 
 export type VectorOperation = keyof typeof vectors;
 export type VectorComparison = keyof typeof comparisons;
 
-/** Mandatory prefix, as VEX counts them. */
+/** The number of a mandatory prefix in the VEX encoding. */
 type Prefix = 0 | 1 | 2 | 3;
-/** Opcode map, as VEX counts them: 0F, 0F38, 0F3A. */
+/** The number of an opcode map in the VEX encoding: 0F, 0F38, 0F3A. */
 type OpcodeMap = 1 | 2 | 3;
 
 /** Collects instructions. */
 export class Assembler {
   readonly #bytes: number[] = [];
-  /** Uses of labels that have no place yet. */
+  /** How many uses refer to labels that are not placed yet. */
   #open = 0;
 
-  /** The code; every label that it uses has its place. Throws Error for one that has none. */
+  /** Returns the code. Throws Error if it uses a label that was not placed. */
   finish(): Uint8Array<ArrayBuffer> {
     if (this.#open > 0) throw new Error(`${this.#open} uses of labels that have no place`);
     return Uint8Array.from(this.#bytes);
   }
 
-  /** Bytes so far. */
+  /** How many bytes the code has so far. */
   get size(): number {
     return this.#bytes.length;
   }
@@ -127,9 +127,9 @@ export class Assembler {
     this.#bytes.push(...bytes);
   }
 
-  /** Fills up to a multiple of so many bytes. */
+  /** Fills up the code to a multiple of `bytes`. */
   align(bytes: number): void {
-    while (this.size % bytes !== 0) this.#bytes.push(0xcc); //  int3: who strays here stops
+    while (this.size % bytes !== 0) this.#bytes.push(0xcc); //  int3, which stops the program if it is executed
   }
 
   // ——— 64-bit registers ———
@@ -154,7 +154,7 @@ export class Assembler {
     this.#wide([0x8d], to, of);
   }
 
-  /** to = a number of 32 bits, with its sign */
+  /** to = a signed 32-bit number */
   number(to: Register, value: number): void {
     this.#wide([0xc7], 0, to);
     this.#int32(value);
@@ -165,13 +165,13 @@ export class Assembler {
     this.#wide([arithmetic[operation][0]], to, operand);
   }
 
-  /** to = to ∘ a number of 32 bits, with its sign */
+  /** to = to ∘ a signed 32-bit number */
   arithmeticWith(operation: keyof typeof arithmetic, to: Register | Memory, value: number): void {
     this.#wide([0x81], arithmetic[operation][1], to, 4);
     this.#int32(value);
   }
 
-  /** Makes room on the stack, for a number of bytes that is still to come. Gives what says it. */
+  /** Makes room on the stack. Returns a function that sets the number of bytes later, when it is known. */
   reserveStack(): (bytes: number) => void {
     this.arithmeticWith("sub", rsp, 0);
     const position = this.size - 4;
@@ -189,7 +189,7 @@ export class Assembler {
     this.#bytes.push(n);
   }
 
-  /** to = operand if the comparison before said so */
+  /** to = operand if the condition holds for the comparison before */
   moveIf(condition: keyof typeof conditions, to: Register, operand: Operand): void {
     this.#wide([0x0f, 0x40 + conditions[condition]], to, operand);
   }
@@ -214,7 +214,7 @@ export class Assembler {
     this.#distance(to);
   }
 
-  /** Goes on at the address that the memory holds, and does not come back. */
+  /** Jumps to the address that the memory holds. */
   jumpTo(address: Memory): void {
     this.#plain([0xff], 4, address);
   }
@@ -228,7 +228,7 @@ export class Assembler {
     this.#bytes.push(0xc3);
   }
 
-  /** What processor this is: leaves and bits as the manual has them. Writes eax, ebx, ecx and edx. */
+  /** Asks for features of the processor: leaves and bits as in the manual. Writes eax, ebx, ecx and edx. */
   cpuid(): void {
     this.#bytes.push(0x0f, 0xa2);
   }
@@ -260,7 +260,7 @@ export class Assembler {
     this.#vex(1, 1, 0x58, to, a, b);
   }
 
-  /** to = sums of neighbours: a's first two, b's first two, and the same of their second halves */
+  /** to = sums of neighbours: of a's first two, of b's first two, of a's last two, of b's last two */
   doublesAddNeighbours(to: Vector, a: Vector, b: Operand): void {
     this.#vex(1, 1, 0x7c, to, a, b);
   }
@@ -270,7 +270,7 @@ export class Assembler {
     this.#vex(1, 1, 0x51, to, 0, a);
   }
 
-  /** to = the second half of a vector, in the first */
+  /** first half of to = the second half of a vector */
   secondHalf(to: Vector, from: Vector): void {
     this.#vex(1, 3, 0x19, from, 0, to, 1);
     this.#bytes.push(1);
@@ -293,13 +293,13 @@ export class Assembler {
     this.#vex(1, 2, 0xb8, to, a, b);
   }
 
-  /** to = a, to the nearest whole numbers, halves to the even ones */
+  /** to = a, rounded to the nearest integers; halves are rounded to even ones */
   vectorRound(to: Vector, a: Operand): void {
     this.#vex(1, 3, 0x08, to, 0, a, 1);
     this.#bytes.push(8);
   }
 
-  /** to = a as int32, rounded likewise */
+  /** to = a as int32, rounded in the same way */
   vectorToIntegers(to: Vector, a: Operand): void {
     this.#vex(1, 1, 0x5b, to, 0, a);
   }
@@ -314,29 +314,29 @@ export class Assembler {
     this.#vex(1, 1, integers[operation], to, a, b);
   }
 
-  /** to = a moved by n bits, int32; to the right with its sign unless it is unsigned */
+  /** to = a shifted by n bits, int32; "right" keeps the sign, "rightUnsigned" fills with zeros */
   vectorShift(direction: keyof typeof shifts, to: Vector, a: Vector, n: number): void {
     this.#vex(1, 1, 0x72, shifts[direction], to, a);
     this.#bytes.push(n);
   }
 
-  /** to = a moved by n bits, four numbers of 64 bits without a sign */
+  /** to = a shifted by n bits, four unsigned 64-bit numbers */
   vectorShiftWide(direction: "left" | "right", to: Vector, a: Vector, n: number): void {
     this.#vex(1, 1, 0x73, direction === "left" ? 6 : 2, to, a);
     this.#bytes.push(n);
   }
 
-  /** to = a·b, four products of 64 bits, of the lower halves of 64 bits without a sign */
+  /** to = a·b, four unsigned 64-bit products of the lower halves of 64-bit lanes */
   vectorMultiplyWide(to: Vector, a: Vector, b: Operand): void {
     this.#vex(1, 1, 0xf4, to, a, b);
   }
 
-  /** to = a's numbers of 64 bits and b's in turn, in each half: of the first two there, or of the last two */
+  /** to = in each half, one 64-bit number of a and one of b: the first one of that half ("low") or the second one ("high") */
   vectorUnpack(half: "low" | "high", to: Vector, a: Vector, b: Operand): void {
     this.#vex(1, 1, half === "low" ? 0x6c : 0x6d, to, a, b);
   }
 
-  /** to = b in the lanes of 32 bits whose bit is set, else a */
+  /** to = b in the 32-bit lanes whose bit in `set` is 1, else a */
   vectorBlend(to: Vector, a: Vector, b: Operand, set: number): void {
     this.#vex(1, 3, 0x02, to, a, b, 1);
     this.#bytes.push(set);
@@ -348,7 +348,7 @@ export class Assembler {
     this.#bytes.push(comparisons[comparison]);
   }
 
-  /** to = the signs of eight numbers, a bit for each */
+  /** to = the sign bits of eight numbers, one bit each */
   vectorSigns(to: Register, from: Vector): void {
     this.#vex(0, 1, 0x50, to, 0, from);
   }
@@ -369,7 +369,7 @@ export class Assembler {
     this.#vex(0, 1, 0x11, from, 0, to);
   }
 
-  /** to = from where the mask's sign is set, else 0; memory elsewhere is not touched */
+  /** to = from where the mask's sign is set, else 0; the memory of other lanes is not read */
   vectorLoadMasked(to: Vector, from: Memory, mask: Vector): void {
     this.#vex(1, 2, 0x2c, to, mask, from);
   }
@@ -384,7 +384,7 @@ export class Assembler {
     this.#vex(1, 2, 0x18, to, 0, from);
   }
 
-  /** Ends the use of vectors: what follows may be compiled for older instructions. */
+  /** Clears the upper halves of vector registers (vzeroupper), which would slow down later code that uses SSE instructions. */
   vectorEnd(): void {
     this.#bytes.push(0xc5, 0xf8, 0x77);
   }
@@ -396,7 +396,7 @@ export class Assembler {
     this.#operand(reg, operand, following);
   }
 
-  /** An instruction on 32 bits, or whose operand is of 64 anyway. */
+  /** An instruction on 32-bit operands, or one whose operand always has 64 bits. */
   #plain(opcode: readonly number[], reg: number, operand: Memory): void {
     const { index, base } = numbers(operand);
     if (index > 7 || base > 7) this.#bytes.push(0x40 | ((index >> 3) << 1) | (base >> 3));
@@ -404,7 +404,7 @@ export class Assembler {
     this.#operand(reg, operand, 0);
   }
 
-  /** A 256-bit instruction with the VEX prefix in its form of three bytes. */
+  /** A 256-bit instruction with a VEX prefix of three bytes. */
   #vex(
     prefix: Prefix,
     map: OpcodeMap,
@@ -435,13 +435,13 @@ export class Assembler {
     }
     const { base, index = rsp, scale = 1, displacement = 0 } = operand;
     const isShort = displacement >= -128 && displacement < 128;
-    // Always with SIB, which every base allows; a number of 100 there, rsp's, says that there is no index.
+    // There is always a SIB byte, which allows every base. The index 100 in binary, the number of rsp, means that there is no index.
     this.#bytes.push((isShort ? 0x40 : 0x80) | digit | 4, (Math.log2(scale) << 6) | ((index & 7) << 3) | (base & 7));
     if (isShort) this.#bytes.push(displacement & 0xff);
     else this.#int32(displacement);
   }
 
-  /** The distance to a label from the end of the instruction, which has `following` bytes more. */
+  /** Writes the distance to a label from the end of the instruction; `following` bytes come after the distance. */
   #distance(label: Label, following: number = 0): void {
     const position = this.size;
     this.#int32(-4 - following); //  replaced, or added to
@@ -456,19 +456,19 @@ export class Assembler {
     this.#write(position, new DataView(bytes.buffer).getInt32(0, true) + target - position);
   }
 
-  /** Puts a number of 32 bits in place of another. */
+  /** Overwrites a 32-bit number. */
   #write(position: number, value: number): void {
     for (let i = 0; i < 4; i++) this.#bytes[position + i] = (value >> (8 * i)) & 0xff;
   }
 
-  /** Throws RangeError for what 32 bits do not hold. */
+  /** Writes a signed 32-bit number. Throws RangeError if it does not fit. */
   #int32(value: number): void {
     if (value !== (value | 0)) throw new RangeError(`${value} in an instruction that has 32 bits for it`);
     for (let shift = 0; shift < 32; shift += 8) this.#bytes.push((value >> shift) & 0xff);
   }
 }
 
-/** The registers inside an operand, as prefixes want them: the one without a base is 0. */
+/** Returns the index and base registers of an operand, for the prefixes; 0 if there is none. */
 function numbers(operand: Operand): { readonly index: number; readonly base: number } {
   if (typeof operand === "number") return { index: 0, base: operand };
   if ("label" in operand) return { index: 0, base: 0 };

@@ -1,6 +1,6 @@
 /**
- * Kernels as custom ops of ONNX Runtime: its struct OrtCustomOp (onnxruntime_c_api.h), filled with functions that are machine code
- * too, because they are called from any thread.
+ * Makes kernels custom ops of ONNX Runtime: fills its struct OrtCustomOp (onnxruntime_c_api.h). The functions in the struct are machine
+ * code too, because any thread may call them.
  */
 
 import type { Shape } from "../../../../graph/types.ts";
@@ -24,7 +24,7 @@ import {
   rsp,
 } from "./assembler.ts";
 
-/** The fields of OrtCustomOp, also those that stay 0, and behind them what the functions below read: numbers of 64-bit words. */
+/** The positions of fields, in 64-bit words: all fields of OrtCustomOp, also those that stay 0, then fields for the functions below. */
 const fields = {
   version: 0,
   CreateKernel: 1,
@@ -52,17 +52,17 @@ const fields = {
   ReleaseMayInplace: 23,
   GetAliasMap: 24,
   ReleaseAliasMap: 25,
-  // Ours from here on.
+  // The following fields are not part of OrtCustomOp.
   name: 26,
   inputs: 27,
   outputs: 28,
   /** Address of the kernel's function. */
   code: 29,
-  /** Which input holds the sizes of a run; behind all of them where the sizes are always the same. */
+  /** The input that has the sizes of a run. If the sizes are always the same, the number of inputs, which is no input. */
   sizesInput: 30,
-  /** Address of the sizes that are always the same. They begin as `given` says. */
+  /** Address of the sizes, if they are always the same. `given` says how they begin. */
   sizes: 31,
-  /** Address of the outputs' shapes: for each, in bytes, where its dimensions are among the sizes, and their number. */
+  /** Address of the outputs' shapes: for each output, the offset of its dimensions in the sizes, in bytes, and their number. */
   shapes: 32,
   contextInput: 33,
   contextOutput: 34,
@@ -78,10 +78,10 @@ type Field = keyof typeof fields;
 
 const wordBytes = 8;
 
-/** What an op's sizes begin with, as `sizesOf` has them: how many units there are, how many a part has, and how many parts. */
+/** The first numbers of an op's sizes, as in `sizesOf`: how many units there are, how many units a part has, and how many parts. */
 const given = { units: 0, unitsInPart: 1, parts: 2 } as const;
 
-/** One of the sizes at a register. */
+/** The memory of one of the sizes, whose address is in a register. */
 function sizeAt(name: keyof typeof given, base: number): Memory {
   return { base, displacement: given[name] * wordBytes };
 }
@@ -93,21 +93,21 @@ const elementTypes = { float32: 1, int32: 6, int64: 7 } as const;
 /** ORT_FAIL */
 const failure = 1;
 
-/** Where, from the addresses that a function is given, the word is that it sets to make the run fail: in bytes. */
+/** The offset in bytes, from a function's `addresses`, of the word that the function sets to make the run fail. */
 export const flawAt: number = -wordBytes;
 
-/** Inputs, sizes and outputs of one kernel: for so many the function that collects their addresses has room. */
+/** The most inputs, sizes and outputs of a kernel together: the frame of `compute` has room for this many addresses. */
 const mostTensors = mostInputs + 1 + mostStreams;
 
-/** A field of the struct at a register. */
+/** The memory of a field of the struct whose address is in a register. */
 function field(name: Field, base: number = rdi): Memory {
   return { base, displacement: fields[name] * wordBytes };
 }
 
-/** Where the functions are, by the fields that they fill. */
+/** The labels of the functions, by the fields for them. */
 export type Functions = Partial<Record<Field, Label>>;
 
-/** The functions that every custom op shares; each is given the struct in rdi, except where it says so. */
+/** Writes the functions that all custom ops share. Unless a comment says otherwise, rdi has the address of the struct. */
 export function writeFunctions(code: Assembler): Functions {
   const functions: Functions = {};
   const begin = (...names: readonly Field[]): void => {
@@ -126,7 +126,7 @@ export function writeFunctions(code: Assembler): Functions {
     code.load(rax, field(name));
     code.ret();
   };
-  // The kernel is the struct itself; nothing is made, nothing destroyed.
+  // The kernel is the struct itself, so creating and destroying a kernel does nothing.
   begin("CreateKernelV2"); //  (struct, api, info, void **kernel)
   code.store({ base: rcx }, rdi);
   code.number(rax, 0);
@@ -134,7 +134,7 @@ export function writeFunctions(code: Assembler): Functions {
   constant(0, "KernelDestroy", "GetExecutionProviderType", "GetInputCharacteristic", "GetOutputCharacteristic");
   constant(0, "GetInputMemoryType", "GetVariadicInputMinArity", "GetVariadicInputHomogeneity");
   constant(0, "GetVariadicOutputMinArity", "GetVariadicOutputHomogeneity");
-  constant(0, "ReleaseMayInplace", "GetAliasMap", "ReleaseAliasMap"); //  what GetMayInplace gives is nobody's to release
+  constant(0, "ReleaseMayInplace", "GetAliasMap", "ReleaseAliasMap"); //  the arrays from GetMayInplace are never released
   begin("GetInputType"); //  (struct, index)
   const isOther = new Label();
   code.load(rax, field("inputType"));
@@ -155,8 +155,8 @@ export function writeFunctions(code: Assembler): Functions {
 }
 
 /**
- * size_t mayInplace(int **inputs, int **outputs): which output may have which input's memory, if nobody needs the input any more.
- * It is not given the struct, so that each op has its own.
+ * Writes the function `size_t mayInplace(int **inputs, int **outputs)`: which output may have the memory of which input, if no other node
+ * needs the input any more. It does not get the struct, so each op needs its own function.
  */
 export function writeMayInplace(code: Assembler, pairs: readonly (readonly [input: number, output: number])[]): void {
   const [inputs, outputs] = [new Label(), new Label()];
@@ -174,17 +174,20 @@ export function writeMayInplace(code: Assembler, pairs: readonly (readonly [inpu
   code.data(integers(pairs.map(([, output]) => output)));
 }
 
-/** OrtStatus *compute(struct, context): collects the addresses of inputs and outputs, then calls the kernel, in parts if so wanted. */
+/**
+ * Writes the function `OrtStatus *compute(struct, context)`. It collects the addresses of inputs and outputs, then calls the kernel: once,
+ * or once for each part.
+ */
 function writeCompute(code: Assembler): void {
   const frame = (word: number): Memory => ({ base: rsp, displacement: word * wordBytes });
-  // The frame: the struct, the sizes, the word at `flawAt`, the addresses, and a word that the C API writes to. It is what each part is
-  // given.
+  // The frame has the struct, the sizes, the word at `flawAt`, the addresses, and a word that the C API writes to. Each part gets its
+  // address.
   const sizes = 1;
   const flaw = 2;
   const addresses = flaw - flawAt / wordBytes;
   const made = addresses + mostTensors;
   const frameBytes = Math.ceil(((made + 1) * wordBytes) / 16) * 16;
-  const saved = [rbx, rbp, r12, r13, r14]; //  with the return address they keep the stack aligned
+  const saved = [rbx, rbp, r12, r13, r14]; //  these and the return address together keep the stack aligned
   const [inputs, outputs, run] = [new Label(), new Label(), new Label()];
   const [parallel, end, exit, part] = [new Label(), new Label(), new Label(), new Label()];
   const [found, sized, message] = [new Label(), new Label(), new Label()];
@@ -192,7 +195,7 @@ function writeCompute(code: Assembler): void {
     code.arithmeticWith("cmp", rax, 0);
     code.jumpIf("notZero", exit);
   };
-  /** Writes the address of the tensor that was given to the next place, which r13 counts. */
+  /** Stores the address of the tensor that the C API has returned in the next place; r13 counts the places. */
   const takeAddress = (): void => {
     code.load(rdi, frame(made));
     code.address(rsi, { base: rsp, index: r13, scale: 8, displacement: addresses * wordBytes });
@@ -271,7 +274,7 @@ function writeCompute(code: Assembler): void {
   code.place(end);
   code.arithmeticWith("cmp", frame(flaw), 0);
   code.jumpIf("zero", exit); //  rax is 0, which is success
-  // Parts that met nothing may have written to the output. It must not say that all is well.
+  // Parts without a flaw may have set the output to 1, which means that the guard was passed. So the output is set to 0 again.
   code.load(rcx, { base: rsp, index: r13, scale: 8, displacement: (addresses - 1) * wordBytes });
   code.storeHalf({ base: rcx }, rax);
   code.number(rdi, failure);
@@ -283,7 +286,7 @@ function writeCompute(code: Assembler): void {
   for (const register of [...saved].reverse()) code.pop(register);
   code.ret();
 
-  // void part(frame, number of the part): from its first unit to the next part's, or to the end.
+  // void part(frame, number of the part): computes the units from the part's first to the next part's first, or to the end.
   code.align(16);
   code.place(part);
   code.load(rax, { base: rdi });
@@ -300,30 +303,30 @@ function writeCompute(code: Assembler): void {
   code.data(new TextEncoder().encode("a value that the run looks at is not what it must be\0"));
 }
 
-/** What one op is made of. */
+/** The description of one custom op. */
 export interface CustomOp {
   readonly name: string;
   /** Number of inputs, without the sizes. */
   readonly inputs: number;
-  /** By output; only their lengths count. */
+  /** The shape of each output; only the ranks matter. */
   readonly shapes: readonly Shape[];
-  /** As `sizesOf`, `guardSizes` or `randomSizes` has them; none where each run gives them as one more input. */
+  /** As `sizesOf`, `guardSizes`, `lengthsSizes` or `randomSizes` returns them; undefined if each run gives them as one more input. */
   readonly sizes: readonly number[] | undefined;
   readonly inputType: keyof typeof elementTypes;
   readonly outputType: keyof typeof elementTypes;
   /** The address of its function. */
   readonly code: Pointer;
-  /** The address of what `writeMayInplace` wrote. */
+  /** The address of the function that `writeMayInplace` wrote. */
   readonly mayInplace: Pointer;
 }
 
-/** The struct in memory, with all that it refers to. It has to live as long as a session that knows it. */
+/** The struct in memory, with all memory that it points to. This object must live as long as the sessions that use it. */
 export interface CustomOpStruct {
   readonly address: Pointer;
   readonly memory: readonly unknown[];
 }
 
-/** Fills a struct; `functions` are the addresses of what `writeFunctions` wrote. */
+/** Makes and fills the struct; `functions` are the addresses of the functions that `writeFunctions` wrote. */
 export function customOp(
   ort: OrtApi,
   functions: ReadonlyMap<string, Pointer>,

@@ -1,4 +1,4 @@
-/** Machine code for kernels: the function around the steps, its loops over rows and vectors, its frame and its constants. */
+/** Machine code for kernels: the function around the steps, with loops over rows and vectors, a stack frame and constants. */
 import {
   isStream,
   type Kernel,
@@ -35,17 +35,18 @@ import { type Frame, lanes, maskRegister, writeSteps } from "./steps.ts";
 const elementBytes = 4;
 const vectorBytes = lanes * elementBytes;
 
-/** Registers for the addresses of what is read and written at every element. */
+/** Registers for the addresses of inputs and outputs that are read or written at every element. */
 const pointers: readonly Register[] = [rcx, r8, r9, r10, r11, rbx, r12, r13, r14, r15];
-/** Those among them that a function has to leave as they were. */
+/** Those among them whose values a function must restore. */
 const saved: readonly Register[] = [rbx, r12, r13, r14, r15];
 
-/** In a single row, what has an element for each place is there in full, and what has one for the row is a scalar. */
+/** The layouts of inputs if there is only one row: "row" is then the same as "full", and "column" the same as "scalar". */
 const inOneRow = { full: "full", row: "full", column: "scalar", scalar: "scalar" } as const;
 
 /**
- * Writes the function `void kernel(void **addresses, int64 begin, int64 end, int64 *sizes)`: the addresses of the inputs, of the sizes
- * where each run gives them, then of the outputs; which of the kernel's units to do; and the sizes, as `sizesOf` has them. The convention for calls is System V's.
+ * Writes the function `void kernel(void **addresses, int64 begin, int64 end, int64 *sizes)`. `addresses` has the addresses of the inputs,
+ * of the sizes if each run gives them, then of the outputs. `begin` and `end` say which of the kernel's units to compute. `sizes` is as
+ * `sizesOf` returns it. The calling convention is System V's.
  */
 export function writeKernel(code: Assembler, { kernel, open }: Pick<KernelOp, "kernel" | "open">): void {
   new Writer(code, kernel, open).write();
@@ -56,23 +57,23 @@ class Writer implements Frame {
   readonly #kernel: Kernel;
   readonly #hasRows: boolean;
   readonly #layouts: readonly Layout[];
-  /** The registers that keep addresses, by input and by output. */
+  /** The registers with the addresses of inputs and outputs that are read or written at every element. */
   readonly #inputStreams = new Map<number, Register>();
   readonly #outputStreams: readonly Register[];
-  /** Registers among these whose rows are parts of a larger tensor: what lies between two of them has to be passed over. */
+  /** Those of these registers whose rows are parts of a larger tensor: the rows of the other parts between them are skipped. */
   readonly #parts = new Map<Register, Part>();
-  /** Where an input that is the same for a whole row, or for all, lies on the stack as a vector; by input. */
+  /** For each input that is the same along a row: where the stack has a vector that repeats its value. */
   readonly #repeated = new Map<number, Memory>();
-  /** Where the address of a column's next element is, by input. */
+  /** For each input with the layout "column": where the stack has the address of its next element. */
   readonly #columns = new Map<number, Memory>();
   readonly #rowsEnd: Memory;
-  /** Where the outputs' addresses begin. */
+  /** The position of the first output's address. */
   readonly #firstOutput: number;
-  /** Where the bytes of a row are, if each run gives them. */
+  /** Where the stack has the length of a row in bytes, if each run gives it. */
   readonly #openRow: Memory | undefined;
-  /** Where vectors are on the stack, by value. */
+  /** For each value that is kept on the stack: where its vector is. */
   readonly #slots = new Map<KernelValue, Memory>();
-  /** Bytes for addresses, which are at the top of the stack, below the vectors. */
+  /** The bytes for addresses on the stack; they lie below the vectors. */
   readonly #wordBytes: number;
   /** Constants by their bits. */
   readonly #constants = new Map<number, Label>();
@@ -167,25 +168,25 @@ class Writer implements Frame {
     return this.#kernel.width * elementBytes;
   }
 
-  /** The bytes of a row into a register. */
+  /** Loads the length of a row, in bytes, into a register. */
   #loadRowBytes(into: Register): void {
     if (this.#openRow) this.#code.load(into, this.#openRow);
     else this.#code.number(into, this.#rowBytes);
   }
 
-  /** Moves addresses past the rows of other parts: as many times as there are rows at rax, in bytes. */
+  /** Moves the addresses past the rows of other parts: rax has the number of bytes for each other part. */
   #passOthers(): void {
     for (const [stream, { of }] of this.#parts)
       for (let other = 1; other < of; other++) this.#code.arithmetic("add", stream, rax);
   }
 
-  /** Fills a vector on the stack with the number at rax. */
+  /** Fills a vector on the stack with the number at the address in rax. */
   #repeat(input: number): void {
     this.#code.vectorBroadcast(0, { base: rax });
     this.#code.vectorStore(this.#repeated.get(input)!, 0);
   }
 
-  /** Row by row: rsi and rdx hold the first row and the one behind the last. */
+  /** Computes row by row: rsi has the first row, and rdx the one after the last. */
   #rows(): void {
     const code = this.#code;
     this.#loadRowBytes(rax);
@@ -214,7 +215,7 @@ class Writer implements Frame {
     code.jumpIf("below", next);
   }
 
-  /** The elements from rsi to rdx, both in bytes; rdi counts from the row's begin. rsi ends at rdx. */
+  /** Computes the elements from rsi to rdx, both in bytes; rdi counts from the start of the row. At the end rsi has the value of rdx. */
   #row(): void {
     const code = this.#code;
     const [loop, tail, done] = [new Label(), new Label(), new Label()];

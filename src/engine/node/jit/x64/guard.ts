@@ -1,4 +1,4 @@
-/** Machine code for guards: functions of a kernel's form that look at every element of their inputs and say whether all are finite. */
+/** Machine code for guards: functions with the parameters of a kernel, which check that all elements of their inputs are finite. */
 import { firstSize, type GuardOp } from "../../../../kernel/kernel.ts";
 import { type Assembler, Label, r8, r9, r10, r11, rax, rcx, rdi, rdx, rsi, type Vector } from "./assembler.ts";
 import { flawAt } from "./custom-op.ts";
@@ -10,23 +10,23 @@ const vectorBytes = lanes * elementBytes;
 const oneBits = 0x3f800000;
 
 const zeros: Vector = 0;
-/** Several, because each addition waits for the one before it to the same sum. */
+/** Registers for several sums, because an addition to a sum has to wait for the addition before it. */
 const sums: readonly Vector[] = [1, 2, 3, 4, 5, 6, 7, 8];
-/** Elements at an input's end. */
+/** The last elements of an input, which do not fill a vector. */
 const rest: Vector = 9;
 
 /**
- * Writes the function `void guard(void **addresses, int64 begin, int64 end, int64 *sizes)`: of the elements of all inputs, counted one input
- * after the other as `guardSizes` has them, it looks at those from `begin` to before `end`. Where one is NaN or infinite, it sets the word at
- * `flawAt`. The output becomes 1.
+ * Writes the function `void guard(void **addresses, int64 begin, int64 end, int64 *sizes)`. It checks the elements from `begin` to before
+ * `end`; elements are counted through all inputs, one after the other, as in `guardSizes`. If an element is NaN or infinite, the function
+ * sets the word at `flawAt`. It sets the output to 1.
  *
- * Zero times an element is NaN where that is NaN or infinite, and a sum with a NaN stays NaN: one instruction for eight elements.
+ * Zero times an element is NaN if the element is NaN or infinite, and a sum with a NaN stays NaN: so one instruction checks eight elements.
  */
 export function writeGuard(code: Assembler, { sizes, isOpen }: Pick<GuardOp, "sizes" | "isOpen">): void {
   const maskEnd = new Label();
   const [input, next, met] = [new Label(), new Label(), new Label()];
   const [wide, narrow, tail] = [new Label(), new Label(), new Label()];
-  /** So many vectors at rcx, each to a sum of its own, and past them. */
+  /** Checks `count` vectors at rcx, each with another sum, and moves rcx past them. */
   const look = (count: number): void => {
     for (let i = 0; i < count; i++)
       code.vectorMultiplyAdd(sums[i]!, zeros, { base: rcx, displacement: i * vectorBytes });
@@ -39,7 +39,7 @@ export function writeGuard(code: Assembler, { sizes, isOpen }: Pick<GuardOp, "si
   code.address(r9, { base: rcx, displacement: 8 * firstSize });
   code.address(r10, { base: r9, displacement: 16 * sizes.length });
 
-  // r8 is at the input's address, r9 at its place among all elements: the first and the one behind the last.
+  // r8 points to the input's address. r9 points to two numbers: the input's first element in the count of all, and the one after its last.
   code.place(input);
   code.load(rcx, { base: r9 });
   code.load(rax, { base: r9, displacement: 8 });
@@ -78,7 +78,7 @@ export function writeGuard(code: Assembler, { sizes, isOpen }: Pick<GuardOp, "si
   code.arithmetic("cmp", r9, r10);
   code.jumpIf("below", input);
 
-  // r8 is at the address of the output now, or of the sizes in front of it.
+  // Now r8 points to the address of the output, or to that of the sizes, which come before it.
   const [sum, ...others] = sums as [Vector, ...Vector[]];
   for (const other of others) code.vector("add", sum, sum, other);
   code.vectorCompare("unordered", sum, sum, sum);

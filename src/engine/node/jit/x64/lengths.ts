@@ -1,4 +1,4 @@
-/** Machine code for the lengths of rows: √Σx², in float64, which has room for the square of every float32. */
+/** Machine code for the lengths of rows, √Σx², computed in float64, which can hold the square of every float32. */
 import { type LengthsOp, rowBytesAt } from "../../../../kernel/kernel.ts";
 import { type Assembler, Label, r8, r9, r10, rax, rcx, rdi, rdx, rsi, type Vector } from "./assembler.ts";
 import { lanes, maskRegister } from "./steps.ts";
@@ -8,15 +8,15 @@ const vectorBytes = lanes * elementBytes;
 /** How many float64 a vector has. */
 const half = lanes / 2;
 
-/** Several, because each addition waits for the one before it to the same sum. */
+/** Registers for several sums, because an addition to a sum has to wait for the addition before it. */
 const sums: readonly Vector[] = [0, 1, 2, 3, 4, 5, 6, 7];
 const widened: readonly Vector[] = [8, 9];
-/** Elements at a row's end. */
+/** The last elements of a row, which do not fill a vector. */
 const rest: Vector = 10;
 
 /**
- * Writes the function `void lengths(void **addresses, int64 begin, int64 end, int64 *sizes)`: the lengths of the rows from `begin` to
- * before `end` of an input of float32 whose sizes `lengthsSizes` has.
+ * Writes the function `void lengths(void **addresses, int64 begin, int64 end, int64 *sizes)`. It computes the lengths of the rows from
+ * `begin` to before `end` of a float32 input; `sizes` is as `lengthsSizes` returns it.
  */
 export function writeLengths(code: Assembler, { isOpen }: Pick<LengthsOp, "isOpen">): void {
   const [row, wide, narrow, tail, complete, done] = [0, 1, 2, 3, 4, 5].map(() => new Label()) as [
@@ -34,7 +34,7 @@ export function writeLengths(code: Assembler, { isOpen }: Pick<LengthsOp, "isOpe
     code.doublesFrom(numbers, from);
     code.doublesMultiplyAdd(sums[i]!, numbers, numbers);
   };
-  /** So many times four numbers at rcx, each four to a sum of their own, and past them. */
+  /** Adds the squares of `count` times four numbers at rcx, each four to another sum, and moves rcx past them. */
   const look = (count: number): void => {
     for (let i = 0; i < count; i++) add(i, { base: rcx, displacement: i * half * elementBytes });
     code.arithmeticWith("add", rcx, count * half * elementBytes);
@@ -47,7 +47,7 @@ export function writeLengths(code: Assembler, { isOpen }: Pick<LengthsOp, "isOpe
   code.address(r8, { base: r8, index: rsi, scale: elementBytes });
   code.load(r9, rsi);
   code.multiply(r9, r10);
-  code.arithmetic("add", rcx, r9); //  rcx goes from row to row without a gap
+  code.arithmetic("add", rcx, r9); //  rcx moves from row to row: rows follow one another without gaps
 
   code.place(row);
   code.arithmetic("cmp", rsi, rdx);

@@ -1,9 +1,9 @@
-/** What this processor can do, asked of itself. */
+/** Asks the processor for its features. */
 import type { OrtApi } from "../../ort-api.ts";
 import type { CodeMemory } from "../code-memory.ts";
 import { Assembler, Label, r8, rax, rbx, rcx, rdi } from "./assembler.ts";
 
-/** A leaf that stands for the question which registers the operating system saves. */
+/** A leaf number used here to ask which registers the operating system saves. */
 const systemLeaf = -1;
 
 /** int64 ask(int64 leaf): ebx << 32 | ecx of cpuid, subleaf 0; eax of xgetbv for `systemLeaf`. */
@@ -27,7 +27,7 @@ function writeQuestion(code: Assembler): void {
   code.ret();
 }
 
-/** Whether there are AVX2 and fused multiply-adds, and the system keeps the registers that they use. */
+/** Whether the processor has AVX2 and fused multiply-add, and the operating system saves the registers that they use. */
 export function hasAvx2({ koffi }: Pick<OrtApi, "koffi">, memory: CodeMemory): boolean {
   const code = new Assembler();
   writeQuestion(code);

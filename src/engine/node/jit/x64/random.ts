@@ -28,12 +28,13 @@ const unitElements = randomUnit;
 type Chain = [Vector, Vector, Vector, Vector];
 
 const [m0, m1, k0, k1]: Chain = [10, 11, 12, 13];
-/** The first word of the counter of the chain's first four blocks. */
+/** The first words of the counters of the four blocks of the first chain. */
 const index: Vector = 14;
 
 /**
- * Writes the function `void random(void **addresses, int64 begin, int64 end, int64 *sizes)`: the addresses of a generator's state, of the
- * sizes where each run gives them, and of the output; which of the op's units to draw; and the sizes, as `randomSizes` has them.
+ * Writes the function `void random(void **addresses, int64 begin, int64 end, int64 *sizes)`. `addresses` has the addresses of a generator's
+ * state, of the sizes if each run gives them, and of the output. `begin` and `end` say which of the op's units to draw. `sizes` is as
+ * `randomSizes` returns it.
  */
 export function writeRandom(
   code: Assembler,
@@ -52,14 +53,14 @@ export function writeRandom(
     Label,
   ];
   const word = (n: number): Memory => ({ base: r8, displacement: n * elementBytes });
-  const scratch: Memory = { base: rsp, displacement: -8 }; //  below the stack, where a function that calls none may write
+  const scratch: Memory = { base: rsp, displacement: -8 }; //  the red zone below the stack: a function without calls may write there
 
   code.load(r8, { base: rdi });
   code.load(r9, { base: rcx, displacement: 8 * rowBytesAt });
   code.load(rcx, { base: rdi, displacement: isOpen ? 16 : 8 });
   code.vectorLoad(m0, { label: factor0 });
   code.vectorLoad(m1, { label: factor1 });
-  // rcx goes through the output; rsi counts units; r9 is how many elements are left.
+  // rcx points into the output; rsi counts units; r9 is the number of elements that are left.
   code.load(rax, rsi);
   code.shiftLeft(rax, Math.log2(lanes));
   code.store(scratch, rax);
@@ -99,7 +100,7 @@ export function writeRandom(
       code.vectorShiftWide("right", c2, p0, 32);
       code.vectorIntegers("xor", c2, c2, c3);
       code.vectorIntegers("xor", c2, c2, k1);
-      // The products' lower halves are words as they are; the registers that they replace are free.
+      // The lower halves of the products are words 1 and 3 of the next round. The registers that had these words are free now.
       [chain[1], chain[3], spare] = [p1, p0, [c1, c3]];
     }
     if (round === rounds - 1) break;
@@ -108,7 +109,7 @@ export function writeRandom(
   }
   code.vectorIntegers("add", index, index, { label: unitBlocks });
 
-  // Words of a block side by side: blocks lie in the order 0, 2, 1, 3, so that unpacking halves gives 0, 1 and 2, 3.
+  // Puts the words of each block side by side. The lanes have blocks 0, 2, 1, 3, so that unpacking gives blocks 0, 1 and then 2, 3.
   const results = chains.flatMap(([c0, c1, c2, c3]) => {
     code.vectorShiftWide("left", c1, c1, 32);
     code.vectorBlend(c0, c0, c1, oddLanes);

@@ -1,19 +1,19 @@
-/** The steps of a kernel in machine code, for one vector of eight elements: which register holds what, and when. */
+/** Writes the steps of a kernel as machine code, for one vector of eight elements, and decides which register holds which value. */
 import { type Application, argumentsOf, type Kernel, type KernelValue } from "../../../../kernel/kernel.ts";
 import type { Assembler, Memory, Vector } from "./assembler.ts";
 
 /** Elements in a vector. */
 export const lanes = 8;
 
-/** Keeps the lanes that a last, partial vector has. All registers before it hold values. */
+/** The register with the mask of a partial vector: its sign bits say which lanes exist. All registers before it hold values. */
 export const maskRegister: Vector = 15;
 
-/** What the function around the steps keeps for them. */
+/** What the steps need from the function around them. */
 export interface Frame {
-  /** Where an input is read at each element; nothing for one that is repeated. */
+  /** The memory of an input that is read at each element; undefined for an input that is the same along a row. */
   streamOf(input: number): Memory | undefined;
   outputStream(output: number): Memory;
-  /** Where a value is that stays the same along a row. */
+  /** The memory of a value that is the same along a row; undefined for other values. */
   repeatedAt(value: KernelValue): Memory | undefined;
   /** A vector with the same bits in every lane. */
   constant(bits: number): Memory;
@@ -21,7 +21,7 @@ export interface Frame {
   slot(value: KernelValue): Memory;
 }
 
-/** Writes the steps. Inputs are read before anything is written, and again only where registers run out. */
+/** Writes the steps. All inputs are read before an output is written; an input is read twice only if registers run out. */
 export function writeSteps(code: Assembler, kernel: Kernel, frame: Frame, vector: "whole" | "partial"): void {
   new Steps(code, kernel, frame, vector === "partial").write();
 }
@@ -30,7 +30,7 @@ export function writeSteps(code: Assembler, kernel: Kernel, frame: Frame, vector
 const magnitudeBits = 0x7fffffff;
 const signBits = 0x80000000;
 
-/** How a float32 keeps its exponent. */
+/** The form of a float32: its exponent is biased and lies above the mantissa. */
 const exponentBias = 127;
 const mantissaBits = 23;
 
@@ -47,7 +47,7 @@ class Steps {
   /** The step that is being written. */
   #at = 0;
 
-  /** By value: the steps that use it, in order; outputs are used behind the last. */
+  /** For each value, the steps that use it, in order; outputs are used after the last step. */
   readonly #uses: readonly (readonly number[])[];
 
   constructor(code: Assembler, kernel: Kernel, frame: Frame, isPartial: boolean) {
@@ -64,7 +64,7 @@ class Steps {
       this.#at = i;
       if (typeof step !== "number") this.#step(inputs.length + i, step);
     }
-    // Only now: an output may have an input's memory.
+    // Outputs are written only now, because an output may have an input's memory.
     this.#at = steps.length;
     for (const [i, value] of outputs.entries()) {
       const from = this.#inRegister(value, []);
@@ -115,7 +115,7 @@ class Steps {
         break;
       }
       case "scale": {
-        // 2ᵇ as two factors, whose exponents are halves of b: one would not reach.
+        // 2ᵇ is computed as two factors, whose exponents are halves of b: b may be too large for the exponent of one factor.
         const left = this.#inRegister(a, of);
         const exponent = this.#operand(b, of);
         const [to, other] = [this.#take(of), this.#take(of)];
@@ -153,13 +153,13 @@ class Steps {
     }
   }
 
-  /** Makes 2ⁿ of whole numbers n: their place in a float32 is that of the exponent. */
+  /** Turns integers n into the float32 2ⁿ: adds the bias to n, and moves it to the exponent. */
   #toPower(register: Vector): void {
     this.#code.vectorIntegers("add", register, register, this.#frame.constant(exponentBias));
     this.#code.vectorShift("left", register, register, mantissaBits);
   }
 
-  /** A register for a step's value; it may be that of one whose last use this is. */
+  /** Returns a register for a step's value. It may be the register of an operand that is not used later. */
   #result(value: number, of: readonly number[]): Vector {
     this.#release(of);
     const register = this.#take([]);
@@ -173,7 +173,7 @@ class Steps {
     this.#registers.set(value, register);
   }
 
-  /** Frees the registers of what has had its last use. */
+  /** Frees the registers of operands that are not used later. */
   #release(of: readonly number[]): void {
     for (const used of of) {
       const register = this.#registers.get(used);
@@ -183,7 +183,7 @@ class Steps {
     }
   }
 
-  /** A value where an instruction can take it on its right: in memory if it is there anyway. */
+  /** Returns a value as the right operand of an instruction: in a register, or in memory if it is there anyway. */
   #operand(value: number, pinned: readonly number[]): Vector | Memory {
     if (this.#registers.has(value)) return this.#registers.get(value)!;
     const repeated = this.#frame.repeatedAt(value);
@@ -202,7 +202,7 @@ class Steps {
     return register;
   }
 
-  /** A register; where all are taken, that of the value which is needed last, `pinned` excepted. */
+  /** Returns a free register. If all are taken, returns that of the value whose next use is latest; values in `pinned` keep theirs. */
   #take(pinned: readonly number[]): Vector {
     const free = this.#free.pop();
     if (free !== undefined) return free;
@@ -222,7 +222,7 @@ class Steps {
     return register;
   }
 
-  /** The next step behind another that uses a value. */
+  /** The first step after another step that uses a value. */
   #nextUse(value: KernelValue, step: number): number | undefined {
     return this.#uses[value]?.find((use) => use > step);
   }
