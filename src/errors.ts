@@ -1,18 +1,17 @@
 /**
- * What can go wrong, as classes a program can tell apart. Every message says what was asked, what came, where, and the
- * fix; the fix is a required argument so that nobody forgets it.
+ * Error classes, which a program can distinguish. Every message says what was expected, what came, where, and how to fix it. The fix
+ * is a required argument, so that it cannot be forgotten.
  */
 
-/** Characters of a name that a message shows. */
+/** The most characters of a name that a message shows. */
 const mostOfName = 200;
-/** Characters of a whole problem or fix, which may list names. */
+/** The most characters of a whole problem or fix, which may list names. */
 const mostOfSentence = 1000;
 
 /**
- * Text from outside (a path, a name in a file, another library's message) as one line that shows what it holds: control
- * characters, line ends, invisible characters and those that turn the direction of writing become escapes such as `\u001b`. Of
- * long texts and of long words the middle is left out. Every error does this with its parts; what is printed otherwise goes
- * through here.
+ * Returns text from outside (a path, a name in a file, another library's message) as one printable line. Control characters, line
+ * ends, invisible characters and those that change the direction of writing become escapes such as `\u001b`. The middle of long texts
+ * and of long words is left out. Every error does this with its parts; code that prints text in another way must call this function.
  */
 export function printable(text: string, most: number = mostOfName): string {
   return shortened(shortened(text, most).replace(hidden, escapeOf), 2 * most).replace(longWord, (word) =>
@@ -20,19 +19,19 @@ export function printable(text: string, most: number = mostOfName): string {
   );
 }
 
-/** A text without its middle where it is long. */
+/** Returns a text without its middle if it is too long. */
 function shortened(text: string, most: number): string {
   return text.length > most ? `${text.slice(0, most / 2)}…${text.slice(-most / 2)}` : text;
 }
 
 const longWord = new RegExp(`\\S{${mostOfName + 2},}`, "g");
 
-/** A name from outside in quotation marks, its end left out when it is long. */
+/** Returns a name from outside in quotation marks. The end of a long name is left out. */
 export function quoted(name: string): string {
   return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name).replace(hidden, escapeOf);
 }
 
-/** Controls, characters that format or turn text, halves of surrogate pairs, private use, separators of lines and paragraphs. */
+/** Control characters, characters that format text or change its direction, lone surrogates, private use, line and paragraph separators. */
 const hidden = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu;
 
 function escapeOf(character: string): string {
@@ -44,7 +43,7 @@ function escapeOf(character: string): string {
 /** Base of every error that Glissade throws on purpose. */
 export class GlissadeError extends Error {
   override name = "GlissadeError";
-  /** What was being done: an op's name, a function, a file. */
+  /** The op, function or file that the error is about. */
   readonly subject: string;
   /** What was expected and what came. */
   readonly problem: string;
@@ -68,12 +67,12 @@ export class GlissadeError extends Error {
   }
 }
 
-/** Shapes that do not go together. */
+/** Shapes that do not match. */
 export class ShapeError extends GlissadeError {
   override name = "ShapeError";
 }
 
-/** A dtype that an op does not take, or two that should have been one. */
+/** A dtype that an op does not take, or two dtypes that should be the same. */
 export class DTypeError extends GlissadeError {
   override name = "DTypeError";
 }
@@ -83,7 +82,7 @@ export class GraphError extends GlissadeError {
   override name = "GraphError";
 }
 
-/** A file or byte string that is not what it claims to be. */
+/** A file or bytes whose content does not have the expected format. */
 export class FormatError extends GlissadeError {
   override name = "FormatError";
 }
@@ -93,7 +92,7 @@ export class ConfigError extends GlissadeError {
   override name = "ConfigError";
 }
 
-/** Values that a run refused: labels out of range, NaN where a number must be, an empty dataset. */
+/** Invalid values: labels out of range, NaN where a number is needed, an empty dataset. */
 export class DataError extends GlissadeError {
   override name = "DataError";
 }

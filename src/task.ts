@@ -1,18 +1,18 @@
-/** Work that takes time: driven by the event loop, or finished while the caller waits. */
+/** Work that takes time. The event loop drives it, or the caller finishes it synchronously. */
 
-/** Something under way. It can be awaited like a promise. */
+/** Work in progress. It can be awaited like a promise. */
 export interface Waiting<T> extends PromiseLike<T> {
   /**
-   * Finishes the work while the caller waits, and throws what the work throws. Returns nothing where only the event loop can
-   * finish it; absent where that is always so, as for a promise.
+   * Finishes the work synchronously, and throws what the work throws. Returns `undefined` if only the event loop can finish the work.
+   * Absent if that is always so, as for a promise.
    */
   now?(): { readonly value: T } | undefined;
 }
 
-/** How work ended. */
+/** The result of ended work: a value or an error. */
 type Outcome<T> = { readonly value: T } | { readonly error: unknown };
 
-/** Steps of work as a generator: it yields what it has to wait for. */
+/** Work as a generator of steps: it yields the work that it has to wait for. */
 export type Steps<T> = Generator<Waiting<unknown>, T, unknown>;
 
 /** Waits, inside of steps: `const session = yield* wait(loading)`. */
@@ -22,31 +22,31 @@ export function* wait<T>(work: Waiting<T>): Steps<T> {
 }
 
 /**
- * Work in steps. Its steps follow one another without a turn of the event loop where nothing has to be waited for. An error that
- * nobody waits for is kept, and no rejection.
+ * Work in steps. Steps that need not wait follow one another without a turn of the event loop. An error is kept until a caller asks
+ * for it: without a caller, it is not an unhandled rejection.
  */
 export class Task<T> implements Waiting<T> {
-  /** Let go of at the end: they hold whatever they worked on. */
+  /** The steps. Dropped at the end, so that the objects they refer to can be freed. */
   #steps: Steps<T> | undefined;
   #hasStarted = false;
-  /** What the next step waits for. */
+  /** The work that the next step waits for. */
   #awaited: Waiting<unknown> | undefined;
   #outcome: Outcome<T> | undefined;
   #listeners: (() => void)[] | undefined;
 
-  /** Begins with `start`. */
+  /** Makes a task that begins when `start` is called. */
   constructor(steps: Steps<T> | undefined) {
     this.#steps = steps;
   }
 
-  /** Work that has begun. */
+  /** Makes a task and starts it. */
   static started<T>(steps: Steps<T>): Task<T> {
     const task = new Task(steps);
     task.start();
     return task;
   }
 
-  /** Work that is done. */
+  /** Makes a task that is done already. */
   static done<T>(value: T): Task<T> {
     const task = new Task<T>(undefined);
     task.#hasStarted = true;
@@ -54,24 +54,24 @@ export class Task<T> implements Waiting<T> {
     return task;
   }
 
-  /** Whether it has ended, well or with an error. */
+  /** Whether the work has ended, with a value or an error. */
   get isDone(): boolean {
     return this.#outcome !== undefined;
   }
 
-  /** What it failed with, if it did. */
+  /** The error with which the work failed, if it failed. */
   get failure(): { readonly error: unknown } | undefined {
     return this.#outcome && "error" in this.#outcome ? this.#outcome : undefined;
   }
 
-  /** Begins, unless it has begun. */
+  /** Starts the work, unless it has started already. */
   start(): void {
     if (this.#hasStarted) return;
     this.#hasStarted = true;
     this.#advance(() => this.#steps!.next());
   }
 
-  /** Calls `listener` once the work is done, at once if it is. */
+  /** Calls `listener` once the work is done; immediately if it is done already. */
   whenDone(listener: () => void): void {
     if (this.#outcome) listener();
     else if (this.#listeners) this.#listeners.push(listener);
@@ -114,7 +114,7 @@ export class Task<T> implements Waiting<T> {
     return this.#outcome;
   }
 
-  /** Takes the next step, and those behind it up to the first that has to wait. */
+  /** Runs the steps up to the next work that they have to wait for, and continues when that work is done. */
   #advance(step: () => IteratorResult<Waiting<unknown>, T>): void {
     let taken: IteratorResult<Waiting<unknown>, T>;
     try {
@@ -129,7 +129,7 @@ export class Task<T> implements Waiting<T> {
     }
     const awaited = taken.value;
     this.#awaited = awaited;
-    // A caller who waited may have gone on by the time that the event loop brings the answer.
+    // When the event loop delivers the result, a synchronous caller may already have continued: then it is ignored.
     const resume = (next: () => IteratorResult<Waiting<unknown>, T>): void => {
       if (this.#awaited !== awaited) return;
       this.#awaited = undefined;

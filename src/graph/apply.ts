@@ -1,4 +1,4 @@
-/** The one place where nodes are made from tensors: states are resolved, types inferred, equal nodes shared. */
+/** Makes nodes from tensors, the only place that does: it resolves variables, infers types and shares equal nodes. */
 import { DTypeError, GlissadeError, GraphError, ShapeError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { frozen, makeNode, type Node } from "./node.ts";
@@ -9,7 +9,7 @@ import { type Shape, showShape } from "./types.ts";
 
 let makeTensor: (node: Node, index: number) => Tensor;
 
-/** Called once by tensor.ts, which imports this file: the handle's class without a circular import. */
+/** Called once by tensor.ts, which imports this file: gives access to the class Tensor without a circular import. */
 export function setTensorMaker(maker: (node: Node, index: number) => Tensor): void {
   makeTensor = maker;
 }
@@ -19,14 +19,14 @@ export function tensorOf(node: Node, index: number = 0): Tensor {
 }
 
 /**
- * Applies an op and returns all of its outputs, lazily. Throws ShapeError or DTypeError with the op's own sentence and the
- * path of the module being called, GraphError when an input belongs to another trace.
+ * Applies an op and returns all its outputs, which are lazy. Throws the op's ShapeError or DTypeError with the path of the module
+ * being called, GraphError when an input belongs to another trace.
  */
 export function applyAll<P>(op: Op<P>, given: readonly Tensor[], params: P): Tensor[] {
   return applied(op, given, params);
 }
 
-/** A node's op with other inputs of the same types, so that its outputs have the same types too. */
+/** Applies a node's op to other inputs of the same types, so that the outputs keep their types. */
 export function applyAgain({ op, params, outputs }: Node, given: readonly Tensor[]): Tensor[] {
   return applied(op, given, params, outputs);
 }
@@ -58,7 +58,7 @@ function applied<P>(op: Op<P>, given: readonly Tensor[], options: P, types?: Nod
   return outputs;
 }
 
-/** Equal for equal applications. */
+/** Returns a text that is equal for equal applications of ops. */
 function keyOf(name: string, inputs: readonly Tensor[], params: unknown): string {
   let key = `${name}(`;
   for (let i = 0; i < inputs.length; i++) {

@@ -1,7 +1,7 @@
-/** What public functions take, by kind: a wrong argument is a sentence, not an error of the JavaScript engine's somewhere inside. */
+/** Kinds of arguments of public functions: a wrong argument gives a clear error, not one of the JavaScript engine from deep inside. */
 import { ConfigError, printable, quoted } from "../errors.ts";
 
-/** A kind of argument: nothing when a value is of it, otherwise what to give instead. */
+/** A kind of argument: a function that returns `undefined` for a value of the kind, otherwise what to give instead. */
 export type Kind = (value: unknown) => string | undefined;
 
 let tensorClass: (abstract new (...parts: never[]) => unknown) | undefined;
@@ -53,13 +53,13 @@ export const pairs: Kind = kind(
 );
 export const anything: Kind = () => undefined;
 
-/** A value may be left out. */
+/** A kind whose value may be left out. */
 export const optional =
   (of: Kind): Kind =>
   (value) =>
     value === undefined ? undefined : of(value);
 
-/** A record of options, by their names; each may be left out. */
+/** The kind of a record of options, given by name. Each option may be left out. */
 export function options(known: Readonly<Record<string, Kind>>): Kind {
   return (value) => {
     if (value === undefined) return undefined;
@@ -74,14 +74,14 @@ export function options(known: Readonly<Record<string, Kind>>): Kind {
   };
 }
 
-/** What to do about an option that there is not. */
+/** Returns what to do about an unknown option. */
 export function missing(name: string, known: readonly string[]): string {
   const near = nearest(name, known);
   const list = known.length > 0 ? `the options are ${known.join(", ")}` : "there are no options";
   return `there is no option ${quoted(name)}${near ? `: did you mean ${near}?` : ""}; ${list}`;
 }
 
-/** Throws ConfigError for the first argument that is of another kind than wanted. */
+/** Throws ConfigError for the first argument that is not of the wanted kind. */
 export function expectArguments(subject: string, wanted: readonly Kind[], given: readonly unknown[]): void {
   for (let i = 0; i < wanted.length; i++) {
     const instead = wanted[i]!(given[i]);
@@ -89,7 +89,7 @@ export function expectArguments(subject: string, wanted: readonly Kind[], given:
   }
 }
 
-/** Throws ConfigError for an option that there is not, with the name that was meant. */
+/** Throws ConfigError for an unknown option, and suggests the name that was probably meant. */
 export function expectOptions(subject: string, given: unknown, known: readonly string[]): void {
   if (given === undefined) return;
   const instead = options(Object.fromEntries(known.map((name) => [name, anything])))(given);
@@ -97,8 +97,8 @@ export function expectOptions(subject: string, given: unknown, known: readonly s
 }
 
 /**
- * Calls `read` with options of which it reads those that it knows, as by destructuring. Throws ConfigError for one that it does not
- * ask for, unless that is among `others`, which somebody else reads.
+ * Calls `read` with the options, and notes which ones it reads, for example by destructuring. Throws ConfigError for an option that
+ * `read` does not read, unless it is among `others`, which other code reads.
  */
 export function readingOptions<O extends object, R>(
   subject: string,
@@ -119,7 +119,7 @@ export function readingOptions<O extends object, R>(
   return result;
 }
 
-/** A value in a message. */
+/** Returns the text for a value in a message. */
 export function described(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (isTensor(value)) return "a tensor";
@@ -133,7 +133,7 @@ export function described(value: unknown): string {
   return `a record { ${printable(Object.keys(value).slice(0, 8).join(", "))} }`;
 }
 
-/** The known name that another comes nearest to: by its letters, whatever the spelling of words, by its initials, or by a slip. */
+/** Returns the known name that is most like another: the same letters in another spelling, the same initials, or a typing error. */
 function nearest(name: string, known: readonly string[]): string | undefined {
   const plain = (text: string): string =>
     text
@@ -150,7 +150,7 @@ function nearest(name: string, known: readonly string[]): string | undefined {
   return byDistance && byDistance.distance <= Math.max(1, given.length / 3) ? byDistance.each : undefined;
 }
 
-/** How many letters are to be changed, added or left out (Levenshtein). */
+/** Returns how many letters must be changed, added or left out (Levenshtein distance). */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
@@ -174,7 +174,7 @@ export const anEngine: Kind = kind(
     typeof value.buffer === "function" &&
     typeof value.load === "function",
 );
-/** What has variables: a module, an optimizer, a generator. */
+/** The kind of objects that have variables: a module, an optimizer, a generator. */
 export const withStates: Kind = kind(
   "a module or an optimizer",
   (value) => ((typeof value === "object" && value !== null) || typeof value === "function") && "namedStates" in value,

@@ -6,11 +6,11 @@ import type { Data, OnnxGraph, OnnxValue } from "./op.ts";
 import { canonicalText } from "./text.ts";
 import { showType, sizeOf, type TensorType } from "./types.ts";
 
-/** A graph with its arguments in order. It refers to nothing outside, so that equal bodies have equal texts. */
+/** A graph with its arguments in order. It uses no values from outside, so equal bodies have equal texts. */
 export class Body {
   /** The arguments. */
   readonly leaves: readonly Node[];
-  /** What it returns. */
+  /** The values that it returns. */
   readonly roots: readonly Value[];
   #nodes: readonly Node[] | undefined;
   #text: string | undefined;
@@ -20,7 +20,7 @@ export class Body {
     this.roots = roots;
   }
 
-  /** Everything between the arguments and the roots, inputs before users. */
+  /** All nodes between the arguments and the roots, inputs before users. */
   get nodes(): readonly Node[] {
     this.#nodes ??= collect(this.roots).filter((node) => node.source === undefined);
     return this.#nodes;
@@ -34,7 +34,7 @@ export class Body {
     return this.roots.map(({ node, index }) => node.outputs[index]!);
   }
 
-  /** The text that stands for the body wherever parameters are compared. */
+  /** Returns the text that represents the body where parameters are compared. */
   toJSON(): string {
     this.#text ??= canonicalText(this.leaves, this.roots);
     return this.#text;
@@ -71,7 +71,7 @@ export class Body {
   }
 }
 
-/** The arithmetic of int32, whatever the op: what is out of range wraps around, modulo 2³². */
+/** Wraps values outside of the int32 range around, modulo 2³², as int32 arithmetic does. */
 function wrapAround(values: Float64Array): void {
   for (let i = 0; i < values.length; i++) values[i]! |= 0;
 }

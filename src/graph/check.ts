@@ -1,14 +1,14 @@
-/** Checks: what the values of a run must be for the run to count, and what to say where they are not. */
+/** Checks: conditions that the values of a run must meet for the run to count, and the errors where they do not. */
 import type { GlissadeError } from "../errors.ts";
 import type { TensorType } from "./types.ts";
 
-/** What every element of a tensor must be: neither NaN nor infinite, an index from 0 to below a number, or anything but 0. */
+/** What every element of a tensor must be: "finite": not NaN or infinite; "index": at least 0 and less than `below`; "divisor": not 0. */
 export type Condition =
   | { readonly kind: "finite" }
   | { readonly kind: "index"; readonly below: number }
   | { readonly kind: "divisor" };
 
-/** Whether an element meets a condition. */
+/** Returns whether an element meets a condition. */
 export function meets(value: number, condition: Condition): boolean {
   switch (condition.kind) {
     case "finite":
@@ -23,12 +23,12 @@ export function meets(value: number, condition: Condition): boolean {
 /** An element that does not meet a condition. */
 export interface Flaw {
   readonly value: number;
-  /** Among the elements of the tensor, row-major. */
+  /** The element's position in the tensor, row-major. */
   readonly position: number;
   readonly type: TensorType;
 }
 
-/** The first element that does not meet a condition; nothing where all do. */
+/** Returns the first element that does not meet a condition; `undefined` if all do. */
 export function flawIn(values: ArrayLike<number>, type: TensorType, condition: Condition): Flaw | undefined {
   for (let position = 0; position < values.length; position++) {
     const value = values[position]!;
@@ -37,12 +37,12 @@ export function flawIn(values: ArrayLike<number>, type: TensorType, condition: C
   return undefined;
 }
 
-/** A tensor that is looked at in every run: where an element does not meet the condition, no assignment of the run is made. */
+/** A tensor that every run checks. If an element does not meet the condition, the run makes no assignments. */
 export interface Check<T = unknown> {
   readonly value: T;
   readonly condition: Condition;
-  /** The error for the first element that does not; `others` are further tensors checked under the same subject in which one does not. */
+  /** Returns the error for the first bad element. `others`: how many more tensors of the same subject have one. */
   failure(flaw: Flaw, others: number): GlissadeError;
-  /** Checks of one subject are told of together. */
+  /** Failed checks of the same subject are reported in one error. */
   readonly subject: string;
 }

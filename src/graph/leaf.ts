@@ -1,7 +1,7 @@
-/** The op of leaves: nothing is computed, the values come from outside. */
+/** The op of leaves. It computes nothing: the values come from outside of the graph. */
 import type { Op } from "./op.ts";
 
-/** Not on the register: a leaf is an input of the program and is never lowered or evaluated. */
+/** Not in the registry: a leaf is an input of the program and is never lowered or evaluated. */
 export const input: Op<undefined> = {
   name: "input",
   type: () => [],

@@ -1,4 +1,4 @@
-/** The graph: nodes that point at their inputs. Immutable, so it cannot hold a cycle, and numbered as they are made. */
+/** The graph: nodes that point at their inputs. Nodes are immutable, so there are no cycles. Each new node gets the next number. */
 import type { AnyOp } from "./op.ts";
 import type { TensorType, Values } from "./types.ts";
 
@@ -9,16 +9,16 @@ export interface Value {
   readonly index: number;
 }
 
-/** One application of an op. Inputs always have smaller ids, so the order of ids is an order of evaluation. */
+/** One application of an op. Its inputs have smaller ids, so nodes can be evaluated in the order of their ids. */
 export interface Node {
   readonly id: number;
   readonly op: AnyOp;
   readonly inputs: readonly Value[];
   readonly params: unknown;
   readonly outputs: readonly TensorType[];
-  /** Path of the module that was being called. */
+  /** Path of the module that was being called when the node was made. */
   readonly path: string;
-  /** The trace that the node belongs to; none when it was made outside of `compile`. */
+  /** The trace that the node belongs to; `undefined` when it was made outside of `compile`. */
   readonly trace: object | undefined;
   /** Where the values come from; leaves only. */
   readonly source: Source | undefined;
@@ -34,7 +34,7 @@ export interface HostSource {
   readonly storage: Storage;
 }
 
-/** What a host leaf holds; the compiler moves it to the engine when a graph that needs it runs. */
+/** What a leaf with `HostSource` holds. The compiler moves the values to the engine when a graph that needs them runs. */
 export interface Storage {
   readonly type: TensorType;
   /** The values when JavaScript has them. */
@@ -54,7 +54,7 @@ export interface ArgumentSource {
 
 let count = 0;
 
-/** The one implementation. What it is made of does not change. */
+/** The only class that implements `Node`. All its fields except `walk` are constant. */
 class GraphNode implements Node {
   readonly id: number;
   readonly op: AnyOp;
@@ -64,7 +64,7 @@ class GraphNode implements Node {
   readonly path: string;
   readonly trace: object | undefined;
   readonly source: Source | undefined;
-  /** The last walk that has come by: a number, which a walk compares much faster than it asks a set. */
+  /** The number of the last walk that visited this node. Comparing it is much faster than a look-up in a set. */
   walk = 0;
 
   constructor({ op, inputs, params, outputs, path, trace, source }: Omit<Node, "id">) {
@@ -79,14 +79,14 @@ class GraphNode implements Node {
   }
 }
 
-/** Makes a node; `type` of the op has already been asked for `outputs`. */
+/** Makes a node. `outputs` are what the op's `type` has returned. */
 export function makeNode(parts: Omit<Node, "id">): Node {
   return new GraphNode(parts);
 }
 
 /**
- * The same arrays and records, which nobody can change any more: themselves where that is so already, or else copies, since the ones
- * that were given may be a user's. What is neither an array nor a plain record is kept as it is.
+ * Returns arrays and plain records frozen, at every depth. Those that are not frozen yet are copied first, since they may belong to
+ * the user. Any other value is returned as it is.
  */
 export function frozen(value: unknown): unknown {
   if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;
@@ -97,14 +97,14 @@ export function frozen(value: unknown): unknown {
   return Object.freeze(copy);
 }
 
-/** The trace that a graph belongs to; none where it was made outside of `compile`. */
+/** Returns the trace that a graph belongs to; `undefined` where it was made outside of `compile`. */
 export function traceOf(roots: readonly Value[]): object | undefined {
   return collect(roots).find(({ trace }) => trace !== undefined)?.trace;
 }
 
 let walks = 0;
 
-/** The nodes that `roots` need, inputs before users; nothing behind a node for which `stop` holds. */
+/** Returns the nodes that `roots` need, inputs before users. Where `stop` returns true for a node, its inputs are not followed. */
 export function collect(roots: readonly Value[], stop?: (node: Node) => boolean): Node[] {
   const walk = ++walks;
   const found: Node[] = [];
@@ -114,7 +114,7 @@ export function collect(roots: readonly Value[], stop?: (node: Node) => boolean)
     found.push(node);
   };
   for (const { node } of roots) meet(node);
-  // Those that have been found are gone through in turn, and what they need is found behind them.
+  // The loop visits the found nodes in turn; their inputs are appended to the same list.
   for (let i = 0; i < found.length; i++) {
     const node = found[i]!;
     if (stop?.(node)) continue;
@@ -124,7 +124,7 @@ export function collect(roots: readonly Value[], stop?: (node: Node) => boolean)
   return inOrder(found);
 }
 
-/** Nodes by their ids. */
+/** Returns nodes sorted by id. */
 export function inOrder(nodes: readonly Node[]): Node[] {
   let [least, largest] = [nodes[0]?.id ?? 0, -1];
   for (const { id } of nodes) {
@@ -133,7 +133,7 @@ export function inOrder(nodes: readonly Node[]): Node[] {
   }
   const range = largest - least + 1;
   if (range > 32 * nodes.length) return [...nodes].sort((a, b) => a.id - b.id);
-  // Ids of one graph lie close together: each has a place of its own.
+  // Ids of one graph lie close together, so a table with one place for each id in the range is small.
   const places = new Int32Array(range);
   for (let i = 0; i < nodes.length; i++) places[nodes[i]!.id - least] = i + 1;
   const sorted: Node[] = [];
@@ -141,7 +141,7 @@ export function inOrder(nodes: readonly Node[]): Node[] {
   return sorted;
 }
 
-/** Who uses each of some nodes, among them; a user that has two of its inputs from one node is there twice. */
+/** Returns the users of each node, among the given nodes. A user that takes two of its inputs from one node is listed twice. */
 export function usersAmong(nodes: readonly Node[]): ReadonlyMap<Node, readonly Node[]> {
   const users = new Map<Node, Node[]>();
   for (const node of nodes)
@@ -153,14 +153,14 @@ export function usersAmong(nodes: readonly Node[]): ReadonlyMap<Node, readonly N
   return users;
 }
 
-/** What a value consists of, before it was laid out otherwise or repeated. */
+/** Returns the value from which this one was made by ops that only rearrange or repeat elements. */
 export function withoutMoves(value: Value): Value {
   let { node, index } = value;
   while (node.op.rearranges) ({ node, index } = node.inputs[0]!);
   return { node, index };
 }
 
-/** Whether two nodes are applications of one op, whichever it is. */
+/** Returns whether two nodes apply the same op. */
 export function areOfOneOp(a: Node, b: Node): boolean {
   return Object.is(a.op, b.op);
 }

@@ -1,6 +1,6 @@
 /**
- * What an op is. Everything the framework ever asks about an op is a field of this record, so that adding an op touches
- * one file: passes read fields and never ask which op they hold.
+ * The record that describes an op. Everything that the framework needs to know about an op is a field of this record, so an op is
+ * added in one file: passes read the fields and never test which op a node has.
  */
 
 import { DTypeError, GraphError } from "../errors.ts";
@@ -12,7 +12,7 @@ import type { Node, Value } from "./node.ts";
 import type { Target } from "./target.ts";
 import { arrayTypes, type DType, isFloat, type Shape, showType, type TensorType } from "./types.ts";
 
-/** Plain storage, row-major, whatever the dtype: what the reference evaluation reads and writes. */
+/** The values that the plain evaluation reads and writes: row-major float64, whatever the dtype. */
 export interface Data extends TensorType {
   readonly values: Float64Array;
 }
@@ -20,10 +20,10 @@ export interface Data extends TensorType {
 /** A value inside an ONNX graph, by name. */
 export type OnnxValue = string & { readonly brand: "onnx value" };
 
-/** A graph inside a node, as `OnnxGraph.subgraph` makes it. */
+/** A graph that is an attribute of a node; `OnnxGraph.subgraph` makes it. */
 export interface OnnxSubgraph {
   readonly graph: unknown;
-  /** Different for any two subgraphs. */
+  /** Returns a text that differs for any two subgraphs. */
   toJSON(): string;
 }
 
@@ -32,7 +32,7 @@ export type OnnxAttribute = number | string | readonly number[] | { readonly flo
 /** Element types that occur inside a lowered graph but not in a tensor: `int64` shapes, `uint32` and `uint64` bits. */
 export type OnnxType = DType | "int64" | "uint32" | "uint64";
 
-/** The elements of a constant, as they lie in memory. */
+/** Returns the elements of a constant as they lie in memory. */
 export function elementsOf(
   dtype: OnnxType,
   values: readonly number[] | Float64Array,
@@ -68,10 +68,10 @@ export interface Constant extends OnnxTensorType {
   readonly values: readonly number[] | Float64Array;
 }
 
-/** What an op's ONNX form is written with: nodes in order, constants shared. */
+/** The ONNX graph that ops write their nodes into, in order. Equal constants are shared. */
 export interface OnnxGraph {
   readonly target: Target;
-  /** Appends a node with one output. A float attribute is given as `{ float: 0.5 }`, a number is an integer. */
+  /** Appends a node with one output. A float attribute is written `{ float: 0.5 }`; a plain number is an integer attribute. */
   node(
     type: string,
     inputs: readonly (OnnxValue | undefined)[],
@@ -85,26 +85,26 @@ export interface OnnxGraph {
     outputs: number,
     attributes?: Readonly<Record<string, OnnxAttribute>>,
   ): OnnxValue[];
-  /** Appends a kernel, where the target has them: one output for each of the shapes. */
+  /** Appends a kernel, if the target supports kernels. It has one output for each of the shapes. */
   kernel(kernel: Kernel, shapes: readonly Shape[], inputs: readonly OnnxValue[]): OnnxValue[];
-  /** Appends a guard, where the target has kernels: the number 1, unless an element of values with so many elements is not finite. */
+  /** Appends a guard, if the target supports kernels: 1 unless an element is not finite. `sizes`: the number of elements of each value. */
   guard(values: readonly OnnxValue[], sizes: readonly number[]): OnnxValue;
-  /** Appends the lengths of the rows of a float32 value, where the target has kernels: in `shape`, with an element for each row. */
+  /** Appends the Euclidean lengths of a float32 value's rows, if the target supports kernels: `shape` has an element for each row. */
   lengths(x: OnnxValue, width: number, shape: Shape): OnnxValue;
-  /** Appends a draw of random bits from a generator's state, where the target has kernels. */
+  /** Appends a draw of random bits from a generator's state, if the target supports kernels. */
   random(state: OnnxValue, draw: Omit<RandomOp, "name">): OnnxValue;
   constant(dtype: OnnxType, shape: Shape, values: readonly number[] | Float64Array): OnnxValue;
-  /** A one-dimensional int64 constant, as ONNX wants shapes and axes. */
+  /** A one-dimensional int64 constant, the form in which ONNX takes shapes and axes. */
   integers(values: readonly number[]): OnnxValue;
   cast(value: OnnxValue, to: OnnxType): OnnxValue;
   /**
-   * One of several ways to compute a value, `chosen` by sizes. Where sizes stay open, all of them are in the model and each run takes its
-   * own: each must be written with any sizes, by nodes whose number and kinds do not depend on these.
+   * Writes one of several ways to compute a value; `chosen` depends on sizes. Where axes are open, the model contains all ways and each
+   * run chooses one. So each way must be correct for any sizes, and the number and kinds of its nodes must not depend on sizes.
    */
   choose(chosen: number, type: OnnxTensorType, ways: readonly ((graph: OnnxGraph) => OnnxValue)[]): OnnxValue;
-  /** Told of each node before it lowers itself. */
+  /** Called for each node before the node is lowered. */
   note?(node: Node, at: Lowering<unknown>): void;
-  /** The body of a loop. What it builds may use values of the graph around it. */
+  /** Makes the body of a loop. `build` may use values of the surrounding graph. */
   subgraph(
     inputTypes: readonly OnnxTensorType[],
     outputTypes: readonly OnnxTensorType[],
@@ -112,7 +112,7 @@ export interface OnnxGraph {
   ): OnnxSubgraph;
 }
 
-/** What is known of a node while it is lowered. */
+/** What an op's `onnx` is given about a node. */
 export interface Lowering<P> {
   readonly inputs: readonly OnnxValue[];
   readonly inputTypes: readonly TensorType[];
@@ -120,22 +120,22 @@ export interface Lowering<P> {
   readonly params: P;
 }
 
-/** What is known of a node while it is differentiated. */
+/** What an op's `gradient` is given about a node. */
 export interface Differentiation<P> {
   readonly inputs: readonly Tensor[];
   readonly outputs: readonly Tensor[];
   /** d loss / d output, one for each output that the loss depends on. */
   readonly gradients: readonly (Tensor | undefined)[];
-  /** Whether anybody asks for the gradient of an input. */
+  /** Whether the gradient of each input is needed. */
   readonly needed: readonly boolean[];
   readonly params: P;
-  /** Differentiates the inside of an op that holds a graph. */
+  /** Differentiates the graph inside an op, such as the body of a loop. */
   readonly pullBack: PullBack;
 }
 
 /**
- * Σ seed · d root / d target for each target, over all roots that have a seed; `undefined` for a target that no root depends
- * on smoothly.
+ * Returns Σ seed · d root / d target for each target, summed over all roots that have a seed; `undefined` for a target that no root
+ * depends on differentiably.
  */
 export type PullBack = (
   roots: readonly Tensor[],
@@ -162,60 +162,61 @@ export interface Sampler {
   booleans(...shape: number[]): Data;
 }
 
-/** Where an op has indices. */
+/** Which input of an op holds indices, and their bound. */
 export interface IndexBound {
   readonly input: number;
   readonly below: number;
 }
 
-/** The ends of an activation's range at which its slope is 0. */
+/** The ends of an activation's range, at which its slope is 0. */
 export interface Plateaus {
-  /** relu's 0, tanh's −1. */
+  /** The lower end: 0 for relu, −1 for tanh. */
   readonly low?: number | undefined;
-  /** tanh's 1. */
+  /** The upper end: 1 for tanh. */
   readonly high?: number | undefined;
-  /** Whether outputs get there, as relu's do, or only come near. */
+  /** Whether outputs reach the end, as for relu, or only approach it. */
   readonly reached: boolean;
 }
 
-/** The most general record; `defineOp` makes one of what users write. */
+/** The most general record. `defineOp` makes it from the simpler records that users write. */
 export interface Op<P = unknown> {
   readonly name: string;
-  /** The shape and dtype of every output, or a ShapeError or DTypeError that says what to change. */
+  /** Returns the shape and dtype of every output. Throws a ShapeError or DTypeError that says what to change. */
   type(inputs: readonly TensorType[], params: P): readonly TensorType[];
   /**
-   * d loss / d input for each input, `undefined` where it is zero by nature (indices, masks). Written in tensor methods, so
-   * that it can be differentiated again. Absent where nobody has written it: differentiating through the op is then an
-   * error when the graph is built.
+   * Returns d loss / d input for each input; `undefined` for inputs whose gradient is always zero (indices, masks). Written with tensor
+   * methods, so it can be differentiated again. If `gradient` is absent, differentiating through the op is an error when the graph is
+   * built.
    */
   gradient?(at: Differentiation<P>): readonly (Tensor | undefined)[];
-  /** The op in ONNX, one value for each output. */
+  /** Writes the op in ONNX and returns one value for each output. */
   onnx(graph: OnnxGraph, at: Lowering<P>): readonly OnnxValue[];
-  /** Slow, obvious, right: the yardstick for every other way to run the op. Outputs come zeroed. */
+  /** The plain evaluation: slow, but simple. Every other way to run the op is tested against it. Outputs are filled with zeros before. */
   evaluate(inputs: readonly Data[], outputs: readonly Data[], params: P): void;
-  /** Inputs worth testing, empty and scalar ones included; the conformance test runs every field above on each. */
+  /** Inputs for tests, including empty and scalar ones. The conformance test checks every field above on each. */
   samples(random: Sampler): readonly Sample<P>[];
-  /** An input that holds indices, from 0 on, and the number that each must stay below: every run checks it. */
+  /** Names the input that holds indices, and the number that each index, from 0 on, must be below. Every run checks the indices. */
   indices?(inputs: readonly TensorType[], params: P): IndexBound;
-  /** An input of which no element may be 0: every run checks it. */
+  /** Names the input in which no element may be 0. Every run checks it. */
   divisor?(inputs: readonly TensorType[], params: P): number | undefined;
-  /** The least and the largest element that an output can have, where the parameters and the inputs' types alone decide it. */
+  /** The smallest and the largest element that an output can have, if they follow from the parameters and the inputs' types. */
   limits?(
     inputs: readonly TensorType[],
     params: P,
     output: number,
   ): readonly [least: number, largest: number] | undefined;
-  /** The parameters with each graph that they hold replaced: how the compiler's rules get into an op that is a loop. */
+  /** Returns the parameters with each graph in them replaced: so the compiler applies its rules inside loops. */
   mapBodies?(params: P, replace: (body: Body) => Body): P;
-  /** Chosen values of the graph that the op holds as tensors outside of it: those of all steps, stacked. */
+  /** Returns chosen values of the graph inside the op as tensors outside of it: the values of all steps, stacked. */
   expose?(inputs: readonly Tensor[], params: P, choose: (body: Body) => readonly Value[]): readonly Tensor[];
-  /** Where the op stops answering to its input; activations that can die or saturate have it. */
+  /** Where the output no longer changes with the input. For activations that can die or saturate. */
   plateaus?(params: P): Plateaus | undefined;
-  /** Set where an element of the output depends on the inputs' elements at the same place alone, the inputs widened to the first. */
+  /** Set if each output element depends only on the inputs' elements at the same position, once the inputs are widened to the first. */
   readonly elementwise?: true;
   /**
-   * One float32 of the output, as steps of a kernel, from the inputs' elements at the same place, once they are widened to the output
-   * or reshaped; a constant where there are no inputs. Nothing where these parameters and types have no such steps. A truth value is a mask.
+   * Writes the kernel steps that compute one float32 of the output from the inputs' elements at the same position, once the inputs are
+   * widened to the output or reshaped; without inputs the result is a constant. Returns `undefined` if these parameters and types cannot
+   * be written as such steps. A truth value is a mask.
    */
   kernel?(
     write: KernelWriter,
@@ -223,17 +224,17 @@ export interface Op<P = unknown> {
     params: P,
     inputTypes: readonly TensorType[],
   ): KernelValue | undefined;
-  /** Set where the op is several passes over memory in ONNX, so that a kernel of it alone is worth while. */
+  /** Set if the ONNX form passes over memory several times, so that a kernel for this op alone is faster. */
   readonly severalPasses?: true;
-  /** Set where the output holds the elements of the one input and no others: in another order or shape, or repeated. */
+  /** Set if the output consists only of the elements of the single input: in another order or shape, or repeated. */
   readonly rearranges?: true;
-  /** Set where gradients end on purpose, although the derivative is not zero. */
+  /** Set if the op stops gradients on purpose, although its derivative is not zero. */
   readonly endsGradient?: true;
-  /** Dtypes of the first input for which ONNX Runtime has kernels, when they are fewer than those that `type` accepts. */
+  /** Dtypes of the first input that ONNX Runtime supports, if they are fewer than those that `type` accepts. */
   readonly onnxTypes?: readonly DType[] | undefined;
 }
 
-// Method parameters are compared bivariantly, so an Op<P> of any P is an AnyOp without a cast.
+// TypeScript compares method parameters bivariantly, so an Op<P> of any P is an AnyOp without a cast.
 export type AnyOp = Op<unknown>;
 
 const defined = new Map<string, AnyOp>();
@@ -241,7 +242,7 @@ const defined = new Map<string, AnyOp>();
 /** Every op, by name, in order of definition. */
 export const registry: ReadonlyMap<string, AnyOp> = defined;
 
-/** Puts an op on the register. Throws when the name is taken. */
+/** Adds an op to the registry. Throws when the name is taken. */
 export function register<P>(op: Op<P>): Op<P> {
   if (defined.has(op.name)) throw new Error(`the op "${op.name}" is defined twice: rename one of the two`);
   defined.set(op.name, op);
@@ -252,9 +253,9 @@ export function register<P>(op: Op<P>): Op<P> {
 export interface SingleOp<P> extends Omit<Op<P>, "type" | "gradient" | "onnx" | "evaluate"> {
   shape(inputs: readonly TensorType[], params: P): Shape;
   readonly types?: undefined;
-  /** Dtypes that every input may have; they must all be the same one unless `dtype` is given. Default: float32, float64, int32. */
+  /** Dtypes that every input may have. All inputs must have the same dtype unless `dtype` is given. Default: float32, float64, int32. */
   readonly dtypes?: readonly DType[];
-  /** The output's dtype where it is not the inputs'. A rule given here checks the inputs' dtypes itself. */
+  /** Returns the output's dtype, if it is not that of the inputs. This function must check the inputs' dtypes itself. */
   dtype?(inputs: readonly TensorType[], params: P): DType;
   /** y = f(x…) ⇒ dx…, given x…, y and dy. */
   readonly gradient?: (
@@ -269,14 +270,14 @@ export interface SingleOp<P> extends Omit<Op<P>, "type" | "gradient" | "onnx" | 
 
 /** An op with several outputs, such as values and their positions. */
 export interface SeveralOp<P> extends Omit<Op<P>, "type" | "gradient" | "onnx" | "evaluate"> {
-  /** The shape and dtype of each output, or a ShapeError or DTypeError that says what to change. */
+  /** Returns the shape and dtype of each output. Throws a ShapeError or DTypeError that says what to change. */
   types(inputs: readonly TensorType[], params: P): readonly TensorType[];
   readonly shape?: undefined;
   readonly dtypes?: undefined;
   readonly dtype?: undefined;
   /**
-   * y₀, y₁, … = f(x…) ⇒ dx…, given x…, y… and dy…: zeros for a real output that the loss does not depend on, and nothing for one of
-   * whole numbers or truth values.
+   * y₀, y₁, … = f(x…) ⇒ dx…, given x…, y… and dy…. For a real output that the loss does not depend on, dy is zeros; for an output of
+   * whole numbers or truth values, dy is `undefined`.
    */
   readonly gradient?: (
     inputs: readonly Tensor[],
@@ -284,9 +285,9 @@ export interface SeveralOp<P> extends Omit<Op<P>, "type" | "gradient" | "onnx" |
     dOutputs: readonly (Tensor | undefined)[],
     params: P,
   ) => readonly (Tensor | undefined)[];
-  /** A value for each output. */
+  /** Writes the op in ONNX and returns a value for each output. */
   onnx(graph: OnnxGraph, inputs: readonly OnnxValue[], at: Lowering<P>): readonly OnnxValue[];
-  /** Fills the values of each output, which come zeroed. */
+  /** Fills the values of each output, which are zeros before. */
   evaluate(inputs: readonly Data[], outputs: readonly Data[], params: P): void;
 }
 
@@ -303,7 +304,7 @@ const anOp = (value: unknown): string | undefined => {
     : "give { name, shape, onnx, evaluate }, or types in place of shape for several outputs, as docs/internals.md shows";
 };
 
-/** Registers an op with one output, or with several: `types` in place of `shape` says which. Throws ConfigError for anything else. */
+/** Registers an op with one output (a record with `shape`) or with several (with `types`). Throws ConfigError for anything else. */
 export function defineOp<P = undefined>(rule: SingleOp<P> | SeveralOp<P>): Op<P> {
   expectArguments("defineOp", [anOp], [rule]);
   return register<P>(rule.types ? several(rule) : single(rule));
@@ -347,7 +348,7 @@ function several<P>(rule: SeveralOp<P>): Op<P> {
           `its \`types\` gives ${described(outputs)}`,
           "give { shape, dtype } for each output",
         );
-      // The inputs themselves may be among them, and are tensors where the op is applied.
+      // `types` may return the inputs themselves, which are tensors where the op is applied.
       return outputs.map(({ shape, dtype }) => ({ shape, dtype }));
     },
     ...(gradient && {
@@ -367,7 +368,7 @@ function several<P>(rule: SeveralOp<P>): Op<P> {
   };
 }
 
-/** The one dtype of all inputs. Throws DTypeError when they differ or when it is none of `allowed`. */
+/** Returns the common dtype of all inputs. Throws DTypeError when the dtypes differ or are not among `allowed`. */
 export function commonType(op: string, inputs: readonly TensorType[], allowed: readonly DType[]): DType {
   const first = inputs[0]!;
   const other = inputs.find((input) => input.dtype !== first.dtype);
@@ -381,7 +382,7 @@ export function commonType(op: string, inputs: readonly TensorType[], allowed: r
   return first.dtype;
 }
 
-/** Throws DTypeError when a number given with a tensor is no element of its dtype: a fraction among int32, 2 among bool. */
+/** Throws DTypeError when a number given with a tensor is not a value of its dtype: a fraction for int32, 2 for bool. */
 export function expectElement(op: string, value: number, dtype: DType): void {
   const fits = dtype === "int32" ? (value | 0) === value : dtype !== "bool" || value === 0 || value === 1;
   if (!fits)
@@ -392,13 +393,13 @@ export function expectElement(op: string, value: number, dtype: DType): void {
     );
 }
 
-/** Throws DTypeError for a dtype that there is not: where no compiler has looked. */
+/** Throws DTypeError for a name that is not a dtype: JavaScript callers are not checked by TypeScript. */
 export function expectDType(op: string, dtype: DType): void {
   if (!Object.hasOwn(arrayTypes, dtype))
     throw new DTypeError(op, `there is no dtype ${dtype}`, `use one of ${Object.keys(arrayTypes).join(", ")}`);
 }
 
-/** Throws DTypeError when a tensor's dtype is none of `allowed`. */
+/** Throws DTypeError when a tensor's dtype is not among `allowed`. */
 export function expectType(op: string, input: TensorType, allowed: readonly DType[], what: string = "takes"): void {
   if (!allowed.includes(input.dtype))
     throw new DTypeError(

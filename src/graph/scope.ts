@@ -1,22 +1,22 @@
-/** Where graph building stands right now: the trace, if any, the table of nodes already made, the module being called. */
+/** The present state of graph building: the trace, if any, the table of nodes already made, and the module being called. */
 import { GraphError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Check } from "./check.ts";
 import type { Node } from "./node.ts";
 
-/** What is gathered while a graph is built. */
+/** What is collected while a graph is built. "At the top" means outside of any trace. */
 export interface Scope<T = unknown> {
-  /** The trace of `compile`; none at the top, where tensors are built to be evaluated at once. */
+  /** The trace of `compile`; `undefined` at the top, where tensors are evaluated directly. */
   readonly trace: object | undefined;
-  /** Nodes by key, so that the same expression is the same node; none at the top, where it would keep them alive. */
+  /** Nodes by key, so that equal expressions share one node; `undefined` at the top, where the table would keep nodes alive. */
   readonly nodes: Map<string, Node> | undefined;
-  /** What state variables hold at the start of a run of the trace; at the top a variable knows that itself. */
+  /** The leaves of variables: their values at the start of a run of the trace. At the top, each variable keeps its own leaf. */
   readonly leaves: Map<object, T>;
-  /** What state variables will hold once the graph has run. */
+  /** What variables will hold once the graph has run. */
   readonly assigned: Map<object, T>;
-  /** Settings of modules that the graph was built for, such as `training`; a change of one makes a compiled graph stale. */
+  /** Settings that the graph was built for, such as `training`. A function returns false once its setting differs: the graph is stale. */
   readonly settings: (() => boolean)[];
-  /** What a run must meet before its assignments are kept. */
+  /** Checks that a run must pass before its assignments are kept. */
   readonly checks: Check<T>[];
 }
 
@@ -32,7 +32,7 @@ export function currentScope(): Scope {
   return current;
 }
 
-/** Runs `build` with its own scope and puts the old one back, whatever happens. */
+/** Runs `build` in a scope, and restores the previous scope afterwards, also after an error. */
 export function withScope<R>(scope: Scope, build: () => R): R {
   const before = current;
   current = scope;
@@ -43,7 +43,7 @@ export function withScope<R>(scope: Scope, build: () => R): R {
   }
 }
 
-/** Everything waiting at the top, taken out: an evaluation carries it along. */
+/** Removes and returns the assignments and checks that wait at the top: the next evaluation includes them. */
 export function takePending(): { assigned: Map<object, unknown>; checks: Check[] } {
   const taken = { assigned: new Map(top.assigned), checks: [...top.checks] };
   top.assigned.clear();
@@ -52,12 +52,12 @@ export function takePending(): { assigned: Map<object, unknown>; checks: Check[]
   return taken;
 }
 
-/** Whether anything is waiting at the top. */
+/** Returns whether assignments or checks wait at the top. */
 export function hasPending(): boolean {
   return top.assigned.size > 0 || top.checks.length > 0;
 }
 
-/** Throws when called while a function is being traced: there are no values yet. */
+/** Throws GraphError while a function is being traced: there are no values yet. */
 export function forbidInTrace(subject: string, path: string): void {
   if (current.trace)
     throw new GraphError(
@@ -70,7 +70,7 @@ export function forbidInTrace(subject: string, path: string): void {
 
 const paths: string[] = [];
 
-/** The path of the module being called, `""` outside of any. */
+/** Returns the path of the module being called, `""` outside of any. */
 export function currentPath(): string {
   return paths.at(-1) ?? "";
 }
@@ -81,7 +81,7 @@ export function withName<R>(name: string, call: () => R): R {
   return withPath(path === "" ? name : `${path}.${name}`, call);
 }
 
-/** Runs `call` as the module at `path`; who observes is told what it returns. */
+/** Runs `call` as the module at `path`, and reports its result to the observer. */
 export function withPath<R>(path: string, call: () => R): R {
   paths.push(path);
   try {
@@ -93,23 +93,23 @@ export function withPath<R>(path: string, call: () => R): R {
   }
 }
 
-/** Somebody who looks on while a part of a graph is built. */
+/** An observer, which is told what happens while a part of a graph is built. */
 export interface Observer {
-  /** The path of a module that is called by no other. */
+  /** Returns the path of a module that no other module calls. */
   pathOf(module: object): string;
-  /** An op was applied, of which this is the first output. */
+  /** Called after an op was applied, with its first output. */
   applied(output: Tensor): void;
-  /** The module, or the step of one, at a path has returned. */
+  /** Called when the module at a path, or a step of it, has returned. */
   called(path: string, result: unknown): void;
-  /** Who looks on while one step of a loop is built. */
+  /** Returns the observer for building one step of a loop. */
   inside(): StepObserver;
 }
 
-/** An observer of one step, whose values mean nothing outside of the loop. */
+/** An observer of one step of a loop. The step's values cannot be used outside of the loop. */
 export interface StepObserver extends Observer {
-  /** What it has seen. */
+  /** The tensors that were reported to this observer. */
   readonly seen: readonly Tensor[];
-  /** Tells the observer outside what these values are in all steps. */
+  /** Reports the stacked values of all steps to the observer outside of the loop. */
   tell(stacks: readonly Tensor[]): void;
 }
 
@@ -119,7 +119,7 @@ export function currentObserver(): Observer | undefined {
   return observer;
 }
 
-/** Runs `build` while somebody looks on, or nobody; nested calls have one observer, the innermost. */
+/** Runs `build` with an observer, or without one if `next` is `undefined`. Of nested calls, only the innermost observer is told. */
 export function observedBy<R>(next: Observer | undefined, build: () => R): R {
   const before = observer;
   observer = next;
@@ -130,7 +130,7 @@ export function observedBy<R>(next: Observer | undefined, build: () => R): R {
   }
 }
 
-/** Runs `build` while nobody looks on: for activations that are parts of a formula, and for graphs inside of others. */
+/** Runs `build` without an observer: for activations that are parts of a formula, and for graphs inside of graphs. */
 export function unobserved<R>(build: () => R): R {
   return observedBy(undefined, build);
 }

@@ -1,7 +1,7 @@
 /**
- * Shapes at compile time. One rule to remember: an axis is a literal (`768`) when the compiler knows it and `number`
- * when it does not. Two literals must match; `number` is accepted everywhere and left to the op's own rule at run time,
- * which throws the same sentence.
+ * Shapes as TypeScript knows them. In this file "the compiler" is TypeScript's. One rule to remember: a size is a literal (`768`)
+ * when the compiler knows it and `number` when it does not. Two literals must match; `number` is accepted everywhere, and the op
+ * checks it at run time and throws the same message.
  */
 import type { DType, Shape } from "./types.ts";
 
@@ -16,15 +16,15 @@ export interface Axis<D extends number> {
   sized(as: D): void;
 }
 
-/** The same relation for dtypes: a `DType` not known yet passes for any, two different ones never agree. */
+/** The same relation for dtypes: an unknown `DType` matches any dtype; two different known dtypes never match. */
 export interface Element<D extends DType> {
   typed(as: D): void;
 }
 
-/** An opt-in name for a size known only at run time: `Named<"batch">` never passes for `Named<"time">`. */
+/** An optional name for a size known only at run time: `Named<"batch">` is never accepted as `Named<"time">`. */
 export type Named<Name extends string> = number & { readonly [axisName]: Name };
 
-/** Uninhabitable: placed where an argument goes, it makes the compiler print `Message`. */
+/** A type without values: as the type of an argument, it makes the compiler print `Message`. */
 export interface ShapeMismatch<Message extends string> {
   readonly [shapeError]: Message;
 }
@@ -39,12 +39,12 @@ type ShowAxes<S extends Shape> = S extends readonly [infer D extends number, ...
     ? ""
     : "…";
 
-/** `[2, 3]`, with `?` for an axis the compiler does not know. */
+/** A shape as text: `[2, 3]`, with `?` for a size that the compiler does not know. */
 export type Show<S extends Shape> = `[${ShowAxes<S>}]`;
 
 /**
- * `unknown` when two sizes could be equal, the message when they cannot. Written without `infer`, so that inside generic
- * code the compiler can see `Agree<K, K>` pass for a type parameter K, and layers need no cast.
+ * `unknown` when two sizes could be equal, the message when they cannot. Written without `infer`, so that in generic code the
+ * compiler accepts `Agree<K, K>` for a type parameter K, and layers need no cast.
  */
 export type Agree<A extends number, B extends number, Message extends string> = number extends A
   ? unknown
@@ -56,7 +56,7 @@ export type Agree<A extends number, B extends number, Message extends string> = 
 
 /**
  * `unknown` when R can be repeated to S, the message when not: for `expand`, `sumTo` and the leading axes of `matmul`. The first
- * line is for generic code ("R is a suffix of S"); it says `unknown[]`, not `Shape`, because the compiler tests it with
+ * line is for generic code ("R is a suffix of S"). It uses `unknown[]`, not `Shape`, because the compiler tests it with
  * unconstrained parameters.
  */
 export type BroadcastsInto<R extends Shape, S extends Shape, Message extends string> = [S] extends [
@@ -103,8 +103,8 @@ type CouldBe<R extends Shape, S extends Shape> = number extends R["length"] | S[
       : false;
 
 /**
- * The shape of a result of two operands, as NumPy widens them: axes are compared from the last, 1 becomes the other side's size.
- * Of a literal and a `number` the literal is the size. Two literals that differ are refused elsewhere, by `Together`.
+ * The common shape of two operands, as in NumPy: axes are compared from the last, and 1 becomes the size on the other side. Of a
+ * literal and `number`, the result is the literal. `Together` rejects two different literals.
  */
 export type Broadcast<A extends Shape, B extends Shape> = number extends A["length"] | B["length"]
   ? Shape
@@ -116,7 +116,7 @@ export type Broadcast<A extends Shape, B extends Shape> = number extends A["leng
 
 type Wider<A extends number, B extends number> = [A] extends [1] ? B : [B] extends [1] ? A : number extends A ? B : A;
 
-/** `unknown` unless the compiler knows two axes, compared from the last, that differ and of which none is 1; else the message. */
+/** The message when two axes, compared from the last, are known to differ and neither is 1; otherwise `unknown`. */
 export type Together<Op extends string, A extends Shape, B extends Shape> = Clash<A, B, A, B, Op>;
 
 type Clash<
@@ -142,14 +142,14 @@ type Clash<
     : unknown;
 
 /**
- * `unknown` when R has S's axes, or 1 in their places; `never` when not. No `infer` and nothing to work out: the compiler sees it
- * hold in generic code, for S itself and for [B, 1] under [B, H].
+ * `unknown` when each axis of R is that of S or 1; `never` when not. Without `infer`, so that the compiler accepts it in generic
+ * code, for S itself and for [B, 1] under [B, H].
  */
 export type Under<R extends Shape, S extends Shape> = [R] extends [{ readonly [K in keyof S]: S[K] | 1 }]
   ? unknown
   : never;
 
-/** `unknown` when R is S, to the compiler's knowledge; `never` when not, also where one of the two is known better. */
+/** `unknown` when the compiler knows that R is S; `never` when not, also when more is known about one of the two. */
 export type Is<R extends Shape, S extends Shape> = [R] extends [S]
   ? [S] extends [Readonly<R>]
     ? unknown
@@ -170,12 +170,12 @@ export type Lead<S extends Shape> = S extends readonly [...infer L extends Shape
 /** The shape without its first axis. */
 export type Tail<S extends Shape> = S extends readonly [number, ...infer R extends Shape] ? R : Shape;
 
-/** The same rank, sizes left to run time. */
+/** A shape of the same rank whose sizes are known only at run time. */
 export type AnySizes<S extends Shape> = { [K in keyof S]: number };
 
-// Of axes the first (0) and the last (−1) are followed; for others the rank is all that is said.
+// These types follow sizes only where the axis is the first (0) or the last (−1). For other axes they give at most the rank.
 
-/** The shape with other axes in place of one, which are given as a shape of their own. */
+/** The shape S with axis A replaced by the axes of the shape By. */
 export type Replaced<S extends Shape, A extends number, By extends Shape> = A extends 0
   ? [...By, ...Tail<S>]
   : A extends -1
@@ -193,7 +193,7 @@ export type Inserted<S extends Shape, A extends number, N extends number> = A ex
       ? Shape
       : [...AnySizes<S>, number];
 
-/** All axes as one, or all behind the first. */
+/** The shape with all axes joined into one, or all axes after the first. */
 export type Flattened<S extends Shape, A extends number, B extends number> = [A, B] extends [0, -1]
   ? [number]
   : [A, B] extends [1, -1]
@@ -202,7 +202,7 @@ export type Flattened<S extends Shape, A extends number, B extends number> = [A,
       : Shape
     : Shape;
 
-/** The shape without an axis of size 1, or without all of them, which cannot be followed. */
+/** The shape without an axis of size 1. Without all such axes, the shape is not known. */
 export type Squeezed<S extends Shape, A> = A extends 0 ? Tail<S> : A extends -1 ? Lead<S> : Shape;
 
 /** `unknown` when the axis could have the size 1, the message when not. */
@@ -218,7 +218,7 @@ export type IsOne<S extends Shape, A, Message extends string> = number extends S
         : unknown
       : unknown;
 
-/** The sizes in another order, for axes counted from the front; without any in reverse order. */
+/** The sizes in another order, for axes counted from the front; without axes, in reverse order. */
 export type Transposed<S extends Shape, P extends readonly number[]> = number extends S["length"] | P["length"]
   ? AnySizes<S>
   : P extends readonly []
@@ -228,7 +228,7 @@ type Reversed<S extends Shape> = S extends readonly [infer N extends number, ...
   ? [...Reversed<R>, N]
   : [];
 
-/** Two axes, counted from the front, with each other's sizes. */
+/** The shape with two axes, counted from the front, swapped. */
 export type Swapped<S extends Shape, A extends number, B extends number> = number extends A | B
   ? AnySizes<S>
   : `${A | B}` extends keyof S
@@ -242,23 +242,23 @@ type SizeAt<S extends Shape, A extends number> = `${A}` extends keyof S
     : number
   : number;
 
-/** Sizes kept where nothing is cut off; `ranges` may be fewer than the axes. */
+/** The shape of a slice. Sizes of axes that are not cut are kept; there may be fewer ranges than axes. */
 export type Sliced<S extends Shape, R extends readonly unknown[]> = number extends R["length"]
   ? AnySizes<S>
   : { [K in keyof S]: K extends keyof R ? (R[K] extends null ? S[K] : number) : S[K] };
 
-/** The shape of every part of a split along an axis: the size is known where all parts have the same. */
+/** The shape of every part of a split along an axis. Its size is known if all parts have the same size. */
 export type Part<S extends Shape, N extends number, A extends number> = Replaced<S, A, [OnlyOne<N>]>;
 type OnlyOne<N extends number, M extends number = N> = N extends N ? ([M] extends [N] ? N : number) : never;
 
-/** `unknown` when two shapes could be the same but for one axis, the message when they cannot. */
+/** `unknown` when two shapes could be the same except for axis A, the message when they cannot. */
 export type MatchesBut<R extends Shape, S extends Shape, A extends number, Message extends string> = A extends 0
   ? Matches<Tail<R>, Tail<S>, Message>
   : A extends -1
     ? Matches<Lead<R>, Lead<S>, Message>
     : Agree<R["length"], S["length"], Message>;
 
-/** The shape after a reduction: over all axes, over the last (−1) or the first (0); others, and lists, are not followed. */
+/** The shape after a reduction over all axes, the last (−1) or the first (0). For other axes and lists, the shape is not known. */
 export type Reduced<
   S extends Shape,
   A extends number | readonly number[] | undefined,
@@ -290,7 +290,7 @@ export type Diagonal<S extends Shape> = S extends readonly [...infer L extends S
   ? [...L, number]
   : Shape;
 
-/** Literal sizes kept, −1 ("whatever is left") turned into `number`. */
+/** The shape after a reshape: literal sizes are kept; −1 becomes `number`. */
 export type Reshaped<T extends Shape> = { -readonly [K in keyof T]: T[K] extends -1 ? number : T[K] };
 
 /** Nested arrays of numbers or booleans, as given to `tensor`. */
@@ -311,7 +311,7 @@ export type DTypeOf<N> = true extends BooleanIn<N> | BooleanIn<Inner<N>> | Boole
   : "float32";
 type BooleanIn<N> = [N] extends [never] ? false : [N] extends [boolean] ? true : false;
 
-/** What `array()` gives back for a shape. */
+/** What `array()` returns for a shape. */
 export type NestedArray<S extends Shape, E> = number extends S["length"]
   ? NestedValue<E>
   : S extends readonly [number, ...infer Rest extends Shape]

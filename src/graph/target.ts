@@ -1,4 +1,4 @@
-/** What an engine can do, and how the inputs and outputs of what it runs are named: what lowering needs to know of it. */
+/** What lowering needs to know about an engine: what it can do, and the inputs and outputs of the programs that it runs. */
 import type { Constant } from "./op.ts";
 import type { TensorType } from "./types.ts";
 
@@ -6,9 +6,9 @@ import type { TensorType } from "./types.ts";
 export interface Port {
   /** Its name in the ONNX model. */
   readonly name: string;
-  /** The sizes of open axes are those of an example. */
+  /** The port's type. For open axes, it holds the sizes of an example. */
   readonly type: TensorType;
-  /** The axes whose sizes differ from run to run. Default: none. */
+  /** The open axes, whose sizes differ from run to run. Default: none. */
   readonly open?: readonly number[] | undefined;
 }
 
@@ -17,24 +17,24 @@ export interface Target {
   /** Ops of ONNX Runtime's own domain (`com.microsoft`), such as FusedMatMul. */
   readonly contrib: boolean;
   /**
-   * How many channels ONNX Runtime's convolutions on blocks of channels (`com.microsoft.nchwc`) take side by side on this
-   * processor, a power of two. Absent where there are none.
+   * The number of channels in a block of ONNX Runtime's packed convolutions (`com.microsoft.nchwc`) on this processor, a power of two.
+   * Absent where there are no such convolutions.
    */
   readonly block?: number | undefined;
-  /** Whether the engine turns kernels into code of its own. */
+  /** Whether the engine compiles kernels itself. */
   readonly kernels?: boolean | undefined;
-  /** Threads inside an op, where that is known: some nodes are fast on one thread only. */
+  /** The number of threads inside an op, where known: some nodes are fast on one thread only. */
   readonly threads?: number | undefined;
   /**
-   * Whether nodes that compare, order or pool elements forget NaN and infinities, as those of ONNX Runtime on a processor do. Tensors
-   * that hold any then go other, slower ways.
+   * Whether nodes that compare, order or pool elements lose NaN and infinities, as ONNX Runtime's do on a CPU. Tensors that contain
+   * NaN or infinities are then computed in another, slower way.
    */
   readonly forgetsNaN?: boolean | undefined;
-  /** Up to so many elements ScatterND adds on one thread, where that is known: on more it races where indices repeat. */
+  /** The most elements that ScatterND adds on one thread, where known. With more, its threads race where indices repeat. */
   readonly serialElements?: number | undefined;
 }
 
-/** A constant that each run gives, since it depends on the sizes of open axes. */
+/** A constant that each run fills, since it depends on the sizes of open axes. */
 export interface Hole {
   /** Its name in the ONNX model. */
   readonly name: string;
@@ -42,7 +42,7 @@ export interface Hole {
   readonly rank: number;
 }
 
-/** Constants in an engine's memory, for all holes of a program. Opaque; freed once nobody holds it. */
+/** The constants for all holes of a program, in an engine's memory. Opaque; freed once nothing refers to it. */
 export interface Filling {
   readonly bytes: number;
 }

@@ -1,8 +1,8 @@
-/** A graph as text: its key wherever equal graphs are looked for, and what people read. */
+/** A graph as text: the key by which equal graphs are found, and a form for people to read. */
 import { collect, type Node, type Value } from "./node.ts";
 import { showType } from "./types.ts";
 
-/** Equal for two graphs exactly when one program serves both: names, paths and values left out. */
+/** Returns a text that is equal for two graphs exactly when one program can run both: names, paths and values are left out. */
 export function canonicalText(leaves: readonly Node[], roots: readonly Value[]): string {
   const numbers = new Map<Node, number>();
   const lines = leaves.map((leaf, i) => {
@@ -36,9 +36,9 @@ function operand({ node, index }: Value, numbers: ReadonlyMap<Node, number>): st
 const keys = new WeakMap<object, string>();
 
 /**
- * Params as text, equal exactly when they mean the same: like JSON, but with −0, NaN and the infinities told apart. A graph inside,
- * which has `toJSON`, is its own text as it is: quoted it would double in length at every level of nesting. Params do not change,
- * so their text is kept.
+ * Returns params as text, which is equal exactly when they mean the same: like JSON, but −0, NaN and the infinities differ. The text of
+ * a graph inside, from its `toJSON`, is not quoted: quoting would double its length at every level of nesting. Params do not change, so
+ * their text is cached.
  */
 export function paramsKey(params: unknown): string {
   if (params === undefined) return "";

@@ -1,4 +1,4 @@
-/** Shapes and dtypes at run time. Their type-level counterparts stand beside them in shape-types.ts. */
+/** Shapes and dtypes at run time. Their counterparts for TypeScript are in shape-types.ts. */
 import { EngineError, ShapeError } from "../errors.ts";
 
 /** Sizes of the axes, outermost first; `[]` is a scalar. */
@@ -7,16 +7,16 @@ export type Shape = readonly number[];
 /** Element types. `int32` holds indices and token ids, `bool` comparisons and masks. */
 export type DType = "float32" | "float64" | "int32" | "bool";
 
-/** A typed array as it crosses between JavaScript and an engine; `bool` is stored as 0 and 1. */
+/** A typed array that passes between JavaScript and an engine; `bool` is stored as 0 and 1. */
 export type Values = Float32Array | Float64Array | Int32Array | Uint8Array;
 
-/** What is known of a tensor before it has values. */
+/** The shape and dtype of a tensor, known before it has values. */
 export interface TensorType {
   readonly shape: Shape;
   readonly dtype: DType;
 }
 
-/** The typed array that carries each dtype. */
+/** The typed array that holds each dtype. */
 export const arrayTypes: {
   readonly float32: Float32ArrayConstructor;
   readonly float64: Float64ArrayConstructor;
@@ -24,19 +24,19 @@ export const arrayTypes: {
   readonly bool: Uint8ArrayConstructor;
 } = { float32: Float32Array, float64: Float64Array, int32: Int32Array, bool: Uint8Array };
 
-/** Number of elements of a shape. */
+/** Returns the number of elements of a shape. */
 export function sizeOf(shape: Shape): number {
   let size = 1;
   for (const axis of shape) size *= axis;
   return size;
 }
 
-/** Bytes of the values of a type. */
+/** Returns how many bytes the values of a type take. */
 export function sizeInBytes({ shape, dtype }: TensorType): number {
   return sizeOf(shape) * arrayTypes[dtype].BYTES_PER_ELEMENT;
 }
 
-/** Row-major strides, in elements. */
+/** Returns row-major strides, in elements. */
 export function stridesOf(shape: Shape): number[] {
   const strides = new Array<number>(shape.length);
   let stride = 1;
@@ -47,12 +47,12 @@ export function stridesOf(shape: Shape): number[] {
   return strides;
 }
 
-/** A copy in memory of its own. By the constructor: `slice` of a Node Buffer would be a view of the same memory. */
+/** Returns a copy in its own memory. It uses the constructor, because `slice` of a Node Buffer would be a view of the same memory. */
 export function copyOf(values: Values, dtype: DType): Values {
   return new arrayTypes[dtype](values);
 }
 
-/** The most bytes that a JavaScript engine gives to one array of values. */
+/** The most bytes that a JavaScript engine allows for one array of values. */
 const mostBytes = 2 ** 33;
 
 /** Throws EngineError for a type whose values cannot be held, before any memory is taken for them. */
@@ -60,7 +60,7 @@ export function expectRoom(type: TensorType): void {
   if (sizeOf(type.shape) * arrayTypes[type.dtype].BYTES_PER_ELEMENT > mostBytes) failForMemory(type);
 }
 
-/** A zero-filled typed array for a type. Throws EngineError when there is no memory for it. */
+/** Returns a zero-filled typed array for a type. Throws EngineError when there is not enough memory. */
 export function allocate(type: TensorType): Values {
   expectRoom(type);
   try {
@@ -81,17 +81,17 @@ function failForMemory(type: TensorType, cause?: unknown): never {
   );
 }
 
-/** `[2, 3]`, as it stands in every message. */
+/** Returns a shape as text, for messages: `[2, 3]`. */
 export function showShape(shape: Shape): string {
   return `[${shape.join(", ")}]`;
 }
 
-/** `float32[2, 3]`. */
+/** Returns a type as text: `float32[2, 3]`. */
 export function showType(type: TensorType): string {
   return `${type.dtype}${showShape(type.shape)}`;
 }
 
-/** `[1, 0]`: where the element at a position, row-major, of a tensor lies. */
+/** Returns the indices of the element at a row-major position, as text: `[1, 0]`. */
 export function showPlace(shape: Shape, position: number): string {
   const place = stridesOf(shape).map((stride, axis) => Math.floor(position / stride) % shape[axis]!);
   return showShape(place);

@@ -1,9 +1,9 @@
-/** Many blocks of Philox at once, as words or as normal numbers. */
+/** Computes many Philox blocks at once, as words or as normal numbers. */
 import { normalPair, oneByOne } from "./box-muller.ts";
 import { type Key, philox4x32 } from "./philox.ts";
 import { type Blocks, compiledBlocks, type Fill, groupWords } from "./wasm.ts";
 
-/** The same in JavaScript. */
+/** Returns `Blocks` written in JavaScript. */
 export function plainBlocks(groupsOfMemory: number): Blocks {
   const all = new Uint32Array(groupWords * groupsOfMemory);
   const floats = new Float32Array(all.buffer);
@@ -25,14 +25,14 @@ export function plainBlocks(groupsOfMemory: number): Blocks {
 const small = plainBlocks(64);
 let large: Blocks | undefined;
 
-/** Compiling takes about a millisecond, which fewer numbers do not earn back. */
+/** The fewest numbers for which WebAssembly is compiled. Compiling takes about a millisecond, longer than fewer numbers would save. */
 const fewestCompiled = 2 ** 13;
 
 export type Take = (memory: ArrayBuffer, from: number, length: number, at: number) => void;
 
 /**
- * Gives `count` words from a position of a stream on, or the normal numbers that they make, part by part: `take` finds a part in
- * memory, from an element on, and says where it belongs.
+ * Computes `count` words of a stream from a position on, or the normal numbers made from them, part by part. `take` is called for each
+ * part, with the memory that holds it, where the part begins there, its length, and its place in the result.
  */
 export function eachPart(
   kind: "words" | "normals",

@@ -1,34 +1,35 @@
 /**
- * Two random words to two normal numbers (Box and Muller 1958), in float32. Only operations whose result IEEE 754 fixes to the last bit
- * are used, no `Math.log` or `Math.cos`, which differ between JavaScript engines: the same words give the same bits everywhere.
+ * Turns two random words into two normal numbers (Box and Muller 1958), in float32. Only operations whose result IEEE 754 defines to the
+ * last bit are used, and not `Math.log` or `Math.cos`, which differ between JavaScript engines: the same words give the same bits
+ * everywhere.
  */
 
 /** Arithmetic of float32 (f) and of 32-bit integers (i): on one number in JavaScript, or on four at a time in WebAssembly. */
 export interface Arithmetic<T> {
-  /** A constant. */
+  /** A float32 constant. */
   f(value: number): T;
   i(value: number): T;
   add(a: T, b: T): T;
   sub(a: T, b: T): T;
   mul(a: T, b: T): T;
   sqrt(a: T): T;
-  /** Integers. */
+  /** The sum of two integers. `isub` is their difference. */
   iadd(a: T, b: T): T;
   isub(a: T, b: T): T;
   and(a: T, b: T): T;
   xor(a: T, b: T): T;
   shiftLeft(a: T, bits: number): T;
   shiftRight(a: T, bits: number): T;
-  /** Without the sign. */
+  /** Shifts right and fills with zeros. */
   shiftRightUnsigned(a: T, bits: number): T;
-  /** An integer as the nearest float32. */
+  /** Converts an integer to the nearest float32. */
   toFloat(a: T): T;
   /** The bits of a float32 as an integer, and back. */
   bits(a: T): T;
   ofBits(a: T): T;
   /** `a` where the mask is −1, `b` where it is 0. */
   select(mask: T, a: T, b: T): T;
-  /** A value that is used several times. */
+  /** Marks a value that is used several times. */
   keep(a: T): T;
 }
 
@@ -53,13 +54,13 @@ function logOf<T>(a: Arithmetic<T>, k: T): T {
       2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1,
     ],
   );
-  // ln 2 in two parts, the larger of which times a small integer is exact.
+  // ln 2 is split into two parts. The product of the larger part with a small integer is exact.
   const low = a.add(a.mul(a.mul(p, x), z), a.mul(exponent, a.f(-2.1219444e-4)));
   const y = a.sub(low, a.mul(z, a.f(0.5)));
   return a.add(a.add(x, y), a.mul(exponent, a.f(0.693359375)));
 }
 
-/** Two independent normal numbers from two words of 32 random bits, of which 24 are used; at most 5.8 from 0. */
+/** Returns two independent normal numbers from two words of 32 random bits, of which 24 are used. Their size is at most 5.8. */
 export function normalPair<T>(a: Arithmetic<T>, first: T, second: T): readonly [T, T] {
   // 1 − u is in (0, 1], where the logarithm is finite.
   const radius = a.keep(a.sqrt(a.mul(logOf(a, a.isub(a.i(2 ** 24), a.shiftRightUnsigned(first, 8))), a.f(-2))));
@@ -91,7 +92,7 @@ export function normalPair<T>(a: Arithmetic<T>, first: T, second: T): readonly [
 const floats = new Float32Array(1);
 const integers = new Int32Array(floats.buffer);
 
-/** One number at a time: float32 as the numbers that they are, integers as int32. */
+/** Arithmetic on one JavaScript number at a time: float32 as number, integers as int32. */
 export const oneByOne: Arithmetic<number> = {
   f: Math.fround,
   i: (value) => value | 0,

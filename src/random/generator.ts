@@ -1,10 +1,10 @@
-/** Generators: where random numbers of a network come from, on the JavaScript side and inside graphs. */
+/** The streams and states of generators, which make random numbers in JavaScript and inside graphs. */
 import { ConfigError } from "../errors.ts";
 import { type Key, keyOf, philox4x32 } from "./philox.ts";
 import { PhiloxStream } from "./stream.ts";
 import { type Purpose, streamOf } from "./streams.ts";
 
-/** Streams with even numbers serve JavaScript, odd ones graphs, so that the two never share bits. */
+/** The number of a generator's stream for graphs. Even numbers are for JavaScript, odd ones for graphs, so the two never share bits. */
 const graphStream = (generator: number): number => 2 * streamOf("generator", generator) + 1;
 
 /** Throws ConfigError unless `seed` is a whole number from 0 to 2⁵³ − 1. */
@@ -14,8 +14,8 @@ export function expectSeed(subject: string, seed: number): void {
 }
 
 /**
- * The numbers for values made in JavaScript, such as initial weights and orders of examples, from the stream of a purpose. A part of it, a
- * uint32, such as that of one example, has a key of its own: the block of the part's number in a counter that no stream has.
+ * Returns the stream of a purpose for values made in JavaScript, such as initial weights and orders of examples. A `part`, a uint32, for
+ * example the number of an example, gets its own key: the Philox block of a counter that contains the part and that no stream uses.
  */
 export function hostStream(seed: number | Key, purpose: Purpose, number?: number, part?: number): PhiloxStream {
   const stream = 2 * streamOf(purpose, number);
@@ -26,12 +26,12 @@ export function hostStream(seed: number | Key, purpose: Purpose, number?: number
 
 const words = new Uint32Array(4);
 
-/** What a file holds of the JavaScript side of a generator: two words of key, the stream, two words of position. */
+/** Returns the state of a generator's JavaScript side for a file: two words of key, the stream, two words of position. */
 export function hostWords([low, high]: Key, stream: number, { position }: PhiloxStream): Int32Array {
   return Int32Array.of(low, high, stream, position >>> 0, Math.floor(position / 2 ** 32));
 }
 
-/** The same, read from a file. */
+/** Restores a generator's JavaScript side from the words that `hostWords` has returned. */
 export function fromHostWords(words: ArrayLike<number>): { key: Key; stream: number; host: PhiloxStream } {
   const [low, high, stream, least, most] = Array.from(words, (word) => word >>> 0) as [
     number,
@@ -45,7 +45,7 @@ export function fromHostWords(words: ArrayLike<number>): { key: Key; stream: num
   return { key: [low, high], stream, host };
 }
 
-/** The state of a generator inside graphs before its first draw: two words of key, the stream, the number of the draw. */
+/** Returns a generator's state inside graphs before its first draw: two words of key, the stream, the number of the draw. */
 export function initialState([low, high]: Key, stream: number): Int32Array {
   return Int32Array.of(low, high, graphStream(stream), 0);
 }

@@ -1,11 +1,11 @@
 /** Philox4x32-10, a counter-based generator (Salmon, Moraes, Dror and Shaw 2011): random bits as a pure function of (key, counter). */
 
 export const multipliers: readonly [number, number] = [0xd2511f53, 0xcd9e8d57];
-/** What is added to the two words of the key after each round. */
+/** The numbers that are added to the two words of the key after each round. */
 export const weyl: readonly [number, number] = [0x9e3779b9, 0xbb67ae85];
 export const rounds = 10;
 
-/** High 32 bits of the product of two uint32. */
+/** Returns the high 32 bits of the product of two uint32. */
 function multiplyHigh(a: number, b: number): number {
   const aLow = a & 0xffff;
   const aHigh = a >>> 16;
@@ -17,7 +17,7 @@ function multiplyHigh(a: number, b: number): number {
   return (aHigh * bHigh + Math.floor(middle / 0x10000) + Math.floor(carry / 0x10000)) >>> 0;
 }
 
-/** Writes the four uint32 that the counter is encrypted to into `out`, from `offset` on. */
+/** Encrypts the counter with the key, and writes the resulting four uint32 into `out`, from `offset` on. */
 export function philox4x32(
   counter: readonly [number, number, number, number],
   key: Key,
@@ -49,14 +49,14 @@ export function philox4x32(
 /** Two uint32. */
 export type Key = readonly [number, number];
 
-/** The key that a seed stands for. */
+/** Returns the key for a seed. */
 export function keyOf(seed: number): Key {
   return [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0];
 }
 
 /**
- * A key of its own for a name: the name's UTF-8 bytes and their number are the blocks of a Matyas–Meyer–Oseas chain
- * (Matyas, Meyer and Oseas 1985) whose cipher is Philox.
+ * Returns a separate key for a name: the name's UTF-8 bytes and their number are the blocks of a Matyas–Meyer–Oseas chain (Matyas,
+ * Meyer and Oseas 1985) whose cipher is Philox.
  */
 export function splitKey(key: Key, name: string): Key {
   const bytes = new TextEncoder().encode(name);

@@ -2,7 +2,7 @@
 import { eachPart, type Take } from "./blocks.ts";
 import { type Key, keyOf, philox4x32 } from "./philox.ts";
 
-/** Random numbers on the JavaScript side, one after the other: for initial weights, shuffles and splits. */
+/** A sequence of random numbers in JavaScript: for initial weights, shuffles and splits. */
 export class PhiloxStream {
   readonly #key: Key;
   readonly #stream: number;
@@ -15,7 +15,7 @@ export class PhiloxStream {
     this.#stream = stream >>> 0;
   }
 
-  /** How many numbers have been drawn. Assigning goes on from there. */
+  /** How many numbers have been drawn. Setting it moves the stream to that position. */
   get position(): number {
     return this.#position;
   }
@@ -25,7 +25,7 @@ export class PhiloxStream {
     if (position % 4 !== 0) this.#fill(Math.floor(position / 4));
   }
 
-  /** A stream of its own over the next `count` numbers, which this one passes over: for numbers that may never be wanted. */
+  /** Returns a separate stream over the next `count` numbers, and skips them in this one: for numbers that may never be needed. */
   reserve(count: number): PhiloxStream {
     const part = new PhiloxStream(this.#key, this.#stream);
     part.position = this.#position;
@@ -33,14 +33,14 @@ export class PhiloxStream {
     return part;
   }
 
-  /** The same from the next whole block on, in whole blocks: for `normals`. */
+  /** Does the same as `reserve`, from the next whole block on and for whole blocks: for `normals`. */
   reserveBlocks(count: number): PhiloxStream {
     const begin = wholeBlocks(this.#position);
     this.position = begin;
     return this.reserve(wholeBlocks(count));
   }
 
-  /** The next uint32. */
+  /** Returns the next uint32. */
   next(): number {
     const at = this.#position % 4;
     if (at === 0) this.#fill(this.#position / 4);
@@ -52,18 +52,18 @@ export class PhiloxStream {
     philox4x32([block >>> 0, Math.floor(block / 2 ** 32) >>> 0, this.#stream, 0], this.#key, this.#block);
   }
 
-  /** Uniform in [0, 1), with 24 bits: every value is a float32. */
+  /** Returns a uniform number in [0, 1), with 24 bits: every value is a float32. */
   uniform(): number {
     return (this.next() >>> 8) * 2 ** -24;
   }
 
-  /** Standard normal, by Box and Muller. */
+  /** Returns a standard normal number, by Box and Muller. */
   normal(): number {
     const radius = Math.sqrt(-2 * Math.log(1 - this.uniform()));
     return radius * Math.cos(2 * Math.PI * this.uniform());
   }
 
-  /** Many of `(2·uniform() − 1)·bound`, in float32. */
+  /** Returns `count` values of `(2·uniform() − 1)·bound`, in float32. */
   uniforms(count: number, bound: number): Float32Array {
     const values = new Float32Array(count);
     this.#each("words", count, 1, (memory, from, length, at) => {
@@ -75,8 +75,9 @@ export class PhiloxStream {
   }
 
   /**
-   * Many normal numbers with mean 0 and a standard deviation, in float32: one for each word from the next whole block on, two of each
-   * pair of words. Other numbers than those of `normal`, in an eighth of the time, and the same bits in every JavaScript engine.
+   * Returns `count` normal numbers with mean 0 and the given standard deviation, in float32. Each pair of words, from the next whole block
+   * on, gives two numbers. The numbers differ from those of `normal`, take an eighth of the time, and have the same bits in every
+   * JavaScript engine.
    */
   normals(count: number, deviation: number): Float32Array {
     const values = new Float32Array(count);
@@ -93,7 +94,7 @@ export class PhiloxStream {
   }
 }
 
-/** A number of words, rounded up to whole blocks. */
+/** Returns a number of words, rounded up to whole blocks. */
 function wholeBlocks(words: number): number {
   return 4 * Math.ceil(words / 4);
 }

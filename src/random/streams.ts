@@ -1,6 +1,6 @@
 /**
- * The streams of a seed: who draws its random numbers from which. What two purposes draw with one seed is independent, and so is what
- * two generators, or two epochs, draw.
+ * The streams of a seed: which purpose draws random numbers from which stream. Numbers that are drawn with one seed for two purposes, two
+ * generators or two epochs are independent.
  */
 import { ConfigError } from "../errors.ts";
 
@@ -23,7 +23,7 @@ export type Purpose =
 
 /** Numbers of streams, from 0 to 2³¹ − 1. Each purpose has a range of its own. */
 export const streams: Readonly<Record<Purpose, Streams>> = {
-  /** Generators, by the number that they were made with. */
+  /** Generators, by the stream number with which they were made. */
   generator: { first: 0, count: 2 ** 29 },
   /** Splits of a dataset. */
   split: { first: 2 ** 29, count: 1 },
@@ -33,11 +33,11 @@ export const streams: Readonly<Record<Purpose, Streams>> = {
   projection: { first: 2 ** 29 + 2, count: 1 },
   /** Elements that a gradient check compares. */
   gradientCheck: { first: 2 ** 29 + 3, count: 1 },
-  /** The vector with which an estimate of singular values begins. */
+  /** The start vector of an estimate of singular values. */
   spectral: { first: 2 ** 29 + 4, count: 1 },
   /** Pairs of sentences, by epoch. */
   sentencePairs: { first: 2 ** 29 + 2 ** 26, count: 2 ** 26 },
-  /** Tokens that are hidden, by epoch; the parts are the examples. */
+  /** The choice of masked tokens, by epoch; the parts are the examples. */
   masking: { first: 2 ** 29 + 2 ** 27, count: 2 ** 27 },
   /** Random changes of examples, by epoch; the parts are the examples or the batches. */
   augmentation: { first: 2 ** 29 + 2 ** 28, count: 2 ** 28 },
@@ -45,7 +45,7 @@ export const streams: Readonly<Record<Purpose, Streams>> = {
   order: { first: 2 ** 30, count: 2 ** 30 },
 };
 
-/** The stream of a purpose; of those that have several, the one with a number, default 0. Throws ConfigError beyond the last one. */
+/** Returns the stream of a purpose. `number` (default 0) selects one of several. Throws ConfigError beyond the last one. */
 export function streamOf(purpose: Purpose, number: number = 0): number {
   const { first, count } = streams[purpose];
   if (!Number.isSafeInteger(number) || number < 0 || number >= count)

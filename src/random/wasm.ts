@@ -1,6 +1,6 @@
 /**
- * Random blocks sixteen words at a time, in WebAssembly with vectors of four. The module is written here, byte by byte, from the same
- * definitions that JavaScript uses where there is no WebAssembly: both give the same bits.
+ * Computes random blocks in WebAssembly, sixteen words at a time, with vectors of four. This file writes the module byte by byte, from the
+ * same definitions that JavaScript uses where there is no WebAssembly: both give the same bits.
  */
 import { type Arithmetic, normalPair } from "./box-muller.ts";
 import { multipliers, rounds, weyl } from "./philox.ts";
@@ -9,7 +9,7 @@ import { multipliers, rounds, weyl } from "./philox.ts";
 export interface Blocks {
   readonly memory: ArrayBuffer;
   readonly words: Fill;
-  /** The words of a block by pairs: a normal number times the float32 `scale` for each word. */
+  /** Fills memory with normal numbers times the float32 `scale`: each pair of words of a block gives two. */
   readonly normals: Fill;
 }
 
@@ -24,10 +24,10 @@ export type Fill = (
   scale: number,
 ) => void;
 
-/** Words that a group has. */
+/** The number of words in a group. */
 export const groupWords = 16;
 
-/** The module, or nothing where it cannot be made: no WebAssembly, no vectors in it, or a page that forbids it. */
+/** Returns the module; `undefined` if it cannot be made: WebAssembly or its vectors are missing, or the page forbids it. */
 export function compiledBlocks(): Blocks | undefined {
   try {
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(moduleBytes()));
@@ -42,12 +42,12 @@ interface Module extends Omit<Blocks, "memory"> {
   readonly memory: WebAssembly.Memory;
 }
 
-/** Instructions that leave one value on the stack, or none. */
+/** Instructions that leave one value or no value on the stack. */
 type Code = readonly number[];
 
 const [i32, f32, v128] = [0x7f, 0x7d, 0x7b];
 
-/** LEB128. */
+/** Returns a number in the encoding LEB128. */
 function unsigned(value: number): number[] {
   return value < 0x80 ? [value] : [(value & 0x7f) | 0x80, ...unsigned(value >>> 7)];
 }
@@ -62,7 +62,7 @@ const vector = (opcode: number, ...operands: readonly Code[]): Code => [...opera
 /** Writes the body of one function. */
 class Body implements Arithmetic<Code> {
   readonly #parameters: number;
-  /** Locals behind the parameters: one i32, then vectors. */
+  /** The number of vector locals. The locals after the parameters are one i32, then the vectors. */
   #vectors = 0;
   #code: number[] = [];
 
@@ -86,7 +86,7 @@ class Body implements Arithmetic<Code> {
     this.#code.push(...code.flat());
   }
 
-  /** What is kept between instructions takes a local of its own, which a second round of the loop uses again. */
+  /** Stores a value in a new local, so that it can be used several times. Each round of the loop uses the same locals. */
   keep(value: Code): Code {
     const local = this.#parameters + 1 + this.#vectors++;
     this.set(local, value);
@@ -105,7 +105,7 @@ class Body implements Arithmetic<Code> {
     return vector(0x0c).concat(...new Uint8Array(Int32Array.from(values).buffer));
   }
 
-  /** Four of the eight 32-bit lanes of two vectors. */
+  /** Selects four of the eight 32-bit lanes of two vectors. */
   shuffle(a: Code, b: Code, lanes: readonly number[]): Code {
     return vector(0x0d, a, b).concat(lanes.flatMap((lane) => [0, 1, 2, 3].map((byte) => 4 * lane + byte)));
   }
@@ -118,7 +118,7 @@ class Body implements Arithmetic<Code> {
     return vector(0x13, value);
   }
 
-  /** Four products of uint32, as two vectors of two uint64. */
+  /** Returns four products of uint32, as two vectors of two uint64. */
   products(a: Code, b: Code): readonly [Code, Code] {
     return [this.keep(vector(0xde, a, b)), this.keep(vector(0xdf, a, b))];
   }
@@ -143,7 +143,7 @@ class Body implements Arithmetic<Code> {
   ofBits = (a: Code): Code => a;
   select = (mask: Code, a: Code, b: Code): Code => vector(0x52, a, b, mask);
 
-  /** The function, its length first. */
+  /** Returns the bytes of the function, preceded by their length. */
   bytes(): number[] {
     const locals = [2, 1, i32, ...unsigned(this.#vectors), v128];
     const body = [...locals, ...this.#code, 0x0b];
@@ -153,7 +153,7 @@ class Body implements Arithmetic<Code> {
 
 const parameters = [i32, i32, i32, i32, i32, i32, f32];
 
-/** A loop over groups, each of which is stored as `finish` makes it of the four words of four blocks, a lane for each block. */
+/** Returns a function that loops over groups of four blocks. `finish` makes the results of their four words, with a lane for each block. */
 function fill(finish: (body: Body, words: readonly Code[], scale: Code) => readonly Code[]): number[] {
   const body = new Body(parameters.length);
   const [low, high, stream, key0, key1, groups, scale] = parameters.map((_, i) => i) as [
@@ -175,7 +175,7 @@ function fill(finish: (body: Body, words: readonly Code[], scale: Code) => reado
   ] as const;
   let keys = [key0, key1].map((key) => body.keep(body.splat(body.get(key))));
   for (let round = 0; round < rounds; round++) {
-    // The low and the high words of both products.
+    // p and q: the low and the high words of each of the two products.
     const [p, q] = [c[0], c[2]].map((word, i) => {
       const [first, second] = body.products(word, body.i(multipliers[i]!));
       const [lows, highs] = [
@@ -193,7 +193,7 @@ function fill(finish: (body: Body, words: readonly Code[], scale: Code) => reado
     keys = keys.map((key, i) => body.keep(body.iadd(key, body.i(weyl[i]!))));
   }
   const [x, y, z, w] = finish(body, c, body.splatFloat(body.get(scale))) as [Code, Code, Code, Code];
-  // Four words of four blocks: the blocks one after the other are the transposed matrix.
+  // x, y, z, w hold one word of each of the four blocks. The transposed matrix has the blocks one after the other.
   const [xy0, xy1, zw0, zw1] = [
     [x, y, [0, 4, 1, 5]],
     [x, y, [2, 6, 3, 7]],

@@ -1,4 +1,4 @@
-/** Axes as users name them. */
+/** Axes as users name them: several at once, and counted from the end. */
 import { ShapeError } from "../errors.ts";
 import { currentPath } from "../graph/scope.ts";
 import { resolveAxis, showType } from "../graph/types.ts";
@@ -9,7 +9,7 @@ export function part(x: Tensor, axis: number, start: number, stop?: number): Ten
   return x.slice(...x.shape.map((_, at) => (at === axis ? ([start, stop] as const) : null)));
 }
 
-/** One axis or several as different numbers counted from the front. */
+/** Returns one axis or several as a list of different axes, counted from the front. */
 export function axisList(subject: string, axes: number | readonly number[], rank: number): number[] {
   const list = (typeof axes === "number" ? [axes] : axes).map((axis) => resolveAxis(subject, axis, rank));
   if (new Set(list).size !== list.length)
@@ -17,7 +17,7 @@ export function axisList(subject: string, axes: number | readonly number[], rank
   return list;
 }
 
-/** The two halves along an axis. Throws ShapeError for an odd size. */
+/** Returns the two halves along an axis. Throws ShapeError for an odd size. */
 export function halves(subject: string, x: Tensor, axis: number): [Tensor, Tensor] {
   const size = x.shape[resolveAxis(subject, axis, x.shape.length)]!;
   if (size % 2 === 1)

@@ -1,12 +1,12 @@
-/** Operands of different shapes, widened to their common shape as NumPy does it. */
+/** Broadcasting: operands of different shapes are widened to their common shape, as in NumPy. */
 import { ShapeError } from "../errors.ts";
 import { currentPath } from "../graph/scope.ts";
 import { type Shape, sameShape, showShape } from "../graph/types.ts";
 import type { Tensor } from "./tensor.ts";
 
 /**
- * The common shape of two: axes are compared from the last, and 1 becomes the other side's size. Throws ShapeError when two axes
- * differ and neither is 1.
+ * Returns the common shape of two shapes: axes are compared from the last, and 1 becomes the size on the other side. Throws
+ * ShapeError when two axes differ and neither is 1.
  */
 export function commonShape(subject: string, a: Shape, b: Shape): Shape {
   const rank = Math.max(a.length, b.length);
@@ -25,12 +25,12 @@ export function commonShape(subject: string, a: Shape, b: Shape): Shape {
   return shape;
 }
 
-/** x repeated to a shape; itself where it has that shape. */
+/** Returns x repeated to a shape, or x itself if it has that shape. */
 export function expanded(x: Tensor, shape: Shape): Tensor {
   return sameShape(x.shape, shape) ? x : (x.expand(shape) as Tensor);
 }
 
-/** a repeated to the common shape of a and b, so that b can be widened into it. Throws ShapeError where there is no such shape. */
+/** Returns a, repeated to the common shape of a and b, so that b can be widened to it. Throws ShapeError if there is no common shape. */
 export function madeWide(subject: string, a: Tensor, b: Tensor): Tensor {
   return expanded(a, commonShape(subject, a.shape, b.shape));
 }

@@ -1,4 +1,4 @@
-/** The arguments of a tensor's methods, by kind: one table, looked at before the method is called. */
+/** Checks the arguments of a tensor's methods, by one table of kinds, before the method is called. */
 import {
   aFlag,
   aFunction,
@@ -24,7 +24,7 @@ const axis = optional(aWhole);
 const number = optional(aNumber);
 const reduction = [optional(axes), options(keepDims)];
 
-/** A range of a slice: a whole axis, or [from, to, step] of one. */
+/** The kind of a range of `slice`: null for a whole axis, or [from, to, step]. */
 const range: Kind = (value) => {
   const isPart = Array.isArray(value) && value.every((part) => part === undefined || Number.isSafeInteger(part));
   return value === null || value === undefined || (isPart && value.length <= 3)
@@ -35,7 +35,7 @@ const range: Kind = (value) => {
 const operands =
   "add sub mul div pow maximum minimum equal notEqual less greater lessEqual greaterEqual remainder fmod atan2 hypot bitAnd bitOr bitXor shiftLeft shiftRight floorDivide logAddExp logAddExp2 ldexp fmax fmin copySign heaviside prelu";
 
-/** Methods that take the same kinds of arguments, and these. Methods without arguments are not here. */
+/** Names of methods that take the same kinds of arguments, and these kinds. Methods without arguments are not listed. */
 const table: readonly (readonly [methods: string, wanted: readonly Kind[]])[] = [
   [operands, [anOperand]],
   ["and or xor matmul dot pick", [aTensor]],
@@ -91,7 +91,7 @@ for (const [names, wanted] of table)
     });
   }
 
-// As many as there are axes.
+// Methods that take one argument for each axis.
 for (const [name, wanted] of [
   ["slice", range],
   ["transpose", aWhole],

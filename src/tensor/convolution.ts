@@ -9,28 +9,28 @@ import * as ops from "../ops/convolution.ts";
 import * as pooling from "../ops/pooling.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** One number for all axes of space, or one for each. */
+/** One number for all spatial axes, or one for each. */
 export type PerAxis = number | readonly number[];
 
 /**
- * Zeros added on both sides of each axis: one number, one for each axis, or [before, after] for each axis. "same" adds as many as
- * make ⌈n / stride⌉ places out of n, one more behind than before where their number is odd, as Keras and PyTorch do.
+ * Zeros added on both sides of each axis: one number, one for each axis, or [before, after] for each axis. "same" adds as many zeros
+ * as give ⌈n / stride⌉ places for n elements. If their number is odd, one more is added after than before, as in Keras and PyTorch.
  */
 export type Padding = "same" | number | readonly (number | readonly [before: number, after: number])[];
 
 export interface WindowOptions {
-  /** From one window to the next. Default 1 for convolutions, the size of the window for pooling. */
+  /** The distance from one window to the next. Default: 1 for convolutions, the size of the window for pooling. */
   readonly stride?: PerAxis;
   /** Default 0. */
   readonly padding?: Padding;
-  /** From one element of a window to the next. Default 1. */
+  /** The distance from one element of a window to the next. Default 1. */
   readonly dilation?: PerAxis;
 }
 
 export interface ConvolveOptions extends WindowOptions {
-  /** [outputs], added to every place. */
+  /** A vector [outputs] that is added at every place. */
   readonly bias?: Tensor;
-  /** Channels are cut into so many groups, each convolved by itself. Default 1. */
+  /** The number of groups into which channels are divided; each group is convolved separately. Default 1. */
   readonly groups?: number;
 }
 
@@ -74,13 +74,13 @@ function windows(
   };
 }
 
-/** How many zeros "same" adds in all to n elements, for windows that reach over so many and come after each other by the stride. */
+/** Returns how many zeros "same" adds in total to n elements, for windows that span `reach` elements and move by `stride`. */
 type AddedForSame = (n: number, reach: number, stride: number) => number;
 
-/** ⌈n / stride⌉ windows have room. */
+/** For convolutions and pooling: so many that exactly ⌈n / stride⌉ windows fit. */
 const added: AddedForSame = (n, reach, stride) => (Math.ceil(n / stride) - 1) * stride + reach - n;
 
-/** What is taken from a transposed convolution's result, so that stride · n elements are left. */
+/** For transposed convolutions: how many elements are removed from the result, so that stride · n elements are left. */
 const takenAway: AddedForSame = (_n, reach, stride) => reach - stride;
 
 function expectGroups(subject: string, groups: number): void {
@@ -99,8 +99,9 @@ function expectChannels(subject: string, x: Tensor, kernel: Tensor, taken: numbe
 }
 
 /**
- * Cross-correlation, as every framework's convolution is: x [batch, channels, …space] with a weight [outputs, channels / groups,
- * …kernel] gives [batch, outputs, …places]. One axis of space or more. float32; float64 on the plain engine.
+ * Returns the convolution of x with a weight; as in other frameworks, this is cross-correlation. x [batch, channels, …space] with a
+ * weight [outputs, channels / groups, …kernel] gives [batch, outputs, …places]. One spatial axis or more. float32; float64 on the
+ * plain engine.
  *
  * Throws ShapeError when channels, groups or axes do not go together or no window fits, ConfigError for an option out of range.
  */
@@ -133,14 +134,14 @@ export function conv<
 }
 
 export interface TransposedOptions extends ConvolveOptions {
-  /** Rows added at the end, where a stride leaves several sizes possible. Default 0. */
+  /** Elements added at the end of each axis, since with a stride several output sizes are possible. Default 0. */
   readonly outputPadding?: PerAxis;
 }
 
 /**
- * The transpose of `conv`, which spreads each element over a window: x [batch, channels, …] with a weight [channels, outputs /
+ * Returns the transpose of `conv`, which spreads each element over a window: x [batch, channels, …] with a weight [channels, outputs /
  * groups, …kernel], PyTorch's layout, gives [batch, outputs, …] of the size stride·(n − 1) + dilation·(k − 1) + 1 − padding +
- * outputPadding. Throws as `conv` does.
+ * outputPadding. Throws the same errors as `conv`.
  */
 export function convTranspose<
   N extends number,
@@ -190,7 +191,7 @@ function poolParams(subject: string, x: Tensor, options: PoolOptions): pooling.P
   return { kernel, ...windows(subject, x, kernel, { ...options, stride: options.stride ?? kernel }) };
 }
 
-/** The same batch and channels, other sizes. */
+/** A shape with the same batch and channels; the spatial sizes are not known. */
 type Pooled<S extends Shape> = S extends readonly [
   infer N extends number,
   infer C extends number,
@@ -199,7 +200,7 @@ type Pooled<S extends Shape> = S extends readonly [
   ? [N, C, ...{ [A in keyof R]: number }]
   : Shape;
 
-/** The largest element of each window of x [batch, channels, …]; its gradient goes to the first of equals. */
+/** Returns the largest element of each window of x [batch, channels, …]. If several are equal, the first gets the gradient. */
 export function maxPool<S extends Shape, D extends DType>(x: Tensor<S, D>, options: PoolOptions): Tensor<Pooled<S>, D> {
   expectArguments("maxPool", [aTensor, aRecord], [x, options]);
   const input = x as Tensor;
@@ -207,11 +208,11 @@ export function maxPool<S extends Shape, D extends DType>(x: Tensor<S, D>, optio
 }
 
 export interface AveragePoolOptions extends PoolOptions {
-  /** Whether padding counts, as zeros, or is left out of the mean. Default true. */
+  /** Whether the padding counts in the mean, as zeros. Default true. */
   readonly countPadding?: boolean;
 }
 
-/** The mean of each window of x [batch, channels, …]. */
+/** Returns the mean of each window of x [batch, channels, …]. */
 export function avgPool<S extends Shape, D extends DType>(
   x: Tensor<S, D>,
   given: AveragePoolOptions,
@@ -222,12 +223,12 @@ export function avgPool<S extends Shape, D extends DType>(
   const params = poolParams("avgPool", input, options);
   const y = apply(pooling.avgPool, [input], params);
   if (countPadding || params.padding.every(([before, after]) => before + after === 0)) return y as Tensor<Pooled<S>, D>;
-  // The share of each window that lies inside.
+  // The share of each window that lies inside of x, not in the padding.
   const ones = input.scalar(1).expand([1, 1, ...input.shape.slice(2)]);
   return y.div(apply(pooling.avgPool, [ones], params)) as Tensor<Pooled<S>, D>;
 }
 
-/** The mean of each channel of x [batch, channels, …]: [batch, channels]. */
+/** Returns the mean of each channel of x [batch, channels, …], with the shape [batch, channels]. */
 export function globalAvgPool<N extends number, C extends number, S extends Shape, D extends DType>(
   x: Tensor<[N, C, ...S], D>,
 ): Tensor<[N, C], D> {

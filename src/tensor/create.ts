@@ -1,4 +1,4 @@
-/** Tensors from values, and functions of several tensors. */
+/** Functions that make tensors from values, and functions of several tensors. */
 import { DataError, DTypeError, ShapeError } from "../errors.ts";
 import { apply, tensorOf } from "../graph/apply.ts";
 import {
@@ -49,7 +49,7 @@ import { commonShape, expanded } from "./broadcasting.ts";
 import { Storage } from "./storage.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** A tensor over a storage. */
+/** Returns a tensor whose values are in a storage. */
 export function fromStorage(storage: Storage): Tensor {
   return tensorOf(
     makeNode({
@@ -64,14 +64,14 @@ export function fromStorage(storage: Storage): Tensor {
   );
 }
 
-/** A tensor that keeps `values` without a copy; nobody else may have the array. */
+/** Returns a tensor that keeps `values` without a copy. The caller must not use the array afterwards. */
 export function adopt(type: TensorType, values: Values): Tensor {
   return fromStorage(Storage.ofValues({ shape: [...type.shape], dtype: type.dtype }, values));
 }
 
 /**
- * The signature of `tensor`, apart from its body so that the compiler need not relate the two. NoInfer: the dtype follows from
- * the arguments, never from what the place of the call would like.
+ * The signature of `tensor`, apart from its body, so that TypeScript need not check one against the other. NoInfer: the dtype
+ * follows from the arguments, never from the type that the caller expects.
  */
 type TensorFromArrays = <const N extends Nested, D extends DType = DTypeOf<N>>(
   values: N,
@@ -79,9 +79,8 @@ type TensorFromArrays = <const N extends Nested, D extends DType = DTypeOf<N>>(
 ) => Tensor<ShapeOf<N>, NoInfer<D>>;
 
 /**
- * A tensor from nested arrays (or one number): `tensor([[1, 2], [3, 4]])`. The dtype is float32 for numbers and bool for
- * booleans unless given. Throws ShapeError when rows differ in length, DataError for an int32 that is not a whole number
- * in range.
+ * Returns a tensor made from nested arrays (or one number): `tensor([[1, 2], [3, 4]])`. Default dtype: float32 for numbers, bool for
+ * booleans. Throws ShapeError when rows differ in length, DataError for an int32 that is not a whole number in range.
  */
 export const tensor: TensorFromArrays = ((values: Nested, dtype?: DType): Tensor => {
   expectArguments("tensor", [nested, optional(aText)], [values, dtype]);
@@ -107,7 +106,7 @@ export const tensor: TensorFromArrays = ((values: Nested, dtype?: DType): Tensor
 type Element = number | boolean | bigint;
 type List = readonly unknown[] | Exclude<NodeJS.TypedArray, never>;
 
-/** Axes of a tensor that is made of nested arrays; NumPy has 64. */
+/** The most axes of a tensor made from nested arrays; NumPy allows 64. */
 const mostAxes = 64;
 
 function isList(value: unknown): value is List {
@@ -121,7 +120,7 @@ function isElement(value: unknown): value is Element {
   return typeof value === "number" || typeof value === "boolean" || typeof value === "bigint";
 }
 
-/** The dtype of a typed array's values. Throws DTypeError for bytes, which may be pixels or truth values. */
+/** Returns the dtype of a typed array's values. Throws DTypeError for bytes, which may be pixels or truth values. */
 function dtypeOf(values: ArrayBufferView): DType {
   if (values instanceof Float32Array) return "float32";
   if (values instanceof Float64Array) return "float64";
@@ -166,8 +165,9 @@ const typedValues = (value: unknown): string | undefined =>
     : "give a Float32Array, Float64Array or Int32Array, or a Uint8Array of truth values; tensor(values) takes others";
 
 /**
- * A tensor of a shape from a typed array, which is copied: Float32Array gives float32, Float64Array float64, Int32Array int32, and
- * Uint8Array bool. Throws ShapeError when the values do not fill the shape, DTypeError for bytes that are no truth values.
+ * Returns a tensor of the given shape with a copy of a typed array's values. Float32Array gives float32, Float64Array float64,
+ * Int32Array int32, and Uint8Array bool. Throws ShapeError when the number of values is not that of the shape, DTypeError for bytes
+ * other than 0 and 1.
  */
 export function fromValues<const S extends Shape, V extends Values>(
   values: V,
@@ -194,7 +194,7 @@ export function fromValues<const S extends Shape, V extends Values>(
   return adopt({ shape, dtype }, copyOf(values, dtype)) as ReturnType<typeof fromValues<S, V>>;
 }
 
-/** A tensor of one repeated value. */
+/** Returns a tensor in which every element is `value`. Default dtype: float32. */
 export function full<const S extends Shape, const D extends DType = "float32">(
   shape: readonly [...S],
   value: number,
@@ -218,13 +218,13 @@ export function ones<const S extends Shape, const D extends DType = "float32">(
   return full(shape, 1, dtype);
 }
 
-/** Longer ones are made here: ONNX Runtime would make them when a session is made, slowly, and keep them. */
+/** The longest range that a graph makes. JavaScript makes longer ones: ONNX Runtime would make them slowly with a session and keep them. */
 const longestRange = 2 ** 20;
 
 /**
- * Numbers at equal distances, as NumPy and PyTorch have them: `arange(4)` is 0, 1, 2, 3; `arange(2, 8, 2)` is 2, 4, 6; start, start + step,
- * … below `stop`, for a negative step above it. int32 unless a dtype is given: `arange(0, 1, 0.1, "float32")`. Throws ShapeError for a
- * step of 0 and for a count that is not finite or too large, DTypeError for fractions where the dtype is int32.
+ * Returns numbers at equal distances, as in NumPy and PyTorch: `arange(4)` is 0, 1, 2, 3; `arange(2, 8, 2)` is 2, 4, 6. The numbers are
+ * start, start + step, … below `stop` (above `stop` for a negative step). Default dtype: int32; `arange(0, 1, 0.1, "float32")` names
+ * another. Throws ShapeError for a step of 0 and for a count that is infinite or too large, DTypeError for fractions in int32.
  */
 export function arange<const N extends number>(length: N): Tensor<[N], "int32">;
 export function arange<const D extends DType = "int32">(
@@ -256,7 +256,7 @@ export function arange(first: number, stop?: number, step: number = 1, dtype: DT
   return spaced(count, first, step, dtype);
 }
 
-/** 0, 1, …, length − 1 as int32. */
+/** Returns 0, 1, …, length − 1 as int32. */
 function countTo(length: number): Tensor {
   if (!Number.isInteger(length) || length < 0)
     throw new ShapeError("arange", `a length of ${length}`, "give a whole number of at least 0");
@@ -271,7 +271,7 @@ function countTo(length: number): Tensor {
   return apply(movement.arange, [], { length });
 }
 
-/** `count` numbers from `start` to `stop`, both included, at equal distances. */
+/** Returns `count` numbers from `start` to `stop`, both included, at equal distances. Default dtype: float32. */
 export function linspace<const N extends number, const D extends DType = "float32">(
   start: number,
   stop: number,
@@ -290,7 +290,7 @@ function spaced<D extends DType>(count: number, start: number, step: number, dty
     .add(start) as Tensor<[number], D>;
 }
 
-/** The signature of `where`; the first form is for operands under a's own shape and for generic code. */
+/** The signature of `where`. The first overload is for operands that broadcast to a's shape, and for generic code. */
 interface Where {
   <C extends Shape, S extends Shape, R extends Shape, D extends DType>(
     condition: Tensor<C, "bool"> & Under<C, NoInfer<S>>,
@@ -310,8 +310,8 @@ interface Where {
 }
 
 /**
- * condition ? a : b, element by element; all three are widened to their common shape. A number for b has a's dtype. Throws ShapeError
- * when the shapes do not broadcast, DTypeError when a and b differ in dtype or the condition is not bool.
+ * Returns condition ? a : b, element by element. All three are widened to their common shape. A number for b takes a's dtype. Throws
+ * ShapeError when the shapes do not broadcast, DTypeError when a and b differ in dtype or the condition is not bool.
  */
 export const where: Where = ((condition: Tensor, a: Tensor, b: Tensor | number): Tensor => {
   expectArguments("where", [aTensor, aTensor, anOperand], [condition, a, b]);
@@ -321,7 +321,7 @@ export const where: Where = ((condition: Tensor, a: Tensor, b: Tensor | number):
   return apply(arithmetic.where, [condition, expanded(a, shape), other], undefined);
 }) as Where;
 
-/** Tensors one after the other along an axis, default the first; all other axes are equal. */
+/** Joins tensors along an axis, default the first. All other axes must be equal. */
 export function concat<const T extends readonly Tensor[], const A extends number = 0>(
   tensors: Alike<T, A, "concat">,
   axis?: A,
@@ -334,7 +334,7 @@ export function concat<const T extends readonly Tensor[], const A extends number
   return apply(movement.concat, list, { axis: at }) as ReturnType<typeof concat<T, A>>;
 }
 
-/** Tensors of one shape as one tensor with a new axis, default the first. */
+/** Joins tensors of one shape along a new axis, default the first. */
 export function stack<const T extends readonly Tensor[], const A extends number = 0>(
   tensors: Alike<T, undefined, "stack">,
   axis?: A,
@@ -357,7 +357,7 @@ export function stack<const T extends readonly Tensor[], const A extends number 
 type ShapeIn<X> = X extends Tensor<infer S, infer _D> ? S : Shape;
 type DTypeIn<X> = X extends Tensor<infer _S, infer D> ? D : DType;
 
-/** The list, with a message in place of each tensor that does not go with the first: but for one axis, or in all of them. */
+/** The list, with a message in place of each tensor whose shape does not match the first one's. Axis A, if given, may differ. */
 type Alike<T extends readonly Tensor[], A extends number | undefined, Op extends string> = {
   readonly [K in keyof T]: T[K] &
     (A extends number
@@ -370,7 +370,7 @@ type Alike<T extends readonly Tensor[], A extends number | undefined, Op extends
       : Matches<ShapeIn<T[K]>, ShapeIn<T[0]>, `${Op}: ${Show<ShapeIn<T[0]>>} and ${Show<ShapeIn<T[K]>>} differ`>);
 };
 
-/** Rows of a table by number: `embed(table [V, D], ids)` is `[...ids, D]`. */
+/** Returns the rows of a table at `ids`: `embed(table [V, D], ids)` has the shape `[...ids, D]`. */
 export function embed<S extends Shape, V extends number, W extends number, D extends DType>(
   table: Tensor<[V, W], D>,
   ids: Tensor<S, "int32">,
@@ -379,7 +379,7 @@ export function embed<S extends Shape, V extends number, W extends number, D ext
   return apply(indexing.take, [table, ids], { axis: 0 }) as Tensor<[...S, W], D>;
 }
 
-/** Both sides widened to their common shape. Throws ShapeError when there is none. */
+/** Returns both tensors, repeated to their common shape. Throws ShapeError when there is no common shape. */
 export function broadcast<A extends Shape, B extends Shape, D extends DType, E extends DType>(
   a: Tensor<A, D>,
   b: Tensor<B, E> & Together<"broadcast", A, B>,

@@ -7,7 +7,7 @@ import type { DType, Shape } from "../graph/types.ts";
 import { showShape, sizeOf } from "../graph/types.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** The shape of `einsum(equation, …)`, where the equation has an arrow and no ellipsis; any shape where it has not. */
+/** The shape of `einsum(equation, …)`, if the equation has an arrow and no ellipsis; otherwise any shape. */
 export type EinsumShape<E extends string, T extends readonly unknown[]> = string extends E
   ? Shape
   : E extends `${string}...${string}`
@@ -37,7 +37,7 @@ type Letters<E extends string> = E extends `${string}${infer R}` ? [0, ...Letter
 type At<S, I extends number> = S extends readonly number[] ? (S[I] extends number ? S[I] : number) : number;
 type ShapeIn<X> = X extends Tensor<infer S, infer _D> ? S : Shape;
 
-/** The operands, with a message in place of each that has another number of axes or another size than the equation wants. */
+/** The operands, with a message in place of each whose rank or sizes do not match the equation. */
 type Operands<E extends string, T extends readonly unknown[]> = {
   [K in keyof T]: T[K] &
     (string extends E
@@ -86,10 +86,10 @@ interface Term {
 }
 
 /**
- * Σ over every axis that the result does not name of the product of the operands: `einsum("bik,bkj->bij", a, b)` is a batched
- * matrix product. Axes are letters; one that repeats within an operand takes its diagonal; `...` stands for leading axes that
- * broadcast; without `->` the result has the letters that occur once, in alphabetical order. Operands are contracted from left
- * to right, each time as one matrix product.
+ * Returns the product of the operands, summed over every axis that the result does not name: `einsum("bik,bkj->bij", a, b)` is a
+ * batched matrix product. Axes are letters. A letter that repeats within an operand takes its diagonal. `...` stands for leading axes
+ * that broadcast. Without `->`, the result has the letters that occur once, in alphabetical order. Operands are contracted from left
+ * to right, each time by one matrix product.
  *
  * Throws ConfigError for an equation that cannot be read, ShapeError when axes of one name differ in size.
  */
@@ -121,7 +121,7 @@ export function einsum<const E extends string, const T extends readonly Tensor[]
   ).reshape(output.map((axis) => sizes.get(axis) ?? 1)) as ReturnType<typeof einsum<E, T>>;
 }
 
-/** Axes that an ellipsis stands for are named by numbers, counted from the last. */
+/** Whether an axis belongs to an ellipsis: such axes have digits as names, counted from the last axis. */
 const isEllipsis = (axis: string): boolean => axis >= "0" && axis <= "9";
 
 function parse(equation: string, operands: readonly Tensor[]): { inputs: string[][]; output: string[] } {
@@ -166,7 +166,7 @@ function spelled(text: string, open: number): string[] {
   return [...before, ...dots, ...after];
 }
 
-/** An operand with each name once; sizes are noted and compared. */
+/** Returns an operand in which each axis name occurs once. Adds the axes' sizes to `sizes`, and compares those already there. */
 function named(x: Tensor, axes: readonly string[], sizes: Map<string, number>, equation: string): Term {
   let term: Term = { x, axes };
   for (const axis of new Set(axes))
@@ -197,7 +197,7 @@ function diagonalOf({ x, axes }: Term, axis: string): Term {
   return { x: x.transpose(...others, i, j).diagonal(), axes: [...others.map((at) => axes[at]!), axis] };
 }
 
-/** Without the axes that nothing needs any more. */
+/** Sums over the axes that are not in `needed`. */
 function summed({ x, axes }: Term, needed: ReadonlySet<string>): Term {
   const gone = [...axes.keys()].filter((at) => !needed.has(axes[at]!));
   return gone.length === 0 ? { x, axes } : { x: x.sum(gone), axes: axes.filter((axis) => needed.has(axis)) };
@@ -208,7 +208,7 @@ function ordered({ x, axes }: Term, order: readonly string[]): Tensor {
   return permutation.every((axis, at) => axis === at) ? x : x.transpose(...permutation);
 }
 
-/** Two operands as one matrix product: [shared, left, summed] · [shared, summed, right]. */
+/** Contracts two operands by one matrix product: [shared, left, summed] · [shared, summed, right]. */
 function contracted(a: Term, b: Term, later: ReadonlySet<string>): Term {
   const left = summed(withoutOnes(a, b), new Set([...later, ...b.axes]));
   const right = summed(withoutOnes(b, a), new Set([...later, ...a.axes]));
@@ -242,7 +242,7 @@ function contracted(a: Term, b: Term, later: ReadonlySet<string>): Term {
   };
 }
 
-/** Without axes of an ellipsis that have size 1 here and may be larger there: the other side brings them. */
+/** Removes the axes of an ellipsis that have size 1 in this operand and another size in `other`: the result takes them from `other`. */
 function withoutOnes({ x, axes }: Term, other: Term): Term {
   const gone = [...axes.keys()].filter(
     (at) =>

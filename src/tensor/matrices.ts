@@ -1,4 +1,4 @@
-/** Diagonals and products written with other ops. */
+/** Diagonals and products, written with other ops. */
 
 import { ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
@@ -10,7 +10,7 @@ import { part } from "./axes.ts";
 import { arange } from "./create.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** The diagonal of the last two axes, `offset` places above the main one, as a last axis. */
+/** Returns the diagonal of the last two axes, `offset` places above the main one, as a new last axis. */
 export function diagonal(x: Tensor, offset: number): Tensor {
   const [rows, columns] = x.shape.slice(-2);
   if (rows === undefined || columns === undefined)
@@ -19,12 +19,12 @@ export function diagonal(x: Tensor, offset: number): Tensor {
   const lead = x.shape.slice(0, -2);
   const flat = apply(movement.reshape, [x], { shape: [...lead, rows * columns] });
   if (length === 0) return part(flat, lead.length, 0, 0);
-  // One place further in each row: every (columns + 1)th element.
+  // The diagonal moves one place to the right in each row, so it is every (columns + 1)th element.
   const first = offset >= 0 ? offset : -offset * columns;
   return flat.slice(...lead.map(() => null), [first, first + (length - 1) * (columns + 1) + 1, columns + 1]);
 }
 
-/** Square matrices with vectors (the last axis) on their diagonal, or `offset` places above it, and zeros elsewhere. */
+/** Returns square matrices with the vectors of the last axis on the diagonal, or `offset` places above it, and zeros elsewhere. */
 export function diagonalMatrix<S extends Shape, D extends DType, const O extends number = 0>(
   vectors: Tensor<S, D>,
   offset?: O,
@@ -50,7 +50,7 @@ type Squared<S extends Shape, O extends number> = S extends readonly [...infer L
     : [...L, number, number]
   : Shape;
 
-/** x·yᵀ of two vectors: every element of one times every element of the other. */
+/** Returns the outer product x·yᵀ of two vectors: each element of x times each element of y. */
 export function outer<N extends number, M extends number, D extends DType>(
   x: Tensor<[N], D>,
   y: Tensor<[M], NoInfer<D>>,
@@ -62,7 +62,7 @@ export function outer<N extends number, M extends number, D extends DType>(
   return a.reshape([a.size, 1]).expand([a.size, b.size]).mul(b) as Tensor<Shape, D> as Tensor<[N, M], D>;
 }
 
-/** float32 with ones on the diagonal: the identity matrix, or a part of it. */
+/** Returns a float32 matrix with ones on the diagonal: the identity matrix, or a part of it. */
 export function eye<const R extends number, const C extends number = R>(
   rows: R,
   columns?: C,
@@ -76,10 +76,10 @@ export function eye<const R extends number, const C extends number = R>(
 }
 
 /**
- * All singular values of a matrix [m, n], the largest first: [min(m, n)]. For float32 and float64; each is right to a few units in the
- * last place of the largest one, so that of a singular matrix some may be tiny instead of 0. Of a matrix that holds NaN or an
- * infinity all are NaN. The time grows with m·n·min(m, n): docs/benchmarks.md has some. Not differentiable: `gradients` through
- * it throws GraphError. Throws ShapeError for what is no matrix, DTypeError for other dtypes.
+ * Returns all singular values of a matrix [m, n], the largest first: [min(m, n)]. For float32 and float64. The error of each is a few
+ * units in the last place of the largest one, so a singular matrix may have tiny values instead of 0. If the matrix contains NaN or an
+ * infinity, all values are NaN. The time grows with m·n·min(m, n); docs/benchmarks.md has examples. Not differentiable: `gradients`
+ * through it throws GraphError. Throws ShapeError if x is not a matrix, DTypeError for other dtypes.
  */
 export function singularValues<M extends number, N extends number, D extends DType>(
   x: Tensor<[M, N], D>,
@@ -88,7 +88,7 @@ export function singularValues<M extends number, N extends number, D extends DTy
   return apply(spectrum.singularValues, [x as Tensor], undefined) as Tensor<[number], D>;
 }
 
-/** x·Wᵀ + b over the last axis, W [outputs, inputs]. Leading axes become one long matrix, for which one product with the bias inside is fastest. */
+/** Returns x·Wᵀ + b over the last axis, W [outputs, inputs]. Leading axes are joined: one matrix product that adds the bias is fastest. */
 export function affine(x: Tensor, weight: Tensor, bias: Tensor | undefined): Tensor {
   const lead = x.shape.slice(0, -1);
   const flat = lead.length === 1 ? x : x.reshape([-1, x.shape.at(-1)!]);

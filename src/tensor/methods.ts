@@ -1,4 +1,4 @@
-/** The types of the methods that are functions of their own in another file; tensor.ts puts them on the prototype. */
+/** The types of the methods that other files define as functions. tensor.ts puts them on the prototype. */
 import type { Broadcast, Is, Reduced, Together, Under } from "../graph/shape-types.ts";
 import type { DType, Shape } from "../graph/types.ts";
 import type * as arithmetic from "../ops/arithmetic.ts";
@@ -11,9 +11,9 @@ import type { ReducedAxes } from "./reductions.ts";
 import type { Tensor } from "./tensor.ts";
 
 /**
- * The signature of a method of two operands, which are widened to their common shape. The first three forms are for what most code
- * writes, and for generic code, in which the compiler cannot work out a common shape: an operand of the same shape or with 1 in
- * places, a vector under the last axis, a matrix under the last two. The fourth says what other shapes give, or what is wrong.
+ * The signature of a method of two operands, which are widened to their common shape. The first three overloads are for most code, and
+ * for generic code, where TypeScript cannot compute a common shape: the right side has the same shape or 1 in some axes, or is a vector
+ * for the last axis, or a matrix for the last two. The fourth gives the result for other shapes, or a message.
  */
 export interface PairMethod<Op extends string, In extends DType, Out extends DType | "same", Scalar = number> {
   <S extends Shape, R extends Shape, D extends In>(
@@ -77,7 +77,7 @@ type ComparisonMethods = {
     : never]: PairMethod<K, DType, "bool">;
 };
 
-/** One method for each connective: `x.and(y)`. */
+/** One method for each logical op: `x.and(y)`. */
 type LogicMethods = {
   [K in keyof typeof arithmetic as (typeof arithmetic)[K] extends { readonly pair: "logic" } ? K : never]: PairMethod<
     K,
@@ -102,7 +102,7 @@ type ReductionMethods = {
 };
 type OptionsOf<F> = F extends (x: Tensor, axis?: ReducedAxes, options?: infer O) => Tensor ? O : never;
 
-/** The signature of `lerp`; its forms are like those of `PairMethod`. */
+/** The signature of `lerp`; its overloads are like those of `PairMethod`. */
 interface LerpMethod {
   <S extends Shape, R extends Shape, W extends Shape, D extends DType>(
     this: Tensor<S, D>,
@@ -121,7 +121,7 @@ interface LerpMethod {
   ): Tensor<Broadcast<Broadcast<S, R>, W>, D>;
 }
 
-/** The signature of `maskedFill`; its forms are like those of `PairMethod`. */
+/** The signature of `maskedFill`; its overloads are like those of `PairMethod`. */
 interface MaskedFillMethod {
   <S extends Shape, R extends Shape, D extends DType>(
     this: Tensor<S, D>,
@@ -135,7 +135,7 @@ interface MaskedFillMethod {
   ): Tensor<Broadcast<S, R>, D>;
 }
 
-/** All of them. */
+/** All methods that other files define. */
 export interface Methods
   extends ElementwiseMethods,
     PointwiseMethods,
@@ -145,10 +145,10 @@ export interface Methods
     ComparisonMethods,
     LogicMethods,
     ReductionMethods {
-  /** Whether two elements differ. */
+  /** Returns whether the elements differ. */
   readonly notEqual: PairMethod<"notEqual", DType, "bool">;
-  /** this + weight·(end − this) */
+  /** Returns this + weight·(end − this). */
   readonly lerp: LerpMethod;
-  /** A number wherever the mask is true. */
+  /** Returns this tensor with `value` wherever the mask is true. */
   readonly maskedFill: MaskedFillMethod;
 }

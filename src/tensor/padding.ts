@@ -1,4 +1,4 @@
-/** Axes made longer. */
+/** Padding: elements added at the ends of axes. */
 import { ConfigError, ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
 import { showType } from "../graph/types.ts";
@@ -8,7 +8,7 @@ import { flip } from "./pointwise.ts";
 import type { Tensor } from "./tensor.ts";
 
 export interface PadOptions {
-  /** Where the added elements come from: one value, x mirrored at its edge, the edge itself, or x's other end. Default "constant". */
+  /** Where the added elements come from: one value, x mirrored at its edge, the edge itself, or x's opposite end. Default "constant". */
   readonly mode?: "constant" | "reflect" | "edge" | "circular";
   /** The value of "constant". Default 0. */
   readonly value?: number;
@@ -16,7 +16,7 @@ export interface PadOptions {
 
 type Widths = readonly (readonly [before: number, after: number])[];
 
-/** `widths` belong to the last axes. Negative widths cut. */
+/** Pads the last axes by `widths`. Negative widths remove elements. */
 export function pad(x: Tensor, widths: Widths, { mode = "constant", value = 0 }: PadOptions): Tensor {
   const lead = x.shape.length - widths.length;
   if (lead < 0 || !widths.flat().every(Number.isInteger))

@@ -1,6 +1,6 @@
 /**
- * Functions written with other ops whose result has the shape and dtype of their tensor. Every function exported here is
- * also a method of Tensor, under its own name and without its first argument; none owns a gradient.
+ * Functions written with other ops. Each result has the shape and dtype of its tensor. Every function exported here is also a
+ * method of Tensor, with the same name and without the first argument. Their gradients follow from those of the ops.
  */
 import { ConfigError, ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
@@ -33,19 +33,19 @@ export const logit = (x: Tensor): Tensor => x.log().sub(x.neg().log1p());
 /** 1 − erf x */
 export const erfc = (x: Tensor): Tensor => x.erf().neg().add(1);
 
-/** From radians to degrees. */
+/** Converts radians to degrees. */
 export const degrees = (x: Tensor): Tensor => x.mul(180 / Math.PI);
 
-/** From degrees to radians. */
+/** Converts degrees to radians. */
 export const radians = (x: Tensor): Tensor => x.mul(Math.PI / 180);
 
-/** To the next whole number towards 0. */
+/** Rounds to the next whole number towards 0. */
 export const trunc = (x: Tensor): Tensor => x.sign().mul(x.abs().floor());
 
 /** x − trunc x, with the sign of x. */
 export const fraction = (x: Tensor): Tensor => x.sub(trunc(x));
 
-/** The nearest number from `min` to `max`; the gradient passes between them, both included. Throws ConfigError when min > max. */
+/** Limits each element to [min, max]. The gradient is 1 inside and at both bounds, 0 outside. Throws ConfigError when min > max. */
 export function clip(x: Tensor, min?: number, max?: number): Tensor {
   if (min !== undefined && max !== undefined) expectOrder("clip", min, max);
   if (min === undefined && max === undefined) return x;
@@ -56,7 +56,7 @@ function expectOrder(subject: string, min: number, max: number): void {
   if (!(min <= max)) throw new ConfigError(subject, `from ${min} to ${max}`, "give the smaller bound first");
 }
 
-/** NaN replaced by a number, infinities by the largest and smallest finite ones unless others are given. */
+/** Replaces NaN by `nan` and infinities by `positive` and `negative`. Defaults: 0 and the dtype's largest and smallest finite numbers. */
 export function nanToNum(x: Tensor, nan: number = 0, positive?: number, negative?: number): Tensor {
   if (!isFloat(x.dtype)) return x;
   const largest = x.dtype === "float32" ? 3.4028234663852886e38 : Number.MAX_VALUE;
@@ -65,7 +65,7 @@ export function nanToNum(x: Tensor, nan: number = 0, positive?: number, negative
   return where(x.isNaN().not(), between, nan);
 }
 
-/** Bit by bit; int32. */
+/** Inverts each bit. For int32. */
 export const bitNot = (x: Tensor): Tensor => x.neg().sub(1);
 
 // ── Activations ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -80,8 +80,8 @@ export const mish = (x: Tensor): Tensor => x.mul(unobserved(() => x.softplus().t
 export const logSigmoid = (x: Tensor): Tensor => x.neg().softplus().neg();
 
 /**
- * x·Φ(x) with tanh in place of erf: ½x·(1 + tanh z), z = √(2/π)·(x + 0.044715·x³) (Hendrycks and Gimpel 2016). ½(1 + tanh z) is σ(2z),
- * which loses nothing where it is small.
+ * x·Φ(x) with tanh in place of erf: ½x·(1 + tanh z), z = √(2/π)·(x + 0.044715·x³) (Hendrycks and Gimpel 2016). The code computes
+ * ½(1 + tanh z) as σ(2z), which stays accurate where the result is small.
  */
 export function geluTanh(x: Tensor): Tensor {
   const near = clip(x, -30, 30); //  beyond, σ is 0 or 1, and the cube may overflow
@@ -126,10 +126,10 @@ export const leakyRelu = (x: Tensor, slope: number = 0.01): Tensor =>
 /** x where |x| > λ, else 0; NaN stays NaN. */
 export const hardShrink = (x: Tensor, lambda: number = 0.5): Tensor => where(x.abs().lessEqual(lambda).not(), x, 0);
 
-/** x pulled towards 0 by λ, and 0 where it would cross it. */
+/** x moved towards 0 by λ; 0 where |x| ≤ λ. */
 export const softShrink = (x: Tensor, lambda: number = 0.5): Tensor => x.sub(clip(x, -lambda, lambda));
 
-/** x where x > at, else a value; NaN stays NaN. */
+/** x where x > at, else `value`; NaN stays NaN. */
 export const threshold = (x: Tensor, at: number, value: number): Tensor => where(x.lessEqual(at).not(), x, value);
 
 /** exp(−x) / Σ exp(−x) along an axis, default the last. */
@@ -137,10 +137,10 @@ export const softmin = (x: Tensor, axis: number = -1): Tensor => x.neg().softmax
 
 // ── Masks ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** The lower triangle of the last two axes, zeros above the diagonal, which `offset` moves upwards. */
+/** Returns the lower triangle of the last two axes, with zeros above the diagonal. `offset` moves the diagonal upwards. */
 export const tril = (x: Tensor, offset: number = 0): Tensor => where(belowDiagonal("tril", x, offset), x, 0);
 
-/** The upper triangle of the last two axes, zeros below the diagonal, which `offset` moves upwards. */
+/** Returns the upper triangle of the last two axes, with zeros below the diagonal. `offset` moves the diagonal upwards. */
 export const triu = (x: Tensor, offset: number = 0): Tensor => where(belowDiagonal("triu", x, offset - 1).not(), x, 0);
 
 /** bool [n, m]: column − row ≤ offset. */
@@ -154,13 +154,13 @@ function belowDiagonal(subject: string, x: Tensor, offset: number): Tensor<Shape
 
 // ── Along an axis ───────────────────────────────────────────────────────────────────────────────────────────────
 
-/** The order of the elements reversed along an axis or several. */
+/** Reverses the order of the elements along one axis or several. */
 export function flip(x: Tensor, axes: number | readonly number[]): Tensor {
   const turned = axisList("flip", axes, x.shape.length);
   return x.slice(...x.shape.map((_, axis) => (turned.includes(axis) ? ([-1, undefined, -1] as const) : null)));
 }
 
-/** Elements moved along an axis by `shift` places, those that fall off the end coming back at the beginning. */
+/** Moves the elements along an axis by `shift` places. Elements moved past the end come back at the beginning. */
 export function roll(x: Tensor, shift: number, axis: number): Tensor {
   const at = resolveAxis("roll", axis, x.shape.length);
   const size = x.shape[at]!;
@@ -169,13 +169,13 @@ export function roll(x: Tensor, shift: number, axis: number): Tensor {
 }
 
 export interface CumsumOptions {
-  /** From the end instead of from the beginning. Default false. */
+  /** Whether to sum from the end of the axis. Default false. */
   readonly reverse?: boolean;
-  /** Each sum without its own element. Default false. */
+  /** Whether each sum leaves out the element at its own position. Default false. */
   readonly exclusive?: boolean;
 }
 
-/** Running sums along an axis. */
+/** Returns running sums along an axis, default the last. */
 export function cumsum(
   x: Tensor,
   axis: number = -1,
@@ -185,24 +185,24 @@ export function cumsum(
   return apply(cumsumOp, [x], { axis: at, reverse, exclusive });
 }
 
-/** Running products along an axis. */
+/** Returns running products along an axis, default the last. */
 export const cumprod = (x: Tensor, axis: number = -1): Tensor => running("cumprod", x, axis, (a, b) => a.mul(b));
 
-/** The largest element so far along an axis, NaN from the first one on. Of equals the last has the gradient. */
+/** Returns running maxima along an axis, default the last; NaN from the first NaN on. Among equal elements the last gets the gradient. */
 export const cummax = (x: Tensor, axis: number = -1): Tensor =>
   running("cummax", x, axis, (a, b) => where(a.greaterEqual(b).or(a.isNaN()), a, b));
 
-/** The smallest element so far along an axis, NaN from the first one on. Of equals the last has the gradient. */
+/** Returns running minima along an axis, default the last; NaN from the first NaN on. Among equal elements the last gets the gradient. */
 export const cummin = (x: Tensor, axis: number = -1): Tensor =>
   running("cummin", x, axis, (a, b) => where(a.lessEqual(b).or(a.isNaN()), a, b));
 
-/** ln Σ exp of the elements so far along an axis. An element of −∞ does not count, and has the gradient 0. */
+/** Returns running ln Σ exp along an axis, default the last. An element of −∞ adds 0 to the sum, and its gradient is 0. */
 export function logCumSumExp(x: Tensor, axis: number = -1): Tensor {
   const counted = where(x.equal(Number.NEGATIVE_INFINITY).not(), x, Number.NEGATIVE_INFINITY);
   return running("logCumSumExp", counted, axis, (a, b) => a.logAddExp(b));
 }
 
-/** Everything up to each element joined by an associative f, in log₂ n steps (Hillis and Steele 1986). */
+/** Combines all elements up to each position by an associative f, in log₂ n steps (Hillis and Steele 1986). */
 function running(subject: string, x: Tensor, axis: number, f: (a: Tensor, b: Tensor) => Tensor): Tensor {
   const at = resolveAxis(subject, axis, x.shape.length);
   const size = x.shape[at]!;

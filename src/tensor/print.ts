@@ -3,7 +3,7 @@
 import type { NestedValue } from "../graph/shape-types.ts";
 import { type DType, type Shape, sizeOf, type TensorType, type Values } from "../graph/types.ts";
 
-/** Typed array to nested arrays; `bool` becomes booleans. */
+/** Returns a typed array as nested arrays; `bool` becomes booleans. */
 export function nest(shape: Shape, dtype: DType, values: Values): NestedValue<number | boolean> {
   let offset = 0;
   const build = (axis: number): NestedValue<number | boolean> => {
@@ -16,11 +16,11 @@ export function nest(shape: Shape, dtype: DType, values: Values): NestedValue<nu
   return build(0);
 }
 
-/** Above this many elements a print shows only the edges, as NumPy does. */
+/** For more elements than this, the text shows only the edges, as in NumPy. */
 const elideAbove = 1000;
 const edge = 3;
 
-/** `[[1.5, 2], …]  float32[2, 3]`: aligned in columns, elided in the middle when large. */
+/** Returns values as text: `[[1.5, 2], …]  float32[2, 3]`, aligned in columns. The middle of a large tensor is left out. */
 export function formatValues(type: TensorType, values: Values): string {
   const { shape, dtype } = type;
   const elide = sizeOf(shape) > elideAbove;
@@ -47,7 +47,7 @@ export function formatValues(type: TensorType, values: Values): string {
   return `${render(0, 0)}  ${dtype}[${shape.join(", ")}]`;
 }
 
-/** One way of writing for all elements: integers bare, reals with up to four decimals, extremes in scientific notation. */
+/** Returns one number format for all elements: integers without decimals, reals with up to four, extremes in scientific notation. */
 function formatter(dtype: DType, shown: readonly number[]): (value: number) => string {
   if (dtype === "bool") return (value) => (value ? "true" : "false");
   if (dtype === "int32") return (value) => String(value);

@@ -1,6 +1,6 @@
 /**
- * Functions that reduce axes. Every function exported here is also a method of Tensor, under its own name and without its
- * first argument: over one axis, over several, or over all when none is named.
+ * Functions that reduce axes: one axis, several, or all axes when none is named. Every function exported here is also a method
+ * of Tensor, with the same name and without the first argument.
  */
 import { ConfigError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
@@ -13,7 +13,7 @@ import { where } from "./create.ts";
 import { clip } from "./pointwise.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** Nothing means all axes. */
+/** The axes to reduce; `undefined` means all axes. */
 export type ReducedAxes = number | readonly number[] | undefined;
 
 export interface ReductionOptions {
@@ -29,7 +29,7 @@ function reduced(op: typeof reduce.sum, x: Tensor, axis: ReducedAxes, options: R
   return apply(op, [x], { axes: axesOf(op.name, x, axis), keepDims: options.keepDims ?? false });
 }
 
-/** How many elements make one of the result. */
+/** Returns how many elements are reduced to one element of the result. */
 function countOf(subject: string, x: Tensor, axis: ReducedAxes): number {
   return axesOf(subject, x, axis).reduce((count, at) => count * x.shape[at]!, 1);
 }
@@ -37,21 +37,21 @@ function countOf(subject: string, x: Tensor, axis: ReducedAxes): number {
 export const sum = (x: Tensor, axis?: ReducedAxes, options?: ReductionOptions): Tensor =>
   reduced(reduce.sum, x, axis, options);
 
-/** The mean of real numbers; of no elements it is NaN. */
+/** Returns the mean, for float dtypes. The mean of zero elements is NaN. */
 export function mean(x: Tensor, axis?: ReducedAxes, options?: ReductionOptions): Tensor {
   expectType("mean", x, floats);
   return sum(x, axis, options).mul(1 / countOf("mean", x, axis));
 }
 
-/** The largest element. Where several are largest they share the gradient. Throws ShapeError when there are none. */
+/** Returns the largest element. If several are largest, they share the gradient. Throws ShapeError when there are no elements. */
 export const max = (x: Tensor, axis?: ReducedAxes, options?: ReductionOptions): Tensor =>
   reduced(reduce.max, x, axis, options);
 
-/** The smallest element. Where several are smallest they share the gradient. Throws ShapeError when there are none. */
+/** Returns the smallest element. If several are smallest, they share the gradient. Throws ShapeError when there are no elements. */
 export const min = (x: Tensor, axis?: ReducedAxes, options?: ReductionOptions): Tensor =>
   reduced(reduce.min, x, axis, options);
 
-/** The product; of no elements it is 1. The gradient is right where elements are 0. */
+/** Returns the product. The product of zero elements is 1. The gradient is also correct where elements are 0. */
 export function prod(x: Tensor, axis?: ReducedAxes, { keepDims = false }: ReductionOptions = {}): Tensor {
   const axes = axesOf("prod", x, axis);
   const product = axes.reduce((y, at) => apply(reduce.prod, [y], { axis: at }), x);
@@ -67,7 +67,7 @@ export interface VarianceOptions extends ReductionOptions {
   readonly correction?: number;
 }
 
-/** Σ(x − x̄)² / (n − correction) */
+/** Returns the variance: Σ(x − x̄)² / (n − correction). */
 export function variance(x: Tensor, axis?: ReducedAxes, options: VarianceOptions = {}): Tensor {
   const { correction = 0, ...rest } = options;
   return reduced(reduce.squaredDeviations, x, axis, rest).mul(
@@ -75,10 +75,11 @@ export function variance(x: Tensor, axis?: ReducedAxes, options: VarianceOptions
   );
 }
 
-/** The square root of the variance, also of one that has no room. The gradient is 0 where all elements are equal. */
+/** Returns the square root of the variance, also where the variance is out of range. The gradient is 0 where all elements are equal. */
 export function std(x: Tensor, axis?: ReducedAxes, options: VarianceOptions = {}): Tensor {
   const { correction = 0, ...rest } = options;
-  // From the first element on, of which the result does not depend: equal elements have no deviation then, however a mean is rounded.
+  // The first element is subtracted from all, which does not change the result: equal elements then have exactly deviation 0, even
+  // though the mean is rounded.
   const axes = axesOf("std", x, axis);
   const first = x.slice(...x.shape.map((_, at) => (axes.includes(at) ? ([0, 1] as const) : null)));
   const moved = x.size === 0 ? x : x.sub(first.detach());
@@ -87,13 +88,13 @@ export function std(x: Tensor, axis?: ReducedAxes, options: VarianceOptions = {}
 }
 
 export interface NormOptions extends ReductionOptions {
-  /** p of (Σ|x|ᵖ)^(1/p); Infinity is the largest size, −Infinity the smallest, 0 the number of elements that are not 0. Default 2. */
+  /** p in (Σ|x|ᵖ)^(1/p). Infinity gives the largest |x|, −Infinity the smallest, 0 the number of elements that are not 0. Default 2. */
   readonly order?: number;
 }
 
 /**
- * The length of a vector: (Σ|x|ᵖ)^(1/p), wherever it has room, whatever the powers. The gradient at a vector of zeros is 0, and that of an
- * element which is 0.
+ * Returns the length of a vector: (Σ|x|ᵖ)^(1/p). The powers do not overflow or underflow where the result is in range. The gradient is
+ * 0 at a vector of zeros and for an element that is 0.
  */
 export function norm(x: Tensor, axis?: ReducedAxes, options: NormOptions = {}): Tensor {
   const { order = 2, ...rest } = options;
@@ -106,7 +107,8 @@ export function norm(x: Tensor, axis?: ReducedAxes, options: NormOptions = {}): 
 }
 
 /**
- * ln Σ eˣ, which neither overflows nor loses small parts. Of nothing but −∞ it is −∞, with the gradient 0; elements of +∞ share the gradient.
+ * Returns ln Σ eˣ, without overflow or underflow of the sum. If all elements are −∞, the result is −∞ and the gradient 0. Elements of
+ * +∞ share the gradient.
  */
 export function logSumExp(x: Tensor, axis?: ReducedAxes, options?: ReductionOptions): Tensor {
   const largest = max(x, axis, { keepDims: true });

@@ -1,13 +1,13 @@
-/** Runs in the queue, and failures that nobody has been told of. */
+/** Runs in the queue, and failures that were not reported to any caller yet. */
 import type { Waiting } from "../task.ts";
 
-/** A run, or a look at variables, that has its place in the queue. */
+/** An entry of the queue: a run, or a read of variables. */
 export class Run {
-  /** Its place in the queue of the process: later ones have larger numbers. */
+  /** The place in the queue of the process: later entries have larger numbers. */
   readonly place: number;
-  /** The compiled function whose call it is, if it is one. */
+  /** The compiled function whose call this is, if it is such a call. */
   readonly owner: object | undefined;
-  /** Ends when the run does; fails when it fails. */
+  /** Ends when the run ends, and fails when the run fails. */
   done: Waiting<unknown> | undefined;
   #error: { readonly error: unknown } | undefined;
   #isTold = false;
@@ -17,18 +17,18 @@ export class Run {
     this.owner = owner;
   }
 
-  /** What it failed with, if it did. */
+  /** The error with which the run failed, if it failed. */
   get failure(): { readonly error: unknown } | undefined {
     return this.#error;
   }
 
-  /** Notes a failure. Unless somebody waits for the run, whoever reads anything later is told. */
+  /** Stores the error of a failed run. If no caller waits for the run, the next caller that reads any value gets the error. */
   fail(error: unknown): void {
     this.#error = { error };
     if (!this.#isTold) untold.add(this);
   }
 
-  /** Somebody waits for the run, or for what is made from it, and will be told if it fails. */
+  /** Notes that a caller waits for the run, or for values computed from it, and will get its error if it fails. */
   observe(): void {
     this.#isTold = true;
     untold.delete(this);
@@ -39,8 +39,8 @@ let count = 0;
 const untold = new Set<Run>();
 
 /**
- * Throws the first error that nobody has been told of, among the runs up to a place in the queue (default: all) and of one compiled
- * function where it is given. The others up to there count as told with it.
+ * Throws the first error that was not reported yet, among the runs up to a place in the queue (default: all), and only of the compiled
+ * function `owner`, if given. All these errors then count as reported.
  */
 export function tellFailures(upTo: number = Number.POSITIVE_INFINITY, owner?: object): void {
   if (untold.size === 0) return;
@@ -50,7 +50,7 @@ export function tellFailures(upTo: number = Number.POSITIVE_INFINITY, owner?: ob
   if (first) throw first.failure!.error;
 }
 
-/** The errors of failed runs that nobody has been told of. */
+/** Returns the errors of failed runs that were not reported yet. */
 export function untoldErrors(): readonly unknown[] {
   return [...untold].map((run) => run.failure!.error);
 }

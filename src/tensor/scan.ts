@@ -1,4 +1,4 @@
-/** The one loop: a step written as a function, applied along the first axis of sequences. */
+/** The loop of the library: a step, written as a function, is applied along the first axis of sequences. */
 import { ConfigError, GraphError, ShapeError } from "../errors.ts";
 import { aFunction, aRecord, described, expectArguments, expectOptions } from "../graph/arguments.ts";
 import { currentPath, currentScope, type Scope } from "../graph/scope.ts";
@@ -14,7 +14,7 @@ export type SliceOf<X> =
     ? Tensor<S extends readonly [number, ...infer R extends Shape] ? R : Shape, D>
     : { readonly [K in keyof X]: SliceOf<X[K]> };
 
-/** Every step's outputs on top of each other: the types with a new first axis. */
+/** The outputs of all steps, stacked: the types with a new first axis. */
 export type StackOf<Y> =
   Y extends Tensor<infer S, infer D> ? Tensor<[number, ...S], D> : { readonly [K in keyof Y]: StackOf<Y[K]> };
 
@@ -25,18 +25,18 @@ export interface ScanOptions<T, X> {
   readonly xs?: X;
   /** Number of steps. Default: the first axis of `xs`. */
   readonly length?: number;
-  /** From the last slice to the first. Outputs lie where the slices lay from which they were made. Default false. */
+  /** Whether to go from the last slice to the first. Each output has the position of the slice it was made from. Default false. */
   readonly reverse?: boolean;
 }
 
 /**
- * Applies `cell` along the first axis of `xs`: it takes the state and one slice of each sequence and returns the next state
- * and an output, both as tensors, arrays or records. What comes back is the last state, and all outputs stacked.
+ * Applies `cell` along the first axis of `xs`. The cell takes the state and one slice of each sequence, and returns the next state and
+ * an output, both as tensors, arrays or records. `scan` returns the last state, and all outputs stacked.
  *
- * The cell is called to build one step; the graph is as large for a thousand steps as for one. It may use any tensor from outside. What
- * depends on neither state nor slice is computed once, before the loop. Random numbers are drawn anew at every step, the same that as many
- * draws outside would give, and what the cell assigns to a variable is what the next step finds there: a variable that is assigned to goes
- * along as one more state (the cell is then called twice). Differentiable, again and again.
+ * The cell is called to build one step, so the graph is as large for a thousand steps as for one. The cell may use any tensor from
+ * outside. Values that depend on neither state nor slice are computed once, before the loop. Random numbers are drawn anew at every step:
+ * the same numbers as from as many draws outside of the loop. A variable that the cell assigns to becomes one more state, so the next
+ * step sees the assigned value (the cell is then called twice). Differentiable, any number of times.
  *
  * Throws ShapeError when the sequences differ in length or the cell changes the type of a state, GraphError when the cell minimizes a loss.
  */
@@ -52,11 +52,11 @@ export function scan<T, Y, X = undefined>(
   const asState = flatten("scan", init, states);
   const asSlices = flatten("scan", xs, given);
   const steps = stepsOf(given, length);
-  // ONNX wants something to count by.
+  // ONNX needs a sequence, whose length is the number of steps.
   const sequences = given.length > 0 ? given : [arange(steps) as Tensor];
 
   let asOutput: (outputs: readonly Tensor[]) => unknown;
-  /** Builds the loop in which some variables go along as states; says which ones the cell assigns to. */
+  /** Builds the loop with some variables as additional states. Returns also which variables the cell assigns to. */
   const run = (variables: readonly Tensor[]): ReturnType<typeof observedLoop> & { assigned: readonly Tensor[] } => {
     let assigned: readonly Tensor[] = [];
     const init = [...states, ...variables.map((variable) => variable.current())];
@@ -76,7 +76,7 @@ export function scan<T, Y, X = undefined>(
     });
     return { ...looped, assigned };
   };
-  // Only once it is built does a cell show which variables it assigns to.
+  // Which variables the cell assigns to is known only after it was called. If there are new ones, the loop is built again.
   let variables: readonly Tensor[] = [];
   let { results, tell, assigned } = run(variables);
   for (let more = assigned; more.length > 0; more = assigned.filter((each) => !variables.includes(each))) {
@@ -101,7 +101,7 @@ function expectPair(returned: unknown): readonly [state: unknown, output: unknow
   return [returned[0], returned[1]];
 }
 
-/** Builds a step, in which variables have the values that they have inside the loop. Gives what it assigns, which stays inside. */
+/** Builds a step in which variables have the given values. Returns the step's assignments, which are not made outside of the loop. */
 function insideCell(
   variables: readonly Tensor[],
   values: readonly Tensor[],

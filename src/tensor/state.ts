@@ -1,4 +1,4 @@
-/** Variables: tensors whose value can be assigned. Parameters, running statistics, optimizer moments, counters. */
+/** Variables: tensors whose value can be assigned, such as parameters, running statistics, optimizer moments and counters. */
 
 import type { Engine, EngineBuffer } from "../engine/engine.ts";
 import { DTypeError, EngineError, GlissadeError, GraphError, ShapeError } from "../errors.ts";
@@ -20,17 +20,17 @@ import {
 import { Storage } from "./storage.ts";
 import { Tensor } from "./tensor.ts";
 
-/** How a state takes part in training and in files. */
+/** Options of a variable. */
 export interface StateOptions {
-  /** What it is called in messages until a module gives it a path. */
+  /** The variable's name in messages until a module gives it a path. */
   readonly name?: string;
-  /** Whether it is written to a model's file. Default true. */
+  /** Whether the variable is written to a model's file. Default true. */
   readonly persistent?: boolean;
 }
 
 /**
- * What a variable holds at one place of the queue: runs that are asked for behind it read this value, whenever they are made. Known
- * from the start where JavaScript wrote it; otherwise once the run that makes it has ended.
+ * What a variable holds at one place of the queue. Runs that are queued after that place read this value, whenever they are executed.
+ * If JavaScript wrote the value, it is known from the start; otherwise it is known once the run that computes it has ended.
  */
 export class Version {
   #storage: Storage | undefined;
@@ -40,7 +40,7 @@ export class Version {
     this.#storage = storage;
   }
 
-  /** The value. Only for what comes behind it in the queue. */
+  /** The value. Only entries that come later in the queue may read it. */
   get storage(): Storage {
     return this.#storage!;
   }
@@ -55,7 +55,7 @@ export class Version {
     if (this.#isShared) storage.isShared = true;
   }
 
-  /** From now on nobody may write where this value is. */
+  /** Marks the value as shared: from now on its storage must not be overwritten. */
   share(): void {
     this.#isShared = true;
     if (this.#storage) this.#storage.isShared = true;
@@ -69,22 +69,23 @@ export interface Change {
 }
 
 /**
- * A variable. In expressions it stands for its current value; `assign` says what the value will be once the graph that is
- * being built has run. A run writes the buffer that it reads where the graph allows it; otherwise two buffers take turns.
+ * A variable. In expressions it stands for its current value. `assign` sets the value that it will have once the graph that is
+ * being built has run. Where the graph allows it, a run writes into the buffer that it reads; otherwise two buffers alternate.
  */
 export class State<S extends Shape = Shape, D extends DType = DType> extends Tensor<S, D> {
-  /** What messages call it; modules set the path under which they hold it. */
+  /** The variable's name in messages. A module sets it to the path under which the module holds the variable. */
   label: string;
   readonly persistent: boolean;
   readonly #type: TensorType;
   #version: Version;
   #spare: { readonly engine: Engine; readonly buffer: EngineBuffer } | undefined;
-  /** Made when an expression needs it: a training step replaces values that no new expression looks at. */
+  /** The leaf for the present value. It is made only when an expression needs it: training steps replace many values that none uses. */
   #leaf: Tensor | undefined;
 
   /**
-   * A variable that starts with `values`, which it copies, with what a function makes when they are first needed, or with what another
-   * variable holds. Throws ShapeError or DTypeError for values that do not fit the type, those of a function when it is called.
+   * Makes a variable. Its first value is a copy of `values`, or the result of a function that is called when the value is first needed,
+   * or what another variable holds. Throws ShapeError or DTypeError for values that do not fit the type; for a function's values, when
+   * the function is called.
    */
   constructor(
     type: { readonly shape: readonly [...S]; readonly dtype: D },
@@ -102,13 +103,13 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
   }
 
   override current(): this {
-    // Typed as the state itself, whose shape and dtype it has.
+    // The result has the variable's shape and dtype, so it may be typed as `this`.
     return (currentScope().assigned.get(this) ?? this.leaf) as this;
   }
 
   /**
-   * The value at the start of the run, whatever has been assigned since. A trace has a leaf of its own, which is read anew at
-   * every run; at the top the leaf stands for the present value and for no other.
+   * The leaf for the value at the start of the run, without later assignments. In a trace, the leaf is read again in every run.
+   * Outside of a trace, the leaf stands for the present value only.
    */
   get leaf(): Tensor<S, D> {
     const { trace, leaves } = currentScope();
@@ -122,12 +123,12 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
     return leaf as Tensor<S, D>;
   }
 
-  /** The value behind everything that has been asked for so far: the last write, or what the last run in the queue leaves. */
+  /** The value after everything that is in the queue so far: the last one written, or the one that the last queued run computes. */
   get version(): Version {
     return this.#version;
   }
 
-  /** The value once the graph has run. Throws ShapeError or DTypeError when `value` is of another type. */
+  /** Sets the value that the variable has once the graph has run. Throws ShapeError or DTypeError when `value` has another type. */
   assign(value: Tensor<NoInfer<S>, NoInfer<D>>): void {
     expectArguments("assign", [aTensor], [value]);
     const next = value.current();
@@ -149,9 +150,9 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
   }
 
   /**
-   * Replaces the value from JavaScript; for loading files. Takes its place in the queue: runs that were asked for before see the
-   * value before, later ones this one, and nothing has to be awaited. Copies `values`. Throws GraphError inside a trace, ShapeError
-   * for another number of values, DTypeError for an array of another kind.
+   * Replaces the value by a copy of `values`, for example from a file. The write takes its place in the queue: earlier runs see the
+   * old value, later runs the new one; the caller need not wait. Throws GraphError inside a trace, ShapeError for a wrong number of
+   * values, DTypeError for a typed array of another dtype.
    */
   write(values: Values): void {
     if (currentScope().trace)
@@ -161,14 +162,14 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
     this.#become(version);
   }
 
-  /** A variable of its own that begins with this one's value; the value is shared, not copied, until either gets another. */
+  /** Returns a new variable with this one's value. Both share the value, without a copy, until one of them gets a new value. */
   fork(): State<S, D> {
     this.#version.share();
     return new State<S, D>(this.#type as never, this.#version, { name: this.label, persistent: this.persistent });
   }
 
   /**
-   * Exchanges the values of two variables at this place of the queue; nothing is copied. Throws GraphError inside a trace and while an
+   * Exchanges the values of two variables at this place of the queue, without a copy. Throws GraphError inside a trace and while an
    * assignment to one of them waits, ShapeError or DTypeError for variables of different types.
    */
   exchange(other: State<S, D>): void {
@@ -190,7 +191,7 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
     other.#become(own);
   }
 
-  /** A run in the queue will write the variable: what comes behind it sees what the run leaves. */
+  /** Registers that a queued run will write the variable: later entries of the queue see the new version. */
   change(): Change {
     const before = this.#version;
     const after = new Version();
@@ -199,8 +200,8 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
   }
 
   /**
-   * The buffer that a run on `engine` writes. It may be the one that the run reads only if `inPlace`, and is unless somebody else holds
-   * the value.
+   * Returns the buffer that a run on `engine` writes. With `inPlace`, it is the buffer that the run reads, unless a reader or another
+   * variable also holds the value. Otherwise it is a different buffer.
    */
   targetOn(engine: Engine, { before }: Change, inPlace: boolean): EngineBuffer {
     const spare = this.#spare;
@@ -212,8 +213,9 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
   }
 
   /**
-   * After a run that failed. The value stays, unless the run was writing it in place and nobody knows how far it got: `error`, the
-   * reason, is then what readers are told. It is absent when the run stopped before it wrote, the target where it had none yet.
+   * Called after a run that failed. The variable keeps its value, unless the run may have overwritten part of it in place: the value is
+   * then lost, and readers get an error with `error` as the reason. `error` is absent when the run stopped before it wrote; `target` is
+   * absent when the run had no buffer to write yet.
    */
   giveUp(engine: Engine, { before, after }: Change, target?: EngineBuffer, error?: unknown): void {
     const { storage } = before;
@@ -223,7 +225,7 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
     after.settle(storage);
   }
 
-  /** After a run: `written` holds the new value. Where that is another buffer, the old one waits for the run after. */
+  /** Called after a run: `written` holds the new value. If that is another buffer, the old one is kept for the next run to write. */
   commit(engine: Engine, { before, after }: Change, written: EngineBuffer): void {
     const old = before.storage;
     const isInPlace = old.isIn(written);
@@ -277,7 +279,7 @@ function lossOf(label: string, cause: unknown): EngineError {
 export class Parameter<S extends Shape = Shape, D extends DType = DType> extends State<S, D> {
   #trainable = true;
 
-  /** Whether optimizers update it. A compiled step notices a change and traces again. */
+  /** Whether optimizers update the parameter. A compiled step notices a change and traces again. */
   get trainable(): boolean {
     const value = this.#trainable;
     currentScope().settings.push(() => this.#trainable === value);
@@ -303,7 +305,7 @@ function leafNode(type: TensorType, trace?: object): Node {
   });
 }
 
-/** The state that a leaf reads, and the version of it that the leaf was made for. */
+/** Returns the variable that a leaf reads, and the version that the leaf was made for. */
 export function stateOf(node: Node): { readonly state: State; readonly version: Version } {
   return bindings.get(node)!;
 }

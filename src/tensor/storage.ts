@@ -1,4 +1,4 @@
-/** Values at rest: in JavaScript, in a buffer of an engine, or on their way from a run that has not finished. */
+/** Storage of values: in JavaScript, in an engine's buffer, or still to come from a run that has not finished. */
 import type { Engine, EngineBuffer } from "../engine/engine.ts";
 import { allocate, type TensorType, type Values } from "../graph/types.ts";
 import { type Steps, wait } from "../task.ts";
@@ -6,18 +6,18 @@ import type { Run } from "./run.ts";
 
 export class Storage {
   readonly type: TensorType;
-  /** The run that makes the values; none when they were given. */
+  /** The run that computes the values; `undefined` when they were given. */
   readonly run: Run | undefined;
   #values: Values | undefined;
   /** Makes the values when they are first needed. */
   #make: (() => Values) | undefined;
   #buffer: EngineBuffer | undefined;
   #engine: Engine | undefined;
-  /** Why there are no values, and will be none. */
+  /** The error because of which the values are lost. */
   #loss: { readonly error: unknown } | undefined;
-  /** Whether several variables, or a reader, hold it: then its buffer is nobody's to write to. */
+  /** Whether several variables or a reader hold the storage: its buffer must not be written then. */
   isShared = false;
-  /** How many entries of the queue wait with it. */
+  /** How many waiting entries of the queue use this storage. */
   uses = 0;
 
   private constructor(type: TensorType, run?: Run) {
@@ -25,21 +25,21 @@ export class Storage {
     this.run = run;
   }
 
-  /** Values that JavaScript has. The storage keeps the array: it must not be written to afterwards. */
+  /** Makes a storage of values in JavaScript. It keeps the array, which must not be changed afterwards. */
   static ofValues(type: TensorType, values: Values): Storage {
     const storage = new Storage(type);
     storage.#values = values;
     return storage;
   }
 
-  /** Values that are made when they are first needed. */
+  /** Makes a storage whose values `make` computes when they are first needed. */
   static ofMaker(type: TensorType, make: () => Values): Storage {
     const storage = new Storage(type);
     storage.#make = make;
     return storage;
   }
 
-  /** Values in an engine's buffer. */
+  /** Makes a storage of values in an engine's buffer. */
   static ofBuffer(engine: Engine, buffer: EngineBuffer): Storage {
     const storage = new Storage(buffer.type);
     storage.#engine = engine;
@@ -47,7 +47,7 @@ export class Storage {
     return storage;
   }
 
-  /** Values that a run in the queue makes. */
+  /** Makes a storage for values that a run in the queue computes. */
   static ofRun(type: TensorType, run: Run): Storage {
     return new Storage(type, run);
   }
@@ -60,20 +60,20 @@ export class Storage {
     return this.#values;
   }
 
-  /** Waits for the run that makes the values and gives a look at them; who hands them on must copy. */
+  /** Waits for the run that computes the values, and returns the stored array itself. The caller must copy it before passing it on. */
   async read(): Promise<Values> {
     this.run?.observe();
     if (!this.values) await this.run?.done;
     return this.#values ?? this.#copy();
   }
 
-  /** The values once their run has been made, as part of what is done in the queue. Throws the error of a run that failed. */
+  /** Returns the values, for entries of the queue that come after the values' run. Throws the error of that run if it failed. */
   *take(): Steps<Values> {
     this.expectArrived();
     return this.values ?? (yield* wait(this.#copy()));
   }
 
-  /** Throws the error of the run that should have made the values, if it failed. For what comes after it in the queue. */
+  /** Throws the error of the run that should have computed the values, if it failed. For entries that come after it in the queue. */
   expectArrived(): void {
     if (this.#loss) throw this.#loss.error;
     if (!this.run?.failure) return;
@@ -86,31 +86,31 @@ export class Storage {
     return this.#buffer!.read();
   }
 
-  /** The values have arrived in JavaScript; an engine's buffer that had them is somebody else's from now on. */
+  /** Stores values that have arrived in JavaScript. The storage no longer owns the engine's buffer that held them. */
   settle(values: Values): void {
     this.#values = values;
     this.#buffer = undefined;
     this.#engine = undefined;
   }
 
-  /** The values have arrived in an engine's buffer, which the storage keeps. */
+  /** Stores values that have arrived in an engine's buffer, which the storage keeps. */
   settleIn(engine: Engine, buffer: EngineBuffer): void {
     this.#engine = engine;
     this.#buffer = buffer;
   }
 
-  /** The values are gone; whoever wants them gets the error. */
+  /** Marks the values as lost: readers get the error. */
   lose(error: unknown): void {
     this.#loss = { error };
     this.#buffer = undefined;
   }
 
-  /** Brings the values into JavaScript for good and lets go of the engine's buffer. */
+  /** Moves the values to JavaScript and drops the engine's buffer. */
   *moveToHost(): Steps<void> {
     this.settle(yield* this.take());
   }
 
-  /** The buffer that a run on `engine` binds. Values in another engine's buffer must have been read first. */
+  /** Returns the buffer that a run on `engine` binds. Values in another engine's buffer must have been read first. */
   bufferOn(engine: Engine): EngineBuffer {
     if (this.#buffer && this.#engine === engine) return this.#buffer;
     const values = this.values ?? allocate(this.type);
@@ -119,14 +119,14 @@ export class Storage {
     return this.#buffer;
   }
 
-  /** Whether the values are in that very buffer. */
+  /** Returns whether the values are in this buffer. */
   isIn(buffer: EngineBuffer): boolean {
     return this.#buffer === buffer;
   }
 
   /**
-   * The buffer on `engine` that holds the values, to be written to; nothing where a reader or another variable holds them too. JavaScript
-   * lets go of its own array, such as one of initial values, which may be the buffer's memory.
+   * Returns the buffer on `engine` that holds the values, so that a run may overwrite it; `undefined` if a reader or another variable also
+   * holds the values. The storage drops its JavaScript array, such as initial values, which may share memory with the buffer.
    */
   ownBufferOn(engine: Engine): EngineBuffer | undefined {
     if (this.#engine !== engine || this.isShared) return undefined;
@@ -134,7 +134,7 @@ export class Storage {
     return this.#buffer;
   }
 
-  /** Whether `bufferOn(engine)` needs the values brought over from another engine first. */
+  /** Returns whether the values must be read from another engine before `bufferOn(engine)` is called. */
   isForeignTo(engine: Engine): boolean {
     return this.#engine !== undefined && this.#engine !== engine && this.#values === undefined;
   }

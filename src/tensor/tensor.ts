@@ -1,6 +1,6 @@
 /**
- * The user's handle on a value in the graph: immutable and lazy. It knows its shape and dtype at once and its values when
- * asked. Methods and free functions are the same ops.
+ * The user's handle on a value in the graph: immutable and lazy. A tensor knows its shape and dtype at once. Its values are
+ * computed when they are read. Methods and free functions apply the same ops.
  */
 
 import { ShapeError } from "../errors.ts";
@@ -63,16 +63,16 @@ import type { ReducedAxes } from "./reductions.ts";
 import * as reductions from "./reductions.ts";
 import * as repeats from "./repeats.ts";
 
-/** The sizes as the compiler compares them: axis by axis when the rank is known, no question asked when it is not. */
+/** The sizes as TypeScript compares them: axis by axis when the rank is known; any sizes are accepted when it is not. */
 // biome-ignore lint/suspicious/noExplicitAny: `any` is the one type that passes for every tuple and that every tuple passes for.
 type Axes<S extends Shape> = number extends S["length"] ? any : { readonly [K in keyof S]: Axis<S[K]> };
 
-/** The JavaScript value of one element; a number where the dtype is not known, as it nearly always is. */
+/** The JavaScript value of one element: boolean for `bool`, otherwise number. Where TypeScript does not know the dtype: number. */
 export type Scalar<D extends DType> = DType extends D ? number : D extends "bool" ? boolean : number;
 
 type ShowOrder<P extends readonly number[]> = Show<P> extends `[${infer Axes}]` ? `(${Axes})` : never;
 
-/** `unknown` unless indices are known to have another number of axes than the tensor. */
+/** A message where indices and tensor are known to differ in rank; otherwise `unknown`. */
 type SameRank<Op extends string, T extends Shape, S extends Shape, A extends number> = Agree<
   T["length"],
   S["length"],
@@ -84,10 +84,10 @@ type Split<S extends Shape, D extends DType, N extends readonly number[], A exte
   -readonly [K in keyof N]: Tensor<Part<S, N[number], A>, D>;
 };
 
-/** One axis of a slice: everything, one `[start, stop)` or one with a step; negative positions count from the end. */
+/** One axis of a slice: `null` for the whole axis, or `[start, stop)`, with an optional step. Negative positions count from the end. */
 export type Range = null | readonly [start: number, stop?: number | undefined, step?: number];
 
-/** How values are computed; the compiler installs itself here, so that a tensor need not know it. */
+/** Computes the values of tensors. The compiler installs its function here, so that this file need not import the compiler. */
 export type Evaluator = (tensors: readonly Tensor[]) => Promise<Values[]>;
 let evaluator: Evaluator;
 export function setEvaluator(evaluate: Evaluator): void {
@@ -100,18 +100,18 @@ export interface Tensor<S extends Shape = Shape, D extends DType = DType> extend
 /**
  * A tensor of shape S and dtype D. `Tensor` without parameters accepts any.
  *
- * Operands of different shapes are widened to their common shape, as NumPy does: axes are compared from the last, and an axis of
- * size 1, or one that is not there, is repeated.
+ * Operands of different shapes are widened to their common shape, as in NumPy: axes are compared from the last, and an axis that is
+ * missing or has size 1 is repeated.
  */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the methods that the interface declares are put on the prototype below.
 export class Tensor<S extends Shape = Shape, D extends DType = DType> implements Value {
-  // Types alone: these two fields are what the compiler compares, and do not exist at run time.
+  // These two fields exist for TypeScript only, which compares them. They do not exist at run time.
   declare readonly "~shape": Axes<S>;
   declare readonly "~dtype": Element<D>;
   readonly node: Node;
   readonly index: number;
 
-  /** Internal: tensors come from `tensor`, `zeros`, … and from ops. */
+  /** Internal: users make tensors with `tensor`, `zeros`, … and with ops. */
   constructor(node: Node, index: number = 0) {
     this.node = node;
     this.index = index;
@@ -122,7 +122,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return this.node.outputs[this.index]!.shape;
   }
 
-  /** The same sizes as a tuple of the tensor's rank: `const [batch, time] = x.sizes()`. */
+  /** Returns the shape as a tuple of the tensor's rank: `const [batch, time] = x.sizes()`. */
   sizes<S extends Shape>(this: Tensor<S>): AnySizes<S> {
     return this.shape as AnySizes<S>;
   }
@@ -136,38 +136,38 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return this.shape.reduce((size, axis) => size * axis, 1);
   }
 
-  /** The value this handle stands for now. Itself, except for a state variable that has been assigned to. */
+  /** Returns the tensor that this handle stands for now: the tensor itself, or a variable's current value. */
   current(): this {
     return this;
   }
 
   // ── Values ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** A copy of the values, row-major; `bool` as 0 and 1. Throws GraphError inside a traced function. */
+  /** Returns a copy of the values, row-major; `bool` as 0 and 1. Throws GraphError inside a traced function. */
   data(): Promise<Values> {
     return valuesOf("data()", this).then((values) => values.slice());
   }
 
-  /** The values as nested arrays of numbers (booleans for `bool`); a scalar gives the number itself. */
+  /** Returns the values as nested arrays of numbers (booleans for `bool`). A scalar gives the number itself. */
   array<S extends Shape, D extends DType>(this: Tensor<S, D>): Promise<NestedArray<S, Scalar<D>>> {
     return valuesOf("array()", this).then(
       (values) => nest(this.shape, this.dtype, values) as NestedArray<S, Scalar<D>>,
     );
   }
 
-  /** The value of a tensor with one element. Throws ShapeError when there are more or none. */
+  /** Returns the value of a tensor with one element. Throws ShapeError for any other number of elements. */
   item<D extends DType>(this: Tensor<Shape, D>): Promise<Scalar<D>> {
     if (this.size !== 1)
       throw new ShapeError("item", `${showType(this)} has ${this.size} elements`, "reduce it first, or use array()");
     return valuesOf("item()", this).then(([value]) => (this.dtype === "bool" ? value !== 0 : value) as Scalar<D>);
   }
 
-  /** The values as text, as NumPy prints them: aligned, elided when there are more than 1,000. */
+  /** Returns the values as text, as NumPy prints them: aligned, and shortened when there are more than 1,000. */
   text(): Promise<string> {
     return valuesOf("text()", this).then((values) => formatValues(this, values));
   }
 
-  /** Values when JavaScript has them, otherwise the type: printing never runs a graph. */
+  /** Returns the values as text when JavaScript has them, otherwise the type: printing never runs a graph. */
   toString(): string {
     const { source } = this.node;
     const values = source?.kind === "host" ? source.storage.values : undefined;
@@ -176,31 +176,31 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
 
   // ── Any op ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Applies an op record to this tensor and `others`, and gives its first output; how an op of your own is called. */
+  /** Applies an op to this tensor and `others`, and returns its first output. Use it to call ops that you define. */
   apply<P>(op: Op<P>, others: readonly Tensor[], params: P): Tensor {
     return apply(op, [this, ...others], params);
   }
 
-  /** The same for an op with several outputs: all of them. */
+  /** Applies an op to this tensor and `others`, and returns all its outputs. */
   applyAll<P>(op: Op<P>, others: readonly Tensor[], params: P): Tensor[] {
     return applyAll(op, [this, ...others], params);
   }
 
-  /** A scalar of this tensor's dtype. */
+  /** Returns `value` as a scalar of this tensor's dtype. */
   scalar<D extends DType>(this: Tensor<Shape, D>, value: number): Tensor<[], D> {
     return apply(movement.full, [], { shape: [], value, dtype: this.dtype }) as Tensor<[], D>;
   }
 
   // ── Logic ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Logical not; for bool. */
+  /** Returns the logical not of each element. For bool. */
   not<S extends Shape>(this: Tensor<S, "bool">): Tensor<S, "bool"> {
     return apply(arithmetic.not, [this], undefined) as Tensor<S, "bool">;
   }
 
   // ── Reduction ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Whether any element is true, or not 0. */
+  /** Returns whether any element is true, or for numbers, not 0. */
   any<S extends Shape, const A extends ReducedAxes = undefined, const K extends boolean = false>(
     this: Tensor<S>,
     axis?: A,
@@ -209,7 +209,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return this.countNonZero(axis, options).greater(0);
   }
 
-  /** Whether all elements are true, or not 0. */
+  /** Returns whether all elements are true, or for numbers, not 0. */
   all<S extends Shape, const A extends ReducedAxes = undefined, const K extends boolean = false>(
     this: Tensor<S>,
     axis?: A,
@@ -221,7 +221,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     >;
   }
 
-  /** How many elements are true, or not 0. */
+  /** Returns how many elements are true, or for numbers, not 0. */
   countNonZero<S extends Shape, const A extends ReducedAxes = undefined, const K extends boolean = false>(
     this: Tensor<S>,
     axis?: A,
@@ -230,7 +230,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return this.cast("bool").cast("int32").sum(axis, options) as Tensor<Reduced<S, A, K>, "int32">;
   }
 
-  /** Position of the largest element along an axis, the first one among equals. */
+  /** Returns the position of the largest element along an axis, default the last; the first position if several are equal. */
   argmax<S extends Shape, const A extends number = -1>(
     this: Tensor<S>,
     axis?: A,
@@ -239,7 +239,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(reduce.argmax, [this], { axis: at }) as Tensor<Reduced<S, A, false>, "int32">;
   }
 
-  /** Position of the smallest element along an axis, the first one among equals. */
+  /** Returns the position of the smallest element along an axis, default the last; the first position if several are equal. */
   argmin<S extends Shape, const A extends number = -1>(
     this: Tensor<S>,
     axis?: A,
@@ -248,7 +248,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(reduce.argmin, [this], { axis: at }) as Tensor<Reduced<S, A, false>, "int32">;
   }
 
-  /** Adds up whatever broadcasting to this shape's tensor repeated: the transpose of `expand`. */
+  /** Sums over the axes along which a tensor of the given shape would be repeated to this tensor's shape: the transpose of `expand`. */
   sumTo<S extends Shape, const T extends Shape, D extends DType>(
     this: Tensor<S, D>,
     shape: readonly [...T] & BroadcastsInto<T, S, `sumTo: ${Show<T>} does not broadcast into ${Show<S>}`>,
@@ -256,7 +256,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return sumTo(this as Tensor, shape as Shape) as Tensor<T, D>;
   }
 
-  /** Repeats along axes of size 1 and along new leading axes until the shape is reached. */
+  /** Repeats the tensor along axes of size 1 and along new leading axes, so that it has the given shape. */
   expand<S extends Shape, const T extends Shape, D extends DType>(
     this: Tensor<S, D>,
     shape: readonly [...T] & BroadcastsInto<S, T, `expand: ${Show<S>} cannot be repeated to ${Show<T>}`>,
@@ -266,7 +266,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
 
   // ── Products ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Matrix product over the last two axes. The leading axes are equal, or the right side is one matrix for all. */
+  /** Returns the matrix product over the last two axes. The leading axes are equal, or the right side is one matrix for all of them. */
   matmul<
     L extends Shape,
     M extends number,
@@ -284,7 +284,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(matmul, [this, other as Tensor], {}) as Tensor<[...L, M, N], D>;
   }
 
-  /** Σ x·y of two vectors. */
+  /** Returns the scalar product Σ x·y of two vectors. */
   dot<N extends number, M extends number, D extends DType>(
     this: Tensor<[N], D>,
     other: Tensor<[M], NoInfer<D>> & Agree<N, M, `dot: [${N}] and [${M}] differ`>,
@@ -299,12 +299,12 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return a.mul(b).sum() as Tensor<[], D>;
   }
 
-  /** The diagonal of the last two axes, or the one `offset` places above it, as a last axis. */
+  /** Returns the diagonal of the last two axes as a new last axis. `offset` selects the diagonal that many places above the main one. */
   diagonal<S extends Shape, D extends DType>(this: Tensor<S, D>, offset: number = 0): Tensor<Diagonal<S>, D> {
     return diagonal(this, offset) as Tensor<Diagonal<S>, D>;
   }
 
-  /** The sum of the diagonal of the last two axes. */
+  /** Returns the sum of the diagonal of the last two axes. */
   trace<L extends Shape, M extends number, N extends number, D extends DType>(
     this: Tensor<[...L, M, N], D>,
   ): Tensor<L, D> {
@@ -313,7 +313,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
 
   // ── Movement ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Swap the last two axes. */
+  /** Swaps the last two axes. */
   mT<L extends Shape, M extends number, N extends number, D extends DType>(
     this: Tensor<[...L, M, N], D>,
   ): Tensor<[...L, N, M], D> {
@@ -328,7 +328,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(movement.transpose, [this], { permutation }) as Tensor<[...L, N, M], D>;
   }
 
-  /** Axes in another order: `transpose(0, 2, 1)`; without arguments in reverse order. */
+  /** Puts the axes in another order: `transpose(0, 2, 1)`. Without arguments it reverses their order. */
   transpose<S extends Shape, D extends DType, const P extends readonly number[]>(
     this: Tensor<S, D>,
     ...permutation: P &
@@ -344,7 +344,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(movement.transpose, [this], { permutation: order }) as Tensor<Transposed<S, P>, D>;
   }
 
-  /** The same elements in another shape; one axis may be −1, "whatever is left". */
+  /** Returns the same elements in another shape. One axis may be −1: its size then follows from the number of elements. */
   reshape<const T extends Shape, D extends DType>(
     this: Tensor<Shape, D>,
     shape: readonly [...T],
@@ -353,7 +353,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(movement.reshape, [this], { shape: target }) as Tensor<Reshaped<T>, D>;
   }
 
-  /** Two axes change places. */
+  /** Swaps two axes. */
   swapAxes<S extends Shape, D extends DType, const A extends number, const B extends number>(
     this: Tensor<S, D>,
     a: A,
@@ -365,7 +365,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(movement.transpose, [this], { permutation: order }) as Tensor<Swapped<S, A, B>, D>;
   }
 
-  /** Several axes, from `start` to `end`, as one. */
+  /** Joins the axes from `start` to `end`, both included, into one. Default: all axes. */
   flatten<S extends Shape, D extends DType, const A extends number = 0, const B extends number = -1>(
     this: Tensor<S, D>,
     start?: A,
@@ -383,7 +383,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(movement.reshape, [x], { shape }) as Tensor<Flattened<S, A, B>, D>;
   }
 
-  /** Without an axis of size 1, or without all of them when none is named. */
+  /** Removes the named axes, which must have size 1. Without an argument it removes all axes of size 1. */
   squeeze<S extends Shape, D extends DType, const A extends number | readonly number[] | undefined = undefined>(
     this: Tensor<S, D>,
     axis?: A & IsOne<S, A, `squeeze: axis ${A & number} of ${D}${Show<S>} is not 1`>,
@@ -400,7 +400,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(movement.reshape, [this], { shape: kept }) as Tensor<Squeezed<S, A>, D>;
   }
 
-  /** With a new axis of size 1 at a place, which may count from the end. */
+  /** Inserts an axis of size 1 at a position, which may count from the end. */
   unsqueeze<S extends Shape, D extends DType, const A extends number>(
     this: Tensor<S, D>,
     axis: A,
@@ -411,19 +411,19 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(movement.reshape, [this], { shape: grown }) as Tensor<Inserted<S, A, 1>, D>;
   }
 
-  /** The whole tensor repeated along each axis: `tile([2, 3])`; more counts than axes make new leading axes. */
+  /** Repeats the whole tensor along each axis: `tile([2, 3])`. If there are more counts than axes, new leading axes are added. */
   tile<D extends DType>(this: Tensor<Shape, D>, counts: readonly number[]): Tensor<Shape, D> {
     return repeats.tile(this, counts) as Tensor<Shape, D>;
   }
 
-  /** Each element repeated `count` times in a row along an axis. */
+  /** Repeats each element `count` times in a row along an axis. */
   repeat<S extends Shape, D extends DType>(this: Tensor<S, D>, count: number, axis: number): Tensor<AnySizes<S>, D> {
     return repeats.repeat(this, count, axis) as Tensor<AnySizes<S>, D>;
   }
 
   /**
-   * Each axis made longer: `[before, after]` for the last axes of the tensor. What is added is `value` (default 0), or for the
-   * modes "reflect" (mirrored, without the edge), "edge" (the edge repeated) and "circular" (from the other end) comes from x.
+   * Adds elements at the ends of the last axes: `[before, after]` for each. The added elements are `value` (default 0). The modes
+   * "reflect" (mirrored, without the edge), "edge" (the edge repeated) and "circular" (from the opposite end) take them from x.
    */
   pad<S extends Shape, D extends DType>(
     this: Tensor<S, D>,
@@ -433,7 +433,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return pad(this, widths, options) as Tensor<AnySizes<S>, D>;
   }
 
-  /** A part of each axis: `x.slice([0, 2], null, [-1])` is `x[0:2, :, -1:]`. A step may be negative. */
+  /** Returns a part of each axis: `x.slice([0, 2], null, [-1])` is `x[0:2, :, -1:]` in NumPy. A step may be negative. */
   slice<S extends Shape, D extends DType, const R extends readonly Range[]>(
     this: Tensor<S, D>,
     ...ranges: R
@@ -442,7 +442,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(movement.slice, [this], params) as Tensor<Sliced<S, R>, D>;
   }
 
-  /** Consecutive parts of the given sizes along an axis. The first form is for parts of one size, also in generic code. */
+  /** Splits an axis, default the last, into consecutive parts of the given sizes. The first overload is for parts of equal size. */
   split<
     S extends Shape,
     D extends DType,
@@ -470,7 +470,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
 
   // ── Indexing ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Entries along an axis by number: the axis is replaced by the axes of `indices`. Default axis 0: rows of a table. */
+  /** Returns the entries at `indices` of an axis, which the axes of `indices` replace. Default axis 0: rows of a table. */
   take<S extends Shape, T extends Shape, D extends DType, const A extends number = 0>(
     this: Tensor<S, D>,
     indices: Tensor<T, "int32">,
@@ -480,7 +480,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(indexing.take, [this, indices as Tensor], { axis: at }) as Tensor<Replaced<S, A, T>, D>;
   }
 
-  /** One entry of the last axis for each position of the others: `y[i…] = x[i…, indices[i…]]`. */
+  /** Returns one entry of the last axis for each position of the leading axes: `y[i…] = x[i…, indices[i…]]`. */
   pick<S extends Shape, R extends Shape, D extends DType>(
     this: Tensor<S, D>,
     indices: Tensor<R, "int32"> &
@@ -489,7 +489,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(indexing.pick, [this, indices as Tensor], undefined) as Tensor<Lead<S>, D>;
   }
 
-  /** Elements along an axis by number, one index for each element of the result: y[i, j] = x[indices[i, j], j] for axis 0. */
+  /** Returns elements of an axis, with one index for each element of the result: y[i, j] = x[indices[i, j], j] for axis 0. */
   gather<S extends Shape, T extends Shape, D extends DType, const A extends number>(
     this: Tensor<S, D>,
     indices: Tensor<T, "int32"> & SameRank<"gather", T, S, A>,
@@ -499,7 +499,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(indexing.gather, [this, indices as Tensor], { axis: at }) as Tensor<T, D>;
   }
 
-  /** This tensor with updates laid, or added, at the places that `gather` would take them from. */
+  /** Returns this tensor with `updates` written, or combined by `reduction`, at the positions that `gather` would read. */
   scatter<S extends Shape, T extends Shape, U extends Shape, D extends DType, const A extends number>(
     this: Tensor<S, D>,
     indices: Tensor<T, "int32"> & SameRank<"scatter", T, S, A>,
@@ -515,7 +515,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return apply(indexing.scatter, [this, indices as Tensor, updates as Tensor], params) as Tensor<S, D>;
   }
 
-  /** The k largest elements along an axis (or smallest), the first of them first, and where they were. */
+  /** Returns the k largest (or smallest) elements along an axis, default the last, in descending (ascending) order, and their indices. */
   topK<S extends Shape, D extends DType, const N extends number, const A extends number = -1>(
     this: Tensor<S, D>,
     k: N,
@@ -530,7 +530,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     ];
   }
 
-  /** Sorted along an axis, equal elements in their order, and where each was. */
+  /** Returns the elements sorted along an axis, and the index that each had before. Equal elements keep their order. */
   sort<S extends Shape, D extends DType>(
     this: Tensor<S, D>,
     axis: number = -1,
@@ -541,7 +541,7 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return x.topK(x.shape[at]!, at, { smallest: !options.descending }) as [Tensor<S, D>, Tensor<S, "int32">];
   }
 
-  /** The order that sorts along an axis. */
+  /** Returns the indices that sort the tensor along an axis. */
   argsort<S extends Shape>(
     this: Tensor<S>,
     axis: number = -1,
@@ -550,20 +550,20 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
     return this.sort(axis, options)[1];
   }
 
-  /** float32 vectors of length `depth` with a one at each index. */
+  /** Returns a float32 vector of length `depth` for each index: 1 at the index, 0 elsewhere. */
   oneHot<S extends Shape, const N extends number>(this: Tensor<S, "int32">, depth: N): Tensor<[...S, N], "float32"> {
     return apply(indexing.oneHot, [this], { depth, dtype: "float32" }) as Tensor<[...S, N], "float32">;
   }
 
   // ── Normalisation ─────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** exp(x) / Σ exp(x) along an axis, default the last. */
+  /** Returns exp(x) / Σ exp(x) along an axis, default the last. */
   softmax<S extends Shape, D extends DType>(this: Tensor<S, D>, axis: number = -1): Tensor<S, D> {
     const at = resolveAxis("softmax", axis, (this as Tensor).shape.length);
     return apply(normalize.softmax, [this], { axis: at }) as Tensor<S, D>;
   }
 
-  /** x − log Σ exp(x) along an axis, default the last. */
+  /** Returns x − log Σ exp(x) along an axis, default the last. */
   logSoftmax<S extends Shape, D extends DType>(this: Tensor<S, D>, axis: number = -1): Tensor<S, D> {
     const at = resolveAxis("logSoftmax", axis, (this as Tensor).shape.length);
     return apply(normalize.logSoftmax, [this], { axis: at }) as Tensor<S, D>;
@@ -571,22 +571,22 @@ export class Tensor<S extends Shape = Shape, D extends DType = DType> implements
 
   // ── Other ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** The first half of the last axis (or another) times the sigmoid of the second: the gated linear unit (Dauphin et al. 2016). */
+  /** Returns the gated linear unit: the first half of an axis, default the last, times the sigmoid of the second (Dauphin et al. 2016). */
   glu<S extends Shape, D extends DType>(this: Tensor<S, D>, axis: number = -1): Tensor<AnySizes<S>, D> {
     const [value, gate] = halves("glu", this as Tensor, axis);
     return value.mul(gate.sigmoid()) as Tensor<AnySizes<S>, D>;
   }
 
   /**
-   * The same values in another dtype; towards int32 the fraction is cut off, and NaN and what int32 has not become −2³¹; towards bool
-   * everything but 0 is true, NaN too.
+   * Returns the values in another dtype. To int32: the fraction is cut off; NaN and values out of range become −2³¹. To bool: every
+   * value except 0 becomes true, also NaN.
    */
   cast<S extends Shape, const T extends DType>(this: Tensor<S>, dtype: T): Tensor<S, T> {
     if (this.dtype === (dtype as DType)) return this as unknown as Tensor<S, T>;
     return apply(movement.cast, [this], { dtype }) as Tensor<S, T>;
   }
 
-  /** The same values, through which no gradient flows. */
+  /** Returns the same values, but no gradient flows back through them. */
   detach<S extends Shape, D extends DType>(this: Tensor<S, D>): Tensor<S, D> {
     return apply(movement.detach, [this], undefined) as Tensor<S, D>;
   }
@@ -618,8 +618,8 @@ for (const functions of [pointwise, predicates, reductions])
     });
 
 /**
- * The operands of a function of two: a number as a scalar of the left side's dtype, and the left side repeated to the common shape,
- * so that the right side can be widened into it. Throws ShapeError or DTypeError in the function's name.
+ * Prepares the operands of a function of two: makes a number a scalar of the left side's dtype, and repeats the left side to the
+ * common shape, so that the op can widen the right side. Throws ShapeError or DTypeError in the function's name.
  */
 function operands(subject: string, left: Tensor, right: Tensor | number): readonly [left: Tensor, right: Tensor] {
   if (typeof right !== "number") return [madeWide(subject, left, right), right];
@@ -630,7 +630,7 @@ function operands(subject: string, left: Tensor, right: Tensor | number): readon
 for (const [name, op] of Object.entries(arithmetic) as [string, unknown][])
   if (isPair(op))
     install(name, function (this: Tensor, other: Tensor | number) {
-      // Where the order does not matter, the wider side comes first: nothing needs to be repeated.
+      // If the op is commutative, the wider side comes first: then the left side need not be repeated.
       if (op.commutes && typeof other !== "number" && arithmetic.widens(this.shape, other.shape))
         return apply(op, [other, this], undefined);
       return apply(op, operands(name, this, other), undefined);
@@ -661,7 +661,7 @@ install("maskedFill", function (this: Tensor, mask: Tensor<Shape, "bool">, value
   return apply(arithmetic.where, [mask.not(), x, x.scalar(value)], undefined);
 });
 
-/** A look at a tensor's values. Not `async`: in a trace, where nobody can await it, the error is thrown at once. */
+/** Reads a tensor's values without a copy. Not `async`: in a trace, where nobody can await a promise, it throws the error at once. */
 function valuesOf(subject: string, tensor: Tensor): Promise<Values> {
   forbidInTrace(subject, tensor.node.path);
   return evaluator([tensor]).then(([values]) => values!);
@@ -681,7 +681,7 @@ function sumTo(x: Tensor, shape: Shape): Tensor {
   return lead === 0 ? summed : apply(movement.reshape, [summed], { shape: [...shape] });
 }
 
-/** The type of a tensor as plain data. */
+/** Returns the type of a tensor as plain data. */
 export function typeOf(tensor: Tensor): TensorType {
   return { shape: tensor.shape, dtype: tensor.dtype };
 }

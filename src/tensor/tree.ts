@@ -7,8 +7,8 @@ import { Tensor } from "./tensor.ts";
 export type Tree = Tensor | undefined | void | readonly Tree[] | { readonly [name: string]: Tree };
 
 /**
- * `unknown` for what is a tree, also by an `interface`, which the compiler does not take for a record: `interface State { h: Tensor;
- * c: Tensor }`. Anything else in it becomes `never`.
+ * `unknown` for a tree, also for one declared by an `interface`, which TypeScript does not accept as a record: `interface State { h:
+ * Tensor; c: Tensor }`. Parts that are not trees become `never`.
  */
 export type IsTree<T> = [T] extends [Tree]
   ? unknown
@@ -20,7 +20,7 @@ export type IsTree<T> = [T] extends [Tree]
 
 const deepest = 100;
 
-/** Puts the tensors of a tree into `values`; the function returned builds a tree of the same form with something else in their places. */
+/** Appends the tensors of a tree to `values`. Returns a function that builds a tree of the same form with other values in their places. */
 export function flatten(
   subject: string,
   tree: unknown,

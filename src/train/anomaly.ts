@@ -1,4 +1,4 @@
-/** Where a NaN or an infinity came from: the first op on its way that made one of finite numbers. */
+/** Finds the op that produced a NaN or an infinity: the first one that made it from finite inputs. */
 import { valuesOf } from "../compile/evaluate.ts";
 import { Sandbox } from "../compile/sandbox.ts";
 import { DataError } from "../errors.ts";
@@ -10,11 +10,11 @@ import type { State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { CompleteSetup } from "./setup.ts";
 
-/** A step's graph without its update: what may hold a NaN. */
+/** A step's graph without its update: all values that may be NaN. */
 interface StepGraph {
   /** The loss, then the gradients. */
   readonly roots: readonly Value[];
-  /** All outputs that hold floating-point numbers, by node. */
+  /** All outputs of nodes that hold floating-point numbers. */
   readonly watched: readonly Value[];
   /** Nodes of the forward pass. */
   readonly forward: ReadonlySet<Node>;
@@ -23,8 +23,8 @@ interface StepGraph {
 }
 
 /**
- * Runs a step that failed once more, on copies of all variables, and looks at every value in it. Returns an error that names the op, with
- * the one that the step failed with as its cause; that one itself where nothing is found.
+ * Runs a failed step again, on copies of all variables, and checks every value in it. Returns an error that names the op, with the
+ * step's error as its cause; or the step's error itself, if no such op is found.
  */
 export async function explainAnomaly(setup: CompleteSetup, batch: readonly Tensor[], cause: unknown): Promise<unknown> {
   if (!(cause instanceof DataError)) return cause;
@@ -84,7 +84,7 @@ function stepGraph(setup: CompleteSetup, batch: readonly Tensor[]): StepGraph {
 
 const keyOf = ({ node, index }: Value): string => `${node.id}.${index}`;
 
-/** From the first root that is not finite back along inputs that are not, to where all are. */
+/** Starts at the first root that is not finite and follows inputs that are not finite, up to a value whose inputs are all finite. */
 function originOf(roots: readonly Value[], unsound: ReadonlySet<string>): Value | undefined {
   let value = roots.find((root) => unsound.has(keyOf(root)));
   for (let next: Value | undefined = value; next; next = next.node.inputs.find((input) => unsound.has(keyOf(input))))
@@ -92,7 +92,7 @@ function originOf(roots: readonly Value[], unsound: ReadonlySet<string>): Value 
   return value;
 }
 
-/** The path of the module that an op belongs to; of an op of the gradient that of the nearest forward op before it. */
+/** Returns the path of the module that an op belongs to. For an op of the gradient: the path of the nearest forward op before it. */
 function pathOf(node: Node): string {
   let level: readonly Node[] = [node];
   for (let depth = 0; depth < 4 && level.length > 0; depth++) {

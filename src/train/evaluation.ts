@@ -12,18 +12,18 @@ import type { EvaluationReport } from "./events.ts";
 import type { HostCount, HostMetric, Measured, MetricValue, SummedMetric } from "./metrics.ts";
 import { type CompleteSetup, examplesIn } from "./setup.ts";
 
-/** So many batches are queued before the first is waited for. */
+/** How many batches are queued before the first is awaited. */
 const window = 8;
 
-/** Evaluates a setup, as often as it is asked to. */
+/** Evaluates a setup, any number of times. */
 export class Evaluator {
   readonly #setup: CompleteSetup;
   readonly #summed: readonly SummedMetric[];
   readonly #host: readonly HostMetric[];
-  /** What is added up, by the name of the metric and of the number. */
+  /** The sums, by the names of the metric and of its number. */
   readonly #sums = new Map<string, State>();
   readonly #judge: Compiled<readonly Tensor[], Tensor[]>;
-  /** The names of what each host metric reads, in the order of `#judge`. */
+  /** The names of the tensors that each host metric reads, in the order of `#judge`. */
   #read: readonly (readonly string[])[] = [];
 
   constructor(setup: CompleteSetup) {
@@ -33,12 +33,12 @@ export class Evaluator {
     this.#judge = compile((...batch: readonly Tensor[]) => inMode(false, () => this.#measure(batch)));
   }
 
-  /** Goes through one epoch of a source. Throws DataError where there is no batch in it. */
+  /** Evaluates one epoch of a source. Throws DataError if the epoch has no batch. */
   async run(source: BatchSource): Promise<EvaluationReport> {
     try {
       return await this.#run(source);
     } catch (error) {
-      await this.#judge.finished().catch(() => {}); //  batches behind a failed one have failed too
+      await this.#judge.finished().catch(() => {}); //  batches after a failed one have failed too
       throw error;
     }
   }
@@ -80,7 +80,7 @@ export class Evaluator {
     };
   }
 
-  /** Adds the numbers of a batch to the sums, in its graph. Returns the loss and what host metrics read. */
+  /** Adds a batch's numbers to the sums, in the batch's graph. Returns the loss and the tensors that host metrics read. */
   #measure(batch: readonly Tensor[]): Tensor[] {
     const measured = new Batch(this.#setup, batch);
     const { loss, weight } = measured;
@@ -102,13 +102,13 @@ export class Evaluator {
     sum.assign(sum.add(value.cast("float64") as Tensor) as Tensor<readonly number[], "float64">);
   }
 
-  /** Waits for batches, and lets host metrics count them. */
+  /** Waits for batches, and passes their values to the host metrics. */
   async #count(counts: readonly HostCount[], batches: readonly (readonly Tensor[])[]): Promise<void> {
     const values = await valuesOf(batches.flat());
     if (counts.length === 0) return;
     const width = batches[0]?.length ?? 0;
     for (const [i, tensors] of batches.entries()) {
-      let at = 1; //  behind the loss
+      let at = 1; //  after the loss
       for (const [k, count] of counts.entries()) {
         const names = this.#read[k]!;
         const own = names.map((name, j) => [name, at + j] as const);
@@ -135,10 +135,10 @@ function ownSums(sums: ReadonlyMap<string, Values>, metric: string): { readonly 
   return Object.fromEntries(own.map(([name, values]) => [name.slice(start.length), values]));
 }
 
-/** Of a metric's sum: names themselves may have dots. */
+/** The key of a metric's sum. A line end separates the names, since names may contain dots. */
 const keyOf = (metric: string, name: string): string => `${metric}\n${name}`;
 
-/** What metrics see of a batch, each part made when it is first asked for. */
+/** What metrics see of a batch. Each part is computed when it is first used. */
 class Batch implements Measured {
   readonly batch: readonly Tensor[];
   readonly #setup: CompleteSetup;
@@ -169,7 +169,7 @@ class Batch implements Measured {
   }
 }
 
-/** The weight of a batch as a scalar in float64. */
+/** Returns the weight of a batch as a float64 scalar. */
 export function weightIn(setup: CompleteSetup, batch: readonly Tensor[]): Tensor<[], "float64"> {
   const weight = setup.weight?.(...batch) ?? examplesIn(batch);
   return (typeof weight === "number" ? full([], weight, "float64") : weight.cast("float64")) as Tensor<[], "float64">;

@@ -1,91 +1,91 @@
-/** What a training tells of itself while it runs. */
+/** Events that a training reports while it runs. */
 import type { MetricValue } from "./metrics.ts";
 
-/** Where in the training something happened. */
+/** The place in the training at which something happened. */
 export interface TrainingPlace {
-  /** Updates of the weights so far: 1 after the first. */
+  /** Number of updates of the weights so far: 1 after the first. */
   readonly step: number;
-  /** Epochs so far, with a fraction where the number of batches is known: 1.5 in the middle of the second. */
+  /** Number of epochs so far, with a fraction if the number of batches is known: 1.5 in the middle of the second. */
   readonly epoch: number;
 }
 
-/** Before the first step. */
+/** Reported before the first step. */
 export interface StartEvent extends TrainingPlace {
   readonly type: "start";
-  /** Where the training will end at the latest, where that is known. */
+  /** The step at which the training will end at the latest, if known. */
   readonly steps?: number;
   readonly epochs?: number;
-  /** Steps in an epoch, where that is known. */
+  /** Number of steps in an epoch, if known. */
   readonly stepsPerEpoch?: number;
-  /** Elements of the parameters that are trained. */
+  /** Number of elements of all parameters that are trained. */
   readonly parameters: number;
-  /** Whether the training goes on from a checkpoint. */
+  /** Whether the training continues from a checkpoint. */
   readonly isResumed: boolean;
 }
 
-/** After every few steps, for whoever shows progress. */
+/** Reported after every few steps, to show progress. */
 export interface ProgressEvent extends TrainingPlace {
   readonly type: "progress";
   readonly steps?: number;
-  /** Of the last step. */
+  /** The loss of the last step. */
   readonly loss: number;
-  /** Training examples a second so far, evaluations left out. */
+  /** Training examples per second so far, without evaluations. */
   readonly examplesPerSecond: number;
-  /** At the rate so far, evaluations included; absent where the end is not known. */
+  /** Seconds left at the rate so far, including evaluations; absent if the end is not known. */
   readonly secondsLeft?: number;
 }
 
-/** Every `loggingSteps` steps. */
+/** Reported every `loggingSteps` steps. */
 export interface LogEvent extends TrainingPlace {
   readonly type: "log";
-  /** The mean over the examples, or tokens, since the last log. */
+  /** The mean loss over the examples, or tokens, since the last log. */
   readonly loss: number;
-  /** Of the step that was done. */
+  /** The learning rate of the step. */
   readonly learningRate: number;
-  /** The mean norm of the gradients before clipping, where they are clipped. */
+  /** The mean norm of the gradients before clipping, if they are clipped. */
   readonly gradientNorm?: number;
   readonly examplesPerSecond: number;
 }
 
-/** After each evaluation. */
+/** Reported after each evaluation. */
 export interface EvaluationEvent extends TrainingPlace, EvaluationReport {
   readonly type: "evaluation";
-  /** Whether it is the best so far, by `metricForBestModel`. */
+  /** Whether this evaluation is the best so far, by `metricForBestModel`. */
   readonly isBest: boolean;
 }
 
-/** What an evaluation found. */
+/** The result of an evaluation. */
 export interface EvaluationReport {
-  /** The mean over all examples, or tokens. */
+  /** The mean loss over all examples, or tokens. */
   readonly loss: number;
-  /** By the names of the metrics. */
+  /** The values of the metrics, by name. */
   readonly metrics: { readonly [name: string]: MetricValue };
-  /** How many were seen. */
+  /** Number of examples that were evaluated. */
   readonly examples: number;
   readonly seconds: number;
 }
 
-/** A checkpoint is safe. */
+/** Reported when a checkpoint has been stored safely. */
 export interface CheckpointEvent extends TrainingPlace {
   readonly type: "checkpoint";
-  /** Where it is: a folder, in Node. */
+  /** Where the checkpoint is: in Node, a folder. */
   readonly path: string;
   readonly isBest: boolean;
 }
 
-/** After each epoch, behind its evaluation and checkpoint. */
+/** Reported after each epoch. */
 export interface EpochEvent extends TrainingPlace {
   readonly type: "epoch";
-  /** The mean over the examples, or tokens, of the epoch. */
+  /** The mean loss over the epoch's examples, or tokens. */
   readonly loss: number;
   readonly examples: number;
-  /** Of the epoch's steps, without evaluations. */
+  /** Training examples per second so far, without evaluations. */
   readonly examplesPerSecond: number;
-  /** Since the training began, what was before a resume not counted. */
+  /** Seconds since the training began, or since the resume. */
   readonly seconds: number;
 }
 
-/** Something went wrong that training survives. */
+/** Reported when something went wrong but training continues. */
 export interface WarningEvent extends TrainingPlace {
   readonly type: "warning";
   readonly message: string;
@@ -95,19 +95,19 @@ export interface WarningEvent extends TrainingPlace {
 export type EndReason =
   /** All epochs or steps were made. */
   | "finished"
-  /** `earlyStoppingPatience` evaluations in a row were no better. */
+  /** `earlyStoppingPatience` evaluations in a row were not better than the best. */
   | "early-stopping"
   /** The signal was aborted. */
   | "stopped";
 
-/** After the last step. */
+/** Reported after the last step. */
 export interface EndEvent extends TrainingPlace {
   readonly type: "end";
   readonly reason: EndReason;
   readonly seconds: number;
 }
 
-/** What `fit` tells of, by `type`. */
+/** The events that `fit` reports; `type` tells them apart. */
 export type TrainingEvent =
   | StartEvent
   | ProgressEvent
@@ -118,5 +118,5 @@ export type TrainingEvent =
   | WarningEvent
   | EndEvent;
 
-/** Fields that a clock fills: all others are the same whenever and wherever the same training runs. */
+/** Fields that depend on a clock. All others are the same each time the same training runs. */
 export const clockFields: readonly string[] = ["time", "seconds", "secondsLeft", "examplesPerSecond"];

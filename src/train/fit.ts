@@ -36,16 +36,16 @@ import { histogramOf, type Summary } from "./tensorboard.ts";
 /** How a training ended. */
 export interface FitResult {
   readonly reason: EndReason;
-  /** Updates of the weights, those before a resume included. */
+  /** Number of updates of the weights, including those before a resume. */
   readonly step: number;
-  /** Epochs, with a fraction where the last one was left early. */
+  /** Number of epochs, with a fraction if the last one was left early. */
   readonly epoch: number;
-  /** All epochs and evaluations, those before a resume included. */
+  /** All epochs and evaluations, including those before a resume. */
   readonly epochs: readonly EpochEvent[];
   readonly evaluations: readonly EvaluationEvent[];
   /** The best evaluation, by `metricForBestModel`; absent without evaluations. */
   readonly best?: EvaluationEvent;
-  /** Since the start, or the resume. */
+  /** Seconds since the start or the resume. */
   readonly seconds: number;
 }
 
@@ -54,9 +54,9 @@ export interface FitResult {
  *
  *     const result = await fit({ model, loss, train, validation, optimizer: adam(model), metrics: [metric.accuracy()] }, { epochs: 10 });
  *
- * Steps are queued without waiting for their losses, which are read a few at a time. Throws ConfigError for a setup or options that
- * cannot be, DataError where a loss or a gradient is not finite: the weights are then those before that step, or a few steps later, as
- * steps behind it may have been queued; checkpoints are from before it.
+ * Steps are queued without waiting for their losses, which are read a few at a time. Throws ConfigError for an invalid setup or invalid
+ * options, DataError when a loss or a gradient is not finite: the weights are then those before that step, or of a few steps later, since
+ * later steps may have been queued already; checkpoints are from before that step.
  */
 export async function fit<C extends readonly Column[]>(
   setup: TrainingSetup<C>,
@@ -66,13 +66,13 @@ export async function fit<C extends readonly Column[]>(
 }
 
 export interface ValidateOptions {
-  /** At most so many batches; a fraction below 1 is a share of them. Default: all. */
+  /** The most batches to evaluate on; a number below 1 is a share of all batches. Default: all. */
   readonly limitValidationBatches?: number;
 }
 
 /**
- * The loss and the metrics of a setup over its `validation` data, or over `train` where it has none, with the model in evaluation. Throws
- * ConfigError for a setup that cannot be.
+ * Returns the loss and the metrics of a setup over its `validation` data, or over `train` if there are none, with the model in evaluation
+ * mode. Throws ConfigError for an invalid setup.
  */
 export async function validate<C extends readonly Column[]>(
   setup: TrainingSetup<C>,
@@ -86,13 +86,13 @@ export async function validate<C extends readonly Column[]>(
   return new Evaluator(complete).run(within(source, limitValidationBatches, "limitValidationBatches"));
 }
 
-/** Batches whose losses are read together, or fewer where they take long; at most two such groups are in the queue. */
+/** How many batches form a group, whose losses are read together. Slow batches form smaller groups. At most two groups are in the queue. */
 const group = 8;
 
-/** A group is closed after so many milliseconds. */
+/** Milliseconds after which a group is closed. */
 const groupTime = 50;
 
-/** A weighted mean under way. */
+/** A running weighted mean. */
 class Mean {
   #sum: number;
   #weight: number;
@@ -107,7 +107,7 @@ class Mean {
     this.#weight += weight;
   }
 
-  /** The mean so far; the next one begins. */
+  /** Returns the mean so far, and begins the next one. */
   take(): number {
     const mean = this.#sum / this.#weight;
     this.#sum = 0;
@@ -120,11 +120,11 @@ class Mean {
   }
 }
 
-/** What has been queued and not been read. */
+/** A queued batch whose results have not been read yet. */
 interface Unread extends QueuedBatch {
   norm?: Tensor;
   readonly examples: number;
-  /** The log that is due behind it. */
+  /** The log event that is due after this batch. */
   log?: DueLog;
 }
 
@@ -132,7 +132,7 @@ interface DueLog extends TrainingPlace {
   readonly learningRate: number;
 }
 
-/** What is known of a place in the queue before what was queued is done. */
+/** The part of the trainer's state that is known when a step is queued, before it has run. */
 type QueuedState = Omit<TrainerState, "means" | "examples" | "history">;
 
 /** One run of `fit`. */
@@ -145,7 +145,7 @@ export class Training {
   readonly #evaluator: Evaluator;
   readonly #metric: { readonly greaterIsBetter: boolean };
 
-  // Where the queue is.
+  // The state after all queued steps.
   #steps = 0;
   #epochs = 0;
   #batch = 0;
@@ -157,23 +157,23 @@ export class Training {
   #best: BestEvaluation | null = null;
   #bad = 0;
   #evaluatedAt = 0;
-  /** Of the last checkpoint. */
+  /** The place of the last checkpoint, as a key. */
   #savedAt = "";
-  /** Ends when the last checkpoint is safe. */
+  /** Ends when the last checkpoint has been stored. */
   #saved: Promise<void> = Promise.resolve();
   #saveFailure: { readonly error: unknown } | undefined;
   #isStopping: EndReason | undefined;
-  /** Of a model in memory, where `loadBestModelAtEnd` asks for it and there is no store. */
+  /** The weights of the best model, in memory, if `loadBestModelAtEnd` is set and no store keeps them. */
   #bestModel: Promise<Uint8Array> | undefined;
   #unread: Unread[] = [];
   #batchesOfGroup = 0;
   #groupBegan = 0;
   #batchesOfStep = 0;
-  /** Of the last step, where they are looked at. */
+  /** The gradients of the last step, if histograms of them are due. */
   #gradients: ReadonlyMap<string, Tensor> | undefined;
   #isUnsavedNoted = false;
 
-  // Where the record is: jobs are done one after the other, each when what it reads is there.
+  // The state after all recorded steps. Jobs run one after the other, each when the values that it reads have arrived.
   #record: Promise<void> = Promise.resolve();
   #earlier: Promise<void> = Promise.resolve();
   #means = { log: new Mean(), norm: new Mean(), epoch: new Mean() };
@@ -200,11 +200,11 @@ export class Training {
       return await this.#end(this.#isStopping);
     } catch (error) {
       failure = error;
-      // Steps that were queued behind a failed one have failed too, and nobody is to hear of that later.
+      // Steps that were queued after a failed one have failed too. Their errors must not be reported later.
       await this.#step.finished().catch(() => {});
       throw error;
     } finally {
-      // What came before a failure is written down.
+      // Everything before a failure is recorded.
       await this.#record.catch(() => {});
       await this.#saved.catch(() => {});
       await this.#store?.close(failure);
@@ -262,7 +262,7 @@ export class Training {
     };
   }
 
-  /** Takes a checkpoint and goes on from it, all in memory. */
+  /** Takes a checkpoint in memory and resumes from it, to test both. */
   async #tryCheckpoint(): Promise<void> {
     await this.#drain();
     const trainer = this.#stateAt(this.#queuedState());
@@ -284,7 +284,7 @@ export class Training {
       try {
         await this.#trainOn(epoch);
       } catch (error) {
-        await epoch.leave().catch(() => {}); //  what stopped the epoch is what the caller has to hear of
+        await epoch.leave().catch(() => {}); //  the caller must get the error that stopped the epoch, not this one
         throw error;
       }
       if (this.#isStopping && !this.#isExhausted) return epoch.leave();
@@ -292,7 +292,7 @@ export class Training {
     await this.#endEpoch();
   }
 
-  /** All steps that are left of an epoch, or until the training is to end. */
+  /** Makes the remaining steps of an epoch, or those until the training must end. */
   async #trainOn(epoch: EpochOfBatches): Promise<void> {
     const { gradientAccumulationSteps, maxSteps, signal } = this.#options;
     for (;;) {
@@ -312,7 +312,7 @@ export class Training {
     if (this.#batch === 0)
       throw new DataError("fit", "an epoch has no batch", "give training data with one example at least");
     this.#isExhausted = true;
-    if (this.#batchesOfStep > 0) await this.#endStep(); //  of a source that did not know that it was at its end
+    if (this.#batchesOfStep > 0) await this.#endStep(); //  needed if the source did not know which batch was the last
   }
 
   #setRate(): void {
@@ -331,7 +331,7 @@ export class Training {
     this.#batchesOfGroup++;
   }
 
-  /** Waits for a batch. Throws an error that names the op, where one has made a NaN or an infinity. */
+  /** Waits for a batch. If an op has produced NaN or an infinity, throws an error that names this op. */
   async #expectSound(batch: readonly Tensor[]): Promise<void> {
     try {
       await valuesOf([this.#unread.at(-1)!.loss]);
@@ -340,7 +340,7 @@ export class Training {
     }
   }
 
-  /** Makes the update where it is not made yet, and whatever is due behind a step. */
+  /** Makes the update, if the batch did not include it, and everything that is due after a step. */
   async #endStep(): Promise<void> {
     const { norm } = this.#step.update?.() ?? {};
     if (norm) this.#unread.at(-1)!.norm = norm;
@@ -375,7 +375,7 @@ export class Training {
 
   // Evaluation
 
-  /** Returns whether it is the best so far. */
+  /** Evaluates the model. Returns whether the result is the best so far and must be saved. */
   async #evaluate(): Promise<boolean> {
     if (!this.#validation || this.#options.evalStrategy === "no") return false;
     await this.#drain();
@@ -429,14 +429,14 @@ export class Training {
 
   // The record
 
-  /** Does a job when all earlier ones are done. */
+  /** Runs a job when all earlier jobs are done. */
   #later(job: () => Promise<void> | void): Promise<void> {
     this.#record = this.#record.then(job);
-    this.#record.catch(() => {}); //  whoever waits for it next hears of it
+    this.#record.catch(() => {}); //  the next caller that waits for the record gets the error
     return this.#record;
   }
 
-  /** Reads what has been queued, once it is there. */
+  /** Reads the results of queued batches once they have arrived. */
   #read(): Promise<void> {
     const unread = this.#unread;
     if (unread.length === 0) return this.#record;
@@ -468,7 +468,7 @@ export class Training {
     });
   }
 
-  /** The same, and waits for the group before, so that the queue stays short. */
+  /** Does the same as `#read`, and waits for the group before, so that the queue stays short. */
   async #readLater(): Promise<void> {
     const earlier = this.#earlier;
     this.#earlier = this.#read();
@@ -494,7 +494,7 @@ export class Training {
     });
   }
 
-  /** Records how weights, and the gradients of the step, are distributed. */
+  /** Records histograms of the weights and of the step's gradients. */
   #noteHistograms(): void {
     void this.#read();
     const place = this.#place();
@@ -504,7 +504,7 @@ export class Training {
       ...[...(this.#gradients ?? [])].map(([name, gradient]) => [`gradients/${name}`, gradient] as const),
     ]);
     const values = valuesOf([...tensors.values()]);
-    values.catch(() => {}); //  the job hears of it
+    values.catch(() => {}); //  the job below gets the error
     void this.#later(async () => {
       const all = (await values).map((each): Summary => ({ kind: "histogram", histogram: histogramOf(each) }));
       const summaries = new Map([...tensors.keys()].map((name, i) => [name, all[i]!]));
@@ -566,19 +566,19 @@ export class Training {
 
   // Checkpoints
 
-  /** Takes a checkpoint at this place in the queue; it is written while training goes on. */
+  /** Takes a checkpoint at this place in the queue. It is written while training continues. */
   async #save(isBest: boolean): Promise<void> {
     const key = `${this.#steps} ${this.#epochs} ${this.#evaluatedAt}`;
     if (!this.#store || (this.#savedAt === key && !isBest)) return;
     this.#savedAt = key;
-    await this.#saved; //  one at a time
+    await this.#saved; //  one checkpoint at a time
     void this.#read();
     const place = this.#place();
     const store = this.#store;
     const variables = captureVariables(this.#setup);
-    variables.catch(() => {}); //  the save hears of it
+    variables.catch(() => {}); //  the save below gets the error
     const queued = this.#queuedState();
-    // Once everything before it is recorded.
+    // This job runs once everything before the checkpoint has been recorded.
     let mark: unknown;
     let trainer: TrainerState | undefined;
     const marked = this.#later(async () => {
@@ -657,15 +657,15 @@ export class Training {
 
 /** When checkpoints are taken, and what happens when one cannot be written. */
 export interface SavingPlan {
-  /** After every so many steps. */
+  /** Steps between checkpoints. */
   readonly steps: number;
-  /** How weights and gradients are distributed is recorded after every so many steps. */
+  /** Steps between records of histograms of weights and gradients. */
   readonly histograms: number;
   readonly epochs: boolean;
-  /** After an evaluation that is the best so far. */
+  /** Whether a checkpoint is taken after each evaluation that is the best so far. */
   readonly best: boolean;
   readonly atEnd: boolean;
-  /** Saves; nothing where that failed and training is to go on. */
+  /** Calls `save` and returns its path; `undefined` if it failed and training must continue. */
   attempt(save: () => Promise<string>, warn: (message: string) => Promise<void>): Promise<string | undefined>;
 }
 
@@ -678,12 +678,12 @@ const neverSaving: SavingPlan = {
   attempt: (save) => save(),
 };
 
-/** Seconds and examples of this process. */
+/** Measures the time and counts the examples of this process. */
 class Clock {
   readonly #started = performance.now();
   #paused = 0;
   #pausedAt = 0;
-  /** When the first steps were done: before them a graph was compiled. */
+  /** The time when the first steps were done. The time before includes compiling, so the rates leave it out. */
   #first: { readonly time: number; readonly paused: number; readonly step: number } | undefined;
   #examples = 0;
   #step = 0;
@@ -706,7 +706,7 @@ class Clock {
     else this.#first = { time: performance.now(), paused: this.#paused, step };
   }
 
-  /** Examples a second, evaluations left out. */
+  /** Examples per second, without evaluations. */
   get rate(): number {
     if (!this.#first) return 0;
     const { time, paused } = this.#first;
@@ -714,7 +714,7 @@ class Clock {
     return seconds > 0 ? this.#examples / seconds : 0;
   }
 
-  /** How long so many steps will take, evaluations included. */
+  /** Returns how many seconds `steps` steps will take, including evaluations. */
   secondsFor(steps: number): number {
     if (!this.#first || this.#step === this.#first.step) return 0;
     const { time, step } = this.#first;

@@ -1,13 +1,13 @@
-/** Losses of single steps, made smooth for whoever looks at them. */
+/** Smoothing of the losses of single steps, for plots. */
 
 import { ConfigError } from "../errors.ts";
 import { aNumber, expectArguments, optional } from "../graph/arguments.ts";
 import { averaged, unbiased } from "../tensor/average.ts";
 
 /**
- * Follows numbers that jump, such as the losses of single steps: each call takes the next one and returns the exponentially
- * weighted average of all so far, without its bias towards 0. `beta` is how much of the average stays; 0.98 looks back over
- * about fifty numbers. Throws ConfigError for a beta outside [0, 1).
+ * Returns a function that smooths numbers that vary, such as the losses of single steps: each call takes the next number and returns
+ * the exponentially weighted average of all so far, without its bias towards 0. `beta` is the share of the old average that is kept;
+ * 0.98 averages over about fifty numbers. Throws ConfigError for a beta outside [0, 1).
  */
 export function smoother(beta: number = 0.98): (value: number) => number {
   expectArguments("smoother", [optional(aNumber)], [beta]);

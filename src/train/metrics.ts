@@ -1,4 +1,4 @@
-/** What an evaluation measures beside the loss. */
+/** Metrics: what an evaluation measures besides the loss. */
 import { ConfigError, ShapeError } from "../errors.ts";
 import {
   aFlag,
@@ -12,70 +12,70 @@ import {
 import { showShape, type Values } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
-/** What a metric sees of a batch. Whatever it does not look at is not computed for it. */
+/** What a metric sees of a batch. Parts that no metric uses are not computed. */
 export interface Measured {
-  /** What the setup's `output` says of the batch: [examples, …]. */
+  /** The result of the setup's `output` for the batch: [examples, …]. */
   readonly output: Tensor;
   /** The last tensor of the batch. */
   readonly target: Tensor;
   readonly batch: readonly Tensor[];
   /** The loss of the batch, a scalar. */
   readonly loss: Tensor;
-  /** How many examples, or tokens, the loss is the mean of: a scalar. */
+  /** The number of examples, or tokens, that the loss is the mean of: a scalar. */
   readonly weight: Tensor;
 }
 
-/** Numbers by name, as a metric has them once all batches have been seen. */
+/** Numbers by name: the sums of a metric over all batches. */
 export type Sums = { readonly [name: string]: Values };
 
 /** A number, or a table of numbers. */
 export type MetricValue = number | readonly (readonly number[])[];
 
-/** What metrics have in common. */
+/** The fields that all metrics have. */
 export interface MetricBase {
-  /** Under this name its value is in events and files. */
+  /** The name of the metric's value in events and files. */
   readonly name: string;
-  /** Whether a larger value is a better one. */
+  /** Whether a larger value is better. */
   readonly greaterIsBetter: boolean;
 }
 
-/** A metric that follows from sums over all batches: they are computed and added up inside the compiled evaluation step. */
+/** A metric computed from sums over all batches. The compiled evaluation step computes and adds them. */
 export interface SummedMetric extends MetricBase {
-  /** Of one batch: tensors whose shapes are the same for every batch. They are added up in float64. */
+  /** Returns the tensors of one batch that are added up, in float64. Their shapes must be the same for every batch. */
   sums(batch: Measured): { readonly [name: string]: Tensor };
-  /** From the sums over all batches. */
+  /** Returns the metric's value, from the sums over all batches. */
   value(sums: Sums): MetricValue;
 }
 
-/** A metric that no graph computes: it reads tensors of each batch and counts in JavaScript. */
+/** A metric that is computed in JavaScript, not in a graph: it reads tensors of each batch. */
 export interface HostMetric extends MetricBase {
-  /** Of one batch: what is read. */
+  /** Returns the tensors of one batch that the metric reads. */
   reads(batch: Measured): { readonly [name: string]: Tensor };
-  /** At the beginning of each evaluation. */
+  /** Called at the beginning of each evaluation. */
   begin(): HostCount;
 }
 
-/** One evaluation's worth of a `HostMetric`. */
+/** The counts of a `HostMetric` during one evaluation. */
 export interface HostCount {
-  /** The next batch: values by name, row-major, and their shapes. */
+  /** Adds the next batch: values by name, row-major, and their shapes. */
   add(values: Sums, shapes: { readonly [name: string]: readonly number[] }): void;
   value(): MetricValue;
 }
 
-/** Something that an evaluation measures; see `metric` for those that come with the package. */
+/** Something that an evaluation measures. `metric` holds the metrics of this package. */
 export type Metric = SummedMetric | HostMetric;
 
 /** Settings of metrics over classes. */
 export interface ClassMetricOptions {
-  /** What the metric is called. Default: as its function. */
+  /** The metric's name. Default: the name of its function. */
   readonly name?: string;
-  /** A label that stands for "do not count", as in `crossEntropy`. Default: none. */
+  /** A label whose examples are not counted, as in `crossEntropy`. Default: none. */
   readonly ignore?: number;
 }
 
 const classOptions = { name: aText, ignore: aWhole } as const;
 
-/** Labels [...] of outputs [..., classes], flat, with a weight for each: 1, or 0 where it is ignored. */
+/** Returns scores and labels, both flat, of outputs [..., classes] and labels [...], with a weight for each: 1, or 0 if ignored. */
 function labelled(
   name: string,
   { output, target }: Measured,
@@ -98,7 +98,7 @@ function labelled(
 
 const ratio = (part: Values, whole: Values): number => part[0]! / whole[0]!;
 
-/** The share of examples (or tokens) whose highest score is that of their label: of outputs [..., classes] and int32 labels [...]. */
+/** Makes a metric: the share of examples (or tokens) whose label has the highest score. Outputs [..., classes], int32 labels [...]. */
 export function accuracy(options: ClassMetricOptions = {}): SummedMetric {
   expectArguments("metric.accuracy", [optional(record(classOptions))], [options]);
   const { name = "accuracy", ignore } = options;
@@ -114,7 +114,7 @@ export function accuracy(options: ClassMetricOptions = {}): SummedMetric {
   };
 }
 
-/** The share of examples whose label is among the `k` highest scores. Its name is `top5Accuracy` for 5 of them. */
+/** Makes a metric: the share of examples whose label is among the `k` highest scores. Default name for k = 5: `top5Accuracy`. */
 export function topK(k: number, options: ClassMetricOptions = {}): SummedMetric {
   expectArguments("metric.topK", [aWhole, optional(record(classOptions))], [k, options]);
   if (k < 1) throw new ConfigError("metric.topK", `k is ${k}`, "give a whole number from 1 on");
@@ -132,17 +132,17 @@ export function topK(k: number, options: ClassMetricOptions = {}): SummedMetric 
   };
 }
 
-/** Row `label`, column `guess`: how many examples of the label were taken for the guess. */
+/** Returns the table of counts: row `label`, column `guess` holds how many examples of the label have the highest score for the guess. */
 function confusions(name: string, batch: Measured, ignore: number | undefined): Tensor {
   const { scores, labels, weights, classes } = labelled(name, batch, ignore);
   const guesses = scores.argmax(-1).oneHot(classes).cast("float32") as Tensor;
-  // A label that is ignored may lie outside of the classes, so it is another one with no weight.
+  // An ignored label may lie outside of the classes, so it becomes label 0 with weight 0.
   const known = ignore === undefined ? labels : labels.mul(weights.cast("int32"));
   const truths = known.oneHot(classes).cast("float32").mul(weights.unsqueeze(1)) as Tensor;
   return truths.transpose().matmul(guesses) as Tensor;
 }
 
-/** A table [classes][classes] of counts: the row is the label, the column the class with the highest score. */
+/** Makes a metric: a table [classes][classes] of counts. The row is the label, the column the class with the highest score. */
 export function confusionMatrix(options: ClassMetricOptions = {}): SummedMetric {
   expectArguments("metric.confusionMatrix", [optional(record(classOptions))], [options]);
   const { name = "confusionMatrix", ignore } = options;
@@ -154,7 +154,7 @@ export function confusionMatrix(options: ClassMetricOptions = {}): SummedMetric 
   };
 }
 
-/** A square table from its values. */
+/** Returns the rows of a square table. */
 function rowsOf(counts: Values): number[][] {
   const size = Math.sqrt(counts.length);
   return Array.from({ length: size }, (_, row) => Array.from(counts.slice(row * size, (row + 1) * size)));
@@ -162,15 +162,15 @@ function rowsOf(counts: Values): number[][] {
 
 export interface F1Options extends ClassMetricOptions {
   /**
-   * "macro": the mean of all classes' F1, each class counting the same. "micro": over all decisions, which is the accuracy where each
-   * example has one label. "binary": of class 1 alone, or of `positive`. Default "macro".
+   * "macro": the mean of all classes' F1, with equal weights. "micro": F1 over all decisions, which is the accuracy if each example has
+   * one label. "binary": F1 of the class `positive` only. Default "macro".
    */
   readonly average?: "macro" | "micro" | "binary";
   /** With "binary": the class that counts as positive. Default 1. */
   readonly positive?: number;
 }
 
-/** 2·TP / (2·TP + FP + FN), the harmonic mean of precision and recall; 0 for a class that occurs nowhere (as in scikit-learn). */
+/** Makes the metric F1 = 2·TP / (2·TP + FP + FN), the harmonic mean of precision and recall; 0 for an absent class (as in scikit-learn). */
 export function f1(options: F1Options = {}): SummedMetric {
   expectOptions("metric.f1", options, ["name", "ignore", "average", "positive"]);
   const { name = "f1", ignore, average = "macro", positive = 1 } = options;
@@ -206,7 +206,7 @@ export function f1(options: F1Options = {}): SummedMetric {
   };
 }
 
-/** e to the mean loss: of a language model that has cross entropy as its loss, how many tokens it hesitates between on average. */
+/** Makes the metric perplexity: e to the power of the mean loss, for a language model whose loss is cross entropy. */
 export function perplexity(options: { readonly name?: string } = {}): SummedMetric {
   expectArguments("metric.perplexity", [optional(record({ name: aText }))], [options]);
   return {
@@ -220,18 +220,18 @@ export function perplexity(options: { readonly name?: string } = {}): SummedMetr
 export interface EditDistanceOptions {
   /** Default "editDistance". */
   readonly name?: string;
-  /** The token that ends a sequence: it and all behind it do not count. Default: none, sequences fill their axis. */
+  /** The token that ends a sequence. It and all tokens after it are not counted. Default: none; sequences fill their axis. */
   readonly end?: number;
-  /** Tokens that are taken out first, such as padding or a blank. Default: none. */
+  /** Tokens that are removed first, such as padding or a blank. Default: none. */
   readonly skip?: readonly number[];
   /** Whether distances are divided by the lengths of the targets: the token error rate. Default true. */
   readonly normalize?: boolean;
 }
 
 /**
- * How many tokens are to be changed, put in or taken out (Levenshtein 1966), by the length of the targets: Σ distances / Σ lengths; or the
- * mean distance of a sequence without `normalize`. Outputs are tokens int32 [examples, length], or scores [examples, length, tokens] whose
- * highest is taken; targets int32 [examples, length].
+ * Makes a metric: how many tokens must be changed, inserted or removed (Levenshtein 1966), divided by the length of the targets:
+ * Σ distances / Σ lengths. Without `normalize`: the mean distance of a sequence. Outputs are tokens int32 [examples, length], or scores
+ * [examples, length, tokens], of which the highest is taken; targets are int32 [examples, length].
  */
 export function editDistance(options: EditDistanceOptions = {}): HostMetric {
   const kinds = { name: aText, end: aWhole, normalize: aFlag, skip: someTokens };
@@ -277,7 +277,7 @@ export function editDistance(options: EditDistanceOptions = {}): HostMetric {
 const someTokens = (value: unknown): string | undefined =>
   Array.isArray(value) && value.every(Number.isSafeInteger) ? undefined : "give an array of whole numbers";
 
-/** How many elements are to be changed, put in or taken out. */
+/** Returns how many elements must be changed, inserted or removed. */
 function levenshtein(a: readonly number[], b: readonly number[]): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {

@@ -1,41 +1,41 @@
-/** What a user has recorded beside what `fit` records itself. */
+/** What a user records in addition to what `fit` records itself. */
 import { ConfigError } from "../errors.ts";
 import { aRecord, aText, described, expectArguments } from "../graph/arguments.ts";
 import { histogramOf, type Summary } from "./tensorboard.ts";
 
-/** An image: values of rows of pixels from the top. */
+/** An image: the values of its pixels, row by row from the top. */
 export interface Picture {
-  /** [height, width] of grey, or [height, width, channels] with 1 (grey), 3 (red, green, blue) or 4 (and opacity). */
+  /** [height, width] for grey, or [height, width, channels] with 1 (grey), 3 (red, green, blue) or 4 channels (with opacity). */
   readonly shape: readonly number[];
-  /** From 0 to 1; or from 0 to 255 in a Uint8Array. */
+  /** Values from 0 to 1, or from 0 to 255 in a Uint8Array. */
   readonly values: ArrayLike<number>;
 }
 
 /**
- * Records things of your own in a run's folder: numbers go into `metrics.jsonl` too, all else into the event files alone. A function of
- * events gets one; on "log", "evaluation" and "epoch" events what it records is the same in a training that was interrupted and went on.
- * Without a folder nothing happens.
+ * Records your own values in a run's folder: numbers in `metrics.jsonl` and the event files, everything else only in the event files.
+ * `onEvent` is given a recorder. What it records on "log", "evaluation" and "epoch" events is the same in a training that was
+ * interrupted and resumed. Without a folder, nothing is recorded.
  */
 export interface Recorder {
-  /** Numbers by name. */
+  /** Records numbers by name. */
   scalars(values: { readonly [name: string]: number }): void;
-  /** Markdown. */
+  /** Records a text in Markdown. */
   text(name: string, text: string): void;
   image(name: string, picture: Picture): void;
-  /** How values are distributed. */
+  /** Records a histogram of values. */
   histogram(name: string, values: ArrayLike<number>): void;
 }
 
-/** What was recorded in one call of a function of events. */
+/** What was recorded in one call of `onEvent`. */
 export interface Notes {
   readonly scalars: { readonly [name: string]: number };
   readonly summaries: ReadonlyMap<string, Summary>;
 }
 
-/** A recorder that keeps what it is given; `encode` makes a PNG file of pixels. */
+/** A recorder that stores what it is given. `encode` makes a PNG file from pixels. */
 export class Notebook implements Recorder {
   readonly #encode: Encoder | undefined;
-  /** Made when something is recorded: most calls record nothing. */
+  /** The records. Created when something is recorded, since most calls record nothing. */
   notes: { readonly scalars: Record<string, number>; readonly summaries: Map<string, Summary> } | undefined;
 
   constructor(encode: Encoder | undefined) {
@@ -76,7 +76,7 @@ export class Notebook implements Recorder {
   }
 }
 
-/** Bytes of pixels, row by row. */
+/** The bytes of pixels, row by row. */
 export interface Pixels {
   readonly width: number;
   readonly height: number;

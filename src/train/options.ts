@@ -1,66 +1,66 @@
-/** How a training is run: the options of `fit`, checked and with nothing left open. */
+/** The options of `fit`: checked, and completed with defaults. */
 import { ConfigError } from "../errors.ts";
 import { aFlag, aFunction, aNumber, aText, aWhole, expectArguments, type Kind, options } from "../graph/arguments.ts";
 import { expectSeed } from "../random/generator.ts";
 import type { TrainingEvent } from "./events.ts";
 import type { Recorder } from "./notes.ts";
 
-/** When something is done: never, every so many steps, after each epoch. */
+/** When something is done: never, after a number of steps, or after each epoch. */
 export type Strategy = "no" | "steps" | "epoch";
 
-/** Options of `fit`. Most have the names and meanings of Hugging Face's `TrainingArguments`, the switches for debugging those of Lightning. */
+/** Options of `fit`. Most have names and meanings as in Hugging Face's `TrainingArguments`; the options for debugging, as in Lightning. */
 export interface FitOptions {
-  /** How often all batches are seen. Default 3; without end where `maxSteps` is given. */
+  /** Number of epochs. Default 3; unlimited if `maxSteps` is given. */
   readonly epochs?: number;
-  /** The training ends after so many steps (updates of the weights), if its epochs have not ended before. */
+  /** The most steps (updates of the weights). The training ends after them, if its epochs have not ended before. */
   readonly maxSteps?: number;
-  /** When `validation` is looked at. Default: "steps" where `evalSteps` is given, else "epoch". Nothing happens without `validation`. */
+  /** When the model is evaluated on `validation`, if there is any. Default: "steps" if `evalSteps` is given, else "epoch". */
   readonly evalStrategy?: Strategy;
   /** Steps between evaluations. */
   readonly evalSteps?: number;
   /** Steps between logs of the mean loss. Default 10. */
   readonly loggingSteps?: number;
   /**
-   * The weights at the end are those of the best evaluation instead of the last ones. Default false. In a run folder they are its best
-   * checkpoint's; otherwise they are kept in memory.
+   * Whether the model has the weights of the best evaluation at the end, instead of the last ones. Default false. They come from the best
+   * checkpoint of the run folder; without a run folder, they are kept in memory.
    */
   readonly loadBestModelAtEnd?: boolean;
-  /** Which number of an evaluation says how good a model is: "loss" or the name of a metric. Default "loss". */
+  /** The number by which evaluations are compared: "loss" or the name of a metric. Default "loss". */
   readonly metricForBestModel?: string;
-  /** Whether a larger one is better. Default: what the metric says of itself. */
+  /** Whether a larger number is better. Default: the metric's own `greaterIsBetter`. */
   readonly greaterIsBetter?: boolean;
-  /** Batches whose gradients are added up for one step. Default 1. The last step of an epoch may have fewer. */
+  /** Number of batches whose gradients are accumulated for one step. Default 1. The last step of an epoch may have fewer. */
   readonly gradientAccumulationSteps?: number;
-  /** The global norm that gradients are scaled down to. Default: they are not. */
+  /** The largest global norm of the gradients: larger ones are scaled down to it. Default: no limit. */
   readonly maxGradNorm?: number;
-  /** The training ends when so many evaluations in a row are no better than the best one. Default: never. */
+  /** The training ends when this many evaluations in a row are not better than the best one. Default: never. */
   readonly earlyStoppingPatience?: number;
-  /** An evaluation must be better by more than this to count. Default 0. */
+  /** An evaluation counts as better only if it is better by more than this. Default 0. */
   readonly earlyStoppingThreshold?: number;
   /**
-   * What the order of the examples follows from, where `train` is a dataset. Where it is given, the setup's generator also begins anew from
-   * it: so does dropout, but not the initial weights, which are there already. Default 0.
+   * The seed of the order of the examples, if `train` is a dataset. If `seed` is given, the setup's generator is also seeded with it: this
+   * affects dropout, but not the initial weights, which are made before. Default 0.
    */
   readonly seed?: number;
-  /** At most so many batches of an epoch are trained on; a fraction below 1 is a share of them. */
+  /** The most batches of an epoch to train on; a number below 1 is a share of all batches. */
   readonly limitTrainBatches?: number;
-  /** At most so many batches are looked at in an evaluation; a fraction below 1 is a share of them. */
+  /** The most batches in an evaluation; a number below 1 is a share of all batches. */
   readonly limitValidationBatches?: number;
-  /** Trains on the first so many batches alone, and evaluates on them: a model that cannot learn them by heart has a mistake in it. */
+  /** Trains and evaluates only on this many batches, the first ones: a model that cannot memorise them has a bug. */
   readonly overfitBatches?: number;
-  /** One step, or so many, through everything (training, evaluation, checkpoint), and nothing is written. */
+  /** Makes one step, or this many, with everything (training, evaluation, checkpoint), but writes no files. */
   readonly fastDevRun?: boolean | number;
   /**
-   * A step that meets NaN or infinity names the first op, and the path of its module, that made one. Each step is waited for. Default false.
+   * Whether the error of a step with NaN or infinity names the first op that made one, and its module. Waits for each step. Default false.
    */
   readonly detectAnomalies?: boolean;
-  /** Aborted, it ends the training after the step under way. */
+  /** When the signal is aborted, the training ends after the current step. */
   readonly signal?: AbortSignal;
-  /** Hears what happens, and may record things of its own; awaited. Without it warnings go to standard error. */
+  /** Called for each event, and awaited. It may record values of its own. Without it, warnings go to standard error. */
   readonly onEvent?: (event: TrainingEvent, record: Recorder) => unknown;
 }
 
-/** Options with nothing left open that has a default. */
+/** Options in which all defaults are filled in. */
 export interface CompleteOptions extends FitOptions {
   readonly epochs: number;
   readonly maxSteps: number;
@@ -107,7 +107,7 @@ export const fitKinds: Readonly<Record<keyof FitOptions, Kind>> = {
   onEvent: aFunction,
 };
 
-/** Checks options against their kinds and ranges. Throws ConfigError. `kinds` are those of further options. */
+/** Checks options against their kinds and ranges, and fills in defaults. Throws ConfigError. `kinds` are those of further options. */
 export function completeOptions(
   subject: string,
   given: FitOptions,
@@ -156,7 +156,7 @@ export function completeOptions(
   };
 }
 
-/** Throws ConfigError unless a number that is given is at least so large. */
+/** Throws ConfigError if a number is given and is less than `least`. */
 export function expectFrom(subject: string, name: string, value: number | undefined, least: number): void {
   if (value !== undefined && value < least)
     throw new ConfigError(subject, `${name} is ${value}`, `give a whole number from ${least} on`);

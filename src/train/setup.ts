@@ -1,4 +1,4 @@
-/** What a training is made of, as recipes and users' own modules offer it to whatever looks at trainings. */
+/** The setup of a training: its model, loss, data and other parts, as recipes and users' modules export it. */
 import { type BatchSource, isBatchSource } from "../data/batches.ts";
 import { type Column, Dataset } from "../data/dataset.ts";
 import { Loader } from "../data/loader.ts";
@@ -18,44 +18,44 @@ import type { Metric } from "./metrics.ts";
 /** A model, its loss and its data. */
 export interface TrainingSetup<C extends readonly Column[] = readonly Column[]> {
   readonly model: Module;
-  /** The loss of a batch, a scalar averaged over its examples; takes one tensor for each column, in their order. */
+  /** Returns the loss of a batch: a scalar, the mean over its examples. Takes one tensor for each column, in order. */
   loss(...batch: Batch<C>): Tensor;
   /**
-   * The last column holds what is to be predicted, those before it the inputs. A dataset is shuffled anew for each epoch; a loader, or
-   * another source of batches, is taken as it is.
+   * The training data. The last column holds the targets, the columns before it the inputs. A dataset is shuffled anew for each epoch; a
+   * loader, or another source of batches, is used as it is.
    */
   readonly train: Dataset<C> | BatchSource;
-  /** What evaluations look at: the same columns. */
+  /** The data for evaluations, with the same columns. */
   readonly validation?: Dataset<C> | BatchSource;
-  /** Default: Adam over the model, with its usual rate. */
+  /** The optimizer. Default: Adam over the model, with its default rate. */
   readonly optimizer?: Optimizer;
   /**
-   * The optimizer's rate over time: a schedule, asked before each step, or a `schedule.Plateau`, which hears of each evaluation. Default:
-   * the rate stays.
+   * The optimizer's rate over time: a schedule, called before each step, or a `schedule.Plateau`, updated after each evaluation. Default:
+   * a constant rate.
    */
   readonly schedule?: Schedule | Plateau;
-  /** Examples in a step, where `train` is a dataset. Default 64; where it is a loader, its own. */
+  /** Number of examples in a batch, if `train` is a dataset. Default 64. A loader has its own batch size. */
   readonly batchSize?: number;
-  /** What the model says of a batch, [examples, …]. Default: the model, called with the first column. */
+  /** Returns the model's output for a batch, [examples, …]. Default: the model, called with the first column. */
   output?(...batch: Batch<C>): Tensor;
   /**
-   * How many things the loss of a batch is the mean of: examples, or the tokens that a mask leaves. Means over several batches, and gradients
-   * that are accumulated, count each batch by it. Default: the batch's examples.
+   * Returns how many items the loss of a batch is the mean of: examples, or tokens that are not masked. It is the batch's weight in means
+   * over several batches and in accumulated gradients. Default: the number of examples in the batch.
    */
   weight?(...batch: Batch<C>): Tensor | number;
-  /** What evaluations measure beside the loss: `[metric.accuracy()]`. Default: nothing. */
+  /** What evaluations measure besides the loss: `[metric.accuracy()]`. Default: no metrics. */
   readonly metrics?: readonly Metric[];
-  /** How many classes there are. Default: the last axis of the output, where the last column holds labels (int32). */
+  /** Number of classes. Default: the size of the output's last axis, if the last column holds labels (int32). */
   readonly classes?: number;
-  /** Whose numbers dropout and samples are drawn from: its position belongs to a checkpoint. Default: the default generator. */
+  /** The generator for dropout and samples. Checkpoints hold its position. Default: the default generator. */
   readonly generator?: Generator;
-  /** Called behind the update in each training step, in its graph: for a moving average of weights, say. */
+  /** Called after the update in each training step, in the step's graph: for example, for a moving average of weights. */
   afterUpdate?(): void;
-  /** What else has variables that a checkpoint must hold, by name: a moving average, a second generator. */
+  /** Other objects with variables that a checkpoint must hold, by name: a moving average, a second generator. */
   readonly state?: { readonly [name: string]: HasNamedStates };
 }
 
-/** A setup with nothing left open. */
+/** A setup in which all defaults are filled in. */
 export interface CompleteSetup<D = Dataset | BatchSource> {
   readonly model: Module;
   loss(...batch: readonly Tensor[]): Tensor;
@@ -65,7 +65,7 @@ export interface CompleteSetup<D = Dataset | BatchSource> {
   readonly schedule?: Schedule | Plateau;
   readonly batchSize: number;
   output(...batch: readonly Tensor[]): Tensor;
-  /** Absent where a batch counts by its examples. */
+  /** Absent if the weight of a batch is its number of examples. */
   weight?(...batch: readonly Tensor[]): Tensor | number;
   readonly metrics: readonly Metric[];
   readonly classes?: number;
@@ -92,11 +92,11 @@ const fields: readonly (keyof TrainingSetup)[] = [
 ];
 
 /**
- * Checks a setup part by part and fills in what it leaves to defaults. `subject` is what messages call it. Throws
- * ConfigError for a part that is missing, something else than it should be, or unknown.
+ * Checks the parts of a setup and fills in defaults. `subject` is the subject of messages. Throws ConfigError for a part that is
+ * missing, wrong or unknown.
  */
 export function completeSetup<C extends readonly Column[]>(subject: string, typed: TrainingSetup<C>): CompleteSetup {
-  const setup = typed as unknown as TrainingSetup; //  whatever its columns: the loader gives what its functions take
+  const setup = typed as unknown as TrainingSetup; //  for any columns: the loader gives what the setup's functions take
   const given: { readonly [K in keyof TrainingSetup]: unknown } = setup;
   if (typeof setup !== "object" || setup === null)
     throw new ConfigError(subject, `the setup is ${nameOf(setup)}`, "give a record { model, loss, train }");
@@ -153,7 +153,7 @@ export function completeSetup<C extends readonly Column[]>(subject: string, type
   };
 }
 
-/** A complete setup whose data are in memory, for whoever looks at them. Throws ConfigError for other sources of batches. */
+/** Completes a setup whose data are in memory, so that they can be inspected. Throws ConfigError for other sources of batches. */
 export function completeWithData<C extends readonly Column[]>(
   subject: string,
   setup: TrainingSetup<C>,
@@ -162,7 +162,7 @@ export function completeWithData<C extends readonly Column[]>(
   return { ...complete, ...datasetsOf(subject, setup as unknown as TrainingData) };
 }
 
-/** How many examples a batch has. */
+/** Returns how many examples a batch has. */
 export function examplesIn([first]: readonly Tensor[]): number {
   return first?.shape[0] ?? 1;
 }
@@ -173,7 +173,7 @@ export type TrainingData<C extends readonly Column[] = readonly Column[]> = Pick
   "train" | "validation"
 >;
 
-/** Throws ConfigError unless the data are datasets or sources of batches, and go together. */
+/** Throws ConfigError unless the data are datasets or sources of batches that match each other. */
 function expectBatches(subject: string, { train, validation }: TrainingData): void {
   const holds = (value: unknown): boolean => value instanceof Dataset || isBatchSource(value);
   const wanted = "a dataset: dataset(inputs, labels), or a source of batches: loader(data, { batchSize: 32 })";
@@ -182,14 +182,14 @@ function expectBatches(subject: string, { train, validation }: TrainingData): vo
   if (train instanceof Dataset && validation instanceof Dataset) expectSameColumns(subject, train, validation);
 }
 
-/** The dataset that batches are of, where it is known: what is given, or a loader's own. */
+/** Returns the dataset that batches come from, if known: the given dataset or that of a loader. Otherwise the source itself. */
 function datasetIn(source: Dataset | BatchSource): Dataset | BatchSource {
   return source instanceof Loader ? (source.dataset ?? source) : source;
 }
 
 /**
- * The data of a setup as datasets, those of loaders before their random changes. Throws ConfigError for other sources of batches, and where
- * the columns differ.
+ * Returns the data of a setup as datasets; those of loaders, before their random changes. Throws ConfigError for other sources of
+ * batches, and if the columns differ.
  */
 export function datasetsOf(
   subject: string,
@@ -238,7 +238,7 @@ function failPart(subject: string, name: keyof TrainingSetup, value: unknown, wa
   );
 }
 
-/** What tells a part that another copy of this package has made, and that is no part for this one. */
+/** Tests by which a part is recognised that another copy of this package made. This copy cannot use such a part. */
 const looksLike: { readonly [K in keyof TrainingSetup]?: (value: Readonly<Record<string, unknown>>) => boolean } = {
   model: (value) => "namedStates" in value && "kind" in value,
   train: (value) => "columns" in value && "take" in value,
@@ -298,7 +298,7 @@ function expectOutput(subject: string, output: unknown, examples: number): Tenso
   return output;
 }
 
-/** Throws ConfigError unless `metrics` is a list of metrics with names of their own. */
+/** Throws ConfigError unless `metrics` is a list of metrics with different names. */
 function expectMetrics(subject: string, metrics: unknown): asserts metrics is readonly Metric[] {
   const isMetric = (each: unknown): each is Metric =>
     typeof each === "object" &&
@@ -322,5 +322,5 @@ function expectMetrics(subject: string, metrics: unknown): asserts metrics is re
     );
 }
 
-/** Names that evaluations use themselves. */
+/** Names that metrics may not have, since evaluations use them. */
 const reserved: readonly string[] = ["loss"];

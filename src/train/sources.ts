@@ -1,4 +1,4 @@
-/** Which batches a training and its evaluations see. */
+/** The batches of a training and of its evaluations. */
 import { type BatchSource, epochOf, fixedBatches, limited } from "../data/batches.ts";
 import { Dataset } from "../data/dataset.ts";
 import { loader } from "../data/tensors.ts";
@@ -13,11 +13,11 @@ export interface Sources {
   readonly validation: BatchSource | undefined;
 }
 
-/** Makes loaders of datasets and keeps to the limits of the options. */
+/** Makes loaders from datasets, and applies the limits in the options. */
 export async function sourcesOf(setup: CompleteSetup, options: CompleteOptions): Promise<Sources> {
   const { batchSize } = setup;
   const { seed = 0, overfitBatches, limitTrainBatches, limitValidationBatches } = options;
-  const shuffle = overfitBatches === undefined; //  the first batches are to be the same ones each time
+  const shuffle = overfitBatches === undefined; //  with `overfitBatches`, the first batches must be the same each time
   const given = setup.train instanceof Dataset ? loader(setup.train, { batchSize, shuffle, seed }) : setup.train;
   if (overfitBatches !== undefined) {
     const few = fixedBatches(await firstOf(given, overfitBatches));
@@ -30,12 +30,12 @@ export async function sourcesOf(setup: CompleteSetup, options: CompleteOptions):
   };
 }
 
-/** Batches to evaluate on: those of a dataset in its order. */
+/** Returns the batches to evaluate on. Those of a dataset are in its order. */
 export function validationSource(data: Dataset | BatchSource, batchSize: number): BatchSource {
   return data instanceof Dataset ? loader(data, { batchSize: Math.min(batchSize, data.length) }) : data;
 }
 
-/** A source with a limit: a number of batches, or a share of them. */
+/** Returns a source with a limit: a number of batches, or, below 1, a share of them. */
 export function within(source: BatchSource, limit: number | undefined, name: string): BatchSource {
   if (limit === undefined) return source;
   if (limit >= 1) return limited(source, limit);

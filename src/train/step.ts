@@ -1,4 +1,4 @@
-/** The training step, compiled: loss, gradients and update of one batch, or of several that are added up. */
+/** The compiled training step: loss, gradients and update for one batch, or for several whose gradients are accumulated. */
 import { compile } from "../compile/compile.ts";
 import { currentScope } from "../graph/scope.ts";
 import { inMode } from "../nn/module.ts";
@@ -9,29 +9,29 @@ import { savedStates } from "./checkpoint.ts";
 import type { CompleteOptions } from "./options.ts";
 import { type CompleteSetup, examplesIn } from "./setup.ts";
 
-/** What a batch has queued: tensors that have values once it is done. */
+/** The results of a queued batch: tensors that have values once its run is done. */
 export interface QueuedBatch {
   readonly loss: Tensor;
-  /** A number where it is known without a run. */
+  /** The batch's weight; a number if it is known without a run. */
   readonly weight: number | Tensor;
 }
 
 /** Makes steps. */
 export interface TrainingStep {
-  /** Queues a batch, and its update where each batch makes its own; its gradients by name where they are looked at, before clipping. */
+  /** Queues a batch, with its update if each batch makes one. With `look`, returns its gradients by name, before clipping. */
   batch(
     batch: readonly Tensor[],
     look: boolean,
   ): QueuedBatch & { readonly norm?: Tensor; readonly gradients?: ReadonlyMap<string, Tensor> };
-  /** Queues the update by the batches since the last one; absent where each batch makes its own. */
+  /** Queues the update with all batches since the last update; absent if each batch makes its own. */
   readonly update?: () => { readonly norm?: Tensor };
-  /** Waits for everything that was queued. Throws the first error that nobody has been told of. */
+  /** Waits for everything that was queued. Throws the first error that was not reported yet. */
   finished(): Promise<void>;
 }
 
 /**
- * Compiles a setup's training step. Modules are as they are, in training or in evaluation; a model that is in evaluation as a whole is
- * trained nevertheless. `note` hears, while the step is traced, of variables that it changes and no checkpoint holds.
+ * Compiles a setup's training step. Modules keep their mode, training or evaluation; but if the whole model is in evaluation mode, the
+ * step puts it in training mode. While the step is traced, `note` is called with the variables that it changes and no checkpoint holds.
  */
 export function trainingStep(
   setup: CompleteSetup,
@@ -46,7 +46,7 @@ export function trainingStep(
   const weights = new Map<string, number>();
   const signature = (batch: readonly Tensor[]): string => batch.map(({ shape }) => shape.join()).join(" ");
 
-  /** The loss of a batch and its weight, which is also noted where it is a number. */
+  /** Returns the loss of a batch and its weight. If the weight is a number, it is also stored by the batch's shapes. */
   const weigh = (batch: readonly Tensor[]): QueuedBatch => {
     const loss = setup.loss(...batch);
     const weight = setup.weight?.(...batch) ?? examplesIn(batch);

@@ -1,6 +1,6 @@
 /**
- * Records of TensorBoard's event files. Messages as in tensorboard/compat/proto/event.proto and summary.proto, records as in TensorFlow's
- * record_writer.cc.
+ * Writes records of TensorBoard's event files. The messages follow tensorboard/compat/proto/event.proto and summary.proto; the records
+ * follow TensorFlow's record_writer.cc.
  */
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { crc32c } from "../files/crc32c.ts";
@@ -18,26 +18,26 @@ export type Summary =
     }
   | { readonly kind: "text"; readonly text: string };
 
-/** How values are distributed. */
+/** A histogram: how values are distributed. */
 export interface Histogram {
   readonly min: number;
   readonly max: number;
   readonly count: number;
   readonly sum: number;
   readonly sumOfSquares: number;
-  /** The upper end of each bucket, rising; the lower one is the end of the bucket before. */
+  /** The upper end of each bucket, in ascending order. The lower end is the upper end of the bucket before. */
   readonly limits: readonly number[];
   readonly counts: readonly number[];
 }
 
-/** The first record of every file. */
+/** Returns the first record of every file. */
 export function versionRecord(time: number): Uint8Array {
   return record(
     new BinaryWriter().tag(1, WireType.Bit64).double(time).tag(3, WireType.LengthDelimited).string("brain.Event:2"),
   );
 }
 
-/** A record that gives several names a value at a step. `time` is in seconds since 1970. */
+/** Returns a record that holds named values at a step. `time` is in seconds since 1970. */
 export function summaryRecord(time: number, step: number, summaries: ReadonlyMap<string, Summary>): Uint8Array {
   const event = new BinaryWriter().tag(1, WireType.Bit64).double(time).tag(2, WireType.Varint).int64(step);
   const whole = event.tag(5, WireType.LengthDelimited).fork();
@@ -92,7 +92,7 @@ function writeSummary(value: BinaryWriter, summary: Summary): void {
 /** DT_STRING of TensorFlow's types.proto. */
 const dtString = 7;
 
-/** Length, its checksum, the data, their checksum. */
+/** Returns a record: length, checksum of the length, data, checksum of the data. */
 function record(event: BinaryWriter): Uint8Array {
   const data = event.finish();
   const bytes = new Uint8Array(12 + data.length + 4);
@@ -104,10 +104,10 @@ function record(event: BinaryWriter): Uint8Array {
   return bytes;
 }
 
-/** A checksum of something that may hold checksums is turned and shifted. */
+/** Masks a checksum, by a rotation and an addition: the file format does so because the data may contain checksums themselves. */
 const masked = (crc: number): number => (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
 
-/** Ends of buckets as TensorBoard has them: ±10⁻¹² · 1.1ⁿ, up to 10²⁰, and 0. */
+/** Ends of buckets, as in TensorBoard: ±10⁻¹² · 1.1ⁿ, up to 10²⁰, and 0. */
 const ends: Float64Array = (() => {
   const positive: number[] = [];
   for (let end = 1e-12; end < 1e20; end *= 1.1) positive.push(end);
@@ -120,7 +120,7 @@ const ends: Float64Array = (() => {
   ]);
 })();
 
-/** The distribution of values; NaN and infinities are left out. */
+/** Returns the histogram of values. NaN and infinities are left out. */
 export function histogramOf(values: ArrayLike<number>): Histogram {
   const counts = new Float64Array(ends.length);
   let [min, max, count, sum, sumOfSquares] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0, 0, 0];
@@ -138,7 +138,7 @@ export function histogramOf(values: ArrayLike<number>): Histogram {
     return { min: 0, max: 0, count: 0, sum: 0, sumOfSquares: 0, limits: [Number.MAX_VALUE], counts: [0] };
   const first = counts.findIndex((each) => each > 0);
   const last = counts.findLastIndex((each) => each > 0);
-  // An empty bucket below says where the first one begins.
+  // An empty bucket before the first one gives the lower end of the first one.
   const from = Math.max(0, first - 1);
   return {
     min,
@@ -151,7 +151,7 @@ export function histogramOf(values: ArrayLike<number>): Histogram {
   };
 }
 
-/** The first end that is not below a value. */
+/** Returns the index of the first end that is not below a value. */
 function bucketOf(value: number): number {
   let [low, high] = [0, ends.length - 1];
   while (low < high) {

@@ -1,4 +1,4 @@
-/** What `config.json` says of a run: what makes it what it is. */
+/** The description of a run in `config.json`: everything that defines the run. */
 import { execFile } from "node:child_process";
 import { createRequire } from "node:module";
 import { promisify } from "node:util";
@@ -8,12 +8,12 @@ import type { Parameter } from "../../tensor/state.ts";
 import type { RunDescription } from "../checkpoint.ts";
 import type { RunConfig } from "./layout.ts";
 
-/** Options of `fit` that say nothing about the run itself. */
+/** Options of `fit` that are not listed among the options in `config.json`. */
 const passing: readonly string[] = ["signal", "onEvent", "hyperparameters", "runName", "resumeFromCheckpoint"];
 
 const elements = (parameters: readonly Parameter[]): number => parameters.reduce((sum, { size }) => sum + size, 0);
 
-/** Describes a run. `given` are the options as the user gave them. */
+/** Returns the description of a run. `given` are the options as the user gave them. */
 export async function describeRun(
   { setup, options, steps }: RunDescription,
   given: { readonly [name: string]: unknown },
@@ -63,7 +63,7 @@ function versions(): Record<string, string> {
   };
 }
 
-/** The version in a manifest; a bundler may have left it behind. */
+/** Returns the version in a manifest. A bundler may have left the manifest out. */
 function versionIn(manifest: string): string {
   try {
     return (createRequire(import.meta.url ?? __filename)(manifest) as { version: string }).version;
@@ -72,7 +72,7 @@ function versionIn(manifest: string): string {
   }
 }
 
-/** The revision of the working folder; null outside of a repository, or without git. */
+/** Returns the git revision of the working folder; null outside of a repository, or without git. */
 async function gitRevision(): Promise<RunConfig["git"]> {
   const git = async (...words: string[]): Promise<string> =>
     (await promisify(execFile)("git", words, { timeout: 5000, maxBuffer: 2 ** 26 })).stdout.trim();

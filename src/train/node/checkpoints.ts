@@ -1,4 +1,4 @@
-/** Checkpoints on disk: written whole or not at all, checked when they are read. */
+/** Checkpoints on disk: written completely or not at all, and checked when they are read. */
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
@@ -17,7 +17,7 @@ import {
   stepOf,
 } from "./layout.ts";
 
-/** A checkpoint from disk. */
+/** A checkpoint that was read from disk. */
 export interface LoadedCheckpoint extends Checkpoint {
   readonly mark: RecordMark;
   readonly path: string;
@@ -38,7 +38,7 @@ export class Checkpoints {
     this.#paths = pathsIn(folder);
   }
 
-  /** Removes what a killed process has left behind. Throws FileError when the folder cannot be made. */
+  /** Makes the folder, and removes what a killed process has left there. Throws FileError when the folder cannot be made. */
   async open(): Promise<void> {
     const { checkpoints } = this.#paths;
     try {
@@ -50,7 +50,7 @@ export class Checkpoints {
       if (name.startsWith(temporary)) await rm(join(checkpoints, name), { recursive: true, force: true });
   }
 
-  /** The steps of all checkpoints, in rising order. */
+  /** Returns the steps of all checkpoints, in ascending order. */
   async steps(): Promise<number[]> {
     const names = await readdir(this.#paths.checkpoints).catch((): string[] => []);
     return names
@@ -60,8 +60,8 @@ export class Checkpoints {
   }
 
   /**
-   * Writes a checkpoint: under a temporary name, flushed, then renamed, the folder flushed, then `last` and perhaps `best`. Returns its
-   * path. Throws FileError when that fails, and leaves everything else as it was.
+   * Writes a checkpoint and returns its path. The files are written under a temporary name, flushed, and renamed; then the folder is
+   * flushed, and `last`, and for the best also `best`, are written. Throws FileError on failure, and leaves everything else unchanged.
    */
   async save({ model, optimizer, trainer }: Checkpoint, mark: RecordMark, isBest: boolean): Promise<string> {
     const { checkpoints, last, best } = this.#paths;
@@ -76,7 +76,7 @@ export class Checkpoints {
       await flushFolder(part);
       await this.#replace(part, target);
     } catch (cause) {
-      await rm(part, { recursive: true, force: true }).catch(() => {}); //  what stopped the save is what has to be heard of
+      await rm(part, { recursive: true, force: true }).catch(() => {}); //  report the error that stopped the save, not this one
       throw explained("fit", `${printable(target)} cannot be written`, cause, {});
     }
     const name = `${basename(target)}\n`;
@@ -85,7 +85,7 @@ export class Checkpoints {
     return target;
   }
 
-  /** A checkpoint of the same step, from before the epoch's end or from a discarded past, gives way. */
+  /** Renames the new checkpoint to its place. Replaces one of the same step, from before the epoch's end or from discarded training. */
   async #replace(part: string, target: string): Promise<void> {
     const old = `${part}-old`;
     const wasThere = await rename(target, old).then(
@@ -97,14 +97,14 @@ export class Checkpoints {
     if (wasThere) await rm(old, { recursive: true, force: true });
   }
 
-  /** Removes all but the newest `limit` checkpoints up to `newest`, and those that `last` and `best` name. */
+  /** Removes checkpoints up to the step `newest`, except for the `limit` newest ones and those that `last` and `best` name. */
   async prune(limit: number, newest: number): Promise<void> {
     const { checkpoints, last, best } = this.#paths;
     const steps = (await this.steps()).filter((step) => step <= newest);
     const kept = new Set([...steps.slice(-limit), await readPointer(last), await readPointer(best)]);
     for (const step of steps)
       if (!kept.has(step)) {
-        // Renamed first, so that nobody takes half of one for a checkpoint.
+        // The folder is renamed first, so that a partly removed one is not taken for a checkpoint.
         const going = join(checkpoints, `${temporary}${step}-${randomBytes(6).toString("hex")}`);
         await rename(this.#paths.checkpoint(step), going);
         await rm(going, { recursive: true, force: true });
@@ -112,8 +112,8 @@ export class Checkpoints {
   }
 
   /**
-   * The checkpoint that `last` names, or, where that is damaged, the newest whole one before it; `warn` hears of each that is damaged.
-   * Nothing where there is none at all. Throws FormatError where all are damaged.
+   * Returns the checkpoint that `last` names. If it is damaged, returns the newest undamaged one before it; `warn` is called for each
+   * damaged one. Returns `undefined` if there are no checkpoints. Throws FormatError if all are damaged.
    */
   async last(warn: (message: string) => Promise<void>): Promise<LoadedCheckpoint | undefined> {
     const named = await readPointer(this.#paths.last).catch(async (error: unknown) => {
@@ -138,7 +138,7 @@ export class Checkpoints {
     );
   }
 
-  /** The model's weights of one checkpoint. Throws FileError or FormatError. */
+  /** Returns the model's weights from a checkpoint. Throws FileError or FormatError. */
   async modelAt(step: number): Promise<Uint8Array> {
     return (await loadCheckpoint(this.#paths.checkpoint(step))).model;
   }
@@ -166,13 +166,13 @@ async function writeFlushed(path: string, bytes: Uint8Array | string): Promise<v
   }
 }
 
-/** `trainer.json`: the sheet, and the checksum of its own text. */
+/** Returns the text of `trainer.json`: the sheet, and the checksum of the sheet's text. */
 function sealedText(sheet: CheckpointSheet): string {
   const text = jsonOf(sheet);
   return `{"sha256":"${sealOf(new TextEncoder().encode(text)).sha256}","sheet":${text}}\n`;
 }
 
-/** Reads `trainer.json`. Throws FormatError where it is damaged. */
+/** Reads `trainer.json`. Throws FormatError if it is damaged. */
 export function decodeTrainer(text: string, source: string): CheckpointSheet {
   const found = /^\{"sha256":"([0-9a-f]{64})","sheet":(.*)\}\n$/s.exec(text);
   if (!found || sealOf(new TextEncoder().encode(found[2])).sha256 !== found[1])
@@ -180,7 +180,7 @@ export function decodeTrainer(text: string, source: string): CheckpointSheet {
   return decodeSheet(JSON.parse(found[2]!), source);
 }
 
-/** Reads the folder of a checkpoint. Throws FileError where a file is missing, FormatError where one is damaged. */
+/** Reads the folder of a checkpoint. Throws FileError if a file is missing, FormatError if one is damaged. */
 export async function loadCheckpoint(path: string): Promise<LoadedCheckpoint> {
   const trainer = join(path, "trainer.json");
   const sheet = decodeTrainer(new TextDecoder().decode(await readFileChecked(trainer)), trainer);

@@ -1,4 +1,4 @@
-/** `fitInWorker`: training in a thread of its own. */
+/** `fitInWorker`: training in a separate thread. */
 import { statSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -10,11 +10,11 @@ import type { FitResult } from "../fit.ts";
 import { completeRunOptions, type RunOptions } from "./options.ts";
 import { received, type WorkerMessage, type WorkerTask } from "./worker-messages.ts";
 
-/** Options of `fitInWorker`: those of `fit`, and what the module is given. */
+/** Options of `fitInWorker`: those of `fit`, and data for the module. */
 export interface WorkerOptions extends Omit<RunOptions, "onEvent"> {
-  /** Given to the function that the module exports: whatever can be cloned. */
+  /** The argument of the function that the module exports: any value that can be cloned. */
   readonly data?: unknown;
-  /** Hears what happens. The training does not wait for it. */
+  /** Called for each event. The training does not wait for it. */
   readonly onEvent?: (event: TrainingEvent) => unknown;
 }
 
@@ -25,10 +25,10 @@ export interface WorkerResult extends FitResult {
 }
 
 /**
- * Trains in a worker thread, so that this one stays free for other things: the same bits as `fit` in this thread. `module` is the path or
- * URL of a module that Node can import, whose default export is a setup, or a function that makes one of `options.data`; with `seed`
- * the default generator begins from it before the setup is made. Throws ConfigError for options that cannot be or cannot be sent, what
- * the module throws, what `fit` throws there, and EngineError when the worker ends without a word.
+ * Trains in a worker thread, so that this thread stays free. The result is bit-identical to that of `fit` in this thread. `module` is the
+ * path or URL of a module that Node can import. Its default export is a setup, or a function that makes a setup from `options.data`. If
+ * `seed` is given, the default generator is seeded with it before the setup is made. Throws ConfigError for options that are invalid or
+ * cannot be sent, the errors of the module and of `fit`, and EngineError when the worker ends without a result.
  */
 export async function fitInWorker(module: string | URL, options: WorkerOptions = {}): Promise<WorkerResult> {
   if (typeof module !== "string" && !(module instanceof URL))

@@ -1,4 +1,4 @@
-/** `fit` in Node: with a folder that keeps the run. */
+/** `fit` in Node, which can keep the run in a folder. */
 import type { Column } from "../../data/dataset.ts";
 import { FileError } from "../../files/node/atomic.ts";
 import { type FitResult, type SavingPlan, Training } from "../fit.ts";
@@ -11,11 +11,11 @@ import { RunFolder } from "./run-folder.ts";
  *
  *     await fit({ model, loss, train, validation, optimizer }, { epochs: 10, outputDir: "runs/first" });
  *
- * Killed at any moment, it goes on with `resumeFromCheckpoint: true`, from the same setup, and ends with the same weights, bit for bit.
- * Steps are queued without waiting for their losses, which are read a few at a time; checkpoints are written while training goes on.
- * Throws ConfigError for a setup or options that cannot be, DataError where a loss or a gradient is not finite: checkpoints are then from
- * before that step; FileError where the folder cannot be written, if `onSaveError` is "stop"; FormatError where a checkpoint to resume
- * from is damaged and there is no other.
+ * A training that was killed at any moment continues with `resumeFromCheckpoint: true` and the same setup, and ends with bit-identical
+ * weights. Steps are queued without waiting for their losses, which are read a few at a time; checkpoints are written while training
+ * continues. Throws ConfigError for an invalid setup or invalid options; DataError when a loss or a gradient is not finite (checkpoints are
+ * then from before that step); FileError when the folder cannot be written, if `onSaveError` is "stop"; FormatError when the checkpoint to
+ * resume from is damaged and there is no other.
  */
 export async function fit<C extends readonly Column[]>(
   setup: TrainingSetup<C>,

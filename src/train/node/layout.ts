@@ -1,8 +1,8 @@
 /**
  * What a run's folder holds:
  *
- *     config.json              what the run is: written once
- *     status.json              how far it is, and who trains it
+ *     config.json              the description of the run: written once
+ *     status.json              the run's progress, and the process that trains it
  *     metrics.jsonl            a line for each log, evaluation and epoch
  *     events.out.tfevents.*    the same for TensorBoard
  *     checkpoints/
@@ -16,7 +16,7 @@ import { FileError, readFileChecked } from "../../files/node/atomic.ts";
 import type { TrainerState } from "../checkpoint.ts";
 import type { EpochEvent, EvaluationEvent, LogEvent } from "../events.ts";
 
-/** Where things are in a run's folder. */
+/** The paths of files in a run's folder. */
 export interface RunPaths {
   readonly config: string;
   readonly status: string;
@@ -40,17 +40,17 @@ export function pathsIn(folder: string): RunPaths {
   };
 }
 
-/** The step of a checkpoint by the name of its folder; nothing for another name. */
+/** Returns the step of a checkpoint from the name of its folder; `undefined` for another name. */
 export function stepOf(name: string): number | undefined {
   const digits = /^step-(0|[1-9]\d{0,15})$/.exec(name)?.[1];
   return digits === undefined ? undefined : Number(digits);
 }
 
-/** `config.json`: everything that makes a run what it is. */
+/** `config.json`: everything that defines a run. */
 export interface RunConfig {
   readonly format: 1;
   readonly name: string | null;
-  /** ISO 8601. */
+  /** The time of creation, in ISO 8601. */
   readonly created: string;
   readonly model: { readonly kind: string; readonly parameters: number; readonly trainable: number };
   readonly optimizer: {
@@ -63,41 +63,41 @@ export interface RunConfig {
       readonly decoupled: boolean;
     }[];
   };
-  /** "function", "plateau", or null where the rate stays. */
+  /** "function", "plateau", or null for a constant rate. */
   readonly schedule: "function" | "plateau" | null;
   readonly batchSize: number;
   readonly metrics: readonly string[];
-  /** Options of `fit`, those that a file can hold. */
+  /** Those options of `fit` that can be written to a file. */
   readonly options: { readonly [name: string]: unknown };
-  /** What the caller gave as `hyperparameters`. */
+  /** The caller's `hyperparameters`. */
   readonly hyperparameters: { readonly [name: string]: unknown };
   readonly seed: number;
-  /** Where the training will end at the latest, where that was known. */
+  /** The step at which the training ends at the latest; null if it was not known. */
   readonly steps: number | null;
   readonly versions: { readonly [name: string]: string };
   readonly git: { readonly revision: string; readonly isDirty: boolean } | null;
   readonly command: readonly string[];
 }
 
-/** How a run is doing. */
+/** The state of a run. */
 export type RunState = "running" | "finished" | "early-stopping" | "stopped" | "failed" | "interrupted";
 
-/** `status.json`: how far a run is. "interrupted" is never written: readers say so of a run whose process is no more. */
+/** `status.json`: the progress of a run. The state "interrupted" is never written: readers derive it if the process no longer exists. */
 export interface RunStatus {
   readonly format: 1;
   readonly state: RunState;
   readonly step: number;
   readonly epoch: number;
   readonly steps: number | null;
-  /** ISO 8601: of the latest start, and of the latest write. */
+  /** The times of the latest start and of the latest write, in ISO 8601. */
   readonly started: string;
   readonly updated: string;
-  /** Of all processes that have trained it so far. */
+  /** Seconds of training so far, in all processes together. */
   readonly seconds: number;
-  /** Of `metricForBestModel`. */
+  /** The best evaluation, by `metricForBestModel`. */
   readonly best: { readonly step: number; readonly metric: string; readonly value: number } | null;
   readonly error: string | null;
-  /** Who trains it. */
+  /** The process that trains the run. */
   readonly process: { readonly host: string; readonly pid: number; readonly started: number; readonly thread: number };
 }
 
@@ -107,7 +107,7 @@ export type MetricRecord = (LogEvent | EvaluationEvent | EpochEvent | OwnRecord)
   readonly time: number;
 };
 
-/** Numbers of the user's own. */
+/** Numbers that the user has recorded. */
 export interface OwnRecord {
   readonly type: "own";
   readonly step: number;
@@ -115,14 +115,14 @@ export interface OwnRecord {
   readonly values: { readonly [name: string]: number };
 }
 
-/** What a file of a checkpoint must be. */
+/** The size and checksum of a file of a checkpoint. */
 export interface FileSeal {
   readonly bytes: number;
-  /** Hexadecimal. */
+  /** The SHA-256 checksum, hexadecimal. */
   readonly sha256: string;
 }
 
-/** Where the records of a run were when a checkpoint was taken: lengths in bytes. */
+/** The lengths in bytes of a run's record files when a checkpoint was taken. */
 export interface RecordMark {
   readonly metrics: number;
   readonly events: { readonly [name: string]: number };
@@ -136,11 +136,11 @@ export interface CheckpointSheet {
   readonly files: { readonly "model.safetensors": FileSeal; readonly "optimizer.safetensors": FileSeal };
 }
 
-// Reading: files may have been edited, cut off or made by somebody else.
+// Reading. Files may have been edited, truncated, or written by another program, so they are checked.
 
 const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const record = z.record(z.string(), z.unknown());
-/** JSON has no NaN and no infinity. */
+/** A number. JSON has no NaN and no infinity, so these are written as texts. */
 const real = z.union([z.number(), z.enum(["NaN", "Infinity", "-Infinity"]).transform(Number)]);
 const metricValue = z.union([real, z.array(z.array(real))]);
 const mean = z.object({ sum: z.number(), weight: z.number() });
@@ -238,7 +238,7 @@ const checkpointSheet = z.object({
   files: z.object({ "model.safetensors": seal, "optimizer.safetensors": seal }),
 });
 
-/** Reads text that claims to be JSON of a kind. Throws FormatError with the place of what is wrong. */
+/** Parses JSON and checks it against a schema. Throws FormatError with the place of the error. */
 function parsed<T>(schema: z.ZodType<T>, text: string, source: string): T {
   let json: unknown;
   try {
@@ -281,24 +281,24 @@ export function decodeSheet(json: unknown, source: string): CheckpointSheet {
   return parsed<CheckpointSheet>(checkpointSheet, JSON.stringify(json), source);
 }
 
-/** JSON in which NaN and the infinities are texts. */
+/** Returns JSON in which NaN and the infinities are written as texts. */
 export function jsonOf(value: unknown, space?: number): string {
   const text = JSON.stringify(value, null, space);
-  if (!text.includes("null")) return text; //  a function that looks at each value costs more than all else
+  if (!text.includes("null")) return text; //  calling a function for each value would take most of the time
   const nothingLost = (_: string, each: unknown): unknown =>
     typeof each === "number" && !Number.isFinite(each) ? String(each) : each;
   return JSON.stringify(value, nothingLost, space);
 }
 
-/** `config.json` of a run. Throws FileError where there is none, FormatError where it is damaged. */
+/** Reads `config.json` of a run. Throws FileError if it is missing, FormatError if it is damaged. */
 export async function readConfig(folder: string): Promise<RunConfig> {
   const { config } = pathsIn(folder);
   return decodeConfig(textOf(await readFileChecked(config)), config);
 }
 
 /**
- * `metrics.jsonl` of a run, also while it is written. Throws FileError where there is none, FormatError for a line that no run writes; what
- * stands behind the last line end is still being written, and left out.
+ * Reads `metrics.jsonl` of a run, also while it is written: text after the last line end is left out, since it may be incomplete. Throws
+ * FileError if the file is missing, FormatError for an invalid line.
  */
 export async function readMetrics(folder: string): Promise<MetricRecord[]> {
   expectFolder("readMetrics", folder);
@@ -309,7 +309,7 @@ export async function readMetrics(folder: string): Promise<MetricRecord[]> {
   return lines.map((line, i) => decodeMetric(line, `${metrics}:${i + 1}`));
 }
 
-/** The step that `last` or `best` names; nothing where there is no such file. Throws FormatError when it names none. */
+/** Returns the step that `last` or `best` names; `undefined` if there is no such file. Throws FormatError if it does not name a step. */
 export async function readPointer(path: string): Promise<number | undefined> {
   const text = await readFileChecked(path).then(textOf, (error: unknown) => {
     if (error instanceof FileError && ["ENOENT", "ENOTDIR"].includes(error.code)) return undefined;
@@ -326,7 +326,7 @@ export async function readPointer(path: string): Promise<number | undefined> {
   return step;
 }
 
-/** Throws ConfigError for what is no path. */
+/** Throws ConfigError if `folder` is not a path. */
 export function expectFolder(subject: string, folder: unknown): asserts folder is string {
   if (typeof folder === "string" && folder !== "" && !folder.includes("\0")) return;
   throw new ConfigError(subject, "that is no path of a folder", "give a path as text");

@@ -1,4 +1,4 @@
-/** Options of `fit` in Node: where and when a run is kept. */
+/** Options of `fit` in Node: where and when a run is saved. */
 
 import { ConfigError } from "../../errors.ts";
 import { aFlag, aRecord, aText, aWhole, type Kind } from "../../graph/arguments.ts";
@@ -14,31 +14,34 @@ import {
 
 /** Options of `fit` in Node. */
 export interface RunOptions extends FitOptions {
-  /** The folder that the run is kept in: see `readRun` for what it holds. Default: nothing is written. */
+  /** The folder for the run. `readRun` reads it. Default: no files are written. */
   readonly outputDir?: string;
-  /** Whether a run that is in the folder already gives way to this one. Default false: it is an error. */
+  /** Whether this run replaces one that is already in the folder. Default false: such a run is then an error. */
   readonly overwriteOutputDir?: boolean;
   /**
-   * Goes on with the run in `outputDir` from its last whole checkpoint, bit for bit as if it had never stopped, or begins it where there is
-   * no checkpoint yet. Or the path of a checkpoint, or of a run's folder: of another run, this one begins where that one was.
+   * true: continues the run in `outputDir` from its last undamaged checkpoint, bit-identical to a run that never stopped, or begins the run
+   * if there is no checkpoint yet. A path of a checkpoint or of a run's folder: if it is of another run, this run begins at its checkpoint.
    */
   readonly resumeFromCheckpoint?: boolean | string;
-  /** When checkpoints are taken, beside those at the end and of the best evaluations. "no": none at all. Default: "steps" where `saveSteps` is given, else "epoch". */
+  /**
+   * When checkpoints are taken, besides those at the end and after the best evaluations. "no": no checkpoints at all. Default: "steps" if
+   * `saveSteps` is given, else "epoch".
+   */
   readonly saveStrategy?: Strategy;
   readonly saveSteps?: number;
-  /** How many checkpoints are kept; the last and the best always are. Default 3. */
+  /** The number of checkpoints that are kept. The last and the best are always kept. Default 3. */
   readonly saveTotalLimit?: number;
-  /** What happens when the disk is full, or may not be written: a warning, or the end of the training. Default "continue". */
+  /** What happens when the disk is full or cannot be written: "continue" gives a warning, "stop" ends the training. Default "continue". */
   readonly onSaveError?: "continue" | "stop";
-  /** What `config.json` is to hold beside the options: JSON. */
+  /** JSON that is stored in `config.json` in addition to the options. */
   readonly hyperparameters?: { readonly [name: string]: unknown };
-  /** What the run is called. */
+  /** The run's name. */
   readonly runName?: string;
-  /** Whether event files for TensorBoard are written too. Default true. */
+  /** Whether event files for TensorBoard are also written. Default true. */
   readonly tensorboard?: boolean;
   /**
-   * Steps between records of how the weights are distributed, and the gradients of the step before clipping (not where several batches make
-   * a step). Default: none.
+   * Steps between records of histograms of the weights, and of the step's gradients before clipping (not if gradients of several batches
+   * are accumulated). Default: no records.
    */
   readonly histogramSteps?: number;
 }

@@ -1,4 +1,4 @@
-/** A run's folder, read by somebody else. */
+/** Functions that read a run's folder, also from another process. */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError, printable } from "../../errors.ts";
@@ -15,22 +15,22 @@ import {
 } from "./layout.ts";
 import { stateOf } from "./run-folder.ts";
 
-/** What a run's folder says of it. */
+/** The contents of a run's folder. */
 export interface RunReport {
   readonly folder: string;
   readonly config: RunConfig;
-  /** Its state is "interrupted" where the process that trained it is no more. */
+  /** The run's status. Its state is "interrupted" if the process that trained the run has ended without finishing it. */
   readonly status: RunStatus;
-  /** Rising. */
+  /** The checkpoints, by ascending step. */
   readonly checkpoints: readonly { readonly step: number; readonly path: string }[];
-  /** The steps of the last and the best checkpoint; absent where there is none. */
+  /** The steps of the last and the best checkpoint; absent if there is none. */
   readonly last?: number;
   readonly best?: number;
 }
 
 /**
- * Reads what a run's folder says of it, also while it is trained; `readMetrics` reads its numbers. The checkpoints themselves are looked at
- * when they are used. Throws FileError where a file is missing, FormatError where one is damaged.
+ * Reads a run's folder, also while the run is being trained; `readMetrics` reads its numbers. Checkpoints are listed but not checked; they
+ * are checked when they are used. Throws FileError if a file is missing, FormatError if one is damaged.
  */
 export async function readRun(folder: string): Promise<RunReport> {
   expectFolder("readRun", folder);
@@ -49,7 +49,7 @@ export async function readRun(folder: string): Promise<RunReport> {
   };
 }
 
-/** The folders of runs in a folder, by name: those that have a `config.json`. Throws ConfigError where there is no such folder. */
+/** Returns the folders of runs in a folder, sorted by name: those that have a `config.json`. Throws ConfigError for a missing folder. */
 export async function findRuns(folder: string): Promise<string[]> {
   expectFolder("findRuns", folder);
   const entries = await readdir(folder, { withFileTypes: true }).catch((cause: unknown) => {

@@ -1,4 +1,4 @@
-/** The folder of a run: its configuration, its records, its checkpoints. */
+/** The folder of a run, with its configuration, records and checkpoints. */
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { threadId } from "node:worker_threads";
@@ -36,7 +36,7 @@ type Warn = (message: string) => Promise<void>;
 
 const encoder = new TextEncoder();
 
-/** Folders that this thread trains into: by the process alone nobody can tell, where the last word of a run could not be written. */
+/** Folders that this thread trains into. The process in `status.json` does not tell, if a run could not write its final status. */
 const active = new Set<string>();
 
 /** Keeps a run in a folder. */
@@ -49,10 +49,10 @@ export class RunFolder implements RunStore {
   #metrics: AppendFile | undefined;
   #events: EventFiles | undefined;
   #warn: Warn = async () => {};
-  /** Failures that have been told of, until the same thing succeeds again. */
+  /** Operations whose failure was reported, until they succeed again. */
   readonly #failing = new Set<string>();
   #status: RunStatus | undefined;
-  /** Of the last event. */
+  /** The place of the last event. */
   #place: TrainingPlace | undefined;
   #secondsBefore = 0;
   readonly #started = performance.now();
@@ -118,7 +118,7 @@ export class RunFolder implements RunStore {
     return checkpoint;
   }
 
-  /** Cuts the metrics back to a place; what a lost checkpoint's place was is no reason to stop. */
+  /** Opens the metrics file and truncates it to a mark. If the file is shorter than the mark, gives a warning and continues. */
   async #openMetrics({ metrics }: RecordMark): Promise<AppendFile> {
     const { metrics: path } = this.#paths;
     const size = await stat(path).then(
@@ -145,7 +145,7 @@ export class RunFolder implements RunStore {
     }
   }
 
-  /** Removes what an earlier run has left in the folder, and nothing else. */
+  /** Removes the files of an earlier run, and no other files. */
   async #clear(): Promise<void> {
     const { config, status, metrics } = this.#paths;
     await this.#checkpoints.clear();
@@ -172,7 +172,7 @@ export class RunFolder implements RunStore {
     await this.#guarded("the event file", () => this.#events?.write(time, step, summaries));
   }
 
-  /** A line of the metrics. */
+  /** Appends a line to the metrics. */
   #append(record: MetricRecord, flush: boolean = false): Promise<void> {
     return this.#guarded("metrics.jsonl", () => {
       const full = this.#metrics?.append(encoder.encode(`${jsonOf(record)}\n`));
@@ -187,14 +187,14 @@ export class RunFolder implements RunStore {
   }
 
   async mark(): Promise<RecordMark> {
-    // Records must be on the disk before a checkpoint that counts on them.
+    // Records must be on the disk before a checkpoint that refers to them.
     await this.#guarded("metrics.jsonl", async () => this.#metrics?.sync());
     await this.#guarded("the event file", async () => this.#events?.sync());
     return { metrics: this.#metrics?.length ?? 0, events: this.#events?.lengths ?? {} };
   }
 
   async save(checkpoint: Checkpoint, mark: unknown, isBest: boolean): Promise<string> {
-    if (!this.#status) await this.#checkpoints.open(); //  the folder could not be made at first
+    if (!this.#status) await this.#checkpoints.open(); //  tries again, since the folder could not be made at the start
     const path = await this.#checkpoints.save(checkpoint, mark as RecordMark, isBest);
     await this.#checkpoints.prune(this.#options.saveTotalLimit, checkpoint.trainer.step);
     await this.#guarded("status.json", () => this.#writeStatus({}));
@@ -212,7 +212,7 @@ export class RunFolder implements RunStore {
     await this.#guarded("the event file", async () => this.#events?.close());
     if (failure === undefined) return;
     const error = failure instanceof Error ? failure.message : String(failure);
-    // The failure itself is what the caller has to hear of.
+    // An error while writing the status is ignored: the caller must get the failure itself.
     await this.#writeStatus({ state: "failed", error }).catch(() => {});
   }
 
@@ -224,7 +224,7 @@ export class RunFolder implements RunStore {
     await writeFileAtomically(this.#paths.status, `${jsonOf(this.#status, 2)}\n`);
   }
 
-  /** Does what may fail for reasons that lie outside of the training: it goes on, with a warning, unless it is to stop. */
+  /** Does file work. If it fails with FileError, gives a warning and continues, or throws if `onSaveError` is "stop". */
   async #guarded(what: string, work: () => Promise<unknown> | undefined): Promise<void> {
     try {
       const under = work();
@@ -254,7 +254,7 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-/** A checkpoint by its own folder, or the last one of a run's folder. */
+/** Loads the checkpoint in a folder, or the last checkpoint if it is a run's folder. */
 async function checkpointAt(path: string, warn: Warn): Promise<LoadedCheckpoint> {
   const isRun = await readdir(pathsIn(path).checkpoints).then(
     () => true,
@@ -265,7 +265,7 @@ async function checkpointAt(path: string, warn: Warn): Promise<LoadedCheckpoint>
   throw new ConfigError("fit", `${printable(path)} has no checkpoint`, "name a run that has one, or begin anew");
 }
 
-/** Throws ConfigError while another process, or this one, trains into the folder. */
+/** Throws ConfigError while this process or another one trains into the folder. */
 function expectIdle(folder: string, status: RunStatus): void {
   const { host: machine, pid, thread } = status.process;
   const isOurs = machine === host() && pid === process.pid && thread === threadId;
@@ -277,7 +277,7 @@ function expectIdle(folder: string, status: RunStatus): void {
   );
 }
 
-/** The state of a run: one whose process is no more was interrupted. Of other machines the file is all that is known. */
+/** Returns the state of a run: "interrupted" if its process no longer exists. For another machine, returns the state in the file. */
 export function stateOf({ state, process: by }: RunStatus): RunState {
   if (state !== "running" || by.host !== host()) return state;
   return startOf(by.pid) === by.started ? "running" : "interrupted";

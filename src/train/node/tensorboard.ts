@@ -8,11 +8,11 @@ import { type Summary, summaryRecord, versionRecord } from "../tensorboard.ts";
 
 const prefix = "events.out.tfevents.";
 
-/** The event files of a run: a new one for each process, those of earlier ones cut back to where the training goes on. */
+/** The event files of a run: a new one for each process. Those of earlier processes are truncated to the place where training continues. */
 export class EventFiles {
   readonly #folder: string;
   readonly #name: string;
-  /** Of the files of earlier processes, in bytes. */
+  /** The lengths of the files of earlier processes, in bytes. */
   readonly #earlier: Readonly<Record<string, number>>;
   #file: AppendFile | undefined;
 
@@ -22,7 +22,7 @@ export class EventFiles {
     this.#earlier = earlier;
   }
 
-  /** Cuts files back to the lengths that are given, and removes those that are not named. Throws FileError. */
+  /** Truncates files to the given lengths, and removes event files without a given length. Throws FileError. */
   static async open(folder: string, lengths: Readonly<Record<string, number>>): Promise<EventFiles> {
     const kept: Record<string, number> = {};
     for (const name of await readdir(folder)) {
@@ -43,12 +43,12 @@ export class EventFiles {
     return new EventFiles(folder, `${prefix}${seconds}.${number}.${host}`, kept);
   }
 
-  /** How long each file is, in bytes. */
+  /** The length of each file, in bytes. */
   get lengths(): Readonly<Record<string, number>> {
     return this.#file ? { ...this.#earlier, [this.#name]: this.#file.length } : this.#earlier;
   }
 
-  /** Returns a promise where something is written at once. */
+  /** Records an event. Returns a promise if data is written immediately. */
   record(event: LogEvent | EvaluationEvent | EpochEvent, time: number): Promise<void> | undefined {
     const summaries = new Map<string, Summary>();
     for (const [tag, value] of scalarsOf(event)) summaries.set(tag, { kind: "scalar", value });
@@ -75,7 +75,7 @@ export class EventFiles {
   }
 }
 
-/** What TensorBoard draws of an event. */
+/** Returns the numbers of an event that TensorBoard shows. */
 function scalarsOf(event: LogEvent | EvaluationEvent | EpochEvent): ReadonlyMap<string, number> {
   switch (event.type) {
     case "log": {

@@ -1,11 +1,11 @@
-/** What a training in a worker thread and the thread that started it tell each other. */
+/** Messages between a worker thread that trains and the thread that started it. */
 import * as errors from "../../errors.ts";
 import { FileError } from "../../files/node/atomic.ts";
 import type { TrainingEvent } from "../events.ts";
 import type { FitResult } from "../fit.ts";
 import type { RunOptions } from "./options.ts";
 
-/** What a worker is started with. */
+/** The data that a worker is started with. */
 export interface WorkerTask {
   /** URL of the module that makes the setup. */
   readonly module: string;
@@ -14,13 +14,13 @@ export interface WorkerTask {
   readonly wantsEvents: boolean;
 }
 
-/** From the worker. */
+/** A message from the worker. */
 export type WorkerMessage =
   | { readonly type: "event"; readonly event: TrainingEvent }
   | { readonly type: "done"; readonly result: FitResult; readonly weights: Uint8Array }
   | { readonly type: "failed"; readonly error: ThrownThere };
 
-/** An error as it crosses. */
+/** An error in the form in which it is sent. */
 export interface ThrownThere {
   readonly name: string;
   readonly message: string;
@@ -40,7 +40,7 @@ export function sendable(error: unknown): ThrownThere {
   return { ...base, subject, problem, fix, path, ...(error instanceof FileError && { code: error.code }) };
 }
 
-/** The error, of its class where that is one of ours; what was thrown there is its cause. */
+/** Returns a received error, of its own class if that is one of Glissade's. The error as thrown in the worker is its cause. */
 export function received({ name, message, stack, subject, problem, fix, path, code }: ThrownThere): Error {
   const cause = Object.assign(new Error(message), { name, stack });
   if (subject === undefined || problem === undefined || fix === undefined)

@@ -1,4 +1,4 @@
-/** The worker thread of `fitInWorker`: makes the setup of a module and trains it. */
+/** The worker thread of `fitInWorker`: makes the setup from a module and trains it. */
 import { isMainThread, parentPort, workerData } from "node:worker_threads";
 import { ConfigError } from "../../errors.ts";
 import { encodeWeights } from "../../files/weights.ts";
