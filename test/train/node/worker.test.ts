@@ -89,7 +89,7 @@ describe("what goes wrong there is told here", () => {
   test("options that cannot be, or cannot be sent, and modules that are not there", async () => {
     await expect(fitInWorker(module, { epochs: 0 })).rejects.toThrow("epochs is 0");
     await expect(fitInWorker(module, { data: () => 3 })).rejects.toThrow("cannot be sent");
-    await expect(fitInWorker(join(folder, "no.mjs"))).rejects.toThrow("Cannot find module");
+    await expect(fitInWorker(join(folder, "no.mjs"))).rejects.toThrow("there is no module");
     await expect(fitInWorker(3 as unknown as string)).rejects.toThrow("give the path or URL");
   });
 });
