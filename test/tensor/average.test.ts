@@ -40,7 +40,13 @@ test("optimizers, batch normalisation and the smoothing of losses all use it, an
   const files = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));
   const using = (pattern: RegExp): string[] =>
     files.filter((file) => pattern.test(readFileSync(path.join(root, file), "utf8"))).sort();
-  const users = ["nn/layers/normalization.ts", "optim/adagrad.ts", "optim/adam.ts", "optim/lion.ts", "train/history.ts"];
+  const users = [
+    "nn/layers/normalization.ts",
+    "optim/adagrad.ts",
+    "optim/adam.ts",
+    "optim/lion.ts",
+    "train/history.ts",
+  ];
   expect(using(/\baveraged\(/)).toEqual(expect.arrayContaining(users.map((file) => path.normalize(file))));
   // β·old + (1 − β)·next in tensor methods or in numbers: where it is defined, and nowhere else.
   expect(using(/\.mul\((\w+)\)\.add\([^;]*\.mul\(1 - \1\)|\b(\w+) \* \(?\w+[^;]* \+ \(1 - \2\) \*/)).toEqual([
