@@ -1,25 +1,27 @@
-/** Where a training gets its batches from: a loader, a stream, or whatever else gives them an epoch at a time. */
+/** The source of a training's batches: a loader, a stream, or another object that gives them epoch by epoch. */
 import { ConfigError } from "../errors.ts";
 import { described } from "../graph/arguments.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { LoaderState } from "./loader.ts";
 
 /**
- * Batches, an epoch for each iteration: tensors, one for each column, the examples along their first axis. Iterating again gives the next
- * epoch, also when a loop was left early. What is iterated asynchronously may be larger than memory.
+ * A source of batches; each iteration gives one epoch. A batch has one tensor for each column, with the examples along the first axis.
+ * Iterating again gives the next epoch, also when a loop was left early. Sources that are iterated asynchronously may be larger than
+ * memory.
  */
 export type BatchSource<B extends readonly Tensor[] = readonly Tensor[]> = (Iterable<B> | AsyncIterable<B>) & {
-  /** Batches in an epoch, where that is known. */
+  /** The number of batches in an epoch, if it is known. */
   readonly batches?: number | undefined;
-  /**
-   * The position to put into a checkpoint: JSON with at least these two numbers. Inside a loop it names the batch after the one in hand.
-   */
+  /** Returns the position for a checkpoint: JSON with at least these two numbers. Inside a loop it is the position of the next batch. */
   state(): LoaderState;
-  /** The next iteration starts at `state`, which `state()` of a source over the same data gave, in the middle of an epoch if it says so. */
+  /**
+   * Makes the next iteration start at `state`, possibly in the middle of an epoch. `state` must come from `state()` of a source over the
+   * same data.
+   */
   resume(state: LoaderState): void;
 };
 
-/** Whether something gives batches. */
+/** Returns whether a value is a source of batches. */
 export function isBatchSource(value: unknown): value is BatchSource {
   if (typeof value !== "object" || value === null) return false;
   const { state, resume } = value as Partial<BatchSource>;
@@ -29,13 +31,13 @@ export function isBatchSource(value: unknown): value is BatchSource {
 
 /** The batches of one epoch, one after the other. */
 export interface EpochOfBatches {
-  /** The next batch, nothing at the end of the epoch: at once where the source has it, otherwise as a promise. */
+  /** Returns the next batch, or undefined at the end of the epoch: directly from a synchronous source, otherwise as a promise. */
   next(): readonly Tensor[] | undefined | Promise<readonly Tensor[] | undefined>;
-  /** The epoch is left early. */
+  /** Leaves the epoch early. */
   leave(): Promise<void>;
 }
 
-/** Begins an epoch of a source; goes on in the middle of one where the source was resumed there. */
+/** Begins an epoch of a source, or continues in the middle of an epoch if the source was resumed there. */
 export function epochOf(source: BatchSource): EpochOfBatches {
   const iterator = Symbol.iterator in source ? source[Symbol.iterator]() : source[Symbol.asyncIterator]();
   const batchOf = ({ done, value }: IteratorResult<readonly Tensor[]>): readonly Tensor[] | undefined =>
@@ -56,11 +58,9 @@ function expectBatch(batch: unknown): readonly Tensor[] {
   throw new ConfigError("batches", `a batch is ${described(batch)}`, "give an array of tensors, one for each column");
 }
 
-/**
- * At most so many batches an epoch. The epoch that a limit ends is over for whoever saves the position too.
- */
+/** Limits a source to `most` batches in each epoch. An epoch that the limit ends also counts as finished in a saved position. */
 export function limited(source: BatchSource, most: number): BatchSource {
-  /** The batch that the next epoch begins with. */
+  /** The number of the batch with which the next epoch begins. */
   let first = 0;
   let isCut = false;
   async function* iterate(): AsyncGenerator<readonly Tensor[], void, undefined> {
@@ -98,7 +98,7 @@ async function skipRest(source: BatchSource): Promise<void> {
   await epoch.leave();
 }
 
-/** The same batches in every epoch. */
+/** Makes a source that gives the same batches in every epoch. */
 export function fixedBatches(batches: readonly (readonly Tensor[])[]): BatchSource {
   let next: LoaderState = { epoch: 0, batch: 0 };
   let isResumed = false;

@@ -1,21 +1,24 @@
-/** Batches of sequences of like length. */
+/** Batches of sequences with similar lengths. */
 import { ConfigError, DataError } from "../errors.ts";
 import { described } from "../graph/arguments.ts";
 
-/** Examples by their length, and the batches that an order of them makes. */
+/** Sorts examples into buckets by length, and cuts an order of the examples into batches. */
 export class Buckets {
-  /** Batches in an epoch. */
+  /** The number of batches in an epoch. */
   readonly batches: number;
-  /** Examples in an epoch, those that are dropped not counted. */
+  /** The number of examples in an epoch, without those that are dropped. */
   readonly examples: number;
-  /** The greatest length of each bucket, rising. */
+  /** The greatest length of each bucket, in rising order. */
   readonly bounds: readonly number[];
   /** The bucket of each example. */
   readonly #of: Uint16Array;
   readonly #batchSize: number;
   readonly #dropLast: boolean;
 
-  /** Throws ConfigError for bounds that do not rise, DataError for an example beyond the last one, and when all batches would be dropped. */
+  /**
+   * Throws ConfigError for bounds that do not rise; DataError for an example longer than the last bound, and when all batches would be
+   * dropped.
+   */
   constructor(lengths: Int32Array, buckets: number | readonly number[], batchSize: number, dropLast: boolean) {
     this.bounds = typeof buckets === "number" ? quantiles(lengths, buckets) : expectBounds(buckets);
     this.#batchSize = batchSize;
@@ -45,8 +48,8 @@ export class Buckets {
   }
 
   /**
-   * The examples in an order, cut into batches of one bucket each: a batch comes when its bucket has enough of them; those that are left
-   * over come at the end.
+   * Cuts the examples in an order into batches, each from one bucket. A batch is complete when its bucket has enough examples; the
+   * remaining examples form the last batches.
    */
   plan(order: Uint32Array | undefined): { order: Uint32Array; ends: Uint32Array; lengths: Int32Array } {
     const planned = new Uint32Array(this.examples);
@@ -74,7 +77,7 @@ export class Buckets {
   }
 }
 
-/** The lengths below which equal parts of the examples lie. */
+/** Returns lengths that divide the examples into equal parts. */
 function quantiles(lengths: Int32Array, buckets: number): number[] {
   if (!Number.isSafeInteger(buckets) || buckets < 1 || buckets > 1000)
     throw new ConfigError("loader", `buckets is ${buckets}`, "give a number from 1 to 1000, or the length of each");

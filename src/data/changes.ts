@@ -1,4 +1,4 @@
-/** Random changes of the examples and batches that a loader or a stream gives. */
+/** Applies random changes to the examples and batches of a loader or a stream. */
 import { ConfigError } from "../errors.ts";
 import { described } from "../graph/arguments.ts";
 import { sizeOf, type Values } from "../graph/types.ts";
@@ -13,14 +13,17 @@ export interface Changes {
   readonly map?: ((batch: readonly Column[], random: PhiloxStream) => readonly Column[]) | undefined;
 }
 
-/** Where a batch is: which one of which epoch, and the place of its first example in the epoch. */
+/** The place of a batch: its epoch, its number in the epoch, and the place of its first example in the epoch. */
 export interface BatchPlace {
   readonly epoch: number;
   readonly batch: number;
   readonly begin: number;
 }
 
-/** A batch after `mapExample` and `map`. `valuesOf` says how many values an example has in a column; by default its share of the batch. */
+/**
+ * Returns a batch after `mapExample` and `map`. `valuesOf` returns the number of values of an example in a column; by default the values of
+ * the batch are divided equally.
+ */
 export function changed(
   columns: readonly Column[],
   { seed, mapExample, map }: Changes,

@@ -1,4 +1,4 @@
-/** CSV: tables in texts. */
+/** Reads tables from CSV text. */
 import Papa from "papaparse";
 import { DataError, FormatError, quoted } from "../errors.ts";
 import { anything, aText, expectArguments, options as optionsOf } from "../graph/arguments.ts";
@@ -13,9 +13,9 @@ import {
 } from "./table.ts";
 
 export interface CsvOptions extends TableOptions {
-  /** What stands between the fields: one character. Default: a comma; for files called .tsv or .tab a tabulator. */
+  /** The character between fields. Default: a comma; for files named .tsv or .tab a tab. */
   readonly delimiter?: string;
-  /** Whether the first line holds the names of the columns; or their names, where it does not. Default true. */
+  /** Whether the first line holds the names of the columns; if it does not, give the names. Default true. */
   readonly header?: boolean | readonly string[];
 }
 
@@ -32,10 +32,10 @@ export const csvOptions: (value: unknown) => string | undefined = optionsOf({
 });
 
 /**
- * The table of a CSV text (RFC 4180): fields between delimiters, in quotes where they hold delimiters or line ends; a line end in quotes
- * becomes "\n". Empty lines are passed over. `source` is what messages call the text. Throws FormatError for quotes that are not closed,
- * a row with more or fewer fields than there are columns and two columns of one name; DataError for a text without rows, a value that is
- * no number in a column of numbers, and a column of the schema that there is not.
+ * Returns the table of a CSV text (RFC 4180). Fields with delimiters or line ends are in quotes; a line end in quotes becomes "\n". Empty
+ * lines are skipped. `source` is the text's name in messages. Throws FormatError for quotes that are not closed, a row with more or fewer
+ * fields than columns, and two columns with the same name; DataError for a text without rows, a value that is not a number in a column of
+ * numbers, and a column of the schema that does not exist.
  */
 export function parseCsv(text: string, options: CsvOptions = {}, source: string = "CSV"): Table {
   expectArguments("parseCsv", [aText, csvOptions, aText], [text, options, source]);
@@ -45,7 +45,7 @@ export function parseCsv(text: string, options: CsvOptions = {}, source: string 
   return tableOfCsv(reader.names, rows, { source, unit: "line" }, options);
 }
 
-/** A table of rows that have a field for each name. */
+/** Makes a table of rows with one field for each name. */
 export function tableOfCsv(
   names: readonly string[],
   rows: readonly CsvRow[],
@@ -68,16 +68,16 @@ export function tableOfCsv(
   return buildTable(cells, places, origin, options);
 }
 
-/** A record of the file with the line on which it begins. */
+/** A record of the file, with the line on which it begins. */
 export interface CsvRow {
   readonly fields: readonly string[];
   readonly line: number;
 }
 
-/** A record that is longer has most likely a quote that is never closed. */
+/** The longest record, in characters. A longer record most likely has a quote that is never closed. */
 const longestRecord = 2 ** 22;
 
-/** Cuts a text that comes in parts into records. */
+/** Cuts a text that arrives in parts into records. */
 export class CsvRecords {
   readonly #source: string;
   readonly #parser: Papa.Parser;
@@ -90,14 +90,17 @@ export class CsvRecords {
     this.#parser = new Papa.Parser({ delimiter, newline: "\n", quoteChar: '"' });
   }
 
-  /** The records that a part completes, empty lines left out; with `isLast` also the one at the end. Throws FormatError for quotes. */
+  /**
+   * Returns the records that a part completes, without empty lines; with `isLast` also the last record. Throws FormatError for wrong
+   * quotes.
+   */
   take(part: string, isLast: boolean): CsvRow[] {
     let text = this.#rest + part;
     if (this.#isFirst && text.length > 0) {
       text = text.replace(/^\uFEFF/, "");
       this.#isFirst = false;
     }
-    // A carriage return at the end may be half of a line end.
+    // A carriage return at the end may be the first half of a line end.
     const held = !isLast && text.endsWith("\r") ? "\r" : "";
     text = text.slice(0, text.length - held.length).replace(/\r\n?/g, "\n");
     const { data, errors, meta } = this.#parser.parse(text, 0, !isLast) as Papa.ParseResult<string[]>;
@@ -126,14 +129,14 @@ export class CsvRecords {
   }
 }
 
-/** How many lines of the file a record takes. */
+/** Returns the number of lines that a record takes in the file. */
 function linesOf(fields: readonly string[]): number {
   let lines = 1;
   for (const field of fields) for (let at = field.indexOf("\n"); at >= 0; at = field.indexOf("\n", at + 1)) lines++;
   return lines;
 }
 
-/** Takes the names from the first record and holds the others against them. */
+/** Takes the column names from the first record and checks that the other records match them. */
 export class CsvRows {
   readonly #source: string;
   #names: readonly string[] | undefined;
@@ -149,7 +152,7 @@ export class CsvRows {
     return this.#names ?? [];
   }
 
-  /** The rows among records. Throws FormatError for one with another number of fields. */
+  /** Returns the rows among records. Throws FormatError for a row with a wrong number of fields. */
   take(records: readonly CsvRow[]): readonly CsvRow[] {
     const [first, ...others] = records;
     if (!first) return [];
@@ -186,12 +189,12 @@ export class CsvRows {
   }
 }
 
-/** Throws ConfigError for options of a reader that are none. Used by the readers of files. */
+/** Throws ConfigError for invalid options of a reader. Used by the readers of files. */
 export function expectCsvOptions(subject: string, options: unknown): void {
   expectArguments(subject, [anything, csvOptions], [undefined, options]);
 }
 
-/** The text of a file's bytes. Throws FormatError for bytes that are no UTF-8. */
+/** Returns the text of a file's bytes. Throws FormatError for bytes that are not UTF-8. */
 export function textOf(bytes: Uint8Array, source: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
@@ -200,7 +203,7 @@ export function textOf(bytes: Uint8Array, source: string): string {
   }
 }
 
-/** The error for bytes that are no text. */
+/** Returns the error for bytes that are not text. */
 export function notText(source: string, cause: unknown): FormatError {
   return new FormatError(
     source,

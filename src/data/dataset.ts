@@ -1,4 +1,4 @@
-/** Datasets: columns with a common first axis, the examples. */
+/** Datasets: columns that share their first axis, the examples. */
 import { ConfigError, DataError } from "../errors.ts";
 import { anything, described, expectArguments } from "../graph/arguments.ts";
 import {
@@ -15,18 +15,18 @@ import { expectSeed } from "../random/generator.ts";
 import { folds, parts, type StratifyOptions, stratifyOptions } from "./parts.ts";
 import { expectOffsets, gatherSequences } from "./sequences.ts";
 
-/** Values of all examples, in memory: `shape[0]` is the number of examples, the rest the shape of one. */
+/** The values of all examples, in memory. `shape[0]` is the number of examples; the rest is the shape of one example. */
 export interface Column<S extends Shape = Shape, D extends DType = DType> {
   readonly shape: S;
   readonly dtype: D;
   /** Row-major, example after example. */
   readonly values: Values;
   /**
-   * Of sequences of different length, where each begins, and at the end where the last one ends, in steps: the values are then those of
-   * the sequences alone, and `shape[1]` is the length of the longest. Made by `sequences`.
+   * For sequences of different lengths: the step at which each begins, and at the end the step at which the last one ends. The values are
+   * then those of the sequences without padding, and `shape[1]` is the length of the longest. Made by `sequences`.
    */
   readonly offsets?: Int32Array;
-  /** What shorter sequences are filled up with in a batch. Default 0. */
+  /** The value with which shorter sequences are padded in a batch. Default 0. */
   readonly padding?: number;
 }
 
@@ -46,8 +46,8 @@ export class Dataset<C extends readonly Column[] = readonly Column[]> {
   readonly length: number;
 
   /**
-   * The dataset keeps the arrays: they must not be written to afterwards. Throws DataError without columns, without
-   * examples, for columns of different length, and for values that do not fill their shape.
+   * The dataset keeps the arrays without copying: do not write to them afterwards. Throws DataError without columns, without examples, for
+   * columns of different lengths, and for values that do not fill their shape.
    */
   constructor(columns: C) {
     const [first] = columns;
@@ -59,8 +59,8 @@ export class Dataset<C extends readonly Column[] = readonly Column[]> {
   }
 
   /**
-   * The examples at `indices`, in that order and as often as they are named. Copies. Throws DataError for an index out
-   * of range.
+   * Returns a dataset of the examples at `indices`, in that order; repeated indices repeat examples. Copies the values. Throws DataError
+   * for an index out of range.
    */
   take(indices: ArrayLike<number>): Dataset<C> {
     if (indices.length === 0)
@@ -78,10 +78,10 @@ export class Dataset<C extends readonly Column[] = readonly Column[]> {
   }
 
   /**
-   * Two datasets that share no example, drawn at random: the first has `part` examples, or that fraction of them
-   * (rounded) when `part` lies between 0 and 1; the second has the rest. The same seed (default 0) gives the same
-   * split. With `stratify` each class has the same share in both. Throws ConfigError for a part that is neither, DataError when it leaves
-   * one side empty, and when a class has less than two examples.
+   * Splits the dataset at random into two datasets without common examples. The first has `part` examples, or that fraction of them
+   * (rounded) if `part` lies between 0 and 1; the second has the rest. The same seed (default 0) gives the same split. With `stratify`,
+   * each class has the same share in both. Throws ConfigError for any other `part`, DataError when one side would be empty, and when a
+   * class has fewer than two examples.
    */
   split(part: number, seed: number = 0, options: StratifyOptions = {}): [Dataset<C>, Dataset<C>] {
     expectSeed("split", seed);
@@ -93,10 +93,10 @@ export class Dataset<C extends readonly Column[] = readonly Column[]> {
   }
 
   /**
-   * `k` pairs for cross-validation: all examples are dealt into k parts of equal size, at random by the seed, and each pair holds one part
-   * back for validation and has the others to train on. With `stratify` each class has the same share in all parts. The pairs are made
-   * one by one, as they are asked for. Throws ConfigError for a `k` below 2, DataError for one beyond the number of examples, or of those
-   * of a class.
+   * Yields `k` pairs for cross-validation. All examples are divided at random, by the seed, into k parts of equal size; each pair has one
+   * part for validation and the others for training. With `stratify`, each class has the same share in all parts. The pairs are made one by
+   * one, when they are needed. Throws ConfigError for a `k` below 2, DataError for a `k` above the number of examples, or above the number
+   * of examples of a class.
    */
   folds(
     k: number,
@@ -143,8 +143,8 @@ export class Dataset<C extends readonly Column[] = readonly Column[]> {
 }
 
 /**
- * A dataset of columns that agree in their first axis: `dataset({ shape: [150, 4], dtype: "float32", values },
- * labels)`. Keeps the arrays. Throws DataError as the constructor does.
+ * Makes a dataset of columns with the same first size: `dataset({ shape: [150, 4], dtype: "float32", values }, labels)`. It keeps the
+ * arrays without copying. Throws DataError as the constructor does.
  */
 export function dataset<const C extends readonly Column[]>(...columns: C): Dataset<AnyCount<C>> {
   for (const [i, column] of columns.entries())
@@ -200,7 +200,7 @@ export function expectValues(subject: string, column: Column): void {
     );
 }
 
-/** The rows of a column at `indices`, which must be in range, as a new column. */
+/** Returns the rows of a column at `indices` as a new column. The indices must be in range. */
 export function gatherExamples(column: Column, indices: ArrayLike<number>): Column {
   if (column.offsets) return gatherSequences(column, indices);
   const example = sizeOf(column.shape.slice(1));
@@ -213,10 +213,10 @@ export function gatherExamples(column: Column, indices: ArrayLike<number>): Colu
   return { shape: [indices.length, ...column.shape.slice(1)], dtype: column.dtype, values };
 }
 
-/** The rows of a column from `begin` to before `end`, as a new column with values of its own. */
+/** Returns the rows of a column from `begin` to before `end` as a new column, with its own copy of the values. */
 export function sliceExamples(column: Column, begin: number, end: number): Column {
   const example = sizeOf(column.shape.slice(1));
-  // A copy by the constructor: `slice` of a Node Buffer would be a view.
+  // The constructor copies; `slice` of a Node Buffer would return a view.
   const values = new arrayTypes[column.dtype](column.values.subarray(begin * example, end * example));
   return { shape: [end - begin, ...column.shape.slice(1)], dtype: column.dtype, values };
 }

@@ -3,20 +3,20 @@ import { FormatError } from "../errors.ts";
 import { aText, bytesOfFile, expectArguments } from "../graph/arguments.ts";
 import { showShape } from "../graph/types.ts";
 
-/** What an IDX file holds. */
+/** The content of an IDX file. */
 export interface IdxContent {
   readonly shape: readonly number[];
-  /** Row-major, in the array of the file's type: bytes, as of images and labels, in a Uint8Array. */
+  /** The values, row-major, in an array of the file's type. Images and labels are bytes, in a Uint8Array. */
   readonly values: Uint8Array | Int8Array | Int16Array | Int32Array | Float32Array | Float64Array;
 }
 
-/** What a header says: the type, the shape, and where the values begin. */
+/** The content of a header: the type, the shape, and where the values begin. */
 export interface IdxHeader {
   readonly type: IdxType;
   readonly shape: readonly number[];
-  /** Bytes of the header. */
+  /** The number of bytes of the header. */
   readonly header: number;
-  /** Bytes of the whole file. */
+  /** The number of bytes of the whole file. */
   readonly bytes: number;
 }
 
@@ -29,7 +29,7 @@ interface IdxType {
     | Int32ArrayConstructor
     | Float32ArrayConstructor
     | Float64ArrayConstructor;
-  /** How a value is read; bytes are copied. */
+  /** The method that reads a value; undefined for bytes, which are copied. */
   readonly read: "getInt16" | "getInt32" | "getFloat32" | "getFloat64" | undefined;
 }
 
@@ -43,10 +43,13 @@ const types: readonly IdxType[] = [
 ];
 
 const mostAxes = 8;
-/** More is no dataset that fits into memory. */
+/** The most bytes of a file: a larger dataset does not fit into memory. */
 const mostBytes = 2 ** 33;
 
-/** The header at the beginning of some bytes; undefined where there are too few of them. Throws FormatError for what is no IDX file. */
+/**
+ * Returns the header at the beginning of some bytes, or undefined if there are too few bytes. Throws FormatError if they are not an IDX
+ * file.
+ */
 export function idxHeader(bytes: Uint8Array, source: string): IdxHeader | undefined {
   if (bytes.length < 4) return undefined;
   const type = types.find(({ code }) => code === bytes[2]);
@@ -71,7 +74,10 @@ export function idxHeader(bytes: Uint8Array, source: string): IdxHeader | undefi
   return { type, shape, header, bytes: header + size };
 }
 
-/** The values of an IDX file. `source` is what messages call it. Throws FormatError for bytes that are none, cut off or followed by others. */
+/**
+ * Returns the values of an IDX file. `source` is the file's name in messages. Throws FormatError for bytes that are not an IDX file, that
+ * are cut off, or that are followed by more bytes.
+ */
 export function decodeIdx(bytes: Uint8Array, source: string = "IDX"): IdxContent {
   expectArguments("decodeIdx", [bytesOfFile, aText], [bytes, source]);
   const found = idxHeader(bytes, source);

@@ -1,4 +1,4 @@
-/** JSON lines: a record of JSON on each line. */
+/** Reads JSON lines: one JSON record on each line. */
 import { DataError, FormatError } from "../errors.ts";
 import { aText, described, expectArguments, options as optionsOf } from "../graph/arguments.ts";
 import { type Table, type TableOptions, tableOfRows, tableOptionKinds } from "./table.ts";
@@ -6,10 +6,10 @@ import { type Table, type TableOptions, tableOfRows, tableOptionKinds } from "./
 const jsonOptions = optionsOf(tableOptionKinds);
 
 /**
- * The table of a text that has a JSON record on each line: `{"age": 31, "city": "Rome"}`. Values are numbers, texts, true and false; null
- * and names that a line lacks are missing. Empty lines are passed over. `source` is what messages call the text. Throws FormatError for a
- * line that is no JSON or no record; DataError for a text without rows, lists and records inside of a row, and what the schema does not
- * take.
+ * Returns the table of a text with a JSON record on each line: `{"age": 31, "city": "Rome"}`. Values are numbers, texts, true and false;
+ * null and absent names are missing values. Empty lines are skipped. `source` is the text's name in messages. Throws FormatError for a line
+ * that is not JSON or not a record; DataError for a text without rows, for lists and records inside a row, and for values that do not fit
+ * the schema.
  */
 export function parseJsonLines(text: string, options: TableOptions = {}, source: string = "JSON lines"): Table {
   expectArguments("parseJsonLines", [aText, jsonOptions, aText], [text, options, source]);
@@ -27,7 +27,7 @@ export function parseJsonLines(text: string, options: TableOptions = {}, source:
   return tableOfRows(rows, Uint32Array.from(lines), { source, unit: "line" }, options);
 }
 
-/** The record on a line; undefined for an empty one. Throws FormatError for anything else. */
+/** Returns the record on a line, or undefined for an empty line. Throws FormatError for any other line. */
 export function jsonRow(text: string, line: number, source: string): Readonly<Record<string, unknown>> | undefined {
   if (text.trim() === "") return undefined;
   let row: unknown;
@@ -51,7 +51,7 @@ export function jsonRow(text: string, line: number, source: string): Readonly<Re
   return row as Readonly<Record<string, unknown>>;
 }
 
-/** Throws ConfigError for options of a reader that are none. */
+/** Throws ConfigError for invalid options of a reader. */
 export function expectJsonOptions(subject: string, options: unknown): void {
   expectArguments(subject, [() => undefined, jsonOptions], [undefined, options]);
 }

@@ -28,64 +28,62 @@ export type ExampleValues<C extends readonly Column[]> = {
 };
 
 export interface LoaderOptions<C extends readonly Column[] = readonly Column[], M extends readonly Column[] = C> {
-  /** Examples in a batch, from 1 to the size of the dataset. */
+  /** The number of examples in a batch, from 1 to the size of the dataset. */
   readonly batchSize: number;
-  /**
-   * Whether each epoch goes through the examples in a random order of its own. Default false: the order of the dataset.
-   */
+  /** Whether each epoch has its own random order of the examples. Default false: the order of the dataset. */
   readonly shuffle?: boolean;
-  /** What the orders, draws and random changes follow from. Default 0. */
+  /** The seed of the orders, draws and random changes. Default 0. */
   readonly seed?: number;
-  /** Whether the examples that fill no whole batch are left out. Default false: the last batch is smaller. */
+  /** Whether the last examples are left out if they do not fill a batch. Default false: the last batch is smaller. */
   readonly dropLast?: boolean;
-  /** Where the order of an epoch comes from. Default: Philox, a stream per epoch. */
+  /** The source of random bits for the order of an epoch. Default: Philox, with a stream for each epoch. */
   readonly random?: (seed: number, epoch: number) => RandomBits;
-  /** Draws examples with weights, in place of an order in which each comes once. */
+  /** Draws examples with weights, instead of using each example once. */
   readonly sample?: SampleOptions;
   /**
-   * Changes one example, as augmentation does, by writing into its arrays, which are the batch's own: of a sequence its steps without the
-   * padding. `random` is a stream of its own for each epoch and place in it, whatever the size of a batch, so that a resumed run draws
-   * the same.
+   * Changes one example, for example for augmentation, by writing into its arrays, which belong to the batch. A sequence has its steps
+   * without the padding. `random` is a separate stream for each epoch and place in it, independent of the batch size, so a resumed run
+   * draws the same numbers.
    */
   readonly mapExample?: (example: ExampleValues<C>, random: PhiloxStream) => void;
   /**
-   * Makes the batch that is yielded of the columns of a batch; after `mapExample`. It may write into their arrays, and columns of another
-   * shape or dtype may come out. `random` is a stream of its own for each epoch and batch.
+   * Returns the batch to yield, made from the columns of a batch after `mapExample`. It may write into their arrays, and may return columns
+   * of other shapes or dtypes. `random` is a separate stream for each epoch and batch.
    */
   readonly map?: (batch: AnyCount<C>, random: PhiloxStream) => M;
   /**
-   * For columns of sequences: batches of sequences of like length, so that few shapes arise and little padding. The greatest length of
-   * each bucket in rising order, to which its batches are padded: `[16, 32, 64]`; or how many buckets, of which each then gets about as
-   * many examples. Where there are several columns of sequences, the longest of an example counts. Default: none; a batch is padded to
-   * its longest.
+   * For columns of sequences: groups sequences of similar length into batches, so that there are few shapes and little padding. Give the
+   * greatest length of each bucket in rising order, to which its batches are padded: `[16, 32, 64]`; or the number of buckets, which then
+   * get about equally many examples. With several columns of sequences, the longest sequence of an example counts. Default: no buckets;
+   * each batch is padded to its longest sequence.
    */
   readonly buckets?: number | readonly number[];
 }
 
-/** Where a loader is: the batch that comes next, both counted from 0. Plain JSON. */
+/** The position of a loader: the epoch and the number of the next batch, both counted from 0. Plain JSON. */
 export interface LoaderState {
   readonly epoch: number;
   readonly batch: number;
 }
 
-/** What an epoch is: the examples in their order, cut into batches. */
+/** The plan of an epoch: the order of the examples, and how it is cut into batches. */
 interface Plan {
-  /** Absent for the order of the dataset. */
+  /** Undefined for the order of the dataset. */
   readonly order: Uint32Array | undefined;
-  /** Where each batch ends; absent where each but the last has `batchSize` examples. */
+  /** The end of each batch; absent if each batch but the last has `batchSize` examples. */
   readonly ends?: Uint32Array;
-  /** What each batch's sequences are padded to; absent for the longest of the batch. */
+  /** The length to which each batch's sequences are padded; absent for the longest of the batch. */
   readonly lengths?: Int32Array;
 }
 
 /**
- * Gives the batches of one epoch each time it is iterated, and of the next epoch the next time, also when a loop was
- * left early. The order of an epoch follows from the seed and the epoch alone.
+ * Gives the batches of one epoch in each iteration. The next iteration gives the next epoch, also when a loop was left early. The order of
+ * an epoch depends only on the seed and the epoch.
  */
 export class Loader<B> implements Iterable<B> {
-  /** Batches in an epoch. */
+  /** The number of batches in an epoch. */
   readonly batches: number;
-  /** Examples in an epoch, those that `dropLast` leaves out not counted. */
+  /** The number of examples in an epoch, without those that `dropLast` leaves out. */
   readonly examples: number;
   readonly #data: Dataset;
   readonly #options: Required<Pick<LoaderOptions, "batchSize" | "shuffle" | "seed" | "dropLast" | "random">> &
@@ -95,10 +93,10 @@ export class Loader<B> implements Iterable<B> {
   readonly #sampler: WeightedSampler | undefined;
   readonly #buckets: Buckets | undefined;
   #next: LoaderState = { epoch: 0, batch: 0 };
-  /** Whether the next iteration goes on in the middle of an epoch. */
+  /** Whether the next iteration continues in the middle of an epoch. */
   #resumed = false;
 
-  /** For `createLoader`, which knows what `B` is: an array of what `wrap` makes of each column. */
+  /** Internal: use `createLoader`, which knows the type `B`: an array of the results of `wrap` for each column. */
   constructor(data: Dataset, options: LoaderOptions, wrap: (column: Column) => unknown) {
     if (typeof data !== "object" || data === null || !("columns" in data))
       throw new ConfigError("loader", `the data are ${described(data)}`, "give a dataset: dataset(inputs, labels)");
@@ -114,7 +112,7 @@ export class Loader<B> implements Iterable<B> {
         throw new ConfigError("loader", `\`${name}\` is ${described(value)}`, "give a function");
     this.#data = data;
     this.#options = { batchSize, shuffle, seed, dropLast, random, ...(sample && { sample }) };
-    // Typed by their callers: what the loader gives them has the columns of the data.
+    // The callers give the types; the loader passes columns of the data to these functions.
     this.#changes = { seed, map: map as Changes["map"], mapExample: mapExample as Changes["mapExample"] };
     this.#wrap = wrap;
     this.#buckets = buckets === undefined ? undefined : bucketsOf(data, options);
@@ -123,28 +121,27 @@ export class Loader<B> implements Iterable<B> {
     this.batches = this.#buckets?.batches ?? Math.ceil(this.examples / batchSize);
   }
 
-  /** Examples in a batch, but for a smaller last one. */
+  /** The number of examples in a batch; the last batch may be smaller. */
   get batchSize(): number {
     return this.#options.batchSize;
   }
 
-  /** What its batches are of, before `mapExample`; undefined with `map`, which makes other columns. */
+  /** The dataset of the batches, before `mapExample`; undefined with `map`, which makes other columns. */
   get dataset(): Dataset | undefined {
     return this.#changes.map ? undefined : this.#data;
   }
 
   /**
-   * The position to put into a checkpoint. Inside a loop it names the batch after the one in hand: a run that saves it
-   * once a step is done and resumes from it repeats no batch and misses none.
+   * Returns the position for a checkpoint. Inside a loop it is the position of the next batch: a run that saves it after a step and resumes
+   * from it neither repeats nor misses a batch.
    */
   state(): LoaderState {
     return this.#next;
   }
 
   /**
-   * The next iteration starts at `state`, in the middle of an epoch if it says so. The dataset and the options must be
-   * those the state was saved with; an iteration that is under way goes on where it is. Throws ConfigError for a
-   * position this loader does not have.
+   * Makes the next iteration start at `state`, possibly in the middle of an epoch. The dataset and the options must be the same as when the
+   * state was saved. An iteration in progress is not affected. Throws ConfigError for a position that this loader does not have.
    */
   resume(state: LoaderState): void {
     const { epoch, batch } = state;
@@ -198,14 +195,14 @@ export class Loader<B> implements Iterable<B> {
     });
   }
 
-  /** How many values an example has in a column, padding not counted. */
+  /** Returns the number of values of an example in a column, without padding. */
   #valuesOf(place: number, index: number): number {
     const { offsets, shape } = this.#data.columns[place]!;
     return offsets ? (offsets[index + 1]! - offsets[index]!) * sizeOf(shape.slice(2)) : sizeOf(shape.slice(1));
   }
 
   #start(): LoaderState {
-    // Left early, and not resumed there: on to the next epoch.
+    // The epoch was left early and not resumed there, so the next epoch begins.
     if (this.#next.batch > 0 && !this.#resumed) this.#next = { epoch: this.#next.epoch + 1, batch: 0 };
     this.#resumed = false;
     return this.#next;
@@ -259,9 +256,9 @@ const countFrom = (begin: number, end: number): Uint32Array =>
   Uint32Array.from({ length: end - begin }, (_, i) => begin + i);
 
 /**
- * A loader over `data` that hands each column of a batch to `wrap` and yields the results, in the order of the columns.
- * Each batch has arrays of its own, which whoever gets it may keep. Throws ConfigError for a batch size that is not a
- * whole number from 1 on and for a bad seed, DataError for a batch larger than the data.
+ * Makes a loader over `data` that passes each column of a batch to `wrap` and yields the results, in the order of the columns. Each batch
+ * has its own arrays, which the receiver may keep. Throws ConfigError for a batch size that is not a whole number from 1 on and for a bad
+ * seed, DataError for a batch larger than the data.
  */
 export function createLoader<C extends readonly Column[], T, const M extends readonly Column[] = C>(
   data: Dataset<C>,

@@ -1,16 +1,19 @@
-/** Examples dealt into parts: at random, or so that each class has the same share in all. */
+/** Divides examples into parts: at random, or so that each class has the same share in all parts. */
 import { ConfigError, DataError } from "../errors.ts";
 import { described, type Kind, options as optionsOf } from "../graph/arguments.ts";
 import { hostStream } from "../random/generator.ts";
 import { permutation } from "./shuffle.ts";
 
 export interface StratifyOptions {
-  /** Whether each class has the same share in all parts: by the last column, which holds labels, or by the column at a place. Default false. */
+  /**
+   * Whether each class has the same share in all parts. True uses the last column as labels; a number is the position of another column.
+   * Default false.
+   */
   readonly stratify?: boolean | number;
 }
 
 export interface StratifyByName {
-  /** Whether each class has the same share in all parts: by the label, or by the column of a name. Default false. */
+  /** Whether each class has the same share in all parts. True uses the label; a text is the name of another column. Default false. */
   readonly stratify?: boolean | string;
 }
 
@@ -27,8 +30,9 @@ export const stratifyByName: Kind = optionsOf({
 });
 
 /**
- * The indices of two parts of `length` examples, in random order: `part` of them, or that fraction, and the rest. With labels each class
- * has its share in both. Throws ConfigError for a part that is neither, DataError when one side is empty or a class has less than two.
+ * Returns the indices of two parts of `length` examples, in random order: `part` examples, or that fraction, and the rest. With labels,
+ * each class has the same share in both. Throws ConfigError for any other `part`, DataError when one side is empty or a class has fewer
+ * than two examples.
  */
 export function parts(
   length: number,
@@ -55,7 +59,7 @@ export function parts(
   return stratified(order, labels, count);
 }
 
-/** The fold of each example, and the order in which they are taken. */
+/** Returns the fold of each example, and the order in which the examples are used. */
 export function folds(
   length: number,
   k: number,
@@ -73,7 +77,7 @@ export function folds(
   return { order, fold };
 }
 
-/** The indices of each class, in the order in which they come. Throws DataError for a class with less than `least` examples. */
+/** Returns the indices of each class, in the given order. Throws DataError for a class with fewer than `least` examples. */
 function byClass(subject: string, order: Uint32Array, labels: ArrayLike<number>, least: number): Uint32Array[] {
   const groups = new Map<number, number[]>();
   for (const index of order) {
@@ -93,7 +97,10 @@ function byClass(subject: string, order: Uint32Array, labels: ArrayLike<number>,
   return sorted.map(([, group]) => Uint32Array.from(group));
 }
 
-/** `count` of the indices and the others, each class in proportion; those that are left over by rounding down go to the largest remainders. */
+/**
+ * Divides the indices into `count` and the rest, each class in proportion. Rounding down leaves some over, which go to the classes with the
+ * largest remainders.
+ */
 function stratified(order: Uint32Array, labels: ArrayLike<number>, count: number): [Uint32Array, Uint32Array] {
   const groups = byClass("split", order, labels, 2);
   const exact = groups.map(({ length }) => (length * count) / order.length);
@@ -105,6 +112,6 @@ function stratified(order: Uint32Array, labels: ArrayLike<number>, count: number
   groups.forEach((group, i) => {
     for (const index of group.subarray(0, counts[i]!)) isFirst[index] = 1;
   });
-  // In the order that was drawn, so that the classes stay mixed.
+  // The indices keep the order that was drawn, so the classes stay mixed.
   return [order.filter((index) => isFirst[index]), order.filter((index) => !isFirst[index])];
 }

@@ -1,4 +1,4 @@
-/** What is done to rows before a model sees them, fitted on training data, saved with the model and applied at prediction. */
+/** The preparation of rows for a model: fitted on training data, saved with the model, and applied again for predictions. */
 import { ConfigError, DataError, FormatError, printable, quoted } from "../errors.ts";
 import {
   anything,
@@ -14,21 +14,21 @@ import { fitStandardizer } from "./standardize.ts";
 import { type ColumnKind, columnsOf, recordOf, Table, type TableSchema, tableOfRows } from "./table.ts";
 
 /**
- * What a missing value becomes. `refuse`: an error that names the row and the column. `mean`, `median`: of the training data's numbers; a
- * category takes the most frequent one. `mostFrequent`: the value that comes most often. `{ constant }`: that value.
+ * The replacement of a missing value. `refuse`: an error that names the row and the column. `mean`, `median`: that of the training data's
+ * numbers; for a category, the most frequent value. `mostFrequent`: the most frequent value. `{ constant }`: the given value.
  */
 export type Missing = "refuse" | "mean" | "median" | "mostFrequent" | { readonly constant: number | string };
 
 export interface PreparationOptions {
-  /** What becomes of numbers: mean 0 and standard deviation 1, or as they are. Default `standardize`. */
+  /** Whether numbers are standardised to mean 0 and standard deviation 1, or left unchanged. Default `standardize`. */
   readonly numeric?: "standardize" | "none";
-  /** What becomes of categories: a column of 0 and 1 for each value, or its place in the table for `embedding`. Default `oneHot`. */
+  /** The encoding of categories: a column of 0 and 1 for each value, or an index for `embedding`. Default `oneHot`. */
   readonly category?: "oneHot" | "index";
-  /** What becomes of missing values, for all columns or for some by their names. Default `refuse`. */
+  /** The treatment of missing values, for all columns or for columns by name. Default `refuse`. */
   readonly missing?: Missing | Readonly<Record<string, Missing>>;
   /**
-   * What becomes of a category that the training data did not have: an error, or 0 in all its columns, and the place 0, which is then kept
-   * free, as index. Default `refuse`.
+   * The treatment of a category value that the training data did not have: an error, or with `ignore` 0 in all its one-hot columns; as
+   * index it is then 0, which no other value uses. Default `refuse`.
    */
   readonly unknown?: "refuse" | "ignore";
 }
@@ -38,7 +38,7 @@ interface NumericStep {
   readonly name: string;
   readonly mean: number;
   readonly scale: number;
-  /** What a missing value becomes; null refuses it. */
+  /** The replacement of a missing value; null if it is refused. */
   readonly fill: number | null;
 }
 
@@ -49,7 +49,7 @@ interface CategoryStep {
   readonly fill: string | null;
 }
 
-/** What a preparation is made of. Plain JSON, exact when written and read again. */
+/** The content of a preparation. Plain JSON, exact when written and read again. */
 export interface PreparationState {
   readonly format: "glissade preparation";
   readonly version: 1;
@@ -60,7 +60,7 @@ export interface PreparationState {
   readonly targets: readonly string[];
 }
 
-/** What rows have become. */
+/** The prepared parts of rows. */
 interface PreparedParts {
   readonly inputs?: Column<readonly [number, number], "float32">;
   readonly indices?: Column<readonly [number, number], "int32">;
@@ -68,7 +68,7 @@ interface PreparedParts {
   readonly targets?: Column<readonly [number, number], "float32">;
 }
 
-/** Rows as a model takes them. Each part is there where the preparation has it; asking for one that it has not is an error. */
+/** Rows in the form that a model accepts. A part that the preparation does not have throws an error when it is read. */
 export class Prepared {
   /** The number of rows. */
   readonly length: number;
@@ -80,22 +80,22 @@ export class Prepared {
     this.#parts = parts;
   }
 
-  /** Numbers and one-hot categories: float32 [rows, features]. Throws DataError where there are none. */
+  /** Numbers and one-hot categories: float32 [rows, features]. Throws DataError if there are none. */
   get inputs(): Column<readonly [number, number], "float32"> {
     return this.#part("inputs", "the table has no numeric columns, and its categories are indices: take `indices`");
   }
 
-  /** The places of categories in their tables, with `category: "index"`: int32 [rows, categories]. Throws DataError where there are none. */
+  /** The indices of categories, with `category: "index"`: int32 [rows, categories]. Throws DataError if there are none. */
   get indices(): Column<readonly [number, number], "int32"> {
     return this.#part("indices", 'prepare categories as indices: fitPreparation(table, { category: "index" })');
   }
 
-  /** The classes, as places in `preparation.classes`: int32 [rows]. Throws DataError for rows without them. */
+  /** The classes, as indices into `preparation.classes`: int32 [rows]. Throws DataError for rows without a label. */
   get labels(): Column<readonly [number], "int32"> {
     return this.#part("labels", 'say which column holds them: readCsv(path, { label: "species" })');
   }
 
-  /** The numbers to predict: float32 [rows, targets]. Throws DataError for rows without them. */
+  /** The numbers to predict: float32 [rows, targets]. Throws DataError for rows without targets. */
   get targets(): Column<readonly [number, number], "float32"> {
     return this.#part("targets", 'say which column holds them: readCsv(path, { target: "price" })');
   }
@@ -107,15 +107,15 @@ export class Prepared {
   }
 }
 
-/** Fitted on training data by `fitPreparation`, applied to any rows of the same form. */
+/** A preparation. `fitPreparation` fits it on training data; it applies to any rows of the same form. */
 export class Preparation {
   readonly #state: PreparationState;
   /** The place of each value of each category, by the place of its step. */
   readonly #tables: readonly ReadonlyMap<string, number>[];
   readonly #classNumbers: ReadonlyMap<string, number>;
-  /** The columns of `inputs`, as `age` or `city=Rome`. */
+  /** The names of the columns of `inputs`, such as `age` or `city=Rome`. */
   readonly features: readonly string[];
-  /** How many different places each column of `indices` has, for `embedding(count, width)`. */
+  /** The number of different indices in each column of `indices`, for `embedding(count, width)`. */
   readonly indexCounts: readonly number[];
 
   /** Internal: use `fitPreparation` or `preparation`. */
@@ -149,8 +149,8 @@ export class Preparation {
   }
 
   /**
-   * What each column is, for reading another file of the same form: `readCsv(path, { schema: preparation.schema() })`. Without the label and
-   * the targets, as in data to predict, unless `withAnswers` is true.
+   * Returns the kind of each column, for reading another file of the same form: `readCsv(path, { schema: preparation.schema() })`. The
+   * label and the targets are included only if `withAnswers` is true; data for predictions do not have them.
    */
   schema(withAnswers: boolean = false): TableSchema {
     const { inputs, label, targets } = this.#state;
@@ -161,9 +161,9 @@ export class Preparation {
   }
 
   /**
-   * Rows as the model takes them: a table, or records such as `[{ age: 31, city: "Rome" }]`. The label and the targets may be absent, as
-   * in data to predict. Throws DataError, with the row and the column, for a missing value that is to be refused, a category or a class
-   * that the training data did not have, and a column that is not there.
+   * Prepares rows for the model. Rows are a table, or records such as `[{ age: 31, city: "Rome" }]`. The label and the targets may be
+   * absent, as in data for predictions. Throws DataError, with the row and the column, for a missing value that is refused, a category or a
+   * class that the training data did not have, and an absent column.
    */
   apply(rows: Table | readonly Readonly<Record<string, unknown>>[]): Prepared {
     const given = rows instanceof Table ? rows : this.#tableOf(rows);
@@ -215,7 +215,9 @@ export class Preparation {
     });
   }
 
-  /** The classes that numbers stand for, as a model predicts them: `inverse(await logits.argmax().data())`. Throws DataError for others. */
+  /**
+   * Returns the classes for the numbers that a model predicts: `inverse(await logits.argmax().data())`. Throws DataError for other numbers.
+   */
   inverse(labels: ArrayLike<number>): string[] {
     return Array.from(labels, (label, i) => {
       const name = this.classes[label];
@@ -230,16 +232,16 @@ export class Preparation {
     });
   }
 
-  /** For JSON.stringify; `preparation(JSON.parse(text))` is the way back. */
+  /** Returns the content for JSON.stringify. `preparation(JSON.parse(text))` restores the preparation. */
   toJSON(): PreparationState {
     return this.#state;
   }
 
-  /** Records as a table; of a label and targets only those that are there. */
+  /** Makes a table of records. A label or target column is included only if it is present. */
   #tableOf(rows: readonly Readonly<Record<string, unknown>>[]): Table {
     expectArguments("preparation.apply", [someRows], [rows]);
     const all = this.schema(true);
-    // What is to be predicted counts as there where some row has it, an input also where all rows have null.
+    // A label or target is present if some row has a value. An input is also present if all rows have null.
     const has = (name: string): boolean =>
       rows.some(
         (row) =>
@@ -256,7 +258,7 @@ export class Preparation {
     );
   }
 
-  /** The place of each row's category, −1 for an unknown one that is to be ignored. */
+  /** Returns the index of each row's category, −1 for an unknown value that is ignored. */
   #placesIn(given: Table, { name, fill }: CategoryStep, places: ReadonlyMap<string, number>): Int32Array {
     const texts = given.texts(name);
     const found = new Int32Array(given.length);
@@ -310,7 +312,7 @@ export class Preparation {
 const someRows = (value: unknown): string | undefined =>
   Array.isArray(value) ? undefined : "give a table, or an array of rows: [{ age: 31, city: 'Rome' }]";
 
-/** A row that has all names, so that a table of it has all columns. */
+/** Returns the row with all names, so that its table has all columns. */
 function withAll(row: Readonly<Record<string, unknown>>, names: readonly string[]): Readonly<Record<string, unknown>> {
   return recordOf(names.map((name) => [name, Object.hasOwn(row, name) ? (row[name] ?? "") : ""] as const));
 }
@@ -355,10 +357,10 @@ const preparationOptions = optionsOf({
 });
 
 /**
- * Learns from training data how rows become tensors: means and deviations of numbers, the values of categories, the classes of the label.
- * `const prepared = fitPreparation(train).apply(train)`, then `dataset(prepared.inputs, prepared.labels)`. Columns of free text take no part.
- * Throws DataError, with the row and the column, for a missing value that is to be refused; ConfigError for a column that there is not and
- * a rule that does not fit its column.
+ * Fits a preparation to training data: means and deviations of numbers, the values of categories, the classes of the label. `const prepared
+ * = fitPreparation(train).apply(train)`, then `dataset(prepared.inputs, prepared.labels)`. Columns of free text are not used. Throws
+ * DataError, with the row and the column, for a missing value that is refused; ConfigError for an unknown column and for a rule that does
+ * not fit its column.
  */
 export function fitPreparation(train: Table, options: PreparationOptions = {}): Preparation {
   expectArguments("fitPreparation", [aTable, preparationOptions], [train, options]);
@@ -401,7 +403,7 @@ export function fitPreparation(train: Table, options: PreparationOptions = {}): 
 const aTable = (value: unknown): string | undefined =>
   value instanceof Table ? undefined : "give a table: await readCsv(path), or table(rows)";
 
-/** Throws ConfigError for a rule for one column that it cannot have. */
+/** Throws ConfigError for a rule that does not fit its column. */
 function expectRule(train: Table, name: string, rule: Missing): void {
   const column = quoted(name);
   if (!train.names.includes(name))
@@ -488,7 +490,7 @@ function fitCategory(train: Table, name: string, rule: Missing): CategoryStep {
   return { kind: "category", name, values, fill };
 }
 
-/** The value that comes most often; of several the first. */
+/** Returns the most frequent value; of several equally frequent values, the first. */
 function mostFrequent<T extends string | number>(values: readonly T[]): T {
   const counts = new Map<T, number>();
   for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
@@ -497,7 +499,10 @@ function mostFrequent<T extends string | number>(values: readonly T[]): T {
   return best;
 }
 
-/** The different values of a column, as numbers where all are, otherwise by their code units: the same everywhere. */
+/**
+ * Returns the different values of a column, sorted as numbers if all are numbers, otherwise by code units, so that the order is the same on
+ * every system.
+ */
 function sortedValues(train: Table, name: string): string[] {
   const values = [...new Set(train.texts(name))].filter((text) => text !== undefined);
   if (values.length === 0 && train.kind(name) === "label")
@@ -507,8 +512,8 @@ function sortedValues(train: Table, name: string): string[] {
 }
 
 /**
- * The preparation that was saved: what `JSON.stringify` made of one, as a value or as text. `source` is what messages call it. Throws
- * FormatError for anything else, whatever it is.
+ * Restores a saved preparation from the result of `JSON.stringify`, as a value or as text. `source` is its name in messages. Throws
+ * FormatError for any other value.
  */
 export function preparation(saved: unknown, source: string = "preparation"): Preparation {
   expectArguments("preparation", [anything, aText], [saved, source]);

@@ -1,4 +1,4 @@
-/** Drawing examples with weights. */
+/** Draws examples with weights. */
 import { ConfigError, DataError } from "../errors.ts";
 import { aColumn, described, expectArguments } from "../graph/arguments.ts";
 import type { Column } from "./dataset.ts";
@@ -6,17 +6,20 @@ import type { RandomBits } from "./shuffle.ts";
 
 export interface SampleOptions {
   /**
-   * How likely each example is to be drawn, in proportion; or `"balanced"`: all classes of the last column, of labels, are equally likely,
+   * The relative probability of each example; or `"balanced"`: all classes of the last column, which holds labels, are equally likely,
    * however many examples each has.
    */
   readonly weights: ArrayLike<number> | "balanced";
   /** Whether an example may be drawn more than once in an epoch. Default true. */
   readonly replacement?: boolean;
-  /** Draws in an epoch. Default: as many as there are examples. */
+  /** The number of draws in an epoch. Default: the number of examples. */
   readonly examples?: number;
 }
 
-/** Weights by which all classes are equally likely: 1 / (examples of its class) for each example. Throws DataError for no column of labels. */
+/**
+ * Returns weights that make all classes equally likely: 1 / (number of examples of its class) for each example. Throws DataError if the
+ * column is not one of labels.
+ */
 export function balancedWeights(labels: Column<readonly [number], "int32">): Float64Array {
   expectArguments("balancedWeights", [aColumn], [labels]);
   const { shape, dtype, values } = labels;
@@ -32,8 +35,8 @@ export function balancedWeights(labels: Column<readonly [number], "int32">): Flo
 }
 
 /**
- * Sums of weights in a binary tree: a draw walks down from the root. A weight that is taken out is put to 0 and the sums above it are
- * added up anew, so that no rounding errors collect and the draws are the same everywhere.
+ * Draws by sums of weights in a binary tree: a draw walks down from the root. To remove an example, its weight becomes 0 and the sums above
+ * it are added up anew, so that rounding errors do not accumulate and the draws are the same on every system.
  */
 export class WeightedSampler {
   readonly #leaves: number;
@@ -41,7 +44,7 @@ export class WeightedSampler {
   readonly #count: number;
   readonly #positive: number;
 
-  /** Throws DataError for weights that are negative, no numbers, all 0, or not one for each example. */
+  /** Throws DataError for weights that are negative, not numbers, or all 0, and unless there is one for each example. */
   constructor(weights: ArrayLike<number>, examples: number) {
     if (weights.length !== examples)
       throw new DataError(
@@ -70,12 +73,12 @@ export class WeightedSampler {
       );
   }
 
-  /** Examples that can be drawn. */
+  /** The number of examples with a positive weight. */
   get positive(): number {
     return this.#positive;
   }
 
-  /** The indices of `count` draws. */
+  /** Returns the indices of `count` draws. */
   draw(count: number, replacement: boolean, random: RandomBits): Uint32Array {
     const sums = replacement ? this.#sums : this.#sums.slice();
     const drawn = new Uint32Array(count);
@@ -84,7 +87,7 @@ export class WeightedSampler {
       let rest = uniform53(random) * sums[1]!;
       while (at < this.#leaves) {
         const left = sums[2 * at]!;
-        // Never into a half without weight, whatever has been rounded.
+        // The walk never enters a half with weight 0, even after rounding.
         const goesRight = (rest >= left && sums[2 * at + 1]! > 0) || left === 0;
         if (goesRight) rest -= left;
         at = 2 * at + Number(goesRight);
@@ -102,12 +105,12 @@ export class WeightedSampler {
   }
 }
 
-/** Uniform in [0, 1) with 53 bits. */
+/** Draws a uniform number in [0, 1) with 53 bits. */
 function uniform53(random: RandomBits): number {
   return ((random.next() >>> 5) * 2 ** 26 + (random.next() >>> 6)) * 2 ** -53;
 }
 
-/** Throws ConfigError for a number of draws that cannot be had. */
+/** Throws ConfigError for a number of draws that is not possible. */
 export function expectDraws(examples: number, replacement: boolean, positive: number): void {
   if (!Number.isSafeInteger(examples) || examples < 1)
     throw new ConfigError("loader", `sample.examples is ${described(examples)}`, "give a whole number from 1 on");

@@ -1,27 +1,27 @@
-/** Columns of sequences of different length, and how batches of them are padded. */
+/** Columns of sequences of different lengths, and the padding of their batches. */
 import { ConfigError, DataError } from "../errors.ts";
 import { aText, described, expectArguments, options as optionsOf, sizes } from "../graph/arguments.ts";
 import { allocate, arrayTypes, type DType, type Shape, showShape, sizeOf, type Values } from "../graph/types.ts";
 import type { Column } from "./dataset.ts";
 
 export interface SequencesOptions<D extends DType = DType, R extends Shape = Shape> {
-  /** Default `int32`, as of token ids. */
+  /** Default `int32`, the dtype of token ids. */
   readonly dtype?: D;
-  /** The shape of one step of a sequence: `[]`, the default, where a step is one number, `[12]` where it has 12 features. */
+  /** The shape of one step of a sequence: `[]`, the default, if a step is one number; `[12]` if it has 12 features. */
   readonly step?: readonly [...R];
-  /** What shorter sequences are filled up with in a batch. Default 0. */
+  /** The value with which shorter sequences are padded in a batch. Default 0. */
   readonly padding?: number;
 }
 
-/** A column of sequences: `shape` is [examples, steps of the longest, …step]. */
+/** A column of sequences. Its `shape` is [examples, steps of the longest, …step]. */
 export type Sequences<R extends Shape = Shape, D extends DType = DType> = Column<readonly [number, number, ...R], D> & {
   readonly offsets: Int32Array;
 };
 
 /**
- * A column of sequences of different length: `sequences([[5, 2, 9], [7]])`, each an array of numbers or a typed array, the steps one after
- * the other. A batch of them is [examples, steps, …step], filled up with `padding` to one length. Throws DataError for a sequence that is
- * no whole number of steps, and for a value that is no number or no int32.
+ * Makes a column of sequences of different lengths: `sequences([[5, 2, 9], [7]])`. Each sequence is an array of numbers or a typed array,
+ * one step after the other. A batch is [examples, steps, …step], padded with `padding` to one length. Throws DataError for a sequence that
+ * is not a whole number of steps, and for a value that is not a number or not an int32.
  */
 export function sequences<const D extends DType = "int32", const R extends Shape = readonly []>(
   list: readonly ArrayLike<number>[],
@@ -88,14 +88,17 @@ const aList = (value: unknown): string | undefined =>
 const aFinite = (value: unknown): string | undefined =>
   typeof value === "number" && Number.isFinite(value) ? undefined : "give a finite number";
 
-/** How many steps each sequence has, as a column: a model that must not look at padding reads it. Throws ConfigError for another column. */
+/**
+ * Returns the number of steps of each sequence as a column, for models that must ignore padding. Throws ConfigError for a column without
+ * sequences.
+ */
 export function sequenceLengths(column: Sequences): Column<readonly [number], "int32"> {
   const { offsets } = expectSequences("sequenceLengths", column);
   const values = Int32Array.from({ length: offsets.length - 1 }, (_, i) => offsets[i + 1]! - offsets[i]!);
   return { shape: [values.length], dtype: "int32", values };
 }
 
-/** 1 for each step of each sequence; in a batch, filled up with 0 where the sequences are with padding. Throws ConfigError for another column. */
+/** Returns a mask of sequences: 1 for each step, and in a batch 0 for padding. Throws ConfigError for a column without sequences. */
 export function sequenceMask(column: Sequences): Sequences<readonly [], "bool"> {
   const { offsets, shape } = expectSequences("sequenceMask", column);
   const values = new Uint8Array(offsets.at(-1)!).fill(1);
@@ -124,7 +127,7 @@ export function expectOffsets(subject: string, { shape, values, offsets }: Colum
     );
 }
 
-/** The sequences at `indices`, which must be in range, as a column of sequences. */
+/** Returns the sequences at `indices` as a column of sequences. The indices must be in range. */
 export function gatherSequences(column: Column, indices: ArrayLike<number>): Column {
   const { dtype, values, offsets = new Int32Array(0) } = column;
   const [, , ...step] = column.shape;
@@ -142,7 +145,7 @@ export function gatherSequences(column: Column, indices: ArrayLike<number>): Col
   return { ...column, shape: [indices.length, longest, ...step], values: gathered, offsets: own };
 }
 
-/** The sequences at `indices`, or those from `begin` on, filled up to one length: the given one, or that of the longest among them. */
+/** Returns the sequences at `indices`, padded to one length: the given length, or that of the longest among them. */
 export function padSequences(column: Column, indices: ArrayLike<number>, length?: number): Column {
   const { dtype, values, offsets = new Int32Array(0), padding = 0 } = column;
   const [, , ...step] = column.shape;
@@ -155,7 +158,7 @@ export function padSequences(column: Column, indices: ArrayLike<number>, length?
   return { shape: [indices.length, steps, ...step], dtype, values: padded };
 }
 
-/** At least 1, so that a batch of nothing but empty sequences still has elements. */
+/** Returns the longest length, at least 1, so that a batch of only empty sequences still has elements. */
 function longestOf(offsets: Int32Array, indices: ArrayLike<number>): number {
   let longest = 1;
   for (let i = 0; i < indices.length; i++)
@@ -163,7 +166,7 @@ function longestOf(offsets: Int32Array, indices: ArrayLike<number>): number {
   return longest;
 }
 
-/** The column with all sequences filled up to one length; a column without sequences as it is. */
+/** Returns the column with all sequences padded to one length; a column without sequences is returned unchanged. */
 export function padded<C extends Column>(column: C, length: number = column.shape[1] ?? 0): C {
   if (!column.offsets) return column;
   const all = Uint32Array.from({ length: column.shape[0]! }, (_, i) => i);

@@ -1,4 +1,4 @@
-/** Standardising: every feature to mean 0 and standard deviation 1, by statistics of the training data. */
+/** Standardising: scales every feature to mean 0 and standard deviation 1, with statistics of the training data. */
 
 import { ConfigError, DataError } from "../errors.ts";
 import { aColumn, aRecord, expectArguments, optional } from "../graph/arguments.ts";
@@ -6,27 +6,27 @@ import { arrayTypes, type DType, type Shape, sameShape, showShape, sizeOf } from
 import type { Column } from "./dataset.ts";
 
 export interface StandardizeOptions {
-  /** Whether each position of an example has a mean and scale of its own. Default true; false gives all one pair. */
+  /** Whether each position of an example has its own mean and scale. Default true; with false all positions share one pair. */
   readonly perFeature?: boolean;
 }
 
-/** What standardising needs to know of the training data. Plain JSON, exact when written and read again. */
+/** The statistics of the training data. Plain JSON, exact when written and read again. */
 export interface StandardStatistics {
-  /** The shape of one example when each of its positions is a feature; null when one mean and scale serve all. */
+  /** The shape of one example if each of its positions is a feature; null if all positions share one mean and scale. */
   readonly exampleShape: readonly number[] | null;
-  /** By feature, row-major within the example. */
+  /** The means by feature, row-major within the example. */
   readonly mean: readonly number[];
   /** Standard deviations (divided by n, as scikit-learn does), and 1 for a feature that never changes. */
   readonly scale: readonly number[];
-  /** The features that never change, in order. They become 0 everywhere, and tell a model nothing. */
+  /** The features that never change, in order. They become 0 everywhere and give a model no information. */
   readonly constant: readonly number[];
 }
 
-/** Takes the mean off each feature and divides it by its standard deviation. */
+/** Subtracts each feature's mean and divides by its standard deviation. */
 export class Standardizer {
   readonly statistics: StandardStatistics;
 
-  /** From statistics that were saved. Throws ConfigError when they do not go together. */
+  /** Takes saved statistics. Throws ConfigError when they do not fit together. */
   constructor(statistics: StandardStatistics) {
     const { exampleShape, mean, scale, constant } = statistics;
     const features = exampleShape === null ? 1 : areFinite(exampleShape) ? sizeOf(exampleShape) : Number.NaN;
@@ -48,8 +48,8 @@ export class Standardizer {
   }
 
   /**
-   * The column (x − mean) / scale: float64 for float64, float32 for every other dtype.
-   * Throws DataError for examples of another shape than those of the fit, and for NaN or infinite values.
+   * Returns the column (x − mean) / scale: float64 for float64, float32 for every other dtype. Throws DataError for examples of another
+   * shape than those of the fit, and for NaN or infinite values.
    */
   apply<S extends Shape, D extends DType>(
     column: Column<S, D>,
@@ -71,16 +71,16 @@ export class Standardizer {
     return { ...column, dtype, values } as ReturnType<typeof this.apply<S, D>>;
   }
 
-  /** For JSON.stringify; `standardizer(JSON.parse(text))` is the way back. */
+  /** Returns the statistics for JSON.stringify. `standardizer(JSON.parse(text))` restores the standardizer. */
   toJSON(): StandardStatistics {
     return this.statistics;
   }
 }
 
-/** The shape of what has features: an example, or a step of a sequence. */
+/** The shape of the features: that of an example, or of a step of a sequence. */
 const featuresOf = ({ shape, offsets }: Column): Shape => shape.slice(offsets ? 2 : 1);
 
-/** Statistics come from files: the types promise arrays of numbers, JSON does not. */
+/** Checks statistics from files: they may not be the arrays of numbers that their types promise. */
 function areFinite(values: readonly number[]): boolean {
   return Array.isArray(values) && values.every(Number.isFinite);
 }
@@ -110,10 +110,11 @@ export function fitStandardizer(column: Column, options: StandardizeOptions = {}
   for (let at = 0; at < values.length; )
     for (let f = 0; f < features; f++, at++) {
       largest[f] = Math.max(largest[f]!, Math.abs(values[at]! - mean[f]!));
-      // By comparison: the rounded mean of equal values may differ from them, and would leave a tiny variance.
+      // Constant features are found by comparing values: the rounded mean of equal values may differ from them, which would give a tiny
+      // variance.
       if (values[at] !== values[f]) changes[f] = 1;
     }
-  // Relative to the largest, so that squares of tiny differences do not vanish.
+  // Differences are taken relative to the largest, so that squares of tiny differences do not underflow.
   const squares = new Float64Array(features);
   for (let at = 0; at < values.length; )
     for (let f = 0; f < features; f++, at++) squares[f]! += ((values[at]! - mean[f]!) / (largest[f]! || 1)) ** 2;
@@ -122,7 +123,7 @@ export function fitStandardizer(column: Column, options: StandardizeOptions = {}
   const constant: number[] = [];
   for (let f = 0; f < features; f++) {
     const deviation = largest[f]! * Math.sqrt(squares[f]! / count);
-    // A deviation too small for float64 counts as none.
+    // A deviation too small for float64 counts as 0.
     if (changes[f] && deviation > 0) scale[f] = deviation;
     else constant.push(f);
     if (!changes[f]) mean[f] = values[f]!;
@@ -152,7 +153,7 @@ function expectFinite(column: Column): void {
   );
 }
 
-/** The standardizer with these statistics, such as those of one that was saved. Throws ConfigError for what are no statistics. */
+/** Makes a standardizer with these statistics, such as saved ones. Throws ConfigError for invalid statistics. */
 export function standardizer(statistics: StandardStatistics): Standardizer {
   expectArguments("standardizer", [aRecord], [statistics]);
   return new Standardizer(statistics);

@@ -1,4 +1,4 @@
-/** Batches of examples that come one after the other, as from a file that does not fit into memory. */
+/** Batches of examples that arrive one after the other, for example from a file that does not fit into memory. */
 import { ConfigError, DataError } from "../errors.ts";
 import { described, expectOptions } from "../graph/arguments.ts";
 import { allocate, arrayTypes, type DType, type Shape, showShape, sizeOf, type Values } from "../graph/types.ts";
@@ -12,7 +12,10 @@ import type { ExampleValues, LoaderState } from "./loader.ts";
 import { drawIndex } from "./shuffle.ts";
 import type { Batch } from "./tensors.ts";
 
-/** The shape and the dtype of one example in a column: `{ shape: [28, 28], dtype: "float32" }`; `[]` where it is one number. */
+/**
+ * The shape and the dtype of one example in a column: `{ shape: [28, 28], dtype: "float32" }`. The shape is `[]` if the example is one
+ * number.
+ */
 export interface ExampleType<S extends Shape = Shape, D extends DType = DType> {
   readonly shape: S;
   readonly dtype: D;
@@ -23,35 +26,38 @@ export type ColumnsOf<T extends readonly ExampleType[]> = {
   readonly [K in keyof T]: T[K] extends ExampleType<infer S, infer D> ? Column<readonly [number, ...S], D> : never;
 };
 
-/** What a source gives: for each column the values of one example, or of several one after the other; of a single number itself. */
+/**
+ * An item of a source: for each column the values of one example, or of several examples one after the other; a single number may be given
+ * directly.
+ */
 export type StreamItem = readonly (number | ArrayLike<number>)[];
 
-/** Begins an epoch: what it gives is the same for the same epoch, so that a position in it can be found again. */
+/** Begins an epoch. It must give the same items for the same epoch, so that a position in it can be found again. */
 export type StreamSource = (epoch: number) => AsyncIterable<StreamItem> | Iterable<StreamItem>;
 
 export interface StreamOptions<C extends readonly Column[] = readonly Column[], M extends readonly Column[] = C> {
-  /** Examples in a batch, from 1 on. */
+  /** The number of examples in a batch, from 1 on. */
   readonly batchSize: number;
   /**
-   * Examples that are held back, from which each next one is drawn at random: the more, the better they are mixed. Default 1: the order of
-   * the source.
+   * The number of examples that are held in a buffer, from which the next one is drawn at random. More examples mix better. Default 1: the
+   * order of the source.
    */
   readonly shuffleBuffer?: number;
-  /** What draws and random changes follow from. Default 0. */
+  /** The seed of draws and random changes. Default 0. */
   readonly seed?: number;
-  /** Whether the examples at the end that fill no whole batch are left out. Default false: the last batch is smaller. */
+  /** Whether the last examples are left out if they do not fill a batch. Default false: the last batch is smaller. */
   readonly dropLast?: boolean;
-  /** Batches that are read ahead, while others are used. Default 2. */
+  /** The number of batches that are read ahead. Default 2. */
   readonly prefetch?: number;
   /** Changes one example by writing into its arrays, with a stream of random numbers for each epoch and place in it. */
   readonly mapExample?: (example: ExampleValues<C>, random: PhiloxStream) => void;
-  /** Makes the batch that is yielded of the columns of a batch, with a stream of random numbers for each epoch and batch. */
+  /** Returns the batch to yield, made from the columns of a batch, with a stream of random numbers for each epoch and batch. */
   readonly map?: (batch: C, random: PhiloxStream) => M;
 }
 
 /**
- * Gives the batches of one epoch each time it is iterated, and of the next epoch the next time. A position is found again by reading the
- * epoch anew up to it: exact, whatever has been shuffled.
+ * Gives the batches of one epoch in each iteration, and those of the next epoch in the next. A position is found again by rereading the
+ * epoch up to it, which is exact also with shuffling.
  */
 export class Stream<B> implements AsyncIterable<B> {
   readonly #types: readonly ExampleType[];
@@ -69,16 +75,16 @@ export class Stream<B> implements AsyncIterable<B> {
     this.#sizes = types.map(({ shape }) => sizeOf(shape));
     this.#source = source;
     this.#options = { batchSize, shuffleBuffer, seed, dropLast, prefetch };
-    // Typed by their callers: what the stream gives them has the columns of its types.
+    // The callers give the types; the stream passes columns of its types to these functions.
     this.#changes = { seed, map: map as Changes["map"], mapExample: mapExample as Changes["mapExample"] };
   }
 
-  /** The position to put into a checkpoint: inside a loop that of the batch after the one in hand. */
+  /** Returns the position for a checkpoint. Inside a loop it is the position of the next batch. */
   state(): LoaderState {
     return this.#next;
   }
 
-  /** The next iteration starts at `state`, in the middle of an epoch if it says so. Throws ConfigError for what is no position. */
+  /** Makes the next iteration start at `state`, possibly in the middle of an epoch. Throws ConfigError for an invalid position. */
   resume({ epoch, batch }: LoaderState): void {
     const isCount = (value: unknown, bound: number): boolean =>
       Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) < bound;
@@ -97,11 +103,12 @@ export class Stream<B> implements AsyncIterable<B> {
     this.#resumed = false;
     const { epoch, batch } = this.#next;
     const ahead = this.#batches(epoch, batch);
-    // A generator takes requests one after the other: so many are under way, one of them to know which batch is the last.
+    // The generator handles requests one after the other. These requests are pending; one more than `prefetch`, to know which batch is the
+    // last.
     const pending: Promise<IteratorResult<readonly Column[], void>>[] = [];
     const ask = (): void => {
       const request = ahead.next();
-      request.catch(() => {}); //  told when it is its turn
+      request.catch(() => {}); //  reported when its turn comes
       pending.push(request);
     };
     for (let i = 0; i < this.#options.prefetch + 1; i++) ask();
@@ -119,14 +126,17 @@ export class Stream<B> implements AsyncIterable<B> {
     }
   }
 
-  /** The batches of an epoch from one on. Those before it are put together, since draws depend on them, but not changed. */
+  /**
+   * Yields the batches of an epoch from `first` on. Earlier batches are assembled, because draws depend on them, but random changes are not
+   * applied to them.
+   */
   async *#batches(epoch: number, first: number): AsyncGenerator<readonly Column[], void, undefined> {
     const { batchSize, shuffleBuffer, dropLast, seed } = this.#options;
     const random = hostStream(seed, "order", epoch);
     const held = this.#arrays(shuffleBuffer > 1 ? shuffleBuffer : 0);
     let [batch, rows, count] = [0, 0, 0];
     let values = this.#arrays(batchSize);
-    /** Ends the batch in hand; nothing for one that was used before. */
+    /** Completes the current batch; returns undefined for a batch before `first`. */
     const complete = (): readonly Column[] | undefined => {
       const place = { epoch, batch, begin: batch * batchSize };
       const columns = this.#types.map(({ shape, dtype }, i): Column => {
@@ -176,7 +186,7 @@ export class Stream<B> implements AsyncIterable<B> {
       );
   }
 
-  /** The items of the source, checked, with the number of their examples. */
+  /** Yields the items of the source, checked, with their number of examples. */
   async *#items(epoch: number): AsyncGenerator<readonly [readonly Values[], number], void, undefined> {
     const items: unknown = this.#source(epoch);
     const isIterable =
@@ -202,7 +212,7 @@ export class Stream<B> implements AsyncIterable<B> {
     }
   }
 
-  /** The values of an item in arrays of the columns' dtypes. Throws DataError for an item that does not fit. */
+  /** Returns the values of an item in arrays of the columns' dtypes. Throws DataError for an item that does not fit. */
   #valuesOf(item: unknown, place: number): readonly Values[] {
     if (!Array.isArray(item) || item.length !== this.#types.length)
       throw new DataError(
@@ -231,7 +241,7 @@ export class Stream<B> implements AsyncIterable<B> {
   }
 }
 
-/** Values in the array of a dtype. Throws DataError for what the dtype does not hold. */
+/** Returns values in an array of a dtype. Throws DataError for values that the dtype cannot hold. */
 function asValues(given: ArrayLike<number>, dtype: DType, where: string): Values {
   if (given instanceof arrayTypes[dtype]) return given;
   const values = arrayTypes[dtype].from(given);
@@ -248,14 +258,14 @@ function asValues(given: ArrayLike<number>, dtype: DType, where: string): Values
 }
 
 /**
- * Batches of examples that come one after the other, an epoch for each iteration: `for await (const [x, y] of stream(types, source, { batchSize:
- * 32 }))`. The source is called for each epoch and gives items, each with the values of one example or of several:
+ * Makes batches of examples that arrive one after the other, one epoch in each iteration: `for await (const [x, y] of stream(types, source,
+ * { batchSize: 32 }))`. The source is called for each epoch and gives items, each with the values of one example or of several:
  *
  *     const types = [{ shape: [4], dtype: "float32" }, { shape: [], dtype: "int32" }] as const;
  *     stream(types, async function* () { yield [[5.1, 3.5, 1.4, 0.2], 0]; }, { batchSize: 1 });
  *
- * Memory is taken for a few batches and the shuffle buffer. `fit` takes a stream as it takes a loader. Throws ConfigError for wrong
- * options; while it is read DataError for items that do not fit the types and for a source without examples, and what the source throws.
+ * It needs memory for a few batches and the shuffle buffer. `fit` accepts a stream like a loader. Throws ConfigError for wrong options;
+ * while it is read, DataError for items that do not fit the types and for a source without examples, and the errors of the source.
  */
 export function stream<const T extends readonly ExampleType[], const M extends readonly Column[] = ColumnsOf<T>>(
   types: T,

@@ -1,4 +1,4 @@
-/** Tables: columns of numbers and texts by name, as files of people hold them, before they are made into tensors. */
+/** Tables: named columns of numbers and texts, as in common data files, before they become tensors. */
 import { ConfigError, DataError, printable, quoted } from "../errors.ts";
 import {
   aRecord,
@@ -13,7 +13,7 @@ import { expectSeed } from "../random/generator.ts";
 import { folds, parts, type StratifyByName, stratifyByName } from "./parts.ts";
 
 /**
- * What a column of a table is. `numeric`: numbers to learn from. `category`: one of some texts. `text`: free text, which stays as it is.
+ * The kind of a table's column. `numeric`: numbers to learn from. `category`: one of a few texts. `text`: free text, which is not changed.
  * `label`: the class to predict. `target`: a number to predict. `ignore`: left out.
  */
 export type ColumnKind = "numeric" | "category" | "text" | "label" | "target" | "ignore";
@@ -23,33 +23,33 @@ const kinds: readonly ColumnKind[] = ["numeric", "category", "text", "label", "t
 export type TableSchema = Readonly<Record<string, ColumnKind>>;
 
 export interface TableOptions {
-  /** What each column is, by name; columns that are not named are left out. Default: inferred from the values, see `report()`. */
+  /** The kind of each column by name; columns that are not named are left out. Default: inferred from the values, see `report()`. */
   readonly schema?: TableSchema;
-  /** The column with the class to predict, where the rest is inferred. */
+  /** The column with the class to predict; the other kinds are inferred. */
   readonly label?: string;
-  /** The column with the number to predict, or several, where the rest is inferred. */
+  /** The column with the number to predict, or several columns; the other kinds are inferred. */
   readonly target?: string | readonly string[];
   /** Texts that stand for a missing value. Default: "", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null" and "None". */
   readonly missing?: readonly string[];
 }
 
-/** A value as files have them: `undefined` is missing. */
+/** A value of a file: `undefined` is a missing value. */
 export type Cell = string | number | boolean | undefined;
 
-/** Where rows come from, for messages. */
+/** The origin of rows, for messages. */
 export interface Origin {
-  /** The file or whatever else. */
+  /** The name of the file or other source. */
   readonly source: string;
-  /** What a row is called by: the line of a file, or the place in an array. */
+  /** How messages count rows: by the line of a file, or by the position in an array. */
   readonly unit: "line" | "row";
 }
 
 interface StoredColumn {
   readonly kind: ColumnKind;
-  /** NaN is missing. */
+  /** The numbers of the column; NaN is a missing value. */
   readonly numbers?: Float64Array;
   readonly texts?: readonly (string | undefined)[];
-  /** What was inferred and why, for the report. */
+  /** Why the kind was chosen, for the report. */
   readonly why: string;
 }
 
@@ -57,11 +57,11 @@ const usualMissing = ["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "Non
 
 /** Rows of a file, with columns by name. Made by `readCsv`, `readJsonLines`, `table`; prepared for a model by `fitPreparation`. */
 export class Table {
-  /** The columns, in the order of the file; those that are left out are not among them. */
+  /** The names of the columns, in the order of the file, without the columns that are left out. */
   readonly names: readonly string[];
   /** The number of rows. */
   readonly length: number;
-  /** Columns of the file that are left out. */
+  /** The names of the columns that are left out. */
   readonly ignored: readonly string[];
   readonly #columns: ReadonlyMap<string, StoredColumn>;
   readonly #places: Uint32Array;
@@ -82,31 +82,31 @@ export class Table {
     this.#origin = origin;
   }
 
-  /** What a column is. Throws ConfigError for a name that there is not. */
+  /** Returns the kind of a column. Throws ConfigError for an unknown name. */
   kind(name: string): ColumnKind {
     return this.#column(name).kind;
   }
 
-  /** What the columns are, for another file of the same form: `readCsv(path, { schema: table.schema() })`. */
+  /** Returns the kinds of the columns, for reading another file of the same form: `readCsv(path, { schema: table.schema() })`. */
   schema(): TableSchema {
     return recordOf([...this.#columns].map(([name, { kind }]) => [name, kind]));
   }
 
-  /** The numbers of a numeric or target column, NaN where one is missing. Throws ConfigError for another column. */
+  /** Returns the numbers of a numeric or target column, with NaN for missing values. Throws ConfigError for other columns. */
   numbers(name: string): Float64Array {
     const { numbers, kind } = this.#column(name);
     if (numbers) return numbers.slice();
     throw new ConfigError("table", `column ${quoted(name)} is ${kind}`, `take its texts: texts(${quoted(name)})`);
   }
 
-  /** The texts of a category, text or label column, undefined where one is missing. Throws ConfigError for another column. */
+  /** Returns the texts of a category, text or label column, with undefined for missing values. Throws ConfigError for other columns. */
   texts(name: string): readonly (string | undefined)[] {
     const { texts, kind } = this.#column(name);
     if (texts) return texts;
     throw new ConfigError("table", `column ${quoted(name)} is ${kind}`, `take its numbers: numbers(${quoted(name)})`);
   }
 
-  /** How many values are missing in a column. */
+  /** Returns the number of missing values in a column. */
   missing(name: string): number {
     const { numbers, texts } = this.#column(name);
     let count = 0;
@@ -114,13 +114,13 @@ export class Table {
     return count;
   }
 
-  /** Where a row came from, as messages name it: `line 4 of people.csv`, or `row 2`. */
+  /** Returns the origin of a row for messages: `line 4 of people.csv`, or `row 2`. */
   placeOf(row: number): string {
     const { source, unit } = this.#origin;
     return unit === "row" ? `row ${this.#places[row]}` : `line ${this.#places[row]} of ${printable(source)}`;
   }
 
-  /** The rows at `indices`, in that order. Throws DataError for an index out of range. */
+  /** Returns a table of the rows at `indices`, in that order. Throws DataError for an index out of range. */
   take(indices: ArrayLike<number>): Table {
     for (let i = 0; i < indices.length; i++)
       if (!Number.isInteger(indices[i]) || indices[i]! < 0 || indices[i]! >= this.length)
@@ -143,8 +143,8 @@ export class Table {
   }
 
   /**
-   * Without the rows in which a value is missing in one of the columns, by default in any that is not free text: the difference of the
-   * lengths is how many they were.
+   * Returns the table without the rows in which one of the named columns has a missing value, by default any column that is not free text.
+   * The difference of the lengths is the number of removed rows.
    */
   dropMissing(names: readonly string[] = this.names.filter((name) => this.kind(name) !== "text")): Table {
     if (!Array.isArray(names))
@@ -158,8 +158,8 @@ export class Table {
   }
 
   /**
-   * Two tables that share no row, drawn at random, as `Dataset.split` does; with `stratify` each class of the label, or of the column of
-   * that name, has the same share in both.
+   * Splits the table at random into two tables without common rows, as `Dataset.split` does. With `stratify`, each class of the label, or
+   * of the named column, has the same share in both.
    */
   split(part: number, seed: number = 0, options: StratifyByName = {}): [Table, Table] {
     expectSeed("split", seed);
@@ -169,8 +169,8 @@ export class Table {
   }
 
   /**
-   * `k` pairs for cross-validation, one by one as they are asked for, as `Dataset.folds` gives them: fit a preparation to each `train`, so that
-   * it knows nothing of what is held back.
+   * Yields `k` pairs for cross-validation, one by one, as `Dataset.folds` does. Fit a preparation to each `train`, so that it does not use
+   * the validation rows.
    */
   folds(
     k: number,
@@ -195,7 +195,7 @@ export class Table {
       };
   }
 
-  /** The classes to stratify by, as numbers. */
+  /** Returns the classes to stratify by, as numbers. */
   #classesFor(subject: string, stratify: boolean | string = false): ArrayLike<number> | undefined {
     if (stratify === false) return undefined;
     const name = stratify === true ? this.names.find((each) => this.kind(each) === "label") : stratify;
@@ -209,7 +209,7 @@ export class Table {
     });
   }
 
-  /** What each column was taken for and why, and what is missing: a line for each column. */
+  /** Returns a text with one line for each column: its kind, why it was chosen, and the number of missing values. */
   report(): string {
     const shown = this.names.slice(0, 100).map((name) => {
       const count = this.missing(name);
@@ -240,14 +240,14 @@ export class Table {
   }
 }
 
-/** A record whose keys are names from outside: `__proto__` among them is a key like any other. */
+/** Makes a record whose keys are names from outside; `__proto__` is then a key like any other. */
 export function recordOf<T>(entries: readonly (readonly [string, T])[]): Readonly<Record<string, T>> {
   const record = Object.create(null) as Record<string, T>;
   for (const [name, value] of entries) record[name] = value;
   return record;
 }
 
-/** What to do about a column that there is not. */
+/** Returns the advice for an unknown column. */
 export function columnsOf(name: string, names: readonly string[]): string {
   const shown = names.slice(0, 20).map((each) => printable(each));
   return nearestOf(name, shown)
@@ -256,8 +256,8 @@ export function columnsOf(name: string, names: readonly string[]): string {
 }
 
 /**
- * A table of rows in memory: `table([{ age: 31, city: "Rome", bought: "yes" }, …], { label: "bought" })`. Values are numbers, texts, true
- * and false; null, undefined and what is not there are missing. Throws DataError for rows that hold anything else, ConfigError for a
+ * Makes a table of rows in memory: `table([{ age: 31, city: "Rome", bought: "yes" }, …], { label: "bought" })`. Values are numbers, texts,
+ * true and false; null, undefined and absent names are missing values. Throws DataError for rows with other values, ConfigError for a
  * schema that does not fit.
  */
 export function table(rows: readonly Readonly<Record<string, unknown>>[], options: TableOptions = {}): Table {
@@ -280,7 +280,7 @@ export const tableOptionKinds: Readonly<Record<keyof TableOptions, Kind>> = {
 
 const tableOptions = optionsOf(tableOptionKinds);
 
-/** A table of rows that are records. `always` are columns that it has even where no row does. */
+/** Makes a table of rows that are records. `always` are columns that the table has even if no row does. */
 export function tableOfRows(
   rows: readonly Readonly<Record<string, unknown>>[],
   places: Uint32Array,
@@ -325,12 +325,12 @@ export function tableOfRows(
   return buildTable(cells, places, origin, options);
 }
 
-/** Beyond it, rows that share no names would take all memory. */
+/** The most cells of a table: otherwise, rows without common names could fill all memory. */
 const mostCells = 2 ** 27;
 
 const mostColumns = 2 ** 16;
 
-/** Throws DataError for more columns than a table has. */
+/** Throws DataError for more columns than a table may have. */
 export function expectColumns(source: string, count: number): void {
   if (count > mostColumns)
     throw new DataError(
@@ -340,7 +340,7 @@ export function expectColumns(source: string, count: number): void {
     );
 }
 
-/** A table of columns of cells, as a reader gives them. Throws DataError and ConfigError as the readers' descriptions say. */
+/** Makes a table of columns of cells from a reader. Throws DataError and ConfigError as documented at the readers. */
 export function buildTable(
   cells: ReadonlyMap<string, readonly Cell[]>,
   places: Uint32Array,
@@ -397,7 +397,7 @@ export function buildTable(
   return new Table(columns, places, origin, ignored);
 }
 
-/** A decimal number, with nothing around it: what `Number` takes beyond that, such as "0x10" and "", is none. */
+/** A decimal number without other characters. Other texts that `Number` accepts, such as "0x10" and "", do not match. */
 const decimal = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
 
 function numberOf(cell: Cell): number | undefined {
@@ -426,7 +426,7 @@ function numbersOf(name: string, cells: readonly Cell[], places: Uint32Array, or
   return numbers;
 }
 
-/** What a column without a kind is taken for. Throws DataError for one that is numbers for the most part. */
+/** Infers the kind of a column that has none. Throws DataError for a column that is mostly, but not only, numbers. */
 function inferred(
   name: string,
   cells: readonly Cell[],

@@ -7,7 +7,7 @@ import { type Column, type Dataset, expectValues } from "./dataset.ts";
 import { createLoader, type Loader, type LoaderOptions } from "./loader.ts";
 import { padded } from "./sequences.ts";
 
-/** The tensors of a batch, one for each column: the number of examples is not known to the compiler. */
+/** The tensors of a batch, one for each column. TypeScript does not know the number of examples. */
 export type Batch<C extends readonly Column[]> = {
   -readonly [K in keyof C]: C[K] extends Column<infer S, infer D> ? Tensor<Batched<S>, D> : never;
 };
@@ -15,21 +15,21 @@ export type Batch<C extends readonly Column[]> = {
 type Batched<S extends Shape> = S extends readonly [number, ...infer Rest extends Shape] ? [number, ...Rest] : Shape;
 
 /**
- * Batches of a dataset as tensors, one epoch for each iteration: `for (const [images, labels] of loader(data, options))`.
- * Sequences of different length are padded to one length in each batch. Throws ConfigError for a batch size that is no whole number from 1
- * on, DataError for a batch larger than the data.
+ * Makes a loader that yields the batches of a dataset as tensors, one epoch in each iteration: `for (const [images, labels] of loader(data,
+ * options))`. Sequences of different lengths are padded to one length in each batch. Throws ConfigError for a batch size that is not a
+ * whole number from 1 on, DataError for a batch larger than the data.
  */
 export function loader<C extends readonly Column[], const M extends readonly Column[] = C>(
   data: Dataset<C>,
   options: LoaderOptions<C, M>,
 ): Loader<Batch<M>> {
-  // A loader makes an array for each batch.
+  // The loader makes new arrays for each batch, so the tensors need not copy them.
   return createLoader(data, options, (column) => adopt(column, column.values)) as unknown as Loader<Batch<M>>;
 }
 
 /**
- * A column as one tensor; sequences are padded to the longest. Copies the column's array, which may be changed, or given to another thread, afterwards. Throws DataError for
- * an array of another kind or length than the column says.
+ * Returns a column as one tensor; sequences are padded to the longest. The column's array is copied, so it may be changed or transferred to
+ * another thread afterwards. Throws DataError for an array whose kind or length does not fit the column.
  */
 export function toTensor<S extends Shape, D extends DType>(column: Column<S, D>): Tensor<[...S], D> {
   expectArguments("toTensor", [aColumn], [column]);

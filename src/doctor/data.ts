@@ -126,7 +126,7 @@ function inFull({ train, validation }: Data): Data {
   return { train: full(train), ...(validation && { validation: full(validation) }) };
 }
 
-/** Returns the classes in the order of their labels, or undefined if many labels occur only once. */
+/** Returns the classes in the order of their labels, or undefined if there are more labels than a quarter of the examples. */
 function countClasses(train: Column, validation: Column | undefined): ClassCount[] | undefined {
   const [own, others] = [tally(train.values), tally(validation?.values ?? new Int32Array(0))];
   if (own.size > train.values.length / 4) return undefined;

@@ -53,8 +53,8 @@ const portable: Target = { contrib: false };
  * initializers under their own names, and modules are in evaluation. If all examples have the same first size and the function treats the
  * first axis as a batch, its size is left open; all other sizes are those of the examples. A function that assigns to variables, such as a
  * training step, gets all variables as inputs under their own names, and an output `NAME.next` for each assigned variable. All weights have
- * their values at one place of the queue, also while training continues. Throws ConfigError when the number of names differs from the
- * number of inputs or outputs, and for an unknown option or opset.
+ * their values at one place of the queue, also while training continues. Throws ConfigError when the number of input names differs from the
+ * number of examples, and for an unknown option or opset.
  */
 export async function exportOnnx<A extends readonly Tensor[]>(
   fn: (...args: A) => Tensor | readonly Tensor[],

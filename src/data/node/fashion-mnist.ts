@@ -13,7 +13,10 @@ export type FashionMnistDataset = Dataset<
 >;
 
 export interface FashionMnistOptions {
-  /** The folder with the four IDX files, packed with gzip or not. Default: the one of Debian's package, /usr/share/datasets/fashion-mnist. */
+  /**
+   * The folder with the four IDX files, packed with gzip or not. Default: the folder of Debian's package,
+   * /usr/share/datasets/fashion-mnist.
+   */
   readonly folder?: string;
 }
 
@@ -22,7 +25,7 @@ export interface FashionMnist {
   readonly train: FashionMnistDataset;
   /** 10,000 images. */
   readonly test: FashionMnistDataset;
-  /** What the labels mean, in their order. */
+  /** The names of the classes, in the order of the labels. */
   readonly classes: readonly string[];
 }
 
@@ -34,8 +37,8 @@ const howToGet =
   "and give { folder: 'DIR/usr/share/datasets/fashion-mnist' }; or download the four files named on github.com/zalandoresearch/fashion-mnist into a folder";
 
 /**
- * Fashion-MNIST: 60,000 pictures of clothes to train on and 10,000 to test on, in the split and the order of its authors. Throws DataError
- * when the files are not there, FormatError when one of them is damaged or something else. (Xiao, Rasul and Vollgraf 2017; MIT licence.)
+ * Loads Fashion-MNIST: 60,000 pictures of clothes for training and 10,000 for testing, in the authors' split and order. Throws DataError
+ * when the files do not exist, FormatError when one of them is damaged or a different file. (Xiao, Rasul and Vollgraf 2017; MIT licence.)
  */
 export async function loadFashionMnist(options: FashionMnistOptions = {}): Promise<FashionMnist> {
   expectArguments("loadFashionMnist", [optionsOf({ folder: aText })], [options]);

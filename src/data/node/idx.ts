@@ -5,9 +5,9 @@ import { type FileLocation, readFileChecked } from "../../files/node/atomic.ts";
 import { decodeIdx, type IdxContent, idxHeader } from "../idx.ts";
 
 /**
- * The values of an IDX file, packed with gzip or not: `const { shape, values } = await readIdx("train-images-idx3-ubyte.gz")`. Memory is
- * taken for what the header says and no more. Throws FileError when the file cannot be read, FormatError when it is no IDX file, is cut
- * off, or holds more than its header says.
+ * Reads the values of an IDX file, packed with gzip or not: `const { shape, values } = await readIdx("train-images-idx3-ubyte.gz")`. It
+ * allocates only the memory that the header asks for. Throws FileError when the file cannot be read, FormatError when it is not an IDX
+ * file, is cut off, or is longer than its header says.
  */
 export async function readIdx(location: FileLocation): Promise<IdxContent> {
   const bytes = await readFileChecked(location);

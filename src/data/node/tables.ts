@@ -1,4 +1,4 @@
-/** Tables in files, in Node. */
+/** Reads tables from files in Node. */
 import { ConfigError, DataError, FormatError } from "../../errors.ts";
 import { type FileLocation, readFileChecked, readPartsChecked } from "../../files/node/atomic.ts";
 import { aRecord, described } from "../../graph/arguments.ts";
@@ -16,15 +16,15 @@ import {
 import { expectJsonOptions, jsonRow, parseJsonLines } from "../json-lines.ts";
 import { type Origin, type Table, type TableOptions, type TableSchema, tableOfRows } from "../table.ts";
 
-/** What messages call a file. */
+/** Returns the name of a file for messages. */
 export const nameOf = (location: FileLocation): string => (location instanceof URL ? location.pathname : location);
 
-/** The delimiter that a file's name stands for. */
+/** Returns the delimiter for a file, according to its name. */
 export const delimiterOf = (location: FileLocation): string => (/\.(?:tsv|tab)$/i.test(nameOf(location)) ? "\t" : ",");
 
 /**
- * The table of a CSV file: `const people = await readCsv("people.csv", { label: "bought" })`, of a file called .tsv or .tab with tabulators.
- * Throws FileError when the file cannot be read, FormatError when it is no UTF-8, and what `parseCsv` throws.
+ * Reads the table of a CSV file: `const people = await readCsv("people.csv", { label: "bought" })`. Files named .tsv or .tab are read with
+ * tabs as delimiters. Throws FileError when the file cannot be read, FormatError when it is not UTF-8, and the errors of `parseCsv`.
  */
 export async function readCsv(location: FileLocation, options: CsvOptions = {}): Promise<Table> {
   expectCsvOptions("readCsv", options);
@@ -34,8 +34,8 @@ export async function readCsv(location: FileLocation, options: CsvOptions = {}):
 }
 
 /**
- * The table of a file with a JSON record on each line. Throws FileError when the file cannot be read, FormatError when it is no UTF-8, and
- * what `parseJsonLines` throws.
+ * Reads the table of a file with a JSON record on each line. Throws FileError when the file cannot be read, FormatError when it is not
+ * UTF-8, and the errors of `parseJsonLines`.
  */
 export async function readJsonLines(location: FileLocation, options: TableOptions = {}): Promise<Table> {
   expectJsonOptions("readJsonLines", options);
@@ -45,15 +45,15 @@ export async function readJsonLines(location: FileLocation, options: TableOption
 
 /** Options for reading a file in parts. */
 export interface PartOptions {
-  /** What each column is; it has to be given, since a part does not show what the others hold. */
+  /** The kind of each column. It is required, because one part does not show the content of the others. */
   readonly schema: TableSchema;
-  /** Rows in a part. Default 1024; the last part may have fewer. */
+  /** The number of rows in a part. Default 1024; the last part may have fewer. */
   readonly rows?: number;
 }
 
 /**
- * The table of a CSV file in parts, for a file that does not fit into memory: `for await (const part of streamCsv(path, { schema }))`, with
- * a schema such as `preparation.schema(true)`. Throws what `readCsv` throws, when it comes to the place.
+ * Yields the table of a CSV file in parts, for files that do not fit into memory: `for await (const part of streamCsv(path, { schema }))`,
+ * with a schema such as `preparation.schema(true)`. Throws as `readCsv` does, when it reaches the faulty place.
  */
 export async function* streamCsv(
   location: FileLocation,
@@ -77,7 +77,7 @@ export async function* streamCsv(
   }
 }
 
-/** The table of a file with a JSON record on each line in parts, as `streamCsv` gives a CSV file's. */
+/** Yields the table of a file with a JSON record on each line in parts, as `streamCsv` does for a CSV file. */
 export async function* streamJsonLines(
   location: FileLocation,
   options: TableOptions & PartOptions,
@@ -117,7 +117,7 @@ export async function* streamJsonLines(
 
 const longestLine = 2 ** 22;
 
-/** The options of a reader in parts, and those of the reader behind it. */
+/** Separates the options of reading in parts from those of the underlying reader. */
 function partOptions<O extends PartOptions>(
   subject: string,
   options: O,
@@ -134,7 +134,7 @@ function partOptions<O extends PartOptions>(
   return { size: rows, rest };
 }
 
-/** The text of a file in parts, and undefined at the end. */
+/** Yields the text of a file in parts, and undefined at the end. */
 async function* textsOf(location: FileLocation): AsyncGenerator<string | undefined, void, undefined> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   const decode = (part?: Uint8Array): string => {
