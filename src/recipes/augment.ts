@@ -1,16 +1,16 @@
-/** Small random changes of images, so that a network cannot learn single pixels by heart. */
+/** Small random changes of images, so that a network cannot memorise single pixels. */
 import type { PhiloxStream } from "../random/stream.ts";
 
 export interface MoveOptions {
-  /** Largest shift in each direction, pixels. */
+  /** The largest shift in each direction, in pixels. */
   readonly shift: number;
-  /** Largest turn, radians. */
+  /** The largest rotation, in radians. */
   readonly turn: number;
-  /** Largest relative change of size. */
+  /** The largest relative change of size. */
   readonly scale: number;
 }
 
-/** Where an image is kept while it is written anew. */
+/** The copy of an image that is read while the image is overwritten. */
 let kept = new Float32Array(0);
 
 function keep(image: Float32Array): Float32Array {
@@ -20,8 +20,8 @@ function keep(image: Float32Array): Float32Array {
 }
 
 /**
- * Turns, scales and shifts a square grey image of `side` × `side` pixels, row-major, in place and by random amounts, with bilinear
- * interpolation; what comes in from outside is 0.
+ * Rotates, scales and shifts a square grey image of `side` × `side` pixels, row-major, in place and by random amounts, with bilinear
+ * interpolation. Pixels from outside the image are 0.
  */
 export function moveImage(image: Float32Array, side: number, random: PhiloxStream, options: MoveOptions): void {
   const before = keep(image);
@@ -34,7 +34,7 @@ export function moveImage(image: Float32Array, side: number, random: PhiloxStrea
   image.fill(0);
   for (let row = 0; row < side; row++)
     for (let column = 0; column < side; column++) {
-      // Where this pixel comes from: the inverse of the move.
+      // The place from which this pixel comes: the inverse of the move.
       const [y, x] = [row - centre - dy, column - centre - dx];
       const fromX = cos * x + sin * y + centre;
       const fromY = cos * y - sin * x + centre;
@@ -51,7 +51,7 @@ export function moveImage(image: Float32Array, side: number, random: PhiloxStrea
     }
 }
 
-/** Moves a square grey image by up to `most` whole pixels in each direction, and turns left and right round in every second; in place. */
+/** Shifts a square grey image by up to `most` whole pixels in each direction, and mirrors it horizontally with probability ½; in place. */
 export function shiftAndFlip(image: Float32Array, side: number, random: PhiloxStream, most: number): void {
   const before = keep(image);
   const whole = (): number => Math.floor(random.uniform() * (2 * most + 1)) - most;

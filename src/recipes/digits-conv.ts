@@ -15,7 +15,7 @@ import { accuracy } from "../train/metrics.ts";
 import { moveImage } from "./augment.ts";
 import { defineRecipe, type Recipe } from "./recipe.ts";
 
-/** The same images with a channel, as convolutions take them. */
+/** Returns the same images with a channel axis, as convolutions need. */
 function withChannel({ columns: [images, labels], length }: MnistDataset): FashionMnistDataset {
   return dataset({ ...images, shape: [length, 1, 28, 28] }, labels);
 }

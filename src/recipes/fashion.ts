@@ -14,7 +14,7 @@ import { accuracy } from "../train/metrics.ts";
 import { shiftAndFlip } from "./augment.ts";
 import { defineRecipe, type Recipe } from "./recipe.ts";
 
-/** Without a bias: the normalisation behind it has one. */
+/** The convolutions have no bias, because the normalisation after them has one. */
 const convolution = { padding: 1, bias: false, weight: heNormal() } as const;
 
 const fashion: Recipe = defineRecipe({

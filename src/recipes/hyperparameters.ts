@@ -6,35 +6,35 @@ import { described, missing } from "../graph/arguments.ts";
 /** A zod schema for each hyperparameter, by its name in camelCase: `{ learningRate: z.number().positive().default(0.01).describe("of Adam") }`. */
 export type HyperparameterSchemas = { readonly [name: string]: z.ZodType };
 
-/** What a recipe's setup gets: a value for each schema, and the seed, which every recipe has. */
+/** The argument of a recipe's setup: a value for each schema, and the seed, which every recipe has. */
 export type Hyperparameters<S extends HyperparameterSchemas> = { readonly [K in keyof S]: z.output<S[K]> } & {
   readonly seed: number;
 };
 
-/** What can be given for them: what has a default may be left out. */
+/** The values that a caller gives: hyperparameters with a default may be left out. */
 export type GivenHyperparameters<S extends HyperparameterSchemas> = {
   readonly [K in keyof S]?: z.input<S[K]> | undefined;
 } & { readonly seed?: number | undefined };
 
-/** What can be said of a hyperparameter without knowing the recipe. */
+/** The description of a hyperparameter for programs that do not know the recipe. */
 export interface HyperparameterDescription {
   readonly name: string;
-  /** What it is; empty where the recipe does not say. */
+  /** The recipe's description; empty if it has none. */
   readonly description: string;
-  /** What kind of value it has; "json" is anything else. */
+  /** The type of its value; "json" for any other type. */
   readonly type: "number" | "integer" | "boolean" | "text" | "choice" | "json";
-  /** Absent where one must be given. */
+  /** The default; absent if a value must be given. */
   readonly default?: unknown;
-  /** Of a choice. */
+  /** The values of a choice. */
   readonly choices?: readonly string[];
-  /** In words: "a number above 0, at most 1". */
+  /** The allowed values in words: "a number above 0, at most 1". */
   readonly wanted: string;
-  /** Of numbers, where they have bounds. */
+  /** The bounds of a number, if it has bounds. */
   readonly least?: number;
   readonly most?: number;
 }
 
-/** What every recipe has. */
+/** The schema of the seed, which every recipe has. */
 export const seedSchema: z.ZodType<number, number | undefined> = z
   .int()
   .min(0)
@@ -43,7 +43,7 @@ export const seedSchema: z.ZodType<number, number | undefined> = z
 
 const nameRule = /^[a-z][a-zA-Z0-9]{0,59}$/;
 
-/** Throws ConfigError unless these are schemas by names in camelCase. */
+/** Throws ConfigError unless the value is a record of schemas with names in camelCase. */
 export function expectSchemas(subject: string, schemas: unknown): asserts schemas is HyperparameterSchemas {
   if (typeof schemas !== "object" || schemas === null || Array.isArray(schemas))
     throw new ConfigError(
@@ -77,7 +77,7 @@ interface JsonSchema {
   readonly minLength?: number;
 }
 
-/** What can be said of a hyperparameter. */
+/** Returns the description of a hyperparameter. */
 export function describeHyperparameter(name: string, schema: z.ZodType): HyperparameterDescription {
   const json = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }) as JsonSchema;
   const choices = json.enum?.every((each) => typeof each === "string") ? (json.enum as readonly string[]) : undefined;
@@ -97,7 +97,7 @@ export function describeHyperparameter(name: string, schema: z.ZodType): Hyperpa
   };
 }
 
-/** Bounds that say nothing more than that a number is safe are none. */
+/** Bounds that only say that an integer is safe are left out. */
 const bound = (value: number | undefined): number | undefined =>
   value === undefined || Math.abs(value) >= Number.MAX_SAFE_INTEGER ? undefined : value;
 
@@ -122,8 +122,8 @@ function wantedOf(
 }
 
 /**
- * Values for all hyperparameters: those that are given, defaults for the others. `source` is what messages call the giver. Throws
- * ConfigError for a name that there is not, with the nearest, and for a value of another kind or out of bounds.
+ * Returns values for all hyperparameters: the given values, and defaults for the others. `source` names the source of the values in
+ * messages. Throws ConfigError for an unknown name, with the nearest name, and for a value of a wrong type or out of bounds.
  */
 export function parseHyperparameters<S extends HyperparameterSchemas>(
   subject: string,
@@ -148,7 +148,7 @@ export function parseHyperparameters<S extends HyperparameterSchemas>(
   return values as Hyperparameters<S>;
 }
 
-/** The error for a hyperparameter that there is not. */
+/** Returns the error for an unknown hyperparameter. */
 export function unknownName(subject: string, name: string, names: readonly string[]): ConfigError {
   const fix = missing(name, names)
     .replace("there is no option", "there is no hyperparameter")
@@ -170,12 +170,12 @@ function refused(subject: string, name: string, schema: z.ZodType, value: unknow
   );
 }
 
-/** A decimal number with nothing around it. */
+/** A decimal number without other characters. */
 const decimal = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
 
 /**
- * The value that a word of a command line stands for. A word that stands for none is given back as it is: the schema refuses it, or takes
- * it for a text.
+ * Returns the value of a word of a command line. A word that is not of the hyperparameter's type is returned unchanged: the schema refuses
+ * it, or accepts it as text.
  */
 export function valueOfWord({ type }: HyperparameterDescription, word: string): unknown {
   if (type === "number" || type === "integer") return decimal.test(word) ? Number(word) : word;
@@ -188,5 +188,5 @@ export function valueOfWord({ type }: HyperparameterDescription, word: string): 
   }
 }
 
-/** learningRate as it is written on a command line: learning-rate. */
+/** Returns a name as it is written on a command line: learning-rate for learningRate. */
 export const kebabOf = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);

@@ -1,4 +1,4 @@
-/** The recipes that come with the package, by name, each loaded when it is asked for. */
+/** The recipes that come with the package, by name. Each is loaded when it is needed. */
 import type { Recipe } from "./recipe.ts";
 
 export type RecipeName = "digits" | "digits-conv" | "iris" | "fashion";
@@ -14,7 +14,7 @@ export const recipeNames: readonly RecipeName[] = Object.keys(recipes) as Recipe
 
 export const isRecipeName = (name: string): name is RecipeName => Object.hasOwn(recipes, name);
 
-/** A recipe of ours. */
+/** Loads a recipe of this package. */
 export async function loadRecipe(name: RecipeName): Promise<Recipe> {
   return (await recipes[name]()).default;
 }

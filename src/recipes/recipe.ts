@@ -17,22 +17,22 @@ import {
   seedSchema,
 } from "./hyperparameters.ts";
 
-/** How a trained model is asked about data from outside. */
+/** How a trained model makes predictions for data from outside. */
 export interface Prediction {
-  /** What the classes are called, in the order of their labels. Default: their numbers. */
+  /** The names of the classes, in the order of their labels. Default: their numbers. */
   readonly classes?: readonly string[];
-  /** What the numbers of the output are called, where the model predicts numbers and no classes. */
+  /** The names of the output's numbers, if the model predicts numbers instead of classes. */
   readonly targets?: readonly string[];
   /**
-   * Makes the model's input, its first column, of rows from outside, such as `[{ age: 31, city: "Rome" }]`: with the preparation that was
+   * Makes the model's input, its first column, from rows from outside, such as `[{ age: 31, city: "Rome" }]`: use the preparation that was
    * fitted on the training data. Default: rows are the input's values, in the order of their fields.
    */
   rows?(rows: readonly Readonly<Record<string, unknown>>[]): Column;
-  /** The size of images in the first column, which are [channels, height, width] or those values in a row, from 0 to 1. */
+  /** The size of the images in the first column. They are [channels, height, width], or the same values as one axis, from 0 to 1. */
   readonly image?: { readonly width: number; readonly height: number; readonly channels?: 1 | 3 };
 }
 
-/** Options of `fit` that a recipe may set: not where and when a run is kept. */
+/** The options of `fit` that a recipe may set: all but those about where and when a run is saved. */
 export type RecipeOptions = Omit<
   RunOptions,
   | "outputDir"
@@ -54,13 +54,13 @@ export interface RecipeParts<C extends readonly Column[] = readonly Column[]> {
 
 /** A recipe as its author writes it. */
 export interface RecipeDefinition<S extends HyperparameterSchemas, C extends readonly Column[]> {
-  /** Small letters, digits and hyphens. Runs are called by it. */
+  /** The name, of small letters, digits and hyphens. Runs are named after it. */
   readonly name: string;
   /** What is learnt from what, in one line. */
   readonly description: string;
   /** Zod schemas, by name. `seed` need not be among them: every recipe has it. */
   readonly hyperparameters: S;
-  /** Makes a new model and everything that it is trained with. Initial weights follow from the seed. */
+  /** Makes a new model and everything needed to train it. The initial weights depend on the seed. */
   setup(hyperparameters: Hyperparameters<S>): RecipeParts<C> | Promise<RecipeParts<C>>;
 }
 
@@ -78,11 +78,11 @@ export interface Recipe<S extends HyperparameterSchemas = HyperparameterSchemas>
   readonly name: string;
   readonly description: string;
   readonly schemas: S & { readonly seed: z.ZodType<number, number | undefined> };
-  /** What can be said of each hyperparameter. */
+  /** The description of each hyperparameter. */
   readonly hyperparameters: readonly HyperparameterDescription[];
   /**
-   * Sets the default generator's seed and makes everything that `fit` needs, with the hyperparameters that are given and defaults for the
-   * others. Throws ConfigError for a hyperparameter that there is not or that is out of bounds, and for a setup that cannot be.
+   * Sets the default generator's seed and makes everything that `fit` needs, with the given hyperparameters and defaults for the others.
+   * Throws ConfigError for a hyperparameter that is unknown or out of bounds, and for an invalid setup.
    */
   prepare(given?: GivenHyperparameters<S>): Promise<PreparedRecipe<S>>;
 }
@@ -90,7 +90,7 @@ export interface Recipe<S extends HyperparameterSchemas = HyperparameterSchemas>
 const partNames = ["setup", "options", "prediction"] as const;
 
 /**
- * A recipe of its parts:
+ * Defines a recipe:
  *
  *     export default defineRecipe({
  *       name: "line",
@@ -102,7 +102,7 @@ const partNames = ["setup", "options", "prediction"] as const;
  *       },
  *     });
  *
- * `glissade train FILE` trains it. Throws ConfigError for a name, a description or a schema that cannot be.
+ * `glissade train FILE` trains it. Throws ConfigError for an invalid name, description or schema.
  */
 export function defineRecipe<const S extends HyperparameterSchemas, C extends readonly Column[]>(
   definition: RecipeDefinition<S, C>,
@@ -155,7 +155,7 @@ function expectParts(subject: string, parts: unknown): asserts parts is RecipePa
   completeSetup(subject, (parts as RecipeParts).setup);
 }
 
-/** Whether something is a recipe, of this copy of the package or of another. */
+/** Returns whether a value is a recipe, made by this copy of the package or by another. */
 export function isRecipe(value: unknown): value is Recipe {
   return (
     typeof value === "object" &&

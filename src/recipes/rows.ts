@@ -1,11 +1,11 @@
-/** Rows from outside as columns. */
+/** Converts rows from outside to columns. */
 import type { Column } from "../data/dataset.ts";
 import { DataError, quoted } from "../errors.ts";
 import { described } from "../graph/arguments.ts";
 
 /**
- * The numbers that rows hold under these names, float32 [rows, names]. Numbers may be texts, as CSV has them. Throws DataError, with the row
- * and the name, for what is missing or no number.
+ * Returns the numbers of rows under these names, float32 [rows, names]. Numbers may be given as texts, as in CSV. Throws DataError, with
+ * the row and the name, for a value that is missing or not a number.
  */
 export function numbersOf(
   rows: readonly Readonly<Record<string, unknown>>[],

@@ -4,22 +4,22 @@ import { aFlag, aText, described, expectArguments, options as optionsOf } from "
 import { aList } from "./kinds.ts";
 
 export interface BleuOptions {
-  /** How texts are cut into words: as `mteval-v13a` does, the default, or at white space alone. */
+  /** How texts are divided into words: as `mteval-v13a` does, the default, or only at white space. */
   readonly tokenize?: "13a" | "none";
-  /** Whether capitals count as small letters. Default false. */
+  /** Whether texts are lowercased first. Default false. */
   readonly lowercase?: boolean;
   /** Whether n-grams longer than all hypotheses are left out, as for the score of one sentence. Default false. */
   readonly effectiveOrder?: boolean;
 }
 
 export interface Bleu {
-  /** From 0 to 100. */
+  /** The score, from 0 to 100. */
   readonly score: number;
-  /** Of n-grams of 1 to 4 words, from 0 to 100, smoothed where none is right. */
+  /** The precisions of n-grams of 1 to 4 words, from 0 to 100, smoothed where no n-gram is right. */
   readonly precisions: readonly number[];
-  /** What too short hypotheses are multiplied with: 1 where they are long enough. */
+  /** The factor for too short hypotheses; 1 if they are long enough. */
   readonly brevityPenalty: number;
-  /** Words of the hypotheses, and of the references that are nearest in length. */
+  /** The number of words of the hypotheses, and of the references nearest to them in length. */
   readonly hypothesisLength: number;
   readonly referenceLength: number;
 }
@@ -27,9 +27,9 @@ export interface Bleu {
 const orders = 4;
 
 /**
- * The BLEU of a corpus of hypotheses, each with one or several references. Smoothing is exponential: where no n-gram of an order is right,
- * the precision is half of the one that a first right one would give, then a quarter. The signature in sacrebleu's notation is
- * `case:mixed|tok:13a|smooth:exp`. Throws DataError when there are not as many references as hypotheses.
+ * Computes the BLEU of a corpus of hypotheses, each with one or several references. Smoothing is exponential: at the first order without a
+ * right n-gram, the precision is half of what one right n-gram would give, at the next such order a quarter. The signature in sacrebleu's
+ * notation is `case:mixed|tok:13a|smooth:exp`. Throws DataError when the numbers of hypotheses and references differ.
  */
 export function bleu(
   hypotheses: readonly string[],
@@ -105,7 +105,7 @@ function ngrams(words: readonly string[], n: number): Map<string, number> {
   return counts;
 }
 
-/** The length that is nearest to another; of two the shorter. */
+/** Returns the length nearest to `length`; of two equally near, the shorter. */
 function nearest(length: number, lengths: readonly number[]): number {
   return lengths.reduce((best, each) => {
     const [near, far] = [Math.abs(each - length), Math.abs(best - length)];
@@ -113,7 +113,10 @@ function nearest(length: number, lengths: readonly number[]): number {
   });
 }
 
-/** The cuts of NIST's mteval-v13a: signs by themselves, periods and commas unless between digits, dashes behind digits. */
+/**
+ * Divides a text as NIST's mteval-v13a does: signs become separate words, and so do periods and commas unless they are between digits, and
+ * dashes after digits.
+ */
 export function tokenize13a(text: string): string {
   const plain = text
     .replaceAll("<skipped>", "")

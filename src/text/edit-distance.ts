@@ -1,4 +1,4 @@
-/** How far sequences are from what they should be. */
+/** Edit distances and error rates of sequences. */
 import { DataError } from "../errors.ts";
 import { described, expectArguments, type Kind } from "../graph/arguments.ts";
 import { aList } from "./kinds.ts";
@@ -13,7 +13,10 @@ const symbols: Kind = (value) =>
 
 const listOf = (given: Symbols): ArrayLike<unknown> => (typeof given === "string" ? [...given] : given);
 
-/** The least number of symbols to be put in, left out or changed that makes one sequence of the other (Levenshtein 1966). */
+/**
+ * Returns the smallest number of insertions, deletions and substitutions of symbols that turns one sequence into the other (Levenshtein
+ * 1966).
+ */
 export function editDistance(a: Symbols, b: Symbols): number {
   expectArguments("editDistance", [symbols, symbols], [a, b]);
   return distance(listOf(a), listOf(b));
@@ -34,19 +37,19 @@ function distance(a: ArrayLike<unknown>, b: ArrayLike<unknown>): number {
 }
 
 export interface ErrorRate {
-  /** Edits by symbols of the references: the phoneme error rate where symbols are phones, the word error rate where they are words. */
+  /** Edits divided by symbols of the references: the phoneme error rate if symbols are phones, the word error rate if they are words. */
   readonly rate: number;
-  /** The share of sequences that are not as their reference: the word error rate where a sequence is one word. */
+  /** The share of sequences that differ from their reference: the word error rate if each sequence is one word. */
   readonly wrong: number;
   readonly edits: number;
-  /** Symbols of the references that were compared with. */
+  /** The number of symbols of the references that were used. */
   readonly symbols: number;
 }
 
 /**
- * Edits between predictions and references, summed, by the references' length. Each prediction has an array of references, all of them
- * right: the one that it is nearest to counts, the longest of those. Throws DataError when there are no references, or not as many as
- * predictions.
+ * Computes the sum of edits between predictions and references, divided by the references' length. Each prediction has an array of right
+ * references; the nearest one counts, and of several equally near the longest. Throws DataError when there are no references, and when the
+ * numbers of predictions and references differ.
  */
 export function errorRate(predictions: readonly Symbols[], references: readonly (readonly Symbols[])[]): ErrorRate {
   expectArguments("errorRate", [aList, aList], [predictions, references]);

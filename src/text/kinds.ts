@@ -1,7 +1,7 @@
-/** What functions of text take, by kind. */
+/** Checks of the arguments of text functions. */
 import type { Kind } from "../graph/arguments.ts";
 
-/** Anything that can be gone through once. */
+/** Checks that a value is iterable. */
 export const anIterable: Kind = (value) =>
   typeof value === "object" && value !== null && Symbol.iterator in value ? undefined : "give an array of texts";
 

@@ -9,9 +9,9 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { anIterable, someIds } from "./kinds.ts";
 
 export interface LanguageModelOptions {
-  /** Streams that run side by side. */
+  /** The number of parallel streams. */
   readonly batchSize: number;
-  /** Steps that a batch goes along its streams, through which gradients flow back. */
+  /** The number of steps of a batch along each stream, through which gradients flow back. */
   readonly steps: number;
 }
 
@@ -22,9 +22,10 @@ export type LanguageModelBatch = [
 ];
 
 /**
- * Batches for truncated back-propagation through time (Williams and Peng 1990): the ids are cut into `batchSize` streams, and each batch
- * goes on where the one before it stopped, so that a recurrent state can be carried from batch to batch. Targets are the next ids. Ids that
- * fill no whole batch at the end, fewer than batchSize · steps + 1, are left out. Throws DataError when there are too few for one.
+ * Makes batches for truncated back-propagation through time (Williams and Peng 1990). The ids are divided into `batchSize` streams, and
+ * each batch continues where the batch before stopped, so that a recurrent state can be passed from batch to batch. Targets are the next
+ * ids. Ids at the end that do not fill a batch, fewer than batchSize · steps + 1, are left out. Throws DataError when there are too few ids
+ * for one batch.
  */
 export function languageModelBatches(
   ids: ArrayLike<number>,
@@ -63,17 +64,17 @@ export function languageModelBatches(
 }
 
 export interface PackOptions {
-  /** Ids in a row. */
+  /** The number of ids in a row. */
   readonly length: number;
-  /** Put behind each sequence, such as the id of `<|endoftext|>`. Default: nothing. */
+  /** The id after each sequence, such as that of `<|endoftext|>`. Default: none. */
   readonly separator?: number;
-  /** Fills the last row up. Default: a last row that is not full is left out. */
+  /** The id that fills the last row. Default: a last row that is not full is left out. */
   readonly padding?: number;
 }
 
 /**
- * Sequences one after the other in rows of one length, as models of GPT's form are trained: no padding, and a sequence may go on in the next
- * row. Throws DataError when they fill no row.
+ * Packs sequences one after the other into rows of one length, as for training models like GPT: without padding, and a sequence may
+ * continue in the next row. Throws DataError when the sequences do not fill a row.
  */
 export function packRows(
   sequences: Iterable<ArrayLike<number>>,

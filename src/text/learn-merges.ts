@@ -1,37 +1,37 @@
 /**
  * Byte-pair encoding, learned (Sennrich, Haddow and Birch 2016): the most frequent pair of neighbouring tokens becomes a token, again and
- * again. Counts of pairs are kept up to date by the words that a merge changes, as in Hugging Face's `tokenizers`, whose rules for ties
- * these are: among pairs of one count the one whose tokens came first.
+ * again. After each merge, the counts of pairs are updated only for the words that it changes, as in Hugging Face's `tokenizers`. Ties are
+ * also resolved as there: among pairs with the same count, the pair whose tokens came first.
  */
 
 export interface LearnOptions {
-  /** Tokens to end with, those that there are from the start included. */
+  /** The number of tokens at the end, including the initial tokens. */
   readonly size: number;
-  /** Tokens that come first and take no part. */
+  /** Tokens that come first and are never merged. */
   readonly first: readonly string[];
-  /** Characters that are tokens whether a word has them or not. */
+  /** Characters that become tokens even if no word contains them. */
   readonly alphabet: Iterable<string>;
-  /** How many characters of the words are kept, the most frequent ones; words lose the others. */
+  /** The number of characters that are kept, the most frequent ones; other characters are removed from the words. */
   readonly alphabetSize: number;
-  /** A pair that is rarer is not merged. */
+  /** Pairs that are rarer than this are not merged. */
   readonly minFrequency: number;
-  /** What stands before a character inside of a word, as `##`. */
+  /** The prefix of a character that is not at the beginning of its word, such as `##`. */
   readonly prefix: string;
-  /** What stands behind the last character of a word, as `</w>`. */
+  /** The suffix of the last character of a word, such as `</w>`. */
   readonly suffix: string;
 }
 
 export interface Learned {
-  /** By their ids. */
+  /** The tokens by their ids. */
   readonly tokens: string[];
-  /** In the order in which they were learned. */
+  /** The merges in the order in which they were learned. */
   readonly merges: [left: string, right: string][];
 }
 
-/** Ids are below this, so that two of them fit into one exact number. */
+/** The upper limit of ids, so that two ids fit exactly into one number. */
 const most = 2 ** 24;
 
-/** The tokens and merges of words with their counts. The order of the words does not matter. */
+/** Learns tokens and merges from words with their counts. The order of the words does not matter. */
 export function learnMerges(words: ReadonlyMap<string, number>, options: LearnOptions): Learned {
   const { size, minFrequency, prefix } = options;
   const tokens = new Tokens(options.first);
@@ -61,7 +61,7 @@ class Tokens {
     this.#ids = new Map(first.map((token, id) => [token, id]));
   }
 
-  /** The id of a token, which becomes one if it was none. */
+  /** Returns the id of a token, which is added if it is new. */
   add(token: string): number {
     const known = this.#ids.get(token);
     if (known !== undefined) return known;
@@ -70,7 +70,7 @@ class Tokens {
   }
 }
 
-/** The characters to start with, by their code points. */
+/** Returns the initial characters, sorted by code points. */
 function alphabetOf(words: ReadonlyMap<string, number>, { alphabet, alphabetSize }: LearnOptions): string[] {
   const counts = new Map<string, number>();
   for (const [word, count] of words)
@@ -84,7 +84,7 @@ function alphabetOf(words: ReadonlyMap<string, number>, { alphabet, alphabetSize
     .sort(byCode);
 }
 
-/** Words as tokens, one word after the other in one array. A word that has been merged leaves room behind it. */
+/** The words as tokens, one word after the other in one array. A merged word leaves unused places after it. */
 class Words {
   readonly symbols: Int32Array;
   readonly starts: Int32Array;
@@ -118,15 +118,15 @@ class Words {
   }
 }
 
-/** Pairs of neighbours: how often there is each, in which words, and which is the most frequent. */
+/** Pairs of neighbouring tokens: their counts, the words they occur in, and the most frequent pair. */
 class Pairs {
   readonly #words: Words;
   readonly #indices = new Map<number, number>();
   readonly #keys: number[] = [];
   readonly #counts: number[] = [];
-  /** Where a pair has been: words that may have lost it since. */
+  /** The words in which each pair has occurred; some may no longer contain it. */
   readonly #places: number[][] = [];
-  /** A heap of pairs with the counts that they had when they were put in. */
+  /** A heap of pairs with the counts that they had when they were added. */
   readonly #heap: number[] = [];
   readonly #heapCounts: number[] = [];
 
@@ -148,19 +148,19 @@ class Pairs {
     return [Math.floor(key / most), key % most];
   }
 
-  /** The most frequent pair, taken out; nothing when there is none. */
+  /** Removes and returns the most frequent pair; undefined if there is none. */
   pop(): number | undefined {
     while (this.#heap.length > 0) {
       const [pair, count] = this.#take();
       const now = this.#counts[pair]!;
       if (count === now) return pair;
-      // Its count has changed since: back with the right one.
+      // The pair's count has changed since it was added, so it is added again with the present count.
       if (now > 0) this.#push(pair);
     }
     return undefined;
   }
 
-  /** Puts one token in place of a pair, everywhere. */
+  /** Replaces a pair by one token in all words. */
   merge(pair: number, merged: number): void {
     const [left, right] = this.parts(pair);
     const { symbols, starts, lengths, counts } = this.#words;
@@ -196,7 +196,7 @@ class Pairs {
     for (const each of grown) if (this.#counts[each]! > 0) this.#push(each);
   }
 
-  /** Adds to the count of a pair in a word; returns the pair. */
+  /** Adds to the count of a pair in a word. Returns the pair. */
   #add(left: number, right: number, count: number, word: number): number {
     const key = left * most + right;
     let pair = this.#indices.get(key);

@@ -1,4 +1,4 @@
-/** What BERT is trained on (Devlin et al. 2019): tokens that are hidden, and pairs of sentences. */
+/** Training data as for BERT (Devlin et al. 2019): masked tokens and pairs of sentences. */
 import { drawIndex, permutation, type RandomBits } from "../data/shuffle.ts";
 import { ConfigError, DataError } from "../errors.ts";
 import { aNumber, aWhole, expectArguments, type Kind, options as optionsOf } from "../graph/arguments.ts";
@@ -7,22 +7,24 @@ import { aRandom, someIds } from "./kinds.ts";
 import { aTokenizer, type Tokenizer } from "./tokenizer.ts";
 
 export interface MaskOptions {
-  /** It knows `[MASK]`, the special tokens, which are never hidden, and the ids that others are drawn from. */
+  /** The tokenizer, which provides `[MASK]`, the special tokens, which are never masked, and the ids from which replacements are drawn. */
   readonly tokenizer: Tokenizer;
-  /** The share of tokens to be guessed. Default 0.15. */
+  /** The share of tokens to predict. Default 0.15. */
   readonly probability?: number;
   /**
-   * The word of each token, an encoding's `words`: all tokens of a word are hidden together (whole-word masking). Default: each token by
-   * itself.
+   * The word of each token, such as an encoding's `words`: all tokens of a word are masked together (whole-word masking). Default: each
+   * token is masked separately.
    */
   readonly words?: ArrayLike<number>;
-  /** The label of tokens that are not to be guessed: `crossEntropy(…, { ignore: -100 })`. Default −100. */
+  /** The label of tokens that are not to be predicted: `crossEntropy(…, { ignore: -100 })`. Default −100. */
   readonly ignore?: number;
-  /** Where random bits come from, as those that a loader's `mapExample` gets. Default: the seed, the epoch and the example. */
+  /**
+   * The source of random bits, such as the one that a loader's `mapExample` gets. Default: made from the seed, the epoch and the example.
+   */
   readonly random?: RandomBits;
   /** Default 0. */
   readonly seed?: number;
-  /** The epoch: in each another choice, which is what makes masking dynamic (Liu et al. 2019). Default 0. */
+  /** The epoch. Each epoch has another choice of tokens (dynamic masking, Liu et al. 2019). Default 0. */
   readonly epoch?: number;
   /** The number of the example. Default 0. */
   readonly example?: number;
@@ -40,10 +42,10 @@ const maskOptions = optionsOf({
 });
 
 /**
- * Hides tokens for a masked language model: of 100 tokens that are to be guessed 80 become `[MASK]`, 10 another token, 10 stay. Their
- * number is the share of the ordinary tokens, rounded, and at least 1; with whole words at most that, unless one word is all there is.
- * `labels` has the ids that were there, and `ignore` elsewhere. The same seed, epoch and example give the same. Throws ConfigError when the
- * tokenizer has no `[MASK]`.
+ * Masks tokens for a masked language model. Of 100 tokens to predict, 80 become `[MASK]`, 10 become another token, and 10 stay. Their
+ * number is the share of the ordinary tokens, rounded, and at least 1; with whole words it is at most this number, unless a single word has
+ * more tokens. `labels` has the original ids of the tokens to predict, and `ignore` elsewhere. The same seed, epoch and example give the
+ * same result. Throws ConfigError when the tokenizer has no `[MASK]`.
  */
 export function maskTokens(ids: ArrayLike<number>, options: MaskOptions): { inputs: Int32Array; labels: Int32Array } {
   expectArguments("maskTokens", [someIds, maskOptions], [ids, options ?? {}]);
@@ -67,7 +69,7 @@ export function maskTokens(ids: ArrayLike<number>, options: MaskOptions): { inpu
   const random = options?.random ?? hostStream(seed, "masking", epoch, example);
   const inputs = Int32Array.from(ids);
   const labels = new Int32Array(ids.length).fill(ignore);
-  // Runs of tokens that are hidden together.
+  // Groups of tokens that are masked together.
   const groups: number[][] = [];
   let count = 0;
   for (let i = 0; i < inputs.length; i++) {
@@ -98,7 +100,7 @@ export function maskTokens(ids: ArrayLike<number>, options: MaskOptions): { inpu
 
 const ordinaryOf = new WeakMap<Tokenizer, Int32Array>();
 
-/** Ids that are no special tokens. */
+/** Returns the ids that are not special tokens. */
 function ordinaryIds(tokenizer: Tokenizer): Int32Array {
   let ids = ordinaryOf.get(tokenizer);
   if (ids === undefined) {
@@ -113,28 +115,28 @@ function ordinaryIds(tokenizer: Tokenizer): Int32Array {
 export interface SentencePair {
   readonly first: string;
   readonly second: string;
-  /** Whether the second text follows the first in their document, or comes from another. */
+  /** Whether the second text follows the first in their document; otherwise it comes from another document. */
   readonly isNext: boolean;
 }
 
 export interface SentencePairOptions {
-  /** By it lengths are counted. */
+  /** The tokenizer that counts the lengths. */
   readonly tokenizer: Tokenizer;
-  /** Most tokens of both texts with special ones around them, which the pairs are then to be cut to. Default 128. */
+  /** The most tokens of both texts including special tokens; pairs are to be cut to this length later. Default 128. */
   readonly maxLength?: number;
-  /** How many of the pairs are shorter, of a length drawn at random. Default 0.1. */
+  /** The share of pairs that are shorter, with a random length. Default 0.1. */
   readonly shortShare?: number;
   /** Default 0. */
   readonly seed?: number;
-  /** Each epoch has other pairs. Default 0. */
+  /** The epoch. Each epoch has other pairs. Default 0. */
   readonly epoch?: number;
 }
 
 /**
- * Pairs for predicting whether one text follows another, from documents of sentences, as BERT's are made: as many sentences as fit, cut in
- * two at random; in half of the pairs the second part comes from another document, and the sentences that it took the place of are used
- * again. A pair may be somewhat longer than `maxLength`: encode it with `{ pair, maxLength }`. Throws DataError for fewer than two documents
- * with sentences.
+ * Makes pairs of texts for predicting whether one follows the other, from documents of sentences, as for BERT. Each pair takes as many
+ * sentences as fit, divided in two at random. In half of the pairs the second part comes from another document; the sentences that it
+ * replaces are used again. A pair may be slightly longer than `maxLength`: encode it with `{ pair, maxLength }`. Throws DataError for fewer
+ * than two documents with sentences.
  */
 export function nextSentencePairs(
   documents: readonly (readonly string[])[],
@@ -193,7 +195,7 @@ export function nextSentencePairs(
   return pairs;
 }
 
-/** Sentences of a document from a place drawn at random on, until they have so many tokens. */
+/** Returns sentences of a document from a random place on, until they have enough tokens. */
 function someSentences(
   sentences: readonly string[],
   lengths: readonly number[],

@@ -1,32 +1,32 @@
-/** A language model of counts: n-grams with Kneser and Ney's smoothing, the baseline that a network has to beat. */
+/** A language model of counts: n-grams with Kneser–Ney smoothing, a baseline for neural networks. */
 import { ConfigError, DataError } from "../errors.ts";
 import { aNumber, aWhole, described, expectArguments, options as optionsOf } from "../graph/arguments.ts";
 import { anIterable, someIds } from "./kinds.ts";
 
 export interface KneserNeyOptions {
-  /** Ids are below this. */
+  /** The number of ids: every id is below it. */
   readonly vocabularySize: number;
-  /** Tokens of an n-gram. Default 3. */
+  /** The number of tokens of an n-gram. Default 3. */
   readonly order?: number;
   /**
-   * What is taken off every count. Default: three discounts for each order, for counts of 1, of 2 and of more, estimated from how many
-   * n-grams there are of each count (Chen and Goodman 1998).
+   * The discount that is subtracted from every count. Default: three discounts for each order, for counts of 1, of 2 and of more, estimated
+   * from the number of n-grams with each count (Chen and Goodman 1998).
    */
   readonly discount?: number;
 }
 
-/** N-grams as a tree: each is a child of the one without its last token. The root is the empty one. */
+/** The n-grams as a tree: each is a child of the n-gram without its last token. The root is the empty n-gram. */
 class Tree {
-  /** The node of an n-gram by the node of its beginning and its last token. */
+  /** The node of each n-gram, by the node of the n-gram without its last token and that token. */
   readonly children: Map<number, number> = new Map<number, number>();
-  /** Tokens of each n-gram. */
+  /** The number of tokens of each n-gram. */
   readonly lengths: number[] = [0];
-  /** How often there is each n-gram; of those shorter than the longest, how many tokens it has been seen behind. */
+  /** The count of each n-gram of the longest length; for shorter n-grams, the number of different tokens seen before it. */
   readonly counts: number[] = [0];
   readonly #width: number;
 
   constructor(vocabularySize: number) {
-    // One more, for what stands before a sentence.
+    // One more id, for the token before a sentence.
     this.#width = vocabularySize + 1;
   }
 
@@ -47,18 +47,18 @@ class Tree {
 
 type Discounts = readonly [ofOne: number, ofTwo: number, ofMore: number];
 
-/** Made by `kneserNey`. */
+/** An n-gram model with Kneser–Ney smoothing. Made by `kneserNey`. */
 export class KneserNeyModel {
   readonly order: number;
   readonly vocabularySize: number;
   readonly #tree: Tree;
-  /** By order. */
+  /** The discounts of each order. */
   readonly #discounts: readonly Discounts[];
-  /** Of the n-grams that begin with a node, their counts together, and what discounts take off them. */
+  /** For each node, the sum of its children's counts, and the sum of the discounts subtracted from them. */
   readonly #totals: Float64Array;
   readonly #freed: Float64Array;
 
-  /** The tree holds counts; without a discount they are estimated. */
+  /** The tree holds the counts. Without a discount, discounts are estimated. */
   constructor(vocabularySize: number, order: number, tree: Tree, discount: number | undefined) {
     this.order = order;
     this.vocabularySize = vocabularySize;
@@ -85,8 +85,8 @@ export class KneserNeyModel {
   }
 
   /**
-   * The natural logarithm of the probability of each id of a sentence, given those before it in the sentence. Its end counts only where it
-   * is an id of the sentence, as in the sentences that the model was made of.
+   * Returns the natural logarithm of the probability of each id of a sentence, given the ids before it in the sentence. The end of the
+   * sentence counts only if it is an id of the sentence, as in the training sentences.
    */
   logProbabilities(sentence: ArrayLike<number>): Float64Array {
     expectArguments("logProbabilities", [someIds], [sentence]);
@@ -99,7 +99,7 @@ export class KneserNeyModel {
     });
   }
 
-  /** exp of the mean negative logarithm of the probability of all ids. Throws DataError when there are none. */
+  /** Returns exp of the mean negative logarithm of the probabilities of all ids. Throws DataError when there are no ids. */
   perplexity(sentences: Iterable<ArrayLike<number>>): number {
     expectArguments("perplexity", [anIterable], [sentences]);
     let sum = 0;
@@ -111,12 +111,12 @@ export class KneserNeyModel {
     return perplexity(sum, count);
   }
 
-  /** The nodes of what stands before a sentence; nothing where no sentence had it. */
+  /** Returns the nodes of the context before a sentence; undefined where no sentence has such a node. */
   #begin(): readonly (number | undefined)[] {
     return beginning(this.order, (node, id) => this.#child(node, id), this.vocabularySize);
   }
 
-  /** The nodes of the last 0, 1, 2 … tokens once one more is there. */
+  /** Returns the nodes of the last 0, 1, 2 … tokens after one more token. */
   #next(contexts: readonly (number | undefined)[], id: number): readonly (number | undefined)[] {
     return contexts.map((_, k) => (k === 0 ? 0 : this.#child(contexts[k - 1], id)));
   }
@@ -129,7 +129,7 @@ export class KneserNeyModel {
     let probability = 1 / this.vocabularySize;
     for (const context of contexts) {
       const total = context === undefined ? 0 : this.#totals[context]!;
-      if (context === undefined || total === 0) break; //  it was never seen, and so are longer ones
+      if (context === undefined || total === 0) break; //  this context was never seen, so longer ones were not either
       const node = this.#tree.find(context, id);
       const count = node === undefined ? 0 : this.#tree.counts[node]!;
       const kept = count - this.#discountOf(this.#tree.lengths[context]! + 1, count);
@@ -140,7 +140,7 @@ export class KneserNeyModel {
   }
 }
 
-/** The nodes of 0, 1, 2 … of the id that stands before a sentence, as often as a context is long. */
+/** Returns the nodes of 0, 1, 2 … repetitions of the id before a sentence, up to the length of a context. */
 function beginning<N>(order: number, child: (node: N | 0, id: number) => N, id: number): (N | 0)[] {
   const nodes: (N | 0)[] = [0];
   while (nodes.length < order) nodes.push(child(nodes.at(-1)!, id));
@@ -148,9 +148,10 @@ function beginning<N>(order: number, child: (node: N | 0, id: number) => N, id: 
 }
 
 /**
- * An interpolated Kneser–Ney model (Kneser and Ney 1995; Chen and Goodman 1998) of sentences of ids, each with the id of its end if the end
- * is to be predicted. An n-gram's probability is mixed with that of the n-gram without its first token; those shorter n-grams count not how
- * often they were seen but behind how many tokens. Throws DataError for an id beyond the vocabulary, or no ids.
+ * Makes an interpolated Kneser–Ney model (Kneser and Ney 1995; Chen and Goodman 1998) of sentences of ids. A sentence must contain the id
+ * of its end if the end is to be predicted. An n-gram's probability is interpolated with that of the n-gram without its first token.
+ * Shorter n-grams are counted by the number of different tokens before them, not by their occurrences. Throws DataError for an id beyond
+ * the vocabulary, and when there are no ids.
  */
 export function kneserNey(sentences: Iterable<ArrayLike<number>>, options: KneserNeyOptions): KneserNeyModel {
   const known = optionsOf({ vocabularySize: aWhole, order: aWhole, discount: aNumber });
@@ -176,7 +177,8 @@ export function kneserNey(sentences: Iterable<ArrayLike<number>>, options: Knese
     for (let i = 0; i < sentence.length; i++, tokens++) {
       const id = expectId(sentence[i]!, i, vocabularySize);
       let isNew = true;
-      // From the longest n-gram that ends here to the shortest: one that is new is one more token that the next stands behind.
+      // From the longest n-gram that ends here to the shortest: each new n-gram means one more different token before the next shorter
+      // n-gram.
       const ended = contexts.map(() => 0);
       for (let k = order - 1; k >= 0; k--) {
         const before = tree.find(contexts[k]!, id);
@@ -193,14 +195,16 @@ export function kneserNey(sentences: Iterable<ArrayLike<number>>, options: Knese
   return new KneserNeyModel(vocabularySize, order, tree, discount);
 }
 
-/** D = n − (n + 1) · Y · Nₙ₊₁ / Nₙ with Y = N₁ / (N₁ + 2 N₂), of the numbers of n-grams with counts of 1 to 4. */
+/**
+ * Estimates the discounts D = n − (n + 1) · Y · Nₙ₊₁ / Nₙ with Y = N₁ / (N₁ + 2 N₂), from the numbers Nₙ of n-grams with counts of 1 to 4.
+ */
 function estimated(counts: readonly number[]): Discounts {
   const n = [0, 0, 0, 0, 0];
   for (const count of counts) if (count >= 1 && count <= 4) n[count]!++;
   const y = n[1]! / (n[1]! + 2 * n[2]! || 1);
   const discountOf = (count: number): number => {
     const estimate = count - ((count + 1) * y * n[count + 1]!) / (n[count] || 1);
-    // Where there are too few n-grams to tell, what is usual.
+    // With too few n-grams for an estimate, the usual value is used.
     return n[count]! > 0 && n[count + 1]! > 0 && estimate > 0 && estimate < count ? estimate : 0.75;
   };
   return [discountOf(1), discountOf(2), discountOf(3)];
@@ -216,8 +220,8 @@ function expectId(id: number, index: number, size: number): number {
 }
 
 /**
- * exp of a mean negative logarithm: how many tokens a model is unsure between. From a mean loss in nats, or from a sum and its number of
- * tokens. Throws DataError when there are no tokens.
+ * Returns the perplexity, exp of a mean negative logarithm: the number of equally likely tokens with the same uncertainty. Give a mean loss
+ * in nats, or a sum and its number of tokens. Throws DataError when there are no tokens.
  */
 export function perplexity(loss: number, tokens: number = 1): number {
   expectArguments("perplexity", [aNumber, aNumber], [loss, tokens]);
@@ -225,7 +229,10 @@ export function perplexity(loss: number, tokens: number = 1): number {
   return Math.exp(loss / tokens);
 }
 
-/** Nats as bits a character: of a sum of losses and the number of characters, not of tokens. Throws DataError when there are none. */
+/**
+ * Converts nats to bits per character: give a sum of losses and the number of characters, not of tokens. Throws DataError when there are no
+ * characters.
+ */
 export function bitsPerCharacter(loss: number, characters: number = 1): number {
   expectArguments("bitsPerCharacter", [aNumber, aNumber], [loss, characters]);
   if (!(characters > 0))

@@ -1,12 +1,12 @@
 /**
- * Where a text may be cut so that its pieces can be encoded one by one, each remembered, and where in a piece its tokens come from. Which
- * cuts are right follows from what the tokenizer does with a text.
+ * Divides a text into pieces that can be encoded separately and cached, and finds the places of a piece's tokens. The allowed divisions
+ * depend on the parts of the tokenizer.
  */
 import type { Tokenizer as Reader } from "@huggingface/tokenizers";
 import { bytesOfToken, gpt2Pieces } from "./byte-level.ts";
 import { componentsOf, type TokenizerComponent, type TokenizerJson } from "./tokenizer-json.ts";
 
-/** Where the tokens of a piece are in it, two numbers a token; undefined when it cannot be told. */
+/** Returns the places of the tokens in a piece, two numbers for each token; undefined if they cannot be determined. */
 export type Align = (
   piece: string,
   reader: Reader,
@@ -17,18 +17,18 @@ export type Align = (
 ) => Int32Array | undefined;
 
 export interface Cut {
-  /** Pieces in their order; between them is only what the tokenizer drops. */
+  /** Returns the pieces in their order. The text between them is only what the tokenizer drops. */
   pieces(text: string): readonly string[];
   readonly align?: Align;
 }
 
-/** Every character by itself, in the notation of Hugging Face's libraries. */
+/** The pattern of every single character, in the notation of Hugging Face's libraries. */
 export const characterPattern = "[\\s\\S]";
 
-/** Words between white space. Of what JavaScript counts as white space only what every normalizer treats as such. */
+/** Words between white space. Only characters that every normalizer treats as white space count, not all that JavaScript does. */
 const words = /[^ \t\n\r\p{Zs}]+/gu;
 
-/** Normalizers that treat a word in the same way whatever stands beside it, white space between. */
+/** Normalizers whose result for a word does not depend on neighbouring words. */
 const wordwise = new Set(["BertNormalizer", "Lowercase", "StripAccents", "NFC", "NFD", "NFKC", "NFKD"]);
 
 export function cutFor({ normalizer, pre_tokenizer: preTokenizer }: TokenizerJson): Cut {
@@ -54,9 +54,9 @@ function isCharacterwise(part: TokenizerComponent | null): boolean {
   );
 }
 
-/** Tokens are runs of bytes; a token that begins or ends within a character has the whole of it. */
+/** Places of tokens that are sequences of bytes. A token that begins or ends inside a character gets the whole character. */
 const alignBytes: Align = (piece, _reader, ids, _words, tokens) => {
-  /** By byte, where its character begins and ends. */
+  /** The begin and the end of each byte's character. */
   const begins: number[] = [];
   const ends: number[] = [];
   let at = 0;
@@ -81,7 +81,7 @@ const alignBytes: Align = (piece, _reader, ids, _words, tokens) => {
   return spans;
 };
 
-/** Characters are normalized one by one; words are found in what comes of them, and tokens in words, by their lengths. */
+/** Characters are normalized one by one. Words are then found in the normalized text, and tokens in words, by their lengths. */
 const alignWords: Align = (piece, reader, ids, words, tokens, unknown) => {
   const { normalizer, pre_tokenizer: preTokenizer, model } = reader;
   let normalized = "";
@@ -117,7 +117,7 @@ const alignWords: Align = (piece, reader, ids, words, tokens, unknown) => {
       const inner = to > from && prefix && token.startsWith(prefix) ? token.slice(prefix.length) : token;
       const shown = suffix && inner.endsWith(suffix) ? inner.slice(0, -suffix.length) : inner;
       const isWhole = words[next - 1] !== word && words[next + 1] !== word;
-      // A token for what is unknown has another length than what it stands for: all of a word, or one character.
+      // The token for unknown text differs in length from the text that it represents: a whole word or one character.
       const length = isWhole
         ? end - to
         : ids[next] === unknown

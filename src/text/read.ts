@@ -1,4 +1,7 @@
-/** Tokenizers from the files of older models: BERT's `vocab.txt`, GPT-2's `vocab.json` and `merges.txt`, ranks as OpenAI writes them. */
+/**
+ * Reads tokenizers from the files of older models: BERT's `vocab.txt`, GPT-2's `vocab.json` and `merges.txt`, and ranks as OpenAI writes
+ * them.
+ */
 import { FormatError, quoted } from "../errors.ts";
 import { aFlag, aText, expectArguments, type Kind, options as optionsOf } from "../graph/arguments.ts";
 import { charactersOfBytes } from "./byte-level.ts";
@@ -7,7 +10,7 @@ import type { Tokenizer } from "./tokenizer.ts";
 import { decodeTokenizer, readJson } from "./tokenizer.ts";
 import { bertForm, recordOf, tokenizerOf, wordPieceTokenizer } from "./train.ts";
 
-/** A file: its bytes or its text. */
+/** The content of a file: its bytes or its text. */
 export type FileContent = Uint8Array | string;
 
 const aFile: Kind = (value) =>
@@ -21,13 +24,13 @@ const mostTokens = 2 ** 22;
 export interface BertOptions {
   /** Whether the model is uncased: capitals and accents are dropped. Default true. */
   readonly lowercase?: boolean;
-  /** What messages call the file. Default `vocab.txt`. */
+  /** The file's name in messages. Default `vocab.txt`. */
   readonly source?: string;
 }
 
 /**
- * BERT's tokenizer from its `vocab.txt`, a token a line. Throws FormatError for a file that lacks [UNK], [CLS] or [SEP], or has a token
- * twice.
+ * Makes BERT's tokenizer from its `vocab.txt`, with one token per line. Throws FormatError for a file that lacks [UNK], [CLS] or [SEP], or
+ * has a token twice.
  */
 export function bert(vocabulary: FileContent, options: BertOptions = {}): Tokenizer {
   expectArguments("tokenizers.bert", [aFile, optionsOf({ lowercase: aFlag, source: aText })], [vocabulary, options]);
@@ -62,7 +65,9 @@ export function bert(vocabulary: FileContent, options: BertOptions = {}): Tokeni
 const byteLevelPart = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
 const endOfText = "<|endoftext|>";
 
-/** GPT-2's tokenizer from its `vocab.json` and `merges.txt`. Throws FormatError for files that are none, or do not go together. */
+/**
+ * Makes GPT-2's tokenizer from its `vocab.json` and `merges.txt`. Throws FormatError for invalid files, or files that do not fit together.
+ */
 export function gpt2(vocabulary: FileContent, merges: FileContent): Tokenizer {
   expectArguments("tokenizers.gpt2", [aFile, aFile], [vocabulary, merges]);
   const vocab = readJson(vocabulary, "vocab.json");
@@ -82,16 +87,16 @@ export function gpt2(vocabulary: FileContent, merges: FileContent): Tokenizer {
 }
 
 export interface TiktokenOptions {
-  /** Tokens behind those of the file. Default: GPT-2's `<|endoftext|>`. */
+  /** Special tokens, which come after the tokens of the file. Default: GPT-2's `<|endoftext|>`. */
   readonly specialTokens?: readonly string[];
-  /** What messages call the file. */
+  /** The file's name in messages. */
   readonly source?: string;
 }
 
 /**
- * A byte-level tokenizer from a file of ranks, as OpenAI's `tiktoken` has them: a token in base 64 and its rank a line. Texts are cut as
- * GPT-2 cuts them, which is right for `r50k_base` and `gpt2`. Throws FormatError for a file that is none, and for ranks that no merges
- * lead to.
+ * Makes a byte-level tokenizer from a file of ranks, as used by OpenAI's `tiktoken`: each line has a token in base 64 and its rank. Texts
+ * are divided as in GPT-2, which is right for `r50k_base` and `gpt2`. Throws FormatError for an invalid file, and for ranks that no
+ * sequence of merges produces.
  */
 export function tiktoken(ranks: FileContent, options: TiktokenOptions = {}): Tokenizer {
   expectArguments(
@@ -129,7 +134,7 @@ export function tiktoken(ranks: FileContent, options: TiktokenOptions = {}): Tok
   return tokenizerOf(source, model, form, { specialTokens });
 }
 
-/** The tokens, as characters that stand for bytes, in the order of their ranks. */
+/** Returns the tokens, as characters that represent bytes, in the order of their ranks. */
 function readRanks(text: string, source: string): string[] {
   const fail = (line: number, problem: string): never => {
     throw new FormatError(source, `line ${line + 1} ${problem}`, "give a file of lines such as `IQ== 0`");
@@ -155,7 +160,7 @@ function readRanks(text: string, source: string): string[] {
   });
 }
 
-/** What a token is made of once all merges before it are made: two parts, of which it is the merge. */
+/** Returns the parts of a token after all earlier merges: two parts, which the token's merge joins. */
 function partsBefore(token: string, rank: number, ids: ReadonlyMap<string, number>): string[] {
   const parts = [...token];
   while (parts.length > 2) {

@@ -1,7 +1,7 @@
-/** What a text, or two, are put into before a model sees them, as `[CLS] a [SEP] b [SEP]`. */
+/** Templates into which one or two texts are inserted for a model, such as `[CLS] a [SEP] b [SEP]`. */
 import { componentsOf, type TemplateItem, type TokenizerComponent } from "./tokenizer-json.ts";
 
-/** A place of a template: a token by its id, or the first or second text; and which of the two segments it is of. */
+/** A part of a template: a token by its id, or the first or second text; and the segment that it belongs to. */
 export type TemplatePart =
   | { readonly token: number; readonly segment: number }
   | { readonly text: 0 | 1; readonly segment: number };
@@ -14,7 +14,7 @@ export interface Template {
 const first: TemplatePart = { text: 0, segment: 0 };
 const bare: Template = { single: [first], pair: [first, { text: 1, segment: 1 }] };
 
-/** The template of a `post_processor`; that of one that adds nothing, or of none, is the texts themselves. */
+/** Returns the template of a `post_processor`. If there is none, or it adds no tokens, the template is only the texts. */
 export function templateOf(part: TokenizerComponent | null, ids: ReadonlyMap<string, number>): Template {
   let template = bare;
   for (const component of componentsOf(part)) {
@@ -43,7 +43,7 @@ export function templateOf(part: TokenizerComponent | null, ids: ReadonlyMap<str
   return template;
 }
 
-/** A `post_processor` from two lines, as `[CLS] $A [SEP]` and `[CLS] $A [SEP] $B:1 [SEP]:1`. */
+/** Makes a `post_processor` from two lines, such as `[CLS] $A [SEP]` and `[CLS] $A [SEP] $B:1 [SEP]:1`. */
 export function templateFrom(single: string, pair: string, ids: ReadonlyMap<string, number>): TokenizerComponent {
   const items = (line: string): TemplateItem[] =>
     line.split(" ").map((word) => {
@@ -63,12 +63,12 @@ export function templateFrom(single: string, pair: string, ids: ReadonlyMap<stri
   };
 }
 
-/** Which text loses tokens that are too many. */
+/** Which text is shortened if there are too many tokens. */
 export type Truncation = "longestFirst" | "onlyFirst" | "onlySecond";
 
 /**
- * How many tokens of each text are kept so that all fit into `room`: of the longer one fewer, until both are of one length; then
- * the one that was longer keeps an odd one. Undefined when they cannot fit.
+ * Returns how many tokens of each text are kept so that all fit into `room`. The longer text is shortened until both have the same length;
+ * of an odd number, the text that was longer keeps one more. Undefined if the texts cannot fit.
  */
 export function truncated(
   lengths: readonly [number, number],

@@ -1,21 +1,21 @@
 /**
- * `tokenizer.json`, the form in which Hugging Face publishes tokenizers, and whether a file is one. A file from outside is hostile until
- * proven otherwise: whatever the reading library takes on trust is looked at here first.
+ * The format `tokenizer.json`, in which Hugging Face publishes tokenizers, and its checks. A file from outside may be hostile: everything
+ * that the reading library does not check is checked here first.
  */
 import { FormatError, quoted } from "../errors.ts";
 import { described } from "../graph/arguments.ts";
 
-/** A part of a tokenizer: what it does, by its name, and its settings. */
+/** A part of a tokenizer: its type, by name, and its settings. */
 export interface TokenizerComponent {
   readonly type: string;
   readonly [setting: string]: unknown;
 }
 
-/** A token beside the model's, found in a text before anything else is done with it. */
+/** A token in addition to the model's tokens. It is found in a text before all other processing. */
 export interface AddedToken {
   readonly id: number;
   readonly content: string;
-  /** Whether it is no text, as `[CLS]`. */
+  /** Whether the token is not text, such as `[CLS]`. */
   readonly special: boolean;
   readonly single_word: boolean;
   readonly lstrip: boolean;
@@ -23,7 +23,7 @@ export interface AddedToken {
   readonly normalized: boolean;
 }
 
-/** What a `tokenizer.json` holds. */
+/** The content of a `tokenizer.json`. */
 export interface TokenizerJson {
   readonly version: string;
   readonly truncation: unknown;
@@ -36,11 +36,11 @@ export interface TokenizerJson {
   readonly model: TokenizerComponent;
 }
 
-/** Tokens in a vocabulary; the largest published one has 262,144. */
+/** The most tokens in a vocabulary; the largest published one has 262,144. */
 const mostTokens = 2 ** 22;
-/** UTF-16 units of a token or of a setting. */
+/** The most UTF-16 units of a token or of a setting. */
 const longest = 10_000;
-/** Parts inside of parts. */
+/** The deepest nesting of parts. */
 const deepest = 8;
 
 /** Throws FormatError about a part of the file. */
@@ -48,7 +48,7 @@ type Fail = (place: string, problem: string, fix?: string) => never;
 
 type Settings = Readonly<Record<string, unknown>>;
 
-/** Throws FormatError unless a value that was JSON is a `tokenizer.json` whose parts are known and go together. */
+/** Throws FormatError unless a parsed JSON value is a `tokenizer.json` whose parts are known and fit together. */
 export function expectTokenizerJson(value: unknown, source: string): TokenizerJson {
   const fail: Fail = (place, problem, fix = "give the tokenizer.json of a model, whole and unchanged") => {
     throw new FormatError(source, `${place} ${problem}`, fix);
@@ -96,7 +96,7 @@ interface CheckedModel {
 }
 
 function expectModel(model: Settings, fail: Fail): CheckedModel {
-  // Older files leave the type out.
+  // Older files do not give the type.
   const type = model.type ?? (Array.isArray(model.vocab) ? "Unigram" : model.merges ? "BPE" : "WordPiece");
   const settings = { ...model, type: String(type) };
   for (const name of ["unk_token", "continuing_subword_prefix", "end_of_word_suffix"])
@@ -139,7 +139,7 @@ function expectVocabulary(vocab: unknown, fail: Fail): ReadonlyMap<string, numbe
   return new Map(entries as [string, number][]);
 }
 
-/** Files leave ids out, but not most of them: tables go by ids. */
+/** Whether a value is a valid id. Files may skip ids, but not most of them, because tables are indexed by ids. */
 function isId(id: unknown, tokens: number): boolean {
   return Number.isSafeInteger(id) && (id as number) >= 0 && (id as number) < 2 * tokens + 1000;
 }
@@ -164,7 +164,7 @@ function expectScores(model: Settings, fail: Fail): ReadonlyMap<string, number> 
   return vocabulary;
 }
 
-/** Merges as pairs, whichever of the two notations the file has. Each must be of tokens and make one. */
+/** Returns the merges as pairs, from either of the two notations. Both parts of a merge and its result must be tokens. */
 function expectMerges(model: Settings, vocabulary: ReadonlyMap<string, number>, fail: Fail): [string, string][] {
   const { merges, continuing_subword_prefix: prefix } = model;
   if (!Array.isArray(merges)) return fail("model.merges", `is ${described(merges)}, and an array was expected`);
@@ -248,7 +248,7 @@ const count =
       fail(place, `is ${described(value)}, and a whole number from ${least} on was expected`);
   };
 
-/** A text, or a pattern, which must be one that cannot take for ever. */
+/** Checks a text or a pattern; a pattern must not take exponential time. */
 const pattern: Check = (place, value, fail: Fail) => {
   if (!isRecord(value)) fail(place, `is ${described(value)}, and { String } or { Regex } was expected`);
   if (typeof value.String === "string" && value.Regex === undefined) {
@@ -265,7 +265,7 @@ const pattern: Check = (place, value, fail: Fail) => {
     );
 };
 
-/** The name and id of a special token. */
+/** Checks the name and id of a special token. */
 const tokenAndId: Check = (place, value, fail: Fail) => {
   if (!Array.isArray(value) || value.length !== 2 || typeof value[0] !== "string" || !Number.isSafeInteger(value[1]))
     fail(place, `is ${described(value)}, and a token with its id was expected`);
@@ -282,13 +282,13 @@ const template: Check = (place, value, fail: Fail) => {
   }
 };
 
-/** Settings by the types of parts that have them; `parts` holds parts of the same kind. */
+/** The checks of settings, by the types of parts that have them. The setting `parts` holds parts of the same kind. */
 type Known = Readonly<Record<string, Readonly<Record<string, Check>>>>;
 
 const flags = (...names: readonly string[]): Readonly<Record<string, Check>> =>
   Object.fromEntries(names.map((name) => [name, flag]));
 
-/** The parts that the reading library has, with the settings that it takes on trust. */
+/** The parts that the reading library knows, with the settings that it does not check. */
 const known = {
   normalizer: {
     BertNormalizer: flags("clean_text", "handle_chinese_chars", "strip_accents", "lowercase"),
@@ -341,7 +341,7 @@ const known = {
   },
 } satisfies Readonly<Record<string, Known>>;
 
-/** Where a sequence has its parts. */
+/** The names of the settings in which a sequence has its parts. */
 const listNames = ["normalizers", "pretokenizers", "processors", "decoders"];
 
 function expectComponent(place: string, part: unknown, types: Known, fail: Fail, depth: number): void {
@@ -359,7 +359,7 @@ function expectComponent(place: string, part: unknown, types: Known, fail: Fail,
   for (const [i, each] of list.entries()) expectComponent(`${place}.${lists[0]}[${i}]`, each, types, fail, depth + 1);
 }
 
-/** Throws FormatError when a template names a special token that there is not. */
+/** Throws FormatError when a template names an unknown special token. */
 function expectTemplate(part: TokenizerComponent | null, ids: ReadonlyMap<string, number>, fail: Fail): void {
   for (const { type, single, pair, cls, sep } of componentsOf(part)) {
     const named = [
@@ -375,13 +375,13 @@ function expectTemplate(part: TokenizerComponent | null, ids: ReadonlyMap<string
   }
 }
 
-/** One part of what a text is put into. */
+/** One part of a template. */
 export interface TemplateItem {
   readonly SpecialToken?: { readonly id: string; readonly type_id: number };
   readonly Sequence?: { readonly id: "A" | "B"; readonly type_id: number };
 }
 
-/** A part, and those that it is a sequence of. */
+/** Returns a part, or the parts of a sequence. */
 export function componentsOf(part: TokenizerComponent | null): readonly TokenizerComponent[] {
   if (part === null) return [];
   if (part.type !== "Sequence") return [part];
@@ -389,11 +389,11 @@ export function componentsOf(part: TokenizerComponent | null): readonly Tokenize
 }
 
 /**
- * Whether a search for a pattern may take time that grows exponentially: it repeats a group that itself has a repetition or a choice. Some
- * harmless patterns are among those; none that tokenizers are published with.
+ * Returns whether a search for a pattern may take exponential time: whether it repeats a group that itself contains a repetition or a
+ * choice. This also matches some harmless patterns, but none of published tokenizers.
  */
 export function mayExplode(source: string): boolean {
-  /** Of each open group: whether it has a repetition without end or a choice. */
+  /** For each open group, whether it contains an unlimited repetition or a choice. */
   const open: boolean[] = [false];
   let closed: boolean | undefined;
   for (let i = 0; i < source.length; i++) {
@@ -424,7 +424,7 @@ export function mayExplode(source: string): boolean {
   return false;
 }
 
-/** Where a class of characters ends; classes may be nested. */
+/** Returns where a character class ends; classes may be nested. */
 function endOfClass(source: string, start: number): number {
   let depth = 0;
   for (let i = start; i < source.length; i++) {

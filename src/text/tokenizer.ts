@@ -1,4 +1,4 @@
-/** Tokenizers: texts as ids of tokens, and back. */
+/** Tokenizers: convert texts to ids of tokens and back. */
 import { Tokenizer as Reader } from "@huggingface/tokenizers";
 import { type Sequences, sequenceMask, sequences } from "../data/sequences.ts";
 import { ConfigError, DataError, FormatError, quoted } from "../errors.ts";
@@ -8,17 +8,17 @@ import { type Align, type Cut, cutFor } from "./pieces.ts";
 import { type Template, type TemplatePart, type Truncation, templateOf, truncated } from "./template.ts";
 import { expectTokenizerJson, type TokenizerJson } from "./tokenizer-json.ts";
 
-/** Special tokens by what they are for, as ids; those that a tokenizer does not have are left out. */
+/** The ids of special tokens by their role; roles that a tokenizer does not have are absent. */
 export interface SpecialIds {
-  /** Fills rows up. */
+  /** Pads rows. */
   readonly pad?: number;
-  /** Stands for what has no token. */
+  /** Represents text that has no token. */
   readonly unk?: number;
-  /** Begins a text of BERT's form; its output stands for the whole. */
+  /** Begins a text in BERT's format; its output represents the whole text. */
   readonly cls?: number;
   /** Ends a segment. */
   readonly sep?: number;
-  /** Stands for what a model is to guess. */
+  /** Replaces tokens that a model is to predict. */
   readonly mask?: number;
   /** Begins a text. */
   readonly bos?: number;
@@ -27,15 +27,13 @@ export interface SpecialIds {
 }
 
 export interface EncodeOptions {
-  /** A second text, as of a question with its answer. */
+  /** A second text, for example the answer to a question. */
   readonly pair?: string;
-  /** Whether tokens like `[CLS]` are put in as the tokenizer's template says. Default true. */
+  /** Whether the tokens of the tokenizer's template, such as `[CLS]`, are inserted. Default true. */
   readonly addSpecialTokens?: boolean;
-  /** Most tokens, special ones included. Default: no limit. */
+  /** The most tokens, including special tokens. Default: no limit. */
   readonly maxLength?: number;
-  /**
-   * What is cut where there are more: of the longer text first, the default, or only of one. Always the end.
-   */
+  /** Which text is cut if there are more: the longer text first, the default, or only one of them. Always the end is cut. */
   readonly truncation?: Truncation;
 }
 
@@ -44,47 +42,47 @@ export interface DecodeOptions {
   readonly skipSpecialTokens?: boolean;
 }
 
-/** A text as a model reads it. All arrays have one element for each token. */
+/** A text as input of a model. All arrays have one element for each token. */
 export interface Encoding {
   readonly ids: Int32Array;
   /** The segment of each token: 0 for the first text, 1 for the second. BERT's `token_type_ids`. */
   readonly typeIds: Int32Array;
-  /** Number of the word that each token is a part of, in its text; −1 for special tokens. For masking whole words. */
+  /** The number of each token's word in its text; −1 for special tokens. For masking whole words. */
   readonly words: Int32Array;
-  /** 1 for tokens that the template has put in. */
+  /** 1 for tokens that the template has inserted, 0 for others. */
   readonly special: Uint8Array;
   readonly tokens: readonly string[];
   /**
-   * Where in its text each token comes from, [from, to) in UTF-16 units; [0, 0] for special tokens. Undefined where the tokenizer rewrites
-   * texts in a way that cannot be followed back.
+   * The place of each token in its text, [from, to) in UTF-16 units; [0, 0] for special tokens. Undefined if the tokenizer changes texts in
+   * a way that cannot be traced back.
    */
   readonly offsets: readonly (readonly [from: number, to: number])[] | undefined;
 }
 
 /**
- * Many texts as columns of a dataset: sequences that a loader fills up to one length in each batch, in buckets if it is told so, and that
- * `toTensor` fills up to the longest.
+ * Many texts as columns of a dataset: sequences that a loader pads to one length in each batch, also in buckets, and that `toTensor` pads
+ * to the longest.
  */
 export interface EncodedBatch {
-  /** Filled up with the id of the padding token, or 0. */
+  /** The ids, padded with the id of the padding token, or 0. */
   readonly ids: Sequences;
-  /** The segment of each token, filled up with 0. */
+  /** The segment of each token, padded with 0. */
   readonly typeIds: Sequences;
-  /** 1 for tokens, 0 for what fills up: the attention mask. */
+  /** The attention mask: 1 for tokens, 0 for padding. */
   readonly mask: Sequences<readonly [], "bool">;
-  /** The word of each token, filled up with −1. */
+  /** The word of each token, padded with −1. */
   readonly words: Sequences;
 }
 
-/** What a text is without special tokens. */
+/** The tokens of a text without special tokens. */
 interface Plain {
   readonly ids: readonly number[];
   readonly words: readonly number[];
-  /** Two numbers a token; undefined where it cannot be told, or has not been asked for. */
+  /** Two numbers for each token; undefined if the places cannot be determined or are not needed. */
   readonly offsets: readonly number[] | undefined;
 }
 
-/** A piece of text that is encoded by itself: its ids, and how many words of it each token is of. */
+/** A piece of text that is encoded separately: its ids, and the word of each token. */
 interface Piece {
   readonly ids: readonly number[];
   /** The word of each token, counted within the piece. */
@@ -92,11 +90,11 @@ interface Piece {
   readonly wordCount: number;
 }
 
-/** Pieces that are remembered. Texts repeat their words: nine tenths of a text are a thousand words. */
+/** The most pieces in the cache. Texts repeat their words: a thousand words make up nine tenths of a text. */
 const mostPieces = 1 << 16;
 const longestPiece = 128;
 
-/** Names that special tokens are known by, where a file says no more. */
+/** The usual names of special tokens, for files that do not give roles. */
 const roleNames: Readonly<Record<keyof SpecialIds, readonly string[]>> = {
   pad: ["[PAD]", "<pad>", "<|pad|>", "<|padding|>"],
   unk: ["[UNK]", "<unk>"],
@@ -107,9 +105,9 @@ const roleNames: Readonly<Record<keyof SpecialIds, readonly string[]>> = {
   eos: ["[EOS]", "</s>", "<eos>", "<|endoftext|>", "<|end_of_text|>"],
 };
 
-/** Made by what trains or reads one; see `tokenizers` and `decodeTokenizer`. */
+/** A tokenizer. Made by the functions that train or read one; see `tokenizers` and `decodeTokenizer`. */
 export class Tokenizer {
-  /** Tokens, special ones included, by their ids; ids that are not used are empty texts. */
+  /** The tokens by their ids, including special tokens; the texts of unused ids are empty. */
   readonly tokens: readonly string[];
   readonly special: SpecialIds;
   readonly #json: TokenizerJson;
@@ -119,13 +117,13 @@ export class Tokenizer {
   readonly #reader: Reader;
   readonly #template: Template;
   readonly #added: RegExp | undefined;
-  /** Whether added tokens are to be looked for in another way than as they stand. */
+  /** Whether some added tokens must be searched for in another way than literally. */
   readonly #addedAreIntricate: boolean;
   readonly #cut: Cut;
   readonly #unknown: number | undefined;
   readonly #pieces = new Map<string, Piece>();
 
-  /** `json` has been checked. `roles` are names of special tokens by what they are for, where their names do not say it. */
+  /** `json` must have been checked. `roles` are the names of special tokens by role, for tokens without a usual name. */
   constructor(json: TokenizerJson, source: string, roles: Readonly<Partial<Record<keyof SpecialIds, string>>> = {}) {
     this.#json = json;
     this.#source = source;
@@ -159,24 +157,24 @@ export class Tokenizer {
     );
   }
 
-  /** Ids that there are: what an embedding and a model's last layer need rows for. */
+  /** The number of ids: the rows that an embedding and a model's last layer need. */
   get size(): number {
     return this.tokens.length;
   }
 
-  /** The id of a token; undefined when there is no such token. */
+  /** Returns the id of a token; undefined if there is no such token. */
   idOf(token: string): number | undefined {
     return this.#ids.get(token);
   }
 
-  /** Whether an id is that of a special token, such as `[CLS]`. */
+  /** Returns whether an id is that of a special token, such as `[CLS]`. */
   isSpecial(id: number): boolean {
     return this.#specialIds.has(id);
   }
 
   /**
-   * A text, or a pair of texts, as tokens. Throws DataError when the texts cannot be cut to `maxLength`, FormatError when the tokenizer's
-   * file has made a tokenizer that fails.
+   * Encodes a text, or a pair of texts, as tokens. Throws DataError when the texts cannot be cut to `maxLength`, FormatError when the
+   * tokenizer fails because of its file.
    */
   encode(text: string, options: EncodeOptions = {}): Encoding {
     expectArguments("encode", [aText, encodeOptions], [text, options]);
@@ -204,8 +202,8 @@ export class Tokenizer {
   }
 
   /**
-   * Many texts, or pairs of texts, as columns: `dataset(batch.ids, batch.typeIds, batch.mask, labels)`. Throws as `encode` does, and
-   * DataError when there are no texts.
+   * Encodes many texts, or pairs of texts, as columns: `dataset(batch.ids, batch.typeIds, batch.mask, labels)`. Throws as `encode` does,
+   * and DataError when there are no texts.
    */
   encodeBatch(
     texts: readonly (string | readonly [text: string, pair: string])[],
@@ -224,15 +222,15 @@ export class Tokenizer {
     return { ids, typeIds: column("typeIds", 0), mask: sequenceMask(ids), words: column("words", -1) };
   }
 
-  /** The ids of one text, without special tokens: what a language model is trained on. */
+  /** Returns the ids of one text without special tokens, for training language models. */
   ids(text: string): Int32Array {
     expectArguments("ids", [aText], [text]);
     return Int32Array.from(this.#encodePlain(text).ids);
   }
 
   /**
-   * The text of ids. A byte-level tokenizer gives back what was encoded, to the last character; others have changed white space, and what
-   * their normalizer changes. Throws DataError for an id that there is not.
+   * Decodes ids to text. A byte-level tokenizer returns exactly the encoded text; with other tokenizers, white space and whatever their
+   * normalizer changes may differ. Throws DataError for an unknown id.
    */
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
     expectArguments("decode", [someIds, decodeOptions], [ids, options]);
@@ -252,12 +250,12 @@ export class Tokenizer {
     return this.#trying("decode", () => this.#reader.decode(kept, { clean_up_tokenization_spaces: false }));
   }
 
-  /** The content of a `tokenizer.json`, for JSON.stringify. */
+  /** Returns the content of a `tokenizer.json`, for JSON.stringify. */
   toJSON(): TokenizerJson {
     return this.#json;
   }
 
-  /** Runs a part of the reading library; what it throws is a fault of the file. */
+  /** Runs a part of the reading library. Errors that it throws are due to the file. */
   #trying<T>(doing: string, run: () => T): T {
     try {
       return run();
@@ -338,7 +336,7 @@ export class Tokenizer {
     return { ids, words, wordCount: parts.length };
   }
 
-  /** The id of a token of the library's; none for a text that has none where there is no token for unknown ones. */
+  /** Returns the id of one of the library's tokens; an empty array for text without a token if there is no token for unknown text. */
   #idsOf(token: string): number[] {
     const id = this.#ids.get(token) ?? this.#unknown;
     return id === undefined ? [] : [id];
@@ -387,7 +385,7 @@ function specialIds(
   return found;
 }
 
-/** Texts in their template. */
+/** Inserts texts into their template. */
 function assembled(
   { tokens }: Tokenizer,
   texts: readonly Plain[],
@@ -420,7 +418,7 @@ function assembled(
     typeIds,
     words,
     special,
-    // Read rarely, so made when they are.
+    // Read rarely, so made only when it is read.
     get tokens() {
       return Array.from(ids, (id) => tokens[id]!);
     },
@@ -436,7 +434,7 @@ function assembled(
   };
 }
 
-/** The roles that a `tokenizer_config.json` gives to tokens. */
+/** Returns the roles that a `tokenizer_config.json` gives to tokens. */
 function rolesOf(config: unknown, source: string): Partial<Record<keyof SpecialIds, string>> {
   if (typeof config !== "object" || config === null)
     throw new FormatError(source, `the config is ${described(config)}`, "give the tokenizer_config.json of the model");
@@ -455,7 +453,7 @@ function rolesOf(config: unknown, source: string): Partial<Record<keyof SpecialI
   return roles;
 }
 
-/** JSON as bytes, as text, or read already. Throws FormatError for what is no JSON. */
+/** Returns the value of JSON given as bytes, as text, or already parsed. Throws FormatError for text that is not JSON. */
 export function readJson(content: unknown, source: string): unknown {
   const text = content instanceof Uint8Array ? new TextDecoder().decode(content) : content;
   if (typeof text !== "string") return text;
@@ -468,15 +466,15 @@ export function readJson(content: unknown, source: string): unknown {
 }
 
 export interface DecodeTokenizerOptions {
-  /** A `tokenizer_config.json`, which says what special tokens are for: its bytes, its text or its content. */
+  /** A `tokenizer_config.json`, which gives the roles of special tokens: its bytes, its text or its content. */
   readonly config?: unknown;
-  /** What messages call the file. */
+  /** The file's name in messages. */
   readonly source?: string;
 }
 
 /**
- * The tokenizer of a `tokenizer.json`, such as those that models are published with: its bytes, its text or its content. Throws
- * FormatError for what is none, with the place in the file and what was expected there.
+ * Makes the tokenizer of a `tokenizer.json`, such as those of published models: give its bytes, its text or its content. Throws FormatError
+ * for an invalid file, with the place in the file and what was expected there.
  */
 export function decodeTokenizer(content: unknown, options: DecodeTokenizerOptions = {}): Tokenizer {
   expectArguments("decodeTokenizer", [isContent, optionsOf({ config: isContent, source: aText })], [content, options]);
@@ -490,7 +488,10 @@ const isContent = (value: unknown): string | undefined =>
     ? undefined
     : "give the bytes, the text or the content of a tokenizer.json";
 
-/** A tokenizer as the text of a `tokenizer.json`, which Hugging Face's libraries read. Throws ConfigError for what is none. */
+/**
+ * Returns a tokenizer as the text of a `tokenizer.json`, which Hugging Face's libraries read. Throws ConfigError if the argument is not a
+ * tokenizer.
+ */
 export function encodeTokenizer(tokenizer: Tokenizer): string {
   expectArguments("encodeTokenizer", [aTokenizer], [tokenizer]);
   return JSON.stringify(tokenizer.toJSON());

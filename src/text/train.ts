@@ -1,4 +1,4 @@
-/** Tokenizers made from texts. */
+/** Trains tokenizers on texts. */
 import { Tokenizer as Reader } from "@huggingface/tokenizers";
 import { ConfigError, DataError, quoted } from "../errors.ts";
 import {
@@ -18,62 +18,62 @@ import { templateFrom } from "./template.ts";
 import { Tokenizer } from "./tokenizer.ts";
 import type { AddedToken, TokenizerComponent, TokenizerJson } from "./tokenizer-json.ts";
 
-/** What all trained tokenizers may have. */
+/** The options of all trained tokenizers. */
 export interface TrainTokenizerOptions {
-  /** Tokens that are no text. They come first: the first has id 0. */
+  /** Tokens that are not text. They come first: the first has id 0. */
   readonly specialTokens?: readonly string[];
-  /** What a text is put into, `$A` in its place: `[CLS] $A [SEP]`. */
+  /** The template of a text, with `$A` in the text's place: `[CLS] $A [SEP]`. */
   readonly template?: string;
-  /** The same for a pair; `:1` marks the second segment: `[CLS] $A [SEP] $B:1 [SEP]:1`. */
+  /** The template of a pair; `:1` marks the second segment: `[CLS] $A [SEP] $B:1 [SEP]:1`. */
   readonly pairTemplate?: string;
 }
 
 export interface TrainBpeOptions extends TrainTokenizerOptions {
-  /** Tokens in all. Training ends earlier when no pair is left. Default 8,000. */
+  /** The total number of tokens. Training ends earlier when no pair is left. Default 8,000. */
   readonly vocabularySize?: number;
   /** How often a pair must occur to be merged. Default 2. */
   readonly minFrequency?: number;
   /**
-   * Whether tokens are of bytes, as GPT-2's: any text has tokens and is given back as it was. Default true. Otherwise tokens are of
-   * characters, words lie between white space, and the last token of a word ends in `</w>` (Sennrich et al. 2016).
+   * Whether tokens consist of bytes, as in GPT-2: any text can be encoded and decodes to exactly the same text. Default true. Otherwise
+   * tokens consist of characters, words are divided by white space, and the last token of a word ends in `</w>` (Sennrich et al. 2016).
    */
   readonly byteLevel?: boolean;
-  /** Characters that are kept, the most frequent; for tokens of characters alone. Default: all. */
+  /** The number of characters that are kept, the most frequent ones; only for tokens of characters. Default: all. */
   readonly alphabetSize?: number;
 }
 
 export interface TrainWordPieceOptions extends TrainTokenizerOptions {
-  /** Tokens in all. Default 8,000. BERT has 30,522. */
+  /** The total number of tokens. Default 8,000. BERT has 30,522. */
   readonly vocabularySize?: number;
   /** How often a pair must occur to be merged. Default 2. */
   readonly minFrequency?: number;
   /** Whether capitals and accents are dropped, as in BERT's uncased models. Default true. */
   readonly lowercase?: boolean;
-  /** Characters that are kept, the most frequent. Default 1,000. */
+  /** The number of characters that are kept, the most frequent ones. Default 1,000. */
   readonly alphabetSize?: number;
 }
 
 export interface TrainWordLevelOptions extends TrainTokenizerOptions {
-  /** Tokens in all, the most frequent words. Default: all words. */
+  /** The total number of tokens; the most frequent words are kept. Default: all words. */
   readonly vocabularySize?: number;
   /** How often a word must occur to be a token. Default 1. */
   readonly minFrequency?: number;
-  /** Whether all capitals become small. Default false. */
+  /** Whether texts are lowercased. Default false. */
   readonly lowercase?: boolean;
-  /** Whether punctuation is cut from words, or, the default, white space alone divides words. */
+  /** Whether punctuation is separated from words. Default false: only white space divides words. */
   readonly splitPunctuation?: boolean;
 }
 
 export interface TrainCharacterLevelOptions extends TrainTokenizerOptions {
-  /** Tokens in all, the most frequent characters. Default: all characters. */
+  /** The total number of tokens; the most frequent characters are kept. Default: all characters. */
   readonly vocabularySize?: number;
   /** How often a character must occur to be a token. Default 1. */
   readonly minFrequency?: number;
-  /** Whether all capitals become small. Default false. */
+  /** Whether texts are lowercased. Default false. */
   readonly lowercase?: boolean;
 }
 
-/** How texts are cut into words before words become tokens, and how tokens become a text again. */
+/** How texts are divided into words before words become tokens, and how tokens become a text again. */
 type Form = Pick<TokenizerJson, "normalizer" | "pre_tokenizer" | "decoder">;
 
 const byteLevelPart = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
@@ -82,8 +82,8 @@ const bertTemplate = { template: "[CLS] $A [SEP]", pairTemplate: "[CLS] $A [SEP]
 const unknownToken = "<unk>";
 
 /**
- * Learns byte-pair encoding: the most frequent pair of tokens becomes a token until there are enough. Merges and their order are those of
- * Hugging Face's `tokenizers`. Throws ConfigError for a size below that of the alphabet, DataError when the texts have no words.
+ * Trains a byte-pair encoding: the most frequent pair of tokens becomes a token, until there are enough tokens. Merges and their order are
+ * those of Hugging Face's `tokenizers`. Throws ConfigError for a size below that of the alphabet, DataError when the texts have no words.
  */
 export function trainBpe(texts: Iterable<string>, options: TrainBpeOptions = {}): Tokenizer {
   expectTraining("trainBpe", texts, options, { ...sizes, byteLevel: aFlag, alphabetSize: aWhole });
@@ -120,7 +120,7 @@ export function trainBpe(texts: Iterable<string>, options: TrainBpeOptions = {})
 }
 
 /**
- * Learns WordPiece, the tokens of BERT: the start of a word, then parts that begin with `##`. Pairs are merged by their frequency, as in
+ * Trains WordPiece, the tokens of BERT: the start of a word, then parts that begin with `##`. Pairs are merged by their frequency, as in
  * Hugging Face's trainer; Google's own was never published. Throws as `trainBpe` does.
  */
 export function trainWordPiece(texts: Iterable<string>, options: TrainWordPieceOptions = {}): Tokenizer {
@@ -145,7 +145,10 @@ export function trainWordPiece(texts: Iterable<string>, options: TrainWordPieceO
   });
 }
 
-/** Every word is a token; those that are too rare, or come later, are `<unk>`. Throws DataError when the texts have no words. */
+/**
+ * Trains a tokenizer in which every word is a token. Words that are too rare, or that the texts do not have, are `<unk>`. Throws DataError
+ * when the texts have no words.
+ */
 export function trainWordLevel(texts: Iterable<string>, options: TrainWordLevelOptions = {}): Tokenizer {
   expectTraining("trainWordLevel", texts, options, { ...sizes, lowercase: aFlag, splitPunctuation: aFlag });
   const { lowercase = false, splitPunctuation = false } = options;
@@ -158,8 +161,8 @@ export function trainWordLevel(texts: Iterable<string>, options: TrainWordLevelO
 }
 
 /**
- * Every character is a token: of code points, so that none is cut in two. Those that come later are `<unk>`. Throws DataError when the
- * texts have no characters.
+ * Trains a tokenizer in which every character (code point) is a token. Characters that the texts do not have are `<unk>`. Throws DataError
+ * when the texts have no characters.
  */
 export function trainCharacterLevel(texts: Iterable<string>, options: TrainCharacterLevelOptions = {}): Tokenizer {
   expectTraining("trainCharacterLevel", texts, options, { ...sizes, lowercase: aFlag });
@@ -172,7 +175,7 @@ export function trainCharacterLevel(texts: Iterable<string>, options: TrainChara
   return wordLevelTokenizer("trainCharacterLevel", texts, form, options);
 }
 
-// What they share
+// Shared by all trained tokenizers
 
 const sizes: Readonly<Record<string, Kind>> = { vocabularySize: aWhole, minFrequency: aWhole };
 const shared: Readonly<Record<string, Kind>> = { specialTokens: someTokens, template: aText, pairTemplate: aText };
@@ -207,7 +210,7 @@ export function bertForm(lowercase: boolean): Form {
   };
 }
 
-/** How often there is each word of the texts. */
+/** Returns the count of each word of the texts. */
 function countWords(subject: string, texts: Iterable<string>, form: Form): Map<string, number> {
   const json = { ...form, ...rest, added_tokens: [], model: { type: "WordLevel", vocab: {}, unk_token: unknownToken } };
   const { normalizer, pre_tokenizer: preTokenizer } = new Reader(json, {});
@@ -220,7 +223,7 @@ function countWords(subject: string, texts: Iterable<string>, form: Form): Map<s
     for (const piece of pieces(text)) counts.set(piece, (counts.get(piece) ?? 0) + 1);
     index++;
   }
-  // Texts are pieces over and over: each is taken to words once.
+  // Texts repeat their pieces, so each different piece is divided into words only once.
   const words = new Map<string, number>();
   for (const [piece, count] of counts) {
     const normalized = normalizer ? normalizer(piece) : piece;
@@ -257,7 +260,7 @@ function wordLevelTokenizer(
   return tokenizerOf(subject, { type: "WordLevel", vocab, unk_token: unknown }, form, { ...options, specialTokens });
 }
 
-/** The most frequent of what has been counted; of one count, in the order of their UTF-16 units. */
+/** Returns the most frequent texts; texts with the same count are in the order of their UTF-16 units. */
 export function mostFrequent(counts: ReadonlyMap<string, number>, size: number, minFrequency: number): string[] {
   return [...counts]
     .filter(([, count]) => count >= minFrequency)
@@ -267,13 +270,13 @@ export function mostFrequent(counts: ReadonlyMap<string, number>, size: number, 
 }
 
 export function recordOf(tokens: readonly string[]): Record<string, number> {
-  // Without a prototype, so that `__proto__` is a token as others are.
+  // The record has no prototype, so that `__proto__` is a token like any other.
   const record = Object.create(null) as Record<string, number>;
   for (const [id, token] of tokens.entries()) record[token] = id;
   return record;
 }
 
-/** A tokenizer of WordPiece from its tokens, those of `specialTokens` among them. */
+/** Makes a WordPiece tokenizer from its tokens, which include `specialTokens`. */
 export function wordPieceTokenizer(
   subject: string,
   tokens: readonly string[],
@@ -299,7 +302,7 @@ export function wordPieceTokenizer(
 
 const rest = { version: "1.0", truncation: null, padding: null, post_processor: null };
 
-/** A tokenizer whose parts we have made. */
+/** Makes a tokenizer from parts that this library has made. */
 export function tokenizerOf(
   subject: string,
   model: TokenizerComponent & { readonly vocab: Readonly<Record<string, number>> },

@@ -1,4 +1,4 @@
-/** Vocabularies: symbols, such as letters, phones or words that are cut already, as ids and back. */
+/** Vocabularies: convert symbols, such as letters, phones or separate words, to ids and back. */
 import { ConfigError, DataError, quoted } from "../errors.ts";
 import {
   aFlag,
@@ -13,13 +13,13 @@ import {
 import { anIterable, someIds } from "./kinds.ts";
 import { mostFrequent } from "./train.ts";
 
-/** Special tokens by what they are for. Those that are named are in the vocabulary, at its front. */
+/** Special tokens by their role. The named tokens are in the vocabulary, at its front. */
 export interface SpecialTokens {
-  /** Fills sequences up to one length. */
+  /** Pads sequences to one length. */
   readonly pad?: string;
-  /** Stands for symbols that are not in the vocabulary. */
+  /** Represents symbols that are not in the vocabulary. */
   readonly unk?: string;
-  /** Begins a sequence: the first thing a decoder reads. */
+  /** Begins a sequence: the first input of a decoder. */
   readonly bos?: string;
   /** Ends a sequence. */
   readonly eos?: string;
@@ -31,13 +31,13 @@ export interface VocabularyOptions {
 }
 
 export interface BuildVocabularyOptions extends VocabularyOptions {
-  /** Tokens in all, special ones included: the most frequent are kept. Default: all. */
+  /** The total number of tokens, including special tokens; the most frequent symbols are kept. Default: all. */
   readonly size?: number;
-  /** How often a symbol must occur. Default 1. */
+  /** How often a symbol must occur to be a token. Default 1. */
   readonly minFrequency?: number;
 }
 
-/** What a file holds of a vocabulary. */
+/** The content of a vocabulary for a file. */
 export interface VocabularyContent {
   readonly tokens: readonly string[];
   readonly special: SpecialTokens;
@@ -45,9 +45,9 @@ export interface VocabularyContent {
 
 const roles = ["pad", "unk", "bos", "eos"] as const;
 
-/** Made by `vocabulary` or `buildVocabulary`. */
+/** A vocabulary. Made by `vocabulary` or `buildVocabulary`. */
 export class Vocabulary {
-  /** By their ids, special ones first. */
+  /** The tokens by their ids. Added special tokens come first. */
   readonly tokens: readonly string[];
   /** The names of the special tokens. */
   readonly special: SpecialTokens;
@@ -67,25 +67,25 @@ export class Vocabulary {
     this.#specialIds = new Set(roles.flatMap((role) => this.idFor(role) ?? []));
   }
 
-  /** How many tokens there are: the rows of an embedding. */
+  /** The number of tokens: the rows of an embedding. */
   get size(): number {
     return this.tokens.length;
   }
 
-  /** The id of a token, or of the one that stands for unknown symbols; undefined when there is neither. */
+  /** Returns the id of a token, or that of the token for unknown symbols; undefined if there is neither. */
   idOf(token: string): number | undefined {
     return this.#ids.get(token) ?? this.idFor("unk");
   }
 
-  /** The id of a special token by what it is for; undefined when there is none. */
+  /** Returns the id of a special token by its role; undefined if there is none. */
   idFor(role: keyof SpecialTokens): number | undefined {
     const token = this.special[role];
     return token === undefined ? undefined : this.#ids.get(token);
   }
 
   /**
-   * The ids of symbols: of a string's characters (code points), or of an array's elements. `bos` and `eos` put the special tokens around
-   * them. Throws DataError for a symbol that is not in the vocabulary when nothing stands for unknown ones.
+   * Encodes symbols as ids: a string's characters (code points), or an array's elements. `bos` and `eos` add these special tokens at the
+   * beginning and the end. Throws DataError for a symbol that is not in the vocabulary if there is no token for unknown symbols.
    */
   encode(symbols: Iterable<string>, options: { readonly bos?: boolean; readonly eos?: boolean } = {}): Int32Array {
     expectArguments("encode", [symbolsOf, optionsOf({ bos: aFlag, eos: aFlag })], [symbols, options]);
@@ -112,8 +112,8 @@ export class Vocabulary {
   }
 
   /**
-   * The symbols of ids up to the first `eos`, special ones left out unless `keepSpecial`, which keeps all. Throws DataError for an id that
-   * there is not.
+   * Decodes ids to symbols, up to the first `eos` and without special tokens; with `keepSpecial` all symbols are kept. Throws DataError for
+   * an unknown id.
    */
   decode(ids: ArrayLike<number>, options: { readonly keepSpecial?: boolean } = {}): string[] {
     expectArguments("decode", [someIds, optionsOf({ keepSpecial: aFlag })], [ids, options]);
@@ -134,7 +134,7 @@ export class Vocabulary {
     return symbols;
   }
 
-  /** For JSON.stringify; `vocabulary(content.tokens, { special: content.special })` is the way back. */
+  /** Returns the content for JSON.stringify. `vocabulary(content.tokens, { special: content.special })` restores the vocabulary. */
   toJSON(): VocabularyContent {
     return { tokens: this.tokens, special: this.special };
   }
@@ -146,8 +146,8 @@ const specialTokens: Kind = (value) =>
   aRecord(value) ?? optionsOf(Object.fromEntries(roles.map((role) => [role, aText])))(value);
 
 /**
- * A vocabulary of these tokens, in their order. Special tokens that are not among them come first, in the order pad, unk, bos, eos, so that
- * `pad` is 0. Throws ConfigError for a token that is there twice.
+ * Makes a vocabulary of these tokens, in their order. Special tokens that are not among them come first, in the order pad, unk, bos, eos,
+ * so that `pad` is 0. Throws ConfigError for a token that occurs twice.
  */
 export function vocabulary(tokens: Iterable<string>, options: VocabularyOptions = {}): Vocabulary {
   expectArguments("vocabulary", [symbolsOf, optionsOf({ special: specialTokens })], [tokens, options]);
@@ -162,8 +162,9 @@ export function vocabulary(tokens: Iterable<string>, options: VocabularyOptions 
 }
 
 /**
- * A vocabulary of the symbols of sequences, each a string, whose characters count, or an array: the most frequent first, those of one count
- * in the order of their characters. Throws DataError when there are no symbols.
+ * Makes a vocabulary of the symbols of sequences. Each sequence is a string, whose characters are the symbols, or an array of symbols. The
+ * most frequent symbols come first, symbols with the same count in the order of their characters. Throws DataError when there are no
+ * symbols.
  */
 export function buildVocabulary(
   sequences: Iterable<Iterable<string>>,
