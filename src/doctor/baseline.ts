@@ -37,8 +37,8 @@ export interface BaselineReport {
 /**
  * Trains twice from the same state, with the inputs and without them: the loss must become lower with the inputs. Passes when it is lower
  * by at least a tenth and by more than chance explains (3 standard errors). A significant difference of less than a tenth is a warning.
- * Skipped for data of one column. The setup's variables stay as they are. Throws ConfigError for options out of range, and what the setup's
- * functions throw.
+ * Skipped for data of one column. The setup's variables keep their values. Throws ConfigError for options out of range, and the errors of
+ * the setup's functions.
  */
 export async function baseline<C extends readonly Column[]>(
   setup: TrainingSetup<C>,

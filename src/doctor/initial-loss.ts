@@ -33,7 +33,7 @@ export interface InitialLossReport {
 /**
  * Compares the loss of an untrained model with log K, the loss of giving each of K classes the probability 1/K. A loss between ¾ and 1½
  * times log K passes; between ½ and 2 times is a warning. Layers keep their present mode, and no variable is updated. Throws ConfigError
- * for options out of range, and what the setup's functions throw.
+ * for options out of range, and the errors of the setup's functions.
  */
 export async function initialLoss<C extends readonly Column[]>(
   setup: TrainingSetup<C>,

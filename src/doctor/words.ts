@@ -8,7 +8,7 @@ export const counted = (value: number, word: string): string => `${count(value)}
 
 export const plural = (word: string, value: number): string => (value === 1 ? word : `${word}s`);
 
-/** A number with so many digits, without zeros at its end; very small and very large ones with an exponent. */
+/** Returns a number with the given number of digits, without zeros at its end; very small and very large numbers have an exponent. */
 export function show(value: number, digits: number = 4): string {
   if (!Number.isFinite(value) || value === 0) return String(value);
   const size = Math.abs(value);

@@ -60,7 +60,7 @@ const settings = new WeakMap<Module, Settings>();
 /** The value of `training` for all modules, which overrides the value of each; undefined when there is none. */
 let mode: boolean | undefined;
 
-/** Runs `build` with all modules in training or in evaluation; undefined leaves them as they are. */
+/** Runs `build` with all modules in training or in evaluation; undefined keeps the mode of each. */
 export function inMode<R>(training: boolean | undefined, build: () => R): R {
   const before = mode;
   mode = training;

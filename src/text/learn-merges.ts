@@ -101,7 +101,7 @@ class Words {
       const known = [...word].filter((character) => characters.has(character));
       return known.map((character, i) => (i > 0 ? prefix : "") + character + (i === known.length - 1 ? suffix : ""));
     };
-    // Sorted, so that tokens with a prefix or suffix have the same ids whatever order the words come in.
+    // The words are sorted, so that the ids of tokens with a prefix or suffix do not depend on the order of the words.
     if (prefix !== "" || suffix !== "") {
       const all = new Set<string>();
       for (const word of words.keys()) for (const symbol of symbolsOf(word)) all.add(symbol);

@@ -1,4 +1,4 @@
-/** Layers: modules with parameters in PyTorch's names and layouts, so that its checkpoints load as they are. */
+/** Layers: modules with parameters in PyTorch's names and layouts, so that PyTorch's checkpoints load unchanged. */
 import { aNumber, aTensor, expectArguments, expectOptions } from "../../graph/arguments.ts";
 import { withName } from "../../graph/scope.ts";
 import type { Agree, ShapeMismatch } from "../../graph/shape-types.ts";
