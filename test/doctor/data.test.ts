@@ -128,7 +128,7 @@ test("equal means equal bit for bit, in every column, whatever its dtype and whe
 test("what is no data is refused", () => {
   expect(() => check.data({ train: [] as never })).toThrowErrorMatchingInlineSnapshot(`
     [ConfigError: data: \`train\` is an array
-      fix: give a dataset, whose examples are looked at one by one: dataset(inputs, labels)]
+      fix: give a dataset, or a loader over one, whose examples are looked at one by one: dataset(inputs, labels)]
   `);
   expect(() => check.data({ train: small(), validation: digits as never })).toThrowErrorMatchingInlineSnapshot(`
     [ConfigError: data: an example of \`train\` is float32[2], int32[], one of \`validation\` float32[784], int32[]
