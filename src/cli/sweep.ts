@@ -320,7 +320,17 @@ class Sweep {
         await this.#train(trial, steps);
     };
     await Promise.all(Array.from({ length: Math.min(this.#processes, trials.length) }, work));
+    await this.#chooseMetric(trials);
     return Promise.all(trials.map((trial) => this.#standing(trial, steps)));
+  }
+
+  /** Takes the metric by which the trials chose their best checkpoints, unless the plan names one: the same for all trials. */
+  async #chooseMetric(trials: readonly number[]): Promise<void> {
+    for (const trial of trials) {
+      if (this.#metric !== undefined) return;
+      const run = await readRun(this.#folderOf(trial)).catch(() => undefined);
+      this.#metric = run?.status.best?.metric;
+    }
   }
 
   async #train(trial: number, steps: number | null): Promise<void> {
@@ -371,7 +381,6 @@ class Sweep {
     const folder = this.#folderOf(trial);
     try {
       const { status } = await readRun(folder);
-      this.#metric ??= status.best?.metric;
       const metric = this.#metric ?? "loss";
       const points = (await readMetrics(folder)).flatMap((record) => pointOf(record, metric));
       const values = points.filter(([step]) => steps === null || step <= steps).map(([, value]) => value);
