@@ -21,6 +21,7 @@ export function setDefaultEngine(make: () => Engine): void {
   chosen = undefined;
 }
 
+/** Returns the engine that runs are made with: the one of `useEngine`, or the default, which is made at the first call. */
 export function currentEngine(): Engine {
   if (!chosen && !makeDefault)
     throw new EngineError("engine", "none has been chosen", 'import from "glissade", or call useEngine');

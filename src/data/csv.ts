@@ -12,6 +12,7 @@ import {
   tableOptionKinds,
 } from "./table.ts";
 
+/** Options of `parseCsv`. */
 export interface CsvOptions extends TableOptions {
   /** The character between fields. Default: a comma; for files named .tsv or .tab a tab. */
   readonly delimiter?: string;

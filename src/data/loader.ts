@@ -27,6 +27,7 @@ export type ExampleValues<C extends readonly Column[]> = {
   readonly [K in keyof C]: C[K] extends Column<Shape, infer D> ? ArrayOf<D> : never;
 };
 
+/** Options of `loader`. */
 export interface LoaderOptions<C extends readonly Column[] = readonly Column[], M extends readonly Column[] = C> {
   /** The number of examples in a batch, from 1 to the size of the dataset. */
   readonly batchSize: number;

@@ -4,6 +4,7 @@ import { described, type Kind, options as optionsOf } from "../graph/arguments.t
 import { hostStream } from "../random/generator.ts";
 import { permutation } from "./shuffle.ts";
 
+/** The option `stratify` when a dataset is split. */
 export interface StratifyOptions {
   /**
    * Whether each class has the same share in all parts. True uses the last column as labels; a number is the position of another column.
@@ -12,6 +13,7 @@ export interface StratifyOptions {
   readonly stratify?: boolean | number;
 }
 
+/** The option `stratify` when a table is split. */
 export interface StratifyByName {
   /** Whether each class has the same share in all parts. True uses the label; a text is the name of another column. Default false. */
   readonly stratify?: boolean | string;

@@ -19,6 +19,7 @@ import { type ColumnKind, columnsOf, recordOf, Table, type TableSchema, tableOfR
  */
 export type Missing = "refuse" | "mean" | "median" | "mostFrequent" | { readonly constant: number | string };
 
+/** Options of `fitPreparation`. */
 export interface PreparationOptions {
   /** Whether numbers are standardised to mean 0 and standard deviation 1, or left unchanged. Default `standardize`. */
   readonly numeric?: "standardize" | "none";

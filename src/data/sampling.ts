@@ -4,6 +4,7 @@ import { aColumn, described, expectArguments } from "../graph/arguments.ts";
 import type { Column } from "./dataset.ts";
 import type { RandomBits } from "./shuffle.ts";
 
+/** How a loader draws examples: its option `sample`. */
 export interface SampleOptions {
   /**
    * The relative probability of each example; or `"balanced"`: all classes of the last column, which holds labels, are equally likely,

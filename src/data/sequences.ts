@@ -4,6 +4,7 @@ import { aText, described, expectArguments, options as optionsOf, sizes } from "
 import { allocate, arrayTypes, type DType, type Shape, showShape, sizeOf, type Values } from "../graph/types.ts";
 import type { Column } from "./dataset.ts";
 
+/** Options of `sequences`. */
 export interface SequencesOptions<D extends DType = DType, R extends Shape = Shape> {
   /** Default `int32`, the dtype of token ids. */
   readonly dtype?: D;

@@ -5,6 +5,7 @@ import { aColumn, aRecord, expectArguments, optional } from "../graph/arguments.
 import { arrayTypes, type DType, type Shape, sameShape, showShape, sizeOf } from "../graph/types.ts";
 import type { Column } from "./dataset.ts";
 
+/** Options of `fitStandardizer`. */
 export interface StandardizeOptions {
   /** Whether each position of an example has its own mean and scale. Default true; with false all positions share one pair. */
   readonly perFeature?: boolean;

@@ -35,6 +35,7 @@ export type StreamItem = readonly (number | ArrayLike<number>)[];
 /** Begins an epoch. It must give the same items for the same epoch, so that a position in it can be found again. */
 export type StreamSource = (epoch: number) => AsyncIterable<StreamItem> | Iterable<StreamItem>;
 
+/** Options of `stream`. */
 export interface StreamOptions<C extends readonly Column[] = readonly Column[], M extends readonly Column[] = C> {
   /** The number of examples in a batch, from 1 on. */
   readonly batchSize: number;

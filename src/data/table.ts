@@ -20,8 +20,10 @@ export type ColumnKind = "numeric" | "category" | "text" | "label" | "target" | 
 
 const kinds: readonly ColumnKind[] = ["numeric", "category", "text", "label", "target", "ignore"];
 
+/** The kind of each column of a table, by name. */
 export type TableSchema = Readonly<Record<string, ColumnKind>>;
 
+/** Options of `table`. */
 export interface TableOptions {
   /** The kind of each column by name; columns that are not named are left out. Default: inferred from the values, see `report()`. */
   readonly schema?: TableSchema;

@@ -12,6 +12,7 @@ import { count, show } from "./words.ts";
 /** What replaces the inputs: zeros, or the inputs of other examples, which works for ids and lengths too. */
 export type WithoutInputs = "zeros" | "shuffled";
 
+/** Options of `check.baseline`. */
 export interface BaselineOptions extends StepsOptions {
   /** The number of steps of each of the two trainings. Default 200. */
   readonly steps?: number;
@@ -19,6 +20,7 @@ export interface BaselineOptions extends StepsOptions {
   readonly without?: WithoutInputs;
 }
 
+/** What `check.baseline` found. */
 export interface BaselineReport {
   readonly check: "baseline";
   readonly verdict: Verdict;

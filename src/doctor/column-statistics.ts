@@ -2,6 +2,7 @@
 import type { Column } from "../data/dataset.ts";
 import { isFloat, showType, sizeOf } from "../graph/types.ts";
 
+/** The statistics of one column of a dataset. */
 export interface ColumnStatistics {
   /** The type of one example, such as `float32[784]`. */
   readonly type: string;

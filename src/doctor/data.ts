@@ -22,11 +22,13 @@ import type { Explanation, Verdict } from "./report.ts";
 import { type RunsTest, runsTest } from "./runs.ts";
 import { count, counted, show } from "./words.ts";
 
+/** What `check.data` found in one column. */
 export interface ColumnReport extends Omit<ColumnStatistics, "deviations" | "firstHole"> {
   /** The last column is the target if there are several columns. */
   readonly role: "input" | "target";
 }
 
+/** What `check.data` found. */
 export interface DataReport {
   readonly check: "data";
   readonly verdict: Verdict;

@@ -20,6 +20,7 @@ interface Reports {
   readonly "learning-rate": LearningRateReport;
 }
 
+/** The name of a check, as reports and the command line have it. */
 export type CheckName = keyof Reports;
 
 /** The report of any check. */

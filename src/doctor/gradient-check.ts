@@ -15,6 +15,7 @@ import type { OnStep } from "./report.ts";
 /** The graph is not optimised: the check is about the gradients, not about the compiler's rules. */
 const asWritten = { contrib: false };
 
+/** Options of `gradientCheck`. */
 export interface GradientCheckOptions {
   /** The number of elements of each parameter that are tested, chosen at random. Default 10. */
   readonly elements?: number;
@@ -43,6 +44,7 @@ export interface CheckedElement {
   readonly error: number;
 }
 
+/** What `gradientCheck` found. */
 export interface GradientReport {
   readonly passes: boolean;
   readonly worst: CheckedElement;

@@ -6,11 +6,13 @@ import type { Explanation, Verdict } from "./report.ts";
 import { asBatch, choose, expectCount } from "./trials.ts";
 import { counted, list, show } from "./words.ts";
 
+/** Options of `check.gradients`. */
 export interface GradientsOptions extends GradientCheckOptions {
   /** The number of examples over which the loss is computed. Default 4. */
   readonly examples?: number;
 }
 
+/** What `check.gradients` found. */
 export interface GradientsReport {
   readonly check: "gradients";
   readonly verdict: Verdict;

@@ -9,6 +9,7 @@ import type { Explanation, SeedOption, Verdict } from "./report.ts";
 import { choose, expectCount, mean } from "./trials.ts";
 import { count, show } from "./words.ts";
 
+/** Options of `check.initialLoss`. */
 export interface InitialLossOptions extends SeedOption {
   /** The approximate number of examples over which the loss is averaged. Default 1,024. */
   readonly examples?: number;
@@ -16,6 +17,7 @@ export interface InitialLossOptions extends SeedOption {
   readonly expected?: number;
 }
 
+/** What `check.initialLoss` found. */
 export interface InitialLossReport {
   readonly check: "initial-loss";
   /** "skip" when the expected loss is not known. */

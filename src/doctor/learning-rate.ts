@@ -9,6 +9,7 @@ import type { Explanation, StepsOptions, Verdict } from "./report.ts";
 import { batches, expectCount, trainingStep } from "./trials.ts";
 import { counted, show } from "./words.ts";
 
+/** Options of `check.learningRate`. */
 export interface LearningRateOptions extends StepsOptions {
   /** The first rate. Default 1e-7. */
   readonly from?: number;
@@ -28,6 +29,7 @@ export interface RatePoint {
   readonly smoothed: number;
 }
 
+/** What `check.learningRate` found. */
 export interface LearningRateReport {
   readonly check: "learning-rate";
   readonly verdict: Verdict;

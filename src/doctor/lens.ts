@@ -12,6 +12,7 @@ import { where } from "../tensor/create.ts";
 import { Parameter } from "../tensor/state.ts";
 import { Tensor } from "../tensor/tensor.ts";
 
+/** Options of `observe`. */
 export interface ObserveOptions {
   /** An output of sigmoid, tanh or elu counts as saturated within this distance of an end of its range. Default 0.01. */
   readonly tolerance?: number;

@@ -13,6 +13,7 @@ import type { Explanation, SeedOption, Verdict } from "./report.ts";
 import { asBatch, choose, expectCount, inEvaluation } from "./trials.ts";
 import { counted, list } from "./words.ts";
 
+/** Options of `check.mixing`. */
 export interface MixingOptions extends SeedOption {
   /** The number of examples in the batch, at least 2 and at most half of the data. Default 6, or half of the data if that is less. */
   readonly examples?: number;
@@ -33,6 +34,7 @@ export interface Influences {
   readonly mixed: readonly Pair[];
 }
 
+/** What `check.mixing` found. */
 export interface MixingReport {
   readonly check: "mixing";
   readonly verdict: Verdict;

@@ -7,6 +7,7 @@ import type { Explanation, StepsOptions, Verdict } from "./report.ts";
 import { asBatch, choose, expectCount, inEvaluation, trainingStep } from "./trials.ts";
 import { counted, show } from "./words.ts";
 
+/** Options of `check.overfit`. */
 export interface OverfitOptions extends StepsOptions {
   /** The number of examples to memorise. Default 8. */
   readonly examples?: number;
@@ -16,6 +17,7 @@ export interface OverfitOptions extends StepsOptions {
   readonly share?: number;
 }
 
+/** What `check.overfit` found. */
 export interface OverfitReport {
   readonly check: "overfit";
   readonly verdict: Verdict;

@@ -24,6 +24,7 @@ export interface Explanation {
 /** Called after each step of a check that takes many steps. */
 export type OnStep = (done: number, most: number) => void;
 
+/** The option `seed` of the checks that choose examples. */
 export interface SeedOption {
   /** The seed of the choice and the order of the examples. Default 0. */
   readonly seed?: number;

@@ -40,6 +40,7 @@ export interface EngineBuffer {
   release(): void;
 }
 
+/** A program that an engine has made ready to run. */
 export interface Session {
   /**
    * Runs once: reads `inputs` and writes into all buffers of `outputs`. A buffer may be an input and an output only if the program's
@@ -49,6 +50,7 @@ export interface Session {
   release(): void;
 }
 
+/** What runs programs: `plainEngine()`, `nodeEngine()`, or one of your own. */
 export interface Engine {
   readonly name: string;
   readonly target: Target;

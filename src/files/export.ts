@@ -27,6 +27,7 @@ import { Storage } from "../tensor/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { HasNamedStates } from "./weights.ts";
 
+/** Options of `exportOnnx`. */
 export interface ExportOptions {
   /** Names of the inputs, in the order of the function's arguments. Default `input0`, `input1`, … */
   readonly inputs?: readonly string[];

@@ -66,6 +66,7 @@ export async function encodeWeights(saved: Saved, metadata?: Readonly<Record<str
   return encodeSafetensors(tensors, metadata);
 }
 
+/** Options of `decodeWeights` and `loadWeights`. */
 export interface LoadOptions {
   /**
    * Whether the file may lack some of the model's variables, have additional values, or have values of other shapes. Values that fit are

@@ -27,6 +27,7 @@ export interface OnnxSubgraph {
   toJSON(): string;
 }
 
+/** The value of an attribute of an ONNX node. A number is an integer; `{ float }` is a floating-point number. */
 export type OnnxAttribute = number | string | readonly number[] | { readonly float: number } | OnnxSubgraph;
 
 /** Element types that occur inside a lowered graph but not in a tensor: `int64` shapes, `uint32` and `uint64` bits. */
@@ -235,6 +236,7 @@ export interface Op<P = unknown> {
 }
 
 // TypeScript compares method parameters bivariantly, so an Op<P> of any P is an AnyOp without a cast.
+/** An op, whatever its parameters are. */
 export type AnyOp = Op<unknown>;
 
 const defined = new Map<string, AnyOp>();

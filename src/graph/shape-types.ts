@@ -156,6 +156,7 @@ export type Is<R extends Shape, S extends Shape> = [R] extends [S]
     : never
   : never;
 
+/** The message of a matrix product whose operands do not fit, as a type. */
 export type MatmulMessage<
   A extends Shape,
   B extends Shape,

@@ -231,6 +231,7 @@ export class Generator {
   }
 }
 
+/** Options of a generator's `uniform`. */
 export interface UniformOptions {
   /** Default 0. */
   readonly low?: number;
@@ -238,6 +239,7 @@ export interface UniformOptions {
   readonly high?: number;
 }
 
+/** Options of a generator's `normal`. */
 export interface NormalOptions {
   /** Default 0. */
   readonly mean?: number;

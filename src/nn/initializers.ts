@@ -70,13 +70,16 @@ const normalBy = (deviationOf: (shape: Shape) => number): Initializer =>
     return () => own.normals(sizeOf(shape), deviation);
   });
 
+/** Every value is `value`. */
 export function constant(value: number): Initializer {
   expectArguments("constant", [aNumber], [value]);
   return waiting((shape) => () => new Float32Array(sizeOf(shape)).fill(value));
 }
 
+/** Every value is 0. */
 export const zeros: Initializer = constant(0);
 
+/** Every value is 1. */
 export const ones: Initializer = constant(1);
 
 /** Uniform in [−bound, bound). */

@@ -19,6 +19,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 /** How the losses of single elements or examples are combined. */
 export type Reduction = "mean" | "sum" | "none";
 
+/** Options that all losses share. */
 export interface LossOptions<N extends Reduction = Reduction> {
   /** The mean of all losses, their sum, or the losses themselves ("none"). Default "mean". */
   readonly reduction?: N;
@@ -31,6 +32,7 @@ function reduced(losses: Tensor, reduction: Reduction = "mean"): Tensor {
 
 // ── Classes ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** Options of losses over classes. */
 export interface ClassOptions<N extends Reduction = Reduction> extends LossOptions<N> {
   /** The label of examples that do not count, such as −1 or the label of padding. Default: every example counts. */
   readonly ignore?: number;
@@ -38,6 +40,7 @@ export interface ClassOptions<N extends Reduction = Reduction> extends LossOptio
   readonly weights?: Tensor;
 }
 
+/** Options of `crossEntropy`. */
 export interface CrossEntropyOptions<N extends Reduction = Reduction> extends ClassOptions<N> {
   /** The share of the probability that is spread over all classes (Szegedy et al. 2015). Default 0. */
   readonly labelSmoothing?: number;
@@ -219,6 +222,7 @@ function bent(d: Tensor, c: number): readonly [Tensor, Tensor] {
   return [inner.square().mul(0.5), unobserved(() => d.abs().sub(c).relu())];
 }
 
+/** Options of `huber`. */
 export interface HuberOptions {
   /** The |d| at which the parabola ends and the straight line begins. Default 1. */
   readonly delta?: number;
@@ -231,6 +235,7 @@ export const huber: PairLoss<"huber", HuberOptions> = pairLoss("huber", (x, y, {
   return parabola.add(line.mul(delta));
 });
 
+/** Options of `smoothL1`. */
 export interface SmoothL1Options {
   /** The |d| at which the parabola ends and the straight line begins. Default 1. */
   readonly beta?: number;
@@ -247,6 +252,7 @@ export const smoothL1: PairLoss<"smoothL1", SmoothL1Options> = pairLoss(
   },
 );
 
+/** Options of `binaryCrossEntropy`. */
 export interface BinaryCrossEntropyOptions {
   /** The weight w of positive labels; a tensor is broadcast to the logits. Default 1. */
   readonly positiveWeight?: Tensor | number;
@@ -273,6 +279,7 @@ export const binaryCrossEntropyOfProbabilities: PairLoss<"binaryCrossEntropyOfPr
   (p, y) => p.apply(probabilityLoss, [y], undefined),
 );
 
+/** Options of `klDivergence`. */
 export interface KlDivergenceOptions {
   /** Whether the targets are log-probabilities too. Default false. */
   readonly logTargets?: boolean;

@@ -8,8 +8,10 @@ import { Parameter, State } from "../tensor/state.ts";
 
 /** A child of a module: a variable, a module, or a list or record of children, nested to any depth. */
 export type Child = State | Module | readonly Child[] | { readonly [name: string]: Child };
+/** The parts of a module, by name: what `module` takes. */
 export type Children = Readonly<Record<string, Child>>;
 
+/** Options of `namedStates` and `namedParameters`. */
 export interface NamedStatesOptions {
   /** Default true. */
   readonly removeDuplicates?: boolean;

@@ -40,6 +40,7 @@ export function parameter<const S extends Shape>(
   initializer: Initializer,
   generator?: Generator,
 ): Parameter<S, "float32">;
+/** Makes a parameter from a tensor's shape, dtype and values. */
 export function parameter<S extends Shape, D extends DType>(
   values: Tensor<S, D>,
   options?: StateOptions,

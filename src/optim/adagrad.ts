@@ -13,6 +13,7 @@ import {
   withHyper,
 } from "./optimizer.ts";
 
+/** Options of `adagrad`. */
 export interface AdagradOptions extends OptimizerOptions {
   /** α. Default 0.01. */
   readonly learningRate?: number;
@@ -50,6 +51,7 @@ export function adagrad(model: Trainable<AdagradOptions>, options: AdagradOption
   });
 }
 
+/** Options of `rmsprop`. */
 export interface RmspropOptions extends OptimizerOptions {
   /** α. Default 0.01. */
   readonly learningRate?: number;
@@ -113,6 +115,7 @@ export function rmsprop(model: Trainable<RmspropOptions>, options: RmspropOption
   });
 }
 
+/** Options of `adadelta`. */
 export interface AdadeltaOptions extends OptimizerOptions {
   /** A factor of the step, which is not in the paper. Default 1. */
   readonly learningRate?: number;

@@ -16,6 +16,7 @@ import {
   withHyper,
 } from "./optimizer.ts";
 
+/** Options of `adam`, `adamW`, `amsgrad` and `radam`. */
 export interface AdamOptions extends OptimizerOptions {
   /** α. Default 0.001, the paper's. */
   readonly learningRate?: number;
@@ -171,6 +172,7 @@ export function adamW(model: Trainable<AdamOptions>, options: AdamOptions = {}):
   return adamLike("adamW", adamSumsRule, model, options, defaults);
 }
 
+/** Options of `nadam`. */
 export interface NadamOptions extends AdamOptions {
   /** α. Default 0.002. */
   readonly learningRate?: number;

@@ -8,6 +8,7 @@ import { averaged } from "../tensor/average.ts";
 import { type Parameter, State } from "../tensor/state.ts";
 import { expectFractions } from "./optimizer.ts";
 
+/** Options of `ema`. */
 export interface EmaOptions {
   /** β, the decay of the average in each step, from 0 to below 1. Default 0.999. */
   readonly decay?: number;

@@ -11,6 +11,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { gradientFlaw } from "./guards.ts";
 import { type Parameters, parametersOf } from "./optimizer.ts";
 
+/** Options of `lbfgs`. */
 export interface LbfgsOptions {
   /** The first step length tried in each line search. Default 1. */
   readonly learningRate?: number;

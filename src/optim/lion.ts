@@ -10,6 +10,7 @@ import {
   withHyper,
 } from "./optimizer.ts";
 
+/** Options of `lion`. */
 export interface LionOptions extends OptimizerOptions {
   /** α. Default 0.0001: a third to a tenth of Adam's rate, because every step changes every element by α. */
   readonly learningRate?: number;

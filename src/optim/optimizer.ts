@@ -108,6 +108,7 @@ export interface MinimizeOptions {
   readonly clipNorm?: number;
 }
 
+/** Options of an optimizer's `apply`. */
 export interface ApplyOptions extends MinimizeOptions {
   /** The loss whose gradients are given, a scalar. A run in which it is not finite changes nothing and throws a DataError. */
   readonly loss?: Tensor;

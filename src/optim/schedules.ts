@@ -19,6 +19,7 @@ export const constant =
   () =>
     rate;
 
+/** Options of `schedule.steps`. */
 export interface StepsOptions {
   /** The number of steps between two falls of the rate. */
   readonly every: number;
@@ -42,6 +43,7 @@ export function exponential(rate: number, options: { factor: number; per?: numbe
   return (step) => rate * factor ** (step / per);
 }
 
+/** Options of `schedule.cosine` and `schedule.linear`. */
 export interface DecayOptions {
   /** The number of steps of the decay. */
   readonly steps: number;
@@ -90,6 +92,7 @@ export function inverseSquareRoot(peak: number, options: { warmUpSteps?: number 
   return (step) => peak * Math.min((step + 1) / warmUpSteps, Math.sqrt(warmUpSteps / (step + 1)));
 }
 
+/** Options of `schedule.transformer`. */
 export interface TransformerOptions {
   /** The width of the model, d_model. */
   readonly width: number;
@@ -111,6 +114,7 @@ export function transformer(options: TransformerOptions): Schedule {
   return inverseSquareRoot(factor * (width * warmUpSteps) ** -0.5, { warmUpSteps });
 }
 
+/** Options of `schedule.oneCycle`. */
 export interface OneCycleOptions {
   /** Length of the cycle. */
   readonly steps: number;
@@ -143,6 +147,7 @@ export function oneCycle(peak: number, options: OneCycleOptions): Schedule {
   };
 }
 
+/** Options of `schedule.Plateau`. */
 export interface PlateauOptions {
   /** The factor by which the rate falls. Default 0.1. */
   readonly factor?: number;

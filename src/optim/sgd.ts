@@ -11,6 +11,7 @@ import {
   withHyper,
 } from "./optimizer.ts";
 
+/** Options of `sgd`. */
 export interface SgdOptions extends OptimizerOptions {
   readonly learningRate: number;
   /** μ, the share of the last velocity that is kept. Default 0. */

@@ -18,6 +18,7 @@ export type PerAxis = number | readonly number[];
  */
 export type Padding = "same" | number | readonly (number | readonly [before: number, after: number])[];
 
+/** How windows move over an input: options of convolutions and of pooling. */
 export interface WindowOptions {
   /** The distance from one window to the next. Default: 1 for convolutions, the size of the window for pooling. */
   readonly stride?: PerAxis;
@@ -27,6 +28,7 @@ export interface WindowOptions {
   readonly dilation?: PerAxis;
 }
 
+/** Options of convolutions as functions: `functional.conv2d` and its like. */
 export interface ConvolveOptions extends WindowOptions {
   /** A vector [outputs] that is added at every place. */
   readonly bias?: Tensor;
@@ -133,6 +135,7 @@ export function conv<
   >;
 }
 
+/** Options of transposed convolutions as functions. */
 export interface TransposedOptions extends ConvolveOptions {
   /** Elements added at the end of each axis, since with a stride several output sizes are possible. Default 0. */
   readonly outputPadding?: PerAxis;
@@ -181,6 +184,7 @@ export function convTranspose<
   >;
 }
 
+/** Options of pooling. */
 export interface PoolOptions extends WindowOptions {
   /** Size of the windows. */
   readonly kernel: PerAxis;
@@ -207,6 +211,7 @@ export function maxPool<S extends Shape, D extends DType>(x: Tensor<S, D>, optio
   return apply(pooling.maxPool, [input], poolParams("maxPool", input, options)) as Tensor<Pooled<S>, D>;
 }
 
+/** Options of average pooling. */
 export interface AveragePoolOptions extends PoolOptions {
   /** Whether the padding counts in the mean, as zeros. Default true. */
   readonly countPadding?: boolean;

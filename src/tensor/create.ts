@@ -204,6 +204,7 @@ export function full<const S extends Shape, const D extends DType = "float32">(
   return apply(movement.full, [], { shape: [...shape], value, dtype: dtype ?? "float32" }) as Tensor<S, D>;
 }
 
+/** Returns a tensor filled with zeros: `zeros([2, 3])` is a 2 × 3 matrix. Default dtype: float32. */
 export function zeros<const S extends Shape, const D extends DType = "float32">(
   shape: readonly [...S],
   dtype?: D,
@@ -211,6 +212,7 @@ export function zeros<const S extends Shape, const D extends DType = "float32">(
   return full(shape, 0, dtype);
 }
 
+/** Returns a tensor filled with ones: `ones([2, 3])` is a 2 × 3 matrix. Default dtype: float32. */
 export function ones<const S extends Shape, const D extends DType = "float32">(
   shape: readonly [...S],
   dtype?: D,
@@ -227,6 +229,7 @@ const longestRange = 2 ** 20;
  * another. Throws ShapeError for a step of 0 and for a count that is infinite or too large, DTypeError for fractions in int32.
  */
 export function arange<const N extends number>(length: N): Tensor<[N], "int32">;
+/** Returns the numbers from `start` to below `stop`, `step` apart. Default step: 1; default dtype: int32. */
 export function arange<const D extends DType = "int32">(
   start: number,
   stop: number,

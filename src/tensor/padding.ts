@@ -7,6 +7,7 @@ import { part } from "./axes.ts";
 import { flip } from "./pointwise.ts";
 import type { Tensor } from "./tensor.ts";
 
+/** Options of `Tensor.pad`. */
 export interface PadOptions {
   /** Where the added elements come from: one value, x mirrored at its edge, the edge itself, or x's opposite end. Default "constant". */
   readonly mode?: "constant" | "reflect" | "edge" | "circular";

@@ -18,6 +18,7 @@ export type SliceOf<X> =
 export type StackOf<Y> =
   Y extends Tensor<infer S, infer D> ? Tensor<[number, ...S], D> : { readonly [K in keyof Y]: StackOf<Y[K]> };
 
+/** Options of `scan`. */
 export interface ScanOptions<T, X> {
   /** The state before the first step: a tensor, or arrays or records of tensors. */
   readonly init: T;

@@ -4,6 +4,7 @@ import { allocate, type TensorType, type Values } from "../graph/types.ts";
 import { type Steps, wait } from "../task.ts";
 import type { Run } from "./run.ts";
 
+/** Values at rest: in JavaScript, in an engine's buffer, or still to come from a run. */
 export class Storage {
   readonly type: TensorType;
   /** The run that computes the values; `undefined` when they were given. */

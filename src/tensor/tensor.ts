@@ -94,6 +94,7 @@ export function setEvaluator(evaluate: Evaluator): void {
   evaluator = evaluate;
 }
 
+/** The methods of a tensor that its ops give it. */
 // biome-ignore lint/correctness/noUnusedVariables: the parameters of both declarations must have the same names.
 export interface Tensor<S extends Shape = Shape, D extends DType = DType> extends Methods {}
 

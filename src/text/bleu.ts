@@ -3,6 +3,7 @@ import { ConfigError, DataError } from "../errors.ts";
 import { aFlag, aText, described, expectArguments, options as optionsOf } from "../graph/arguments.ts";
 import { aList } from "./kinds.ts";
 
+/** Options of `bleu`. */
 export interface BleuOptions {
   /** How texts are divided into words: as `mteval-v13a` does, the default, or only at white space. */
   readonly tokenize?: "13a" | "none";
@@ -12,6 +13,7 @@ export interface BleuOptions {
   readonly effectiveOrder?: boolean;
 }
 
+/** What `bleu` returns. */
 export interface Bleu {
   /** The score, from 0 to 100. */
   readonly score: number;

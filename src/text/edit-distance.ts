@@ -36,6 +36,7 @@ function distance(a: ArrayLike<unknown>, b: ArrayLike<unknown>): number {
   return row[b.length]!;
 }
 
+/** What `errorRate` returns. */
 export interface ErrorRate {
   /** Edits divided by symbols of the references: the phoneme error rate if symbols are phones, the word error rate if they are words. */
   readonly rate: number;

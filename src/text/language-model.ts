@@ -8,6 +8,7 @@ import { aWhole, described, expectArguments, options as optionsOf } from "../gra
 import type { Tensor } from "../tensor/tensor.ts";
 import { anIterable, someIds } from "./kinds.ts";
 
+/** Options of `languageModelBatches`. */
 export interface LanguageModelOptions {
   /** The number of parallel streams. */
   readonly batchSize: number;
@@ -63,6 +64,7 @@ export function languageModelBatches(
   return batches;
 }
 
+/** Options of `packRows`. */
 export interface PackOptions {
   /** The number of ids in a row. */
   readonly length: number;

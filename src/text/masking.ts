@@ -6,6 +6,7 @@ import { expectSeed, hostStream } from "../random/generator.ts";
 import { aRandom, someIds } from "./kinds.ts";
 import { aTokenizer, type Tokenizer } from "./tokenizer.ts";
 
+/** Options of `maskTokens`. */
 export interface MaskOptions {
   /** The tokenizer, which provides `[MASK]`, the special tokens, which are never masked, and the ids from which replacements are drawn. */
   readonly tokenizer: Tokenizer;
@@ -112,6 +113,7 @@ function ordinaryIds(tokenizer: Tokenizer): Int32Array {
   return ids;
 }
 
+/** Two texts of `nextSentencePairs`, and whether they belong together. */
 export interface SentencePair {
   readonly first: string;
   readonly second: string;
@@ -119,6 +121,7 @@ export interface SentencePair {
   readonly isNext: boolean;
 }
 
+/** Options of `nextSentencePairs`. */
 export interface SentencePairOptions {
   /** The tokenizer that counts the lengths. */
   readonly tokenizer: Tokenizer;

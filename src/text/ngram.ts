@@ -3,6 +3,7 @@ import { ConfigError, DataError } from "../errors.ts";
 import { aNumber, aWhole, described, expectArguments, options as optionsOf } from "../graph/arguments.ts";
 import { anIterable, someIds } from "./kinds.ts";
 
+/** Options of `kneserNey`. */
 export interface KneserNeyOptions {
   /** The number of ids: every id is below it. */
   readonly vocabularySize: number;

@@ -21,6 +21,7 @@ const textOf = (content: FileContent): string =>
 
 const mostTokens = 2 ** 22;
 
+/** Options of `tokenizers.bert`. */
 export interface BertOptions {
   /** Whether the model is uncased: capitals and accents are dropped. Default true. */
   readonly lowercase?: boolean;
@@ -86,6 +87,7 @@ export function gpt2(vocabulary: FileContent, merges: FileContent): Tokenizer {
   );
 }
 
+/** Options of `tokenizers.tiktoken`. */
 export interface TiktokenOptions {
   /** Special tokens, which come after the tokens of the file. Default: GPT-2's `<|endoftext|>`. */
   readonly specialTokens?: readonly string[];

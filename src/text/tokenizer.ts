@@ -26,6 +26,7 @@ export interface SpecialIds {
   readonly eos?: number;
 }
 
+/** Options of a tokenizer's `encode`. */
 export interface EncodeOptions {
   /** A second text, for example the answer to a question. */
   readonly pair?: string;
@@ -37,6 +38,7 @@ export interface EncodeOptions {
   readonly truncation?: Truncation;
 }
 
+/** Options of a tokenizer's `decode`. */
 export interface DecodeOptions {
   /** Whether special tokens are left out. Default true. */
   readonly skipSpecialTokens?: boolean;
@@ -465,6 +467,7 @@ export function readJson(content: unknown, source: string): unknown {
   }
 }
 
+/** Options of `decodeTokenizer`. */
 export interface DecodeTokenizerOptions {
   /** A `tokenizer_config.json`, which gives the roles of special tokens: its bytes, its text or its content. */
   readonly config?: unknown;

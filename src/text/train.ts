@@ -28,6 +28,7 @@ export interface TrainTokenizerOptions {
   readonly pairTemplate?: string;
 }
 
+/** Options of `tokenizers.trainBpe`. */
 export interface TrainBpeOptions extends TrainTokenizerOptions {
   /** The total number of tokens. Training ends earlier when no pair is left. Default 8,000. */
   readonly vocabularySize?: number;
@@ -42,6 +43,7 @@ export interface TrainBpeOptions extends TrainTokenizerOptions {
   readonly alphabetSize?: number;
 }
 
+/** Options of `tokenizers.trainWordPiece`. */
 export interface TrainWordPieceOptions extends TrainTokenizerOptions {
   /** The total number of tokens. Default 8,000. BERT has 30,522. */
   readonly vocabularySize?: number;
@@ -53,6 +55,7 @@ export interface TrainWordPieceOptions extends TrainTokenizerOptions {
   readonly alphabetSize?: number;
 }
 
+/** Options of `tokenizers.trainWordLevel`. */
 export interface TrainWordLevelOptions extends TrainTokenizerOptions {
   /** The total number of tokens; the most frequent words are kept. Default: all words. */
   readonly vocabularySize?: number;
@@ -64,6 +67,7 @@ export interface TrainWordLevelOptions extends TrainTokenizerOptions {
   readonly splitPunctuation?: boolean;
 }
 
+/** Options of `tokenizers.trainCharacterLevel`. */
 export interface TrainCharacterLevelOptions extends TrainTokenizerOptions {
   /** The total number of tokens; the most frequent characters are kept. Default: all characters. */
   readonly vocabularySize?: number;

@@ -25,11 +25,13 @@ export interface SpecialTokens {
   readonly eos?: string;
 }
 
+/** Options of `vocabulary`. */
 export interface VocabularyOptions {
   /** Default: none. All four: `{ pad: "<pad>", unk: "<unk>", bos: "<s>", eos: "</s>" }`. */
   readonly special?: SpecialTokens;
 }
 
+/** Options of `buildVocabulary`. */
 export interface BuildVocabularyOptions extends VocabularyOptions {
   /** The total number of tokens, including special tokens; the most frequent symbols are kept. Default: all. */
   readonly size?: number;

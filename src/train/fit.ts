@@ -65,6 +65,7 @@ export async function fit<C extends readonly Column[]>(
   return new Training(completeSetup("fit", setup), completeOptions("fit", options)).run();
 }
 
+/** Options of `validate`. */
 export interface ValidateOptions {
   /** The most batches to evaluate on; a number below 1 is a share of all batches. Default: all. */
   readonly limitValidationBatches?: number;

@@ -160,6 +160,7 @@ function rowsOf(counts: Values): number[][] {
   return Array.from({ length: size }, (_, row) => Array.from(counts.slice(row * size, (row + 1) * size)));
 }
 
+/** Options of `metric.f1`. */
 export interface F1Options extends ClassMetricOptions {
   /**
    * "macro": the mean of all classes' F1, with equal weights. "micro": F1 over all decisions, which is the accuracy if each example has
@@ -217,6 +218,7 @@ export function perplexity(options: { readonly name?: string } = {}): SummedMetr
   };
 }
 
+/** Options of `metric.editDistance`. */
 export interface EditDistanceOptions {
   /** Default "editDistance". */
   readonly name?: string;

@@ -12,6 +12,7 @@ export type FashionMnistDataset = Dataset<
   readonly [images: Column<readonly [number, 1, 28, 28], "float32">, labels: Column<readonly [number], "int32">]
 >;
 
+/** Options of `loadFashionMnist`. */
 export interface FashionMnistOptions {
   /**
    * The folder with the four IDX files, packed with gzip or not. Default: the folder of Debian's package,
@@ -20,6 +21,7 @@ export interface FashionMnistOptions {
   readonly folder?: string;
 }
 
+/** What `loadFashionMnist` returns. */
 export interface FashionMnist {
   /** 60,000 images. */
   readonly train: FashionMnistDataset;

@@ -8,6 +8,7 @@ import { FileError, readFileChecked } from "../../files/node/atomic.ts";
 import { aText, bytesOfFile, described, expectArguments, options as optionsOf } from "../../graph/arguments.ts";
 import { type Column, Dataset } from "../dataset.ts";
 
+/** Options of `decodeImage`. */
 export interface ImageOptions<H extends number = number, W extends number = number, C extends 1 | 3 = 1 | 3> {
   /** The height and width in pixels to which each image is resized: `[64, 64]`. */
   readonly size: readonly [height: H, width: W];
@@ -22,6 +23,7 @@ export interface ImageOptions<H extends number = number, W extends number = numb
   readonly mostPixels?: number;
 }
 
+/** Options of `readImageFolder`. */
 export interface ImageFolderOptions<H extends number = number, W extends number = number, C extends 1 | 3 = 1 | 3>
   extends ImageOptions<H, W, C> {
   /**

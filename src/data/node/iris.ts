@@ -11,6 +11,7 @@ export type IrisDataset = Dataset<
   readonly [measures: Column<readonly [number, 4], "float32">, labels: Column<readonly [number], "int32">]
 >;
 
+/** What `loadIris` returns. */
 export interface Iris {
   /** 120 flowers, 40 of each kind. */
   readonly train: IrisDataset;

@@ -12,6 +12,7 @@ export type MnistDataset = Dataset<
   readonly [images: Column<readonly [number, 784], "float32">, labels: Column<readonly [number], "int32">]
 >;
 
+/** Options of `loadMnist`. */
 export interface MnistOptions {
   /** The folder with the files 0.json to 9.json. Default: the one in the installed package. */
   readonly folder?: string;

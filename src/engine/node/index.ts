@@ -6,6 +6,7 @@ import { directEngine } from "./direct.ts";
 import { expectImplementation, expectThreads, type Implementation, readEnvironment } from "./environment.ts";
 import { libraryFile } from "./library.ts";
 
+/** Options of `nodeEngine`. */
 export interface NodeEngineOptions {
   /** Threads inside an op, a positive integer. Default: GLISSADE_THREADS, or as many as the machine runs at once. */
   readonly threads?: number;
@@ -28,6 +29,7 @@ export interface NodeEngineOptions {
   readonly kernels?: boolean;
 }
 
+/** The engine that `nodeEngine` makes: ONNX Runtime in Node. */
 export interface NodeEngine extends Engine {
   /** `"node"`, or `"node-binding"` for the implementation "binding". */
   readonly name: string;

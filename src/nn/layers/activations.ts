@@ -26,14 +26,23 @@ function given<T extends Tensor>(name: string, x: T): T {
 
 /** The tensor methods of the same names as functions, to use between layers: `sequential(linear(2, 8), relu, linear(8, 1))`. */
 export const relu = <S extends Shape>(x: Float<S>): Float<S> => given("relu", x).relu();
+/** (eˣ − e⁻ˣ) / (eˣ + e⁻ˣ), as `Tensor.tanh`. */
 export const tanh = <S extends Shape>(x: Float<S>): Float<S> => given("tanh", x).tanh();
+/** 1 / (1 + e⁻ˣ), as `Tensor.sigmoid`. */
 export const sigmoid = <S extends Shape>(x: Float<S>): Float<S> => given("sigmoid", x).sigmoid();
+/** x·Φ(x), as `Tensor.gelu`. */
 export const gelu = <S extends Shape>(x: Float<S>): Float<S> => given("gelu", x).gelu();
+/** x·σ(x), as `Tensor.silu`. */
 export const silu = <S extends Shape>(x: Float<S>): Float<S> => given("silu", x).silu();
+/** x, or eˣ − 1 for x < 0, as `Tensor.elu`. */
 export const elu = <S extends Shape>(x: Float<S>): Float<S> => given("elu", x).elu();
+/** The scaled `elu` of self-normalizing networks, as `Tensor.selu`. */
 export const selu = <S extends Shape>(x: Float<S>): Float<S> => given("selu", x).selu();
+/** x, or x/100 for x < 0, as `Tensor.leakyRelu` without arguments. */
 export const leakyRelu = <S extends Shape>(x: Float<S>): Float<S> => given("leakyRelu", x).leakyRelu();
+/** x·tanh(softplus(x)), as `Tensor.mish`. */
 export const mish = <S extends Shape>(x: Float<S>): Float<S> => given("mish", x).mish();
+/** ln(1 + eˣ), as `Tensor.softplus`. */
 export const softplus = <S extends Shape>(x: Float<S>): Float<S> => given("softplus", x).softplus();
 
 type Gated = <S extends Shape>(x: Float<S>) => Float<AnySizes<S>>;
@@ -55,6 +64,7 @@ export const geglu: Gated = gated("geglu", (gate) => gate.gelu());
 /** v·silu(g), like `glu` (Shazeer 2020). */
 export const swiglu: Gated = gated("swiglu", (gate) => gate.silu());
 
+/** A layer that `prelu` makes: relu with a learned slope for negative x. */
 export interface Prelu<N extends number> extends Module {
   <S extends Shape>(x: Float<S>): Float<S>;
   /** The slope for negative x: one for all, or one for each channel. */
@@ -85,6 +95,7 @@ export function prelu<const N extends number = 1>(
   }) as Prelu<N>;
 }
 
+/** A layer that `maxout` makes: the largest of several linear functions, for each output. */
 export interface Maxout<I extends number, O extends number, Bias extends boolean = true> extends Module {
   <L extends Shape>(x: Tensor<[...L, I], "float32">): Tensor<[...L, O], "float32">;
   /** [pieces · outputs, inputs]: the pieces one after the other. */
@@ -93,6 +104,7 @@ export interface Maxout<I extends number, O extends number, Bias extends boolean
   readonly bias: BiasOf<Bias, number>;
 }
 
+/** Options of `maxout`. */
 export interface MaxoutOptions extends LinearOptions {
   /** The number of linear functions of which the layer takes the maximum. Default 2. */
   readonly pieces?: number;
@@ -199,6 +211,7 @@ export const activations: Readonly<Record<ActivationName, Activation>> = {
   },
 };
 
+/** The name of an activation in `activations`. */
 export type ActivationName =
   | "sigmoid"
   | "tanh"
@@ -221,6 +234,7 @@ export type ActivationName =
   | "geglu"
   | "swiglu";
 
+/** An activation and its derivative at some points, from `activationCurve`: arrays of one length. */
 export interface Curve {
   readonly x: readonly number[];
   readonly y: readonly number[];

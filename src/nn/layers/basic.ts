@@ -21,6 +21,7 @@ import {
 } from "../parameters.ts";
 import type { OverChannels } from "./normalization.ts";
 
+/** A layer that `linear` makes: y = x·weightᵀ + bias. */
 export interface Linear<I extends number, O extends number, Bias extends boolean = true> extends Module {
   <L extends Shape>(x: Tensor<[...L, I], "float32">): Tensor<[...L, O], "float32">;
   readonly weight: Parameter<[O, I], "float32">;
@@ -28,6 +29,7 @@ export interface Linear<I extends number, O extends number, Bias extends boolean
   readonly bias: BiasOf<Bias, O>;
 }
 
+/** Options of `linear`. */
 export interface LinearOptions {
   /** Default: uniform in ±1/√inputs, as in PyTorch. */
   readonly weight?: Initializer;
@@ -51,11 +53,13 @@ export function linear<const I extends number, const O extends number, const P e
   ) as unknown as Linear<I, O, HasBias<P>>;
 }
 
+/** A layer that `embedding` makes: a table of vectors. */
 export interface Embedding<V extends number, W extends number> extends Module {
   <S extends Shape>(ids: Tensor<S, "int32">): Tensor<[...S, W], "float32">;
   readonly weight: Parameter<[V, W], "float32">;
 }
 
+/** Options of `embedding`. */
 export interface EmbeddingOptions {
   /** Default: standard normal, as in PyTorch. */
   readonly weight?: Initializer;
@@ -74,6 +78,7 @@ export function embedding<const V extends number, const W extends number>(
   return module("Embedding", { weight }, <S extends Shape>(ids: Tensor<S, "int32">) => embed(weight, ids));
 }
 
+/** A layer that `dropout` makes. */
 export interface Dropout extends Module {
   <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32">;
 }

@@ -37,8 +37,10 @@ interface ParameterOptions {
   readonly generator?: Generator;
 }
 
+/** Options of `conv1d` and `conv2d`. */
 export interface ConvolutionOptions extends Omit<ConvolveOptions, "bias">, ParameterOptions {}
 
+/** Options of `convTranspose1d` and `convTranspose2d`. */
 export interface TransposedConvolutionOptions extends Omit<TransposedOptions, "bias">, ParameterOptions {}
 
 /** The sizes of windows, one for each axis of space. */

@@ -11,6 +11,7 @@ import { constant } from "../initializers.ts";
 import { type Module, module } from "../module.ts";
 import { expectSizes, parameter } from "../parameters.ts";
 
+/** A layer that `layerNorm` makes. */
 export interface LayerNorm<W extends number> extends Module {
   <L extends Shape>(x: Tensor<[...L, W], "float32">): Tensor<[...L, W], "float32">;
   /** The scale γ, initially ones. */
@@ -33,6 +34,7 @@ export function layerNorm<const W extends number>(
   );
 }
 
+/** A layer that `rmsNorm` makes. */
 export interface RmsNorm<W extends number> extends Module {
   <L extends Shape>(x: Tensor<[...L, W], "float32">): Tensor<[...L, W], "float32">;
   /** The scale, initially ones. */
@@ -65,6 +67,7 @@ export interface OverChannels<C extends number> extends Module {
   <N extends number, S extends Shape>(x: Tensor<[N, C, ...S], "float32">): Tensor<[N, C, ...S], "float32">;
 }
 
+/** A layer that `groupNorm` makes. */
 export type GroupNorm<C extends number> = OverChannels<C> & PerChannel<C>;
 
 /** The layer, with γ and β unless `affine` is false. */
@@ -78,6 +81,7 @@ export type BatchNorm<C extends number, Affine extends boolean = true> = OverCha
     readonly num_batches_tracked: State<[], "int32">;
   };
 
+/** Options of `batchNorm`. */
 export interface BatchNormOptions<Affine extends boolean = boolean> {
   /** The weight of a new batch in the running averages, 1 − β: PyTorch's momentum, or 1 − Keras's momentum. Default 0.1. */
   readonly momentum?: number;

@@ -5,6 +5,7 @@ import { ConfigError, FormatError } from "../../errors.ts";
 import { readFileChecked } from "../../files/node/atomic.ts";
 import { aText, described, expectArguments, options as optionsOf } from "../../graph/arguments.ts";
 
+/** A sentence of the Brown corpus: its words and their parts of speech. */
 export interface BrownSentence {
   readonly words: readonly string[];
   /** The part of speech of each word, as in `nn` for a noun. */
@@ -20,6 +21,7 @@ export interface BrownDocument {
   readonly sentences: readonly BrownSentence[];
 }
 
+/** The Brown corpus, from `loadBrown`: 500 documents of English, divided for training and measuring. */
 export interface Brown {
   /** All 500, in the order of their names. */
   readonly documents: readonly BrownDocument[];
@@ -31,6 +33,7 @@ export interface Brown {
   readonly test: readonly BrownDocument[];
 }
 
+/** Options of `loadBrown`. */
 export interface BrownOptions {
   /** The folder with the files ca01 to cr09 and cats.txt. Default: the one of the installed package. */
   readonly folder?: string;

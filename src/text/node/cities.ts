@@ -6,6 +6,7 @@ import { FormatError } from "../../errors.ts";
 import { readFileChecked } from "../../files/node/atomic.ts";
 import { aText, aWhole, expectArguments, options as optionsOf } from "../../graph/arguments.ts";
 
+/** A city of `loadCities`. */
 export interface City {
   /** As it is written where it lies, in Latin letters, as in `Zürich`. */
   readonly name: string;
@@ -14,6 +15,7 @@ export interface City {
   readonly population: number;
 }
 
+/** Options of `loadCities`. */
 export interface CitiesOptions {
   /** The file cities.pbf of the package. Default: that of the installed one. */
   readonly file?: string;

@@ -15,6 +15,7 @@ export interface PronouncedWord {
   readonly pronunciations: readonly (readonly string[])[];
 }
 
+/** The pronouncing dictionary, from `loadCmudict`, divided for training and measuring. */
 export interface Cmudict {
   readonly train: readonly PronouncedWord[];
   readonly test: readonly PronouncedWord[];
@@ -24,6 +25,7 @@ export interface Cmudict {
   readonly letters: readonly string[];
 }
 
+/** Options of `loadCmudict`. */
 export interface CmudictOptions {
   /** The file index.js of the package. Default: that of the installed one. */
   readonly file?: string;
