@@ -2,6 +2,7 @@
 import { ConfigError } from "../errors.ts";
 import { showType, type TensorType } from "../graph/types.ts";
 import { Tensor } from "../tensor/tensor.ts";
+import { namesIn } from "../tensor/tree.ts";
 
 /** The tensors among a call's arguments, in order, and a text that is the same for calls that one trace can serve. */
 export interface Given {
@@ -30,7 +31,7 @@ function signatureOf(arg: unknown, place: string, tensors: Tensor[]): string {
   if (arg === undefined || typeof arg === "number" || typeof arg === "boolean") return String(arg);
   if (Array.isArray(arg)) return `[${arg.map((part, i) => signatureOf(part, `${place}[${i}]`, tensors)).join()}]`;
   if (isRecord(arg))
-    return `{${namesOf(arg)
+    return `{${namesIn(arg)
       .map((name) => `${JSON.stringify(name)}:${signatureOf(arg[name], `${place}.${name}`, tensors)}`)
       .join()}}`;
   throw new ConfigError(
@@ -55,7 +56,7 @@ export function partsOf(args: readonly unknown[]): ReadonlyMap<string, TensorTyp
 /** The elements of an array or record, with the names that messages use. */
 function inside(arg: unknown, place: string): readonly (readonly [string, unknown])[] {
   if (Array.isArray(arg)) return arg.map((part, i) => [`${place}[${i}]`, part]);
-  return isRecord(arg) ? namesOf(arg).map((name) => [`${place}.${name}`, arg[name]]) : [];
+  return isRecord(arg) ? namesIn(arg).map((name) => [`${place}.${name}`, arg[name]]) : [];
 }
 
 /** Returns the arguments with `standIn(tensor, position)` in place of each tensor; the position counts the tensors. */
@@ -67,7 +68,7 @@ export function withStandIns<A extends readonly unknown[]>(
   const replaced = (arg: unknown): unknown => {
     if (arg instanceof Tensor) return standIn(arg, position++);
     if (Array.isArray(arg)) return arg.map(replaced);
-    if (isRecord(arg)) return Object.fromEntries(namesOf(arg).map((name) => [name, replaced(arg[name])]));
+    if (isRecord(arg)) return Object.fromEntries(namesIn(arg).map((name) => [name, replaced(arg[name])]));
     return arg;
   };
   return args.map(replaced) as readonly unknown[] as A;
@@ -89,11 +90,6 @@ function firstOf<T, R>(items: readonly T[], find: (item: T) => R | undefined): R
     if (found !== undefined) return found;
   }
   return undefined;
-}
-
-/** The names of a record, sorted, so that the order in which the record was written does not matter. */
-function namesOf(record: Readonly<Record<string, unknown>>): string[] {
-  return Object.keys(record).sort();
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -20,6 +20,11 @@ export type IsTree<T> = [T] extends [Tree]
 
 const deepest = 100;
 
+/** Returns the names in a record in the order in which its tensors are counted: the same for records that were written in another order. */
+export function namesIn(record: object): string[] {
+  return Object.keys(record).sort();
+}
+
 /** Appends the tensors of a tree to `values`. Returns a function that builds a tree of the same form with other values in their places. */
 export function flatten(
   subject: string,
@@ -50,10 +55,11 @@ export function flatten(
     return (replacements) => parts.map((part) => part(replacements));
   }
   if (typeof tree === "object" && tree !== null) {
-    const parts = Object.entries(tree).map(
-      ([name, part]) => [name, flatten(subject, part, values, place, depth + 1)] as const,
-    );
-    return (replacements) => Object.fromEntries(parts.map(([name, part]) => [name, part(replacements)]));
+    const parts = new Map<string, (replacements: readonly unknown[]) => unknown>();
+    const record = tree as Readonly<Record<string, unknown>>;
+    for (const name of namesIn(tree)) parts.set(name, flatten(subject, record[name], values, place, depth + 1));
+    return (replacements) =>
+      Object.fromEntries(Object.keys(tree).map((name) => [name, parts.get(name)!(replacements)]));
   }
   throw new GraphError(subject, `${place} ${typeof tree}`, "give tensors, or arrays or records of them");
 }

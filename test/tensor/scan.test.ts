@@ -11,6 +11,7 @@ import {
   plainEngine,
   printGraph,
   randomGenerator,
+  read,
   scan,
   sgd,
   type Tensor,
@@ -53,6 +54,18 @@ describe("scan", () => {
     });
     expect(await state.a.item()).toBe(21);
     expect(await outputs.previous.array()).toEqual([0, 1, 1, 2, 3, 5, 8, 13]);
+  });
+
+  test("tells the parts of a record apart by their names, in whatever order they are written", async () => {
+    const { state, outputs } = scan(
+      ({ a, b }: { readonly a: Tensor<[]>; readonly b: Tensor<[]> }) => [
+        { b: b.add(a), a: a.mul(2) },
+        { y: b, x: a },
+      ],
+      { init: { a: tensor(1), b: tensor(10) }, length: 3 },
+    );
+    expect(await read(state)).toEqual({ a: 8, b: 17 });
+    expect(await read(outputs)).toEqual({ x: [1, 2, 4], y: [10, 11, 13] });
   });
 
   test("an LSTM's loss and gradients are those of the unrolled network, and its graph does not grow", async () => {
