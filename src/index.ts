@@ -42,6 +42,8 @@ export { decodeWeights, encodeWeights } from "./files/weights.ts";
 export { defineOp, type Op } from "./graph/op.ts";
 export type { Named } from "./graph/shape-types.ts";
 export type { DType, Shape } from "./graph/types.ts";
+export { type GenerateOptions, generate } from "./models/generate.ts";
+export type { StepModel } from "./models/step-model.ts";
 export type { HiddenState, LstmState } from "./nn/cells.ts";
 export * as functional from "./nn/functional.ts";
 export { defaultGenerator, type Generator, randomGenerator, seed } from "./nn/generator.ts";

@@ -97,6 +97,8 @@ export type {
   Part,
   RandomOp,
 } from "./kernel/kernel.ts";
+export type { Generated, Generation } from "./models/generate.ts";
+export type { StepOutput, TokenIds } from "./models/step-model.ts";
 export type { CellWeights, RecurrentActivation } from "./nn/cells.ts";
 export type { NormalOptions, UniformOptions } from "./nn/generator.ts";
 export type { Convolution, ConvolutionOptions, Pool, TransposedConvolutionOptions } from "./nn/layers/convolution.ts";

@@ -159,7 +159,7 @@ export class Generator {
         "give a number of deviations above 0, at most 5",
       );
     const edge = erf(limit / Math.SQRT2);
-    const sides = this.#open(shape as Shape)
+    const sides = asOpen(this.#bits(shape as Shape, 23, "float32"))
       .mul(2)
       .sub(1)
       .mul(edge) as Tensor<Shape, "float32">;
@@ -170,7 +170,7 @@ export class Generator {
 
   /** Draws float32 numbers with density e⁻ˣ, x ≥ 0. */
   exponential<const S extends Shape>(shape: readonly [...S]): Tensor<S, "float32"> {
-    return this.#open(shape).log().neg();
+    return asExponential(this.#bits(shape, 23, "float32"));
   }
 
   /**
@@ -178,7 +178,7 @@ export class Generator {
    * logits' softmax.
    */
   gumbel<const S extends Shape>(shape: readonly [...S]): Tensor<S, "float32"> {
-    return this.exponential(shape).log().neg();
+    return asGumbel(this.#bits(shape, 23, "float32"));
   }
 
   /** Draws bools: true with the probability given for each element, or with one probability for all elements of a shape. */
@@ -222,13 +222,23 @@ export class Generator {
     this.state.assign(this.state.add(oneDraw));
     return drawn as Tensor<S, D>;
   }
+}
 
-  /** Draws uniform numbers in (0, 1), without either end. */
-  #open<const S extends Shape>(shape: readonly [...S]): Tensor<S, "float32"> {
-    return this.#bits(shape, 23, "float32")
-      .add(1 / 2)
-      .mul(2 ** -23);
-  }
+/** 23 random bits as a uniform number in (0, 1), without either end. */
+const asOpen = <S extends Shape>(bits: Tensor<S, "float32">): Tensor<S, "float32"> => bits.add(1 / 2).mul(2 ** -23);
+const asExponential = <S extends Shape>(bits: Tensor<S, "float32">): Tensor<S, "float32"> => asOpen(bits).log().neg();
+const asGumbel = <S extends Shape>(bits: Tensor<S, "float32">): Tensor<S, "float32"> => asExponential(bits).log().neg();
+
+/**
+ * Draws what `Generator.gumbel` draws, from a generator's state that is given as a tensor. Returns the numbers and the next state. For loops
+ * that carry their own random numbers: each has its own seed, and they do not disturb each other.
+ */
+export function gumbelFrom(
+  state: Tensor<[4], "int32">,
+  shape: Shape,
+): { readonly noise: Tensor<Shape, "float32">; readonly state: Tensor<[4], "int32"> } {
+  const bits = apply(randomBits, [state], { shape: [...shape], bits: 23, dtype: "float32" });
+  return { noise: asGumbel(bits as Tensor<Shape, "float32">), state: state.add(oneDraw) };
 }
 
 /** Options of a generator's `uniform`. */

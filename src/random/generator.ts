@@ -45,6 +45,12 @@ export function fromHostWords(words: ArrayLike<number>): { key: Key; stream: num
   return { key: [low, high], stream, host };
 }
 
+/** Returns the state that draws tokens inside graphs, as `initialState` does. */
+export function decodingState(seed: number): Int32Array {
+  const [low, high] = keyOf(seed);
+  return Int32Array.of(low, high, 2 * streamOf("decoding") + 1, 0);
+}
+
 /** Returns a generator's state inside graphs before its first draw: two words of key, the stream, the number of the draw. */
 export function initialState([low, high]: Key, stream: number): Int32Array {
   return Int32Array.of(low, high, graphStream(stream), 0);

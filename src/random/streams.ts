@@ -16,6 +16,7 @@ export type Purpose =
   | "projection"
   | "gradientCheck"
   | "spectral"
+  | "decoding"
   | "sentencePairs"
   | "masking"
   | "augmentation"
@@ -35,6 +36,8 @@ export const streams: Readonly<Record<Purpose, Streams>> = {
   gradientCheck: { first: 2 ** 29 + 3, count: 1 },
   /** The start vector of an estimate of singular values. */
   spectral: { first: 2 ** 29 + 4, count: 1 },
+  /** Tokens that a model is decoded to. */
+  decoding: { first: 2 ** 29 + 5, count: 1 },
   /** Pairs of sentences, by epoch. */
   sentencePairs: { first: 2 ** 29 + 2 ** 26, count: 2 ** 26 },
   /** The choice of masked tokens, by epoch; the parts are the examples. */

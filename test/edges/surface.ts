@@ -29,6 +29,7 @@ export const notOfElements: ReadonlyMap<string, string> = new Map([
   ),
   ...named("decodeSafetensors encodeSafetensors decodeWeights encodeWeights", "files"),
   ...named("decodeOnnxWeights fit validate", "files and the loop"),
+  ...named("generate", "decoding"),
   ...named(
     "bleu editDistance errorRate languageModelBatches maskTokens nextSentencePairs bitsPerCharacter kneserNey perplexity decodeTokenizer encodeTokenizer buildVocabulary vocabulary",
     "texts",

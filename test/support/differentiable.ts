@@ -370,6 +370,7 @@ export const leftOut: Readonly<Record<string, string>> = {
     "adadelta adagrad adam adamW amsgrad defineOptimizer ema gradientAccumulator lbfgs lion nadam radam rmsprop sgd",
   "are about data, files and messages":
     "printable quoted dataset decodeSafetensors decodeWeights encodeSafetensors encodeWeights fitStandardizer standardizer loader parseCsv decodeIdx parseJsonLines fitPreparation preparation balancedWeights sequenceLengths sequenceMask sequences stream table decodeOnnxWeights fit validate",
+  "choose tokens": "generate",
   "are about texts":
     "bleu editDistance errorRate languageModelBatches maskTokens nextSentencePairs bitsPerCharacter kneserNey perplexity decodeTokenizer encodeTokenizer buildVocabulary vocabulary",
 };

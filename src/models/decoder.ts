@@ -1,0 +1,148 @@
+/** The compiled functions that decode a model, and the queue of their steps. */
+import { type Compiled, compile } from "../compile/compile.ts";
+import { valuesOf } from "../compile/evaluate.ts";
+import type { Values } from "../graph/types.ts";
+import { inMode } from "../nn/module.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import type { Tree } from "../tensor/tree.ts";
+import { type BeamOutput, type BeamPlan, beamStep } from "./beam-search.ts";
+import { choose, penalized, remembered, type SamplingNumbers, type SamplingPlan } from "./sampling.ts";
+import { feed, type StepModel, stepOf, type TokenIds, takeRows } from "./step-model.ts";
+
+/** What goes from step to step. It stays in the engine. */
+export interface Carried {
+  readonly state: Tree;
+  readonly random: Tensor<[4], "int32">;
+  /** The tokens that were fed, if a repetition penalty needs them: [batch, length], repeated at the beginning where there are fewer. */
+  readonly history: Tensor<[number, number], "int32"> | undefined;
+}
+
+/** Numbers that a step takes as tensors, so that other values are not another graph. */
+export interface StepNumbers extends SamplingNumbers {
+  readonly repetitionPenalty: Tensor<[], "float32">;
+}
+
+/** A model's compiled functions. */
+export interface Decoder {
+  /** Repeats each row `copies` times, after having fed the tokens before the last one, if there are any. */
+  readonly begin: Compiled<
+    [state: Tree, copies: TokenIds, prefix: Prefix | undefined, isRagged: boolean],
+    { readonly state: Tree }
+  >;
+  readonly sample: Compiled<
+    [tokens: TokenIds, carried: Carried, plan: SamplingPlan, numbers: StepNumbers],
+    { readonly tokens: TokenIds; readonly carried: Carried }
+  >;
+  readonly search: Compiled<
+    [
+      tokens: TokenIds,
+      scores: Tensor<[number, number], "float32">,
+      carried: Carried,
+      plan: BeamPlan,
+      numbers: StepNumbers,
+      ends: TokenIds | undefined,
+    ],
+    BeamOutput & { readonly carried: Carried }
+  >;
+}
+
+/** The tokens of each prompt before its last one: [batch, time], of which the first `lengths` of each row are real. */
+export interface Prefix {
+  readonly tokens: Tensor<[number, number], "int32">;
+  readonly lengths: TokenIds;
+}
+
+const decoders = new WeakMap<object, Decoder>();
+
+/** Returns the compiled functions of a model, the same ones for the same object. */
+export function decoderOf(model: StepModel<Tree>): Decoder {
+  const known = decoders.get(model);
+  if (known) return known;
+  const made = decoder(model);
+  decoders.set(model, made);
+  return made;
+}
+
+function decoder(model: StepModel<Tree>): Decoder {
+  /** Makes a step, and applies the repetition penalty to `scoresOf` its logits. */
+  const scored = (
+    tokens: TokenIds,
+    { state, history }: Carried,
+    numbers: StepNumbers,
+    scoresOf: (logits: Tensor<[number, number], "float32">) => Tensor<[number, number], "float32">,
+  ) => {
+    const output = stepOf(model, tokens, state);
+    const seen = history && remembered(history, tokens);
+    const scores = scoresOf(output.logits);
+    return {
+      scores: seen ? penalized(scores, seen, numbers.repetitionPenalty) : scores,
+      state: output.state,
+      history: seen,
+    };
+  };
+  return {
+    begin: compile((state: Tree, copies: TokenIds, prefix: Prefix | undefined, isRagged: boolean) =>
+      inMode(false, () => {
+        const fed = prefix ? feed(model, prefix.tokens, prefix.lengths, state, isRagged) : state;
+        return { state: takeRows(fed, copies) };
+      }),
+    ),
+    sample: compile((tokens: TokenIds, carried: Carried, plan: SamplingPlan, numbers: StepNumbers) =>
+      inMode(false, () => {
+        const { scores, state, history } = scored(tokens, carried, numbers, (logits) => logits);
+        const choice = choose(scores, carried.random, plan, numbers);
+        return { tokens: choice.tokens, carried: { state, random: choice.random, history } };
+      }),
+    ),
+    search: compile(
+      (
+        tokens: TokenIds,
+        scores: Tensor<[number, number], "float32">,
+        carried: Carried,
+        plan: BeamPlan,
+        numbers: StepNumbers,
+        ends: TokenIds | undefined,
+      ) =>
+        inMode(false, () => {
+          const made = scored(tokens, carried, numbers, (logits) => logits.logSoftmax(-1));
+          const output = beamStep(made.scores, scores, plan, ends);
+          const after: Carried = {
+            state: takeRows(made.state, output.rows),
+            random: carried.random,
+            history: made.history?.take(output.rows),
+          };
+          return { ...output, carried: after };
+        }),
+    ),
+  };
+}
+
+/** A block is made longer until waiting for it takes this many milliseconds. */
+const blockTime = 10;
+const longestBlock = 64;
+
+/**
+ * Queues `count` steps and yields the values of what each of them returns. Steps are queued in blocks, each while the block before is read,
+ * so that neither side waits for the other at every token. Whoever stops early has caused at most two blocks of steps too many.
+ */
+export async function* stepsInBlocks(
+  step: () => readonly Tensor[],
+  count: number,
+): AsyncGenerator<readonly Values[], void, void> {
+  let made = 0;
+  let size = 1;
+  const block = (): (readonly Tensor[])[] => {
+    const steps = Math.min(size, count - made);
+    made += steps;
+    return Array.from({ length: steps }, step);
+  };
+  for (let next = block(); next.length > 0; ) {
+    const began = performance.now();
+    const now = next;
+    next = block();
+    const values = await valuesOf(now.flat());
+    if (performance.now() - began < blockTime) size = Math.min(2 * size, longestBlock);
+    const width = now[0]!.length;
+    for (let at = 0; at < values.length; at += width) yield values.slice(at, at + width);
+  }
+}

@@ -1,0 +1,82 @@
+/** The choice of the next token from logits, inside the graph. */
+import { gumbelFrom } from "../nn/generator.ts";
+import { concat, where } from "../tensor/create.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import type { TokenIds } from "./step-model.ts";
+
+/** Logits or log probabilities of all tokens, [batch, vocabulary]. */
+export type Logits = Tensor<[number, number], "float32">;
+
+/** What is part of the graph: a call with another plan is another graph. */
+export interface SamplingPlan {
+  /** Whether tokens are drawn; otherwise the most likely one is taken. */
+  readonly doSample: boolean;
+  /** The number of most likely tokens to draw from. */
+  readonly topK: number | undefined;
+  /** Whether `SamplingNumbers.topP` is used. */
+  readonly hasTopP: boolean;
+}
+
+/** What is an argument of the graph. */
+export interface SamplingNumbers {
+  readonly temperature: Tensor<[], "float32">;
+  readonly topP: Tensor<[], "float32">;
+}
+
+/** A choice and the next state of its random numbers. */
+export interface Choice {
+  readonly tokens: TokenIds;
+  readonly random: Tensor<[4], "int32">;
+}
+
+/**
+ * Chooses a token for each row: the temperature first, then top-k (Fan et al. 2018), then top-p (Holtzman et al. 2019), as Hugging Face's
+ * `generate`. A draw is the argmax of the logits plus Gumbel noise.
+ */
+export function choose(
+  logits: Logits,
+  random: Tensor<[4], "int32">,
+  plan: SamplingPlan,
+  numbers: SamplingNumbers,
+): Choice {
+  if (!plan.doSample) return { tokens: logits.argmax(-1), random };
+  const [batch, vocabulary] = logits.sizes();
+  const warm = logits.div(numbers.temperature);
+  const draw = (from: Logits): Choice => {
+    const { noise, state } = gumbelFrom(random, from.shape);
+    return { tokens: from.add(noise as Logits).argmax(-1), random: state };
+  };
+  if (plan.topK === undefined && !plan.hasTopP) return draw(warm);
+  const [best, ids] = warm.topK(Math.min(plan.topK ?? vocabulary, vocabulary));
+  let kept: Logits = best;
+  if (plan.hasTopP) {
+    // The fewest tokens whose probabilities sum up to p: those before which the sum is less than p. The most likely one is always kept.
+    const probabilities = kept.softmax(-1);
+    const before = probabilities.cumsum(1).sub(probabilities);
+    kept = where(before.less(numbers.topP), kept, Number.NEGATIVE_INFINITY);
+  }
+  const { tokens: places, random: next } = draw(kept);
+  return { tokens: ids.gather(places.reshape([batch, 1]), 1).reshape([batch]), random: next };
+}
+
+/**
+ * Makes the tokens of the history less likely (Keskar et al. 2019): their logits are divided by the penalty where they are positive, and
+ * multiplied by it where they are negative. `history` is [batch, length]; a token may occur several times.
+ */
+export function penalized(
+  logits: Logits,
+  history: Tensor<[number, number], "int32">,
+  penalty: Tensor<[], "float32">,
+): Logits {
+  const seen = logits.gather(history, 1);
+  return logits.scatter(history, where(seen.less(0), seen.mul(penalty), seen.div(penalty)), 1);
+}
+
+/** Appends a token to each row of a history of fixed length; the oldest one is dropped. */
+export function remembered(
+  history: Tensor<[number, number], "int32">,
+  tokens: TokenIds,
+): Tensor<[number, number], "int32"> {
+  const [batch, length] = history.sizes();
+  return concat([history.slice(null, [1, length]), tokens.reshape([batch, 1])], 1);
+}

@@ -1,0 +1,124 @@
+/** The contract of models that write a sequence token by token, which `generate` decodes. */
+import { ShapeError } from "../errors.ts";
+import { sameShape, showShape, showType } from "../graph/types.ts";
+import { arange, where } from "../tensor/create.ts";
+import { scan } from "../tensor/scan.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { flatten } from "../tensor/tree.ts";
+
+/** Ids of tokens, one for each sequence of a batch. */
+export type TokenIds = Tensor<[number], "int32">;
+
+/** The result of a step. */
+export interface StepOutput<S> {
+  /** What the model expects next: unnormalised log probabilities of all tokens, [batch, vocabulary]. */
+  readonly logits: Tensor<[number, number], "float32">;
+  /** The state after the step, with the shapes and dtypes of the state before it. */
+  readonly state: S;
+}
+
+/**
+ * A model that is fed one token per sequence at a time: a recurrent language model, a transformer with a key–value cache, the decoder of an
+ * encoder–decoder model. `generate` calls these methods inside compiled functions and in evaluation mode, and keeps the compiled functions
+ * as long as the model object exists.
+ *
+ * **The first axis of every tensor of a state is the batch**, so that a beam search can reorder states by `take`, and rows can be repeated. A
+ * state is a tensor, or arrays and records of tensors, as compiled functions take and return.
+ */
+export interface StepModel<S> {
+  /**
+   * Returns the state before the first token of `batch` sequences. At most `length` tokens will be fed to each: a model with a cache makes
+   * room for them.
+   */
+  startState(batch: number, length: number): S;
+  /** Feeds one token to each sequence, and returns what the model expects next. */
+  step(tokens: TokenIds, state: S): StepOutput<S>;
+  /**
+   * Feeds several tokens to each sequence at once: tokens [batch, time], of which the first `lengths` of each row are real. Returns the
+   * state after them; what follows them must not change it. Default: `step`, token by token.
+   */
+  prefill?(tokens: Tensor<[number, number], "int32">, lengths: TokenIds, state: S): S;
+}
+
+/** Returns a state whose tensors are `change` of those of another, in the same arrays and records. */
+export function mapState<S>(state: S, change: (part: Tensor) => Tensor): S {
+  const parts: Tensor[] = [];
+  const rebuild = flatten("generate", state, parts, "the state holds a");
+  return rebuild(parts.map(change)) as S;
+}
+
+/** Returns the rows of a state at the indices, in their order. */
+export function takeRows<S>(state: S, rows: TokenIds): S {
+  return mapState(state, (part) => part.take(rows) as Tensor);
+}
+
+/** Throws ShapeError unless the first axis of every tensor of a state is the batch. */
+export function expectBatch<S>(state: S, batch: number): S {
+  return mapState(state, (part) => {
+    if (part.shape[0] === batch) return part;
+    throw new ShapeError(
+      "generate",
+      `a tensor of the state is ${showType(part)}, and there are ${batch} sequences`,
+      "make the batch the first axis of every tensor of the state",
+    );
+  });
+}
+
+/** Makes a step, and checks what it returns. */
+export function stepOf<S>(model: StepModel<S>, tokens: TokenIds, state: S): StepOutput<S> {
+  const output = model.step(tokens, state);
+  const { shape, dtype } = output.logits;
+  const [batch] = tokens.shape;
+  if (shape.length !== 2 || shape[0] !== batch || shape[1] === 0 || dtype !== "float32")
+    throw new ShapeError(
+      "generate",
+      `the step's logits for ${batch} tokens are ${showType(output.logits)}`,
+      `return float32${showShape([batch!])} with one more axis, the vocabulary`,
+    );
+  const before: Tensor[] = [];
+  flatten("generate", state, before);
+  let at = 0;
+  mapState(output.state, (part) => {
+    const own = before[at++];
+    if (own && part.dtype === own.dtype && sameShape(part.shape, own.shape)) return part;
+    throw new ShapeError(
+      "generate",
+      `a tensor of the state is ${own ? showType(own) : "missing"} before a step and ${showType(part)} after it`,
+      "return each part of the state with the shape and dtype that it came with",
+    );
+  });
+  return output;
+}
+
+/** Feeds the first `lengths` tokens of each row; `isRagged` says whether the rows differ in length. */
+export function feed<S>(
+  model: StepModel<S>,
+  tokens: Tensor<[number, number], "int32">,
+  lengths: TokenIds,
+  state: S,
+  isRagged: boolean,
+): S {
+  if (model.prefill) return model.prefill(tokens, lengths, state);
+  const [batch, time] = tokens.sizes();
+  const isReal = arange(time)
+    .reshape([time, 1])
+    .less(lengths.reshape([1, batch]));
+  const cell = (
+    before: S,
+    now: { readonly token: TokenIds; readonly isReal: Tensor<[number], "bool"> },
+  ): [S, undefined] => {
+    const { state: after } = stepOf(model, now.token, before);
+    if (!isRagged) return [after, undefined];
+    const kept: Tensor[] = [];
+    flatten("generate", before, kept);
+    let at = 0;
+    return [
+      mapState(after, (part) => {
+        const rows = now.isReal.reshape([batch, ...part.shape.slice(1).map(() => 1)]);
+        return where(rows, part as Tensor<readonly number[]>, kept[at++]!) as Tensor;
+      }),
+      undefined,
+    ];
+  };
+  return scan(cell as never, { init: state, xs: { token: tokens.transpose(1, 0), isReal } } as never).state as S;
+}
