@@ -1,13 +1,14 @@
 /** The recipes that come with the package, by name. Each is loaded when it is needed. */
 import type { Recipe } from "./recipe.ts";
 
-export type RecipeName = "digits" | "digits-conv" | "iris" | "fashion";
+export type RecipeName = "digits" | "digits-conv" | "iris" | "fashion" | "pronounce";
 
 const recipes: Readonly<Record<RecipeName, () => Promise<{ readonly default: Recipe }>>> = {
   digits: () => import("./digits.ts"),
   "digits-conv": () => import("./digits-conv.ts"),
   iris: () => import("./iris.ts"),
   fashion: () => import("./fashion.ts"),
+  pronounce: () => import("./pronounce.ts"),
 };
 
 export const recipeNames: readonly RecipeName[] = Object.keys(recipes) as RecipeName[];
