@@ -180,9 +180,11 @@ async function buildOf(wanted: string, root: string, cache: string): Promise<Bui
     const made = await mkdtemp(path.join(cache, "new-"));
     try {
       await run("sh", ["-c", `git archive "$1" | tar -x -C "$2"`, "sh", commit, made], { cwd: root });
-      await run(process.execPath, [path.join(root, "node_modules/typescript/bin/tsc"), "-p", "tsconfig.build.json"], {
-        cwd: made,
-      });
+      // Older revisions have no script that builds them.
+      const builder = existsSync(path.join(made, "build.mjs"))
+        ? ["build.mjs"]
+        : [path.join(root, "node_modules/typescript/bin/tsc"), "-p", "tsconfig.build.json"];
+      await run(process.execPath, builder, { cwd: made });
       await rename(made, sources);
     } catch (error) {
       await rm(made, { recursive: true, force: true });

@@ -30,6 +30,7 @@ export * from "./index.ts";
 export type {
   GivenHyperparameters,
   HyperparameterDescription,
+  HyperparameterSchema,
   HyperparameterSchemas,
   Hyperparameters,
 } from "./recipes/hyperparameters.ts";

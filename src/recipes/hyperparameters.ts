@@ -1,5 +1,5 @@
 /** Hyperparameters: named, typed, documented, bounded values, given in a program, in a file or as words of a command line. */
-import { z } from "zod";
+import type { z } from "zod";
 import { ConfigError, printable, quoted } from "../errors.ts";
 import { described, missing } from "../graph/arguments.ts";
 
@@ -34,12 +34,32 @@ export interface HyperparameterDescription {
   readonly most?: number;
 }
 
+/** What is asked of a schema; zod's have it. zod itself is not imported: whoever writes a recipe has done so. */
+export interface HyperparameterSchema<T = unknown> {
+  /** Checks a value; `undefined` is one that was not given. */
+  safeParse(value: unknown):
+    | { readonly success: true; readonly data: T }
+    | {
+        readonly success: false;
+        readonly error: { readonly issues: readonly { readonly code?: string; readonly message: string }[] };
+      };
+  /** Returns the schema as JSON Schema. */
+  toJSONSchema(options: { readonly io: "input"; readonly unrepresentable: "any" }): unknown;
+}
+
 /** The schema of the seed, which every recipe has. */
-export const seedSchema: z.ZodType<number, number | undefined> = z
-  .int()
-  .min(0)
-  .default(0)
-  .describe("what initial weights, order and random changes follow from");
+export const seedSchema: HyperparameterSchema<number> = {
+  safeParse(value = 0) {
+    if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return { success: true, data: value };
+    return { success: false, error: { issues: [{ message: "no whole number from 0 on" }] } };
+  },
+  toJSONSchema: () => ({
+    type: "integer",
+    minimum: 0,
+    default: 0,
+    description: "what initial weights, order and random changes follow from",
+  }),
+};
 
 const nameRule = /^[a-z][a-zA-Z0-9]{0,59}$/;
 
@@ -54,7 +74,7 @@ export function expectSchemas(subject: string, schemas: unknown): asserts schema
   for (const [name, schema] of Object.entries(schemas)) {
     if (!nameRule.test(name))
       throw new ConfigError(subject, `a hyperparameter is called ${quoted(name)}`, "give a name such as learningRate");
-    const isSchema = typeof schema === "object" && schema !== null && "_zod" in schema && "safeParse" in schema;
+    const isSchema = typeof schema === "object" && schema !== null && "safeParse" in schema && "toJSONSchema" in schema;
     if (!isSchema)
       throw new ConfigError(
         subject,
@@ -78,8 +98,8 @@ interface JsonSchema {
 }
 
 /** Returns the description of a hyperparameter. */
-export function describeHyperparameter(name: string, schema: z.ZodType): HyperparameterDescription {
-  const json = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }) as JsonSchema;
+export function describeHyperparameter(name: string, schema: HyperparameterSchema): HyperparameterDescription {
+  const json = schema.toJSONSchema({ io: "input", unrepresentable: "any" }) as JsonSchema;
   const choices = json.enum?.every((each) => typeof each === "string") ? (json.enum as readonly string[]) : undefined;
   const kinds = { number: "number", integer: "integer", boolean: "boolean", string: "text" } as const;
   const type = choices ? "choice" : (kinds[json.type as keyof typeof kinds] ?? "json");
@@ -157,7 +177,13 @@ export function unknownName(subject: string, name: string, names: readonly strin
   return new ConfigError(subject, `the hyperparameter ${quoted(name)} is not one of the recipe's`, fix);
 }
 
-function refused(subject: string, name: string, schema: z.ZodType, value: unknown, error: z.ZodError): ConfigError {
+function refused(
+  subject: string,
+  name: string,
+  schema: HyperparameterSchema,
+  value: unknown,
+  error: { readonly issues: readonly { readonly code?: string; readonly message: string }[] },
+): ConfigError {
   const { wanted, default: usual } = describeHyperparameter(name, schema);
   if (value === undefined)
     return new ConfigError(subject, `the hyperparameter ${name} is not given, and has no default`, `give ${wanted}`);

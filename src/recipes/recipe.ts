@@ -1,5 +1,4 @@
 /** Recipes: a complete training, with its hyperparameters, as one typed object in one file. */
-import type { z } from "zod";
 import type { Column } from "../data/dataset.ts";
 import { ConfigError } from "../errors.ts";
 import { aRecord, described, expectOptions } from "../graph/arguments.ts";
@@ -11,6 +10,7 @@ import {
   expectSchemas,
   type GivenHyperparameters,
   type HyperparameterDescription,
+  type HyperparameterSchema,
   type HyperparameterSchemas,
   type Hyperparameters,
   parseHyperparameters,
@@ -77,7 +77,7 @@ export interface PreparedRecipe<S extends HyperparameterSchemas = Hyperparameter
 export interface Recipe<S extends HyperparameterSchemas = HyperparameterSchemas> {
   readonly name: string;
   readonly description: string;
-  readonly schemas: S & { readonly seed: z.ZodType<number, number | undefined> };
+  readonly schemas: S & { readonly seed: HyperparameterSchema<number> };
   /** The description of each hyperparameter. */
   readonly hyperparameters: readonly HyperparameterDescription[];
   /**

@@ -5,9 +5,9 @@ import { basename, join } from "node:path";
 import { FormatError, printable } from "../../errors.ts";
 import { explained, flushFolder, readFileChecked, writeFileAtomically } from "../../files/node/atomic.ts";
 import type { Checkpoint } from "../checkpoint.ts";
+import { decodeSheet } from "./formats.ts";
 import {
   type CheckpointSheet,
-  decodeSheet,
   type FileSeal,
   jsonOf,
   pathsIn,

@@ -4,7 +4,6 @@ import { FileError } from "../../files/node/atomic.ts";
 import { type FitResult, type SavingPlan, Training } from "../fit.ts";
 import { completeSetup, type TrainingSetup } from "../setup.ts";
 import { type CompleteRunOptions, completeRunOptions, type RunOptions } from "./options.ts";
-import { RunFolder } from "./run-folder.ts";
 
 /**
  * Trains a model, and keeps the run in a folder:
@@ -25,6 +24,8 @@ export async function fit<C extends readonly Column[]>(
   const checked = completeSetup("fit", setup);
   const { outputDir } = options;
   if (outputDir === undefined || complete.fastDevRun) return new Training(checked, complete).run();
+  // Imported now: an import of Glissade does not need what writes folders.
+  const { RunFolder } = await import("./run-folder.ts");
   return new Training(
     checked,
     complete,

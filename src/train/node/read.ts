@@ -3,17 +3,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError, printable } from "../../errors.ts";
 import { readFileChecked } from "../../files/node/atomic.ts";
-import { Checkpoints } from "./checkpoints.ts";
-import {
-  decodeStatus,
-  expectFolder,
-  pathsIn,
-  type RunConfig,
-  type RunStatus,
-  readConfig,
-  readPointer,
-} from "./layout.ts";
-import { stateOf } from "./run-folder.ts";
+import { expectFolder, pathsIn, type RunConfig, type RunStatus, readConfig, readPointer } from "./layout.ts";
 
 /** The contents of a run's folder. */
 export interface RunReport {
@@ -34,6 +24,12 @@ export interface RunReport {
  */
 export async function readRun(folder: string): Promise<RunReport> {
   expectFolder("readRun", folder);
+  // Imported now: an import of Glissade does not need what reads and writes folders.
+  const [{ decodeStatus }, { Checkpoints }, { stateOf }] = await Promise.all([
+    import("./formats.ts"),
+    import("./checkpoints.ts"),
+    import("./run-folder.ts"),
+  ]);
   const paths = pathsIn(folder);
   const config = await readConfig(folder);
   const status = decodeStatus(new TextDecoder().decode(await readFileChecked(paths.status)), paths.status);

@@ -19,8 +19,8 @@ import type { EvaluationEvent, TrainingEvent, TrainingPlace } from "../events.ts
 import type { Notes, Pixels } from "../notes.ts";
 import { describeRun } from "./about.ts";
 import { Checkpoints, type LoadedCheckpoint, loadCheckpoint } from "./checkpoints.ts";
+import { decodeStatus } from "./formats.ts";
 import {
-  decodeStatus,
   jsonOf,
   type MetricRecord,
   pathsIn,

@@ -1,0 +1,70 @@
+/**
+ * Makes `dist/`: declarations by TypeScript, code by esbuild. An import of many small files takes longer than all code that they hold, so
+ * the code is in few files, in `dist/lib/`; what programs import or run has the place of its source, and imports those.
+ */
+import { execFileSync } from "node:child_process";
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { build } from "esbuild";
+
+const root = import.meta.dirname;
+const dist = path.join(root, "dist");
+
+/** What is imported or started by its path, and whether it exports anything. */
+const doors = {
+  "node.ts": true,
+  "index.ts": true,
+  "cli/main.ts": false,
+  "cli/typescript.ts": true,
+  "cli/typescript-hooks.ts": true,
+  "train/node/worker.ts": false,
+};
+
+/** A file that looks for others beside it looks from its own place in `dist/`, wherever its code lies. */
+const places = {
+  name: "places",
+  setup({ onLoad }) {
+    onLoad({ filter: /[\\/]src[\\/].*\.ts$/ }, ({ path: file }) => {
+      const code = readFileSync(file, "utf8");
+      // With a fallback for CommonJS it only asks for any place in the package.
+      if (!/import\.meta\.url(?! \?\?)/.test(code)) return undefined;
+      const place = path.posix.join("..", path.relative(path.join(root, "src"), file).split(path.sep).join("/"));
+      const url = `new URL(${JSON.stringify(place.replace(/\.ts$/, ".js"))}, import.meta.url).href`;
+      return { contents: code.replace(/import\.meta\.url(?! \?\?)/g, url), loader: "ts" };
+    });
+  },
+};
+
+rmSync(dist, { recursive: true, force: true });
+const compiler = createRequire(import.meta.url)
+  .resolve("typescript/package.json")
+  .replace(/package\.json$/, "bin/tsc");
+execFileSync(process.execPath, [compiler, "-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
+await build({
+  entryPoints: Object.fromEntries(Object.keys(doors).map((door) => [path.basename(door, ".ts"), `src/${door}`])),
+  absWorkingDir: root,
+  outdir: "dist/lib",
+  bundle: true,
+  splitting: true,
+  format: "esm",
+  platform: "node",
+  target: "es2022",
+  packages: "external",
+  sourcemap: true,
+  sourcesContent: false,
+  logLevel: "warning",
+  plugins: [places],
+});
+for (const [door, isModule] of Object.entries(doors)) {
+  const file = path.join(dist, door.replace(/\.ts$/, ".js"));
+  const code = path
+    .relative(path.dirname(file), path.join(dist, "lib", path.basename(file)))
+    .split(path.sep)
+    .join("/");
+  const from = JSON.stringify(code.startsWith(".") ? code : `./${code}`);
+  const [start] = /^#!.*\n/.exec(readFileSync(path.join(root, "src", door), "utf8")) ?? [""];
+  mkdirSync(path.dirname(file), { recursive: true });
+  writeFileSync(file, `${start}${isModule ? `export * from ${from}` : `import ${from}`};\n`);
+  if (start) chmodSync(file, 0o755);
+}
