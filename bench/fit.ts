@@ -1,6 +1,7 @@
 /**
  * What `fit` takes of a step beside what a loop by hand takes, in processor time: the mlp on an engine whose runs do nothing, so that only
- * JavaScript is measured, with a run folder, an event function and the loss of every step, and of every tenth. `npm run loop`
+ * JavaScript is measured, with a run folder, an event function and the loss of every step, and of every tenth. Then what training steps take
+ * where the model is evaluated between them, beside steps without evaluations. `npm run loop`
  */
 import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -52,7 +53,78 @@ export async function main(): Promise<number> {
         `${cost.toFixed(1)} µs more, ${((100 * cost) / whole).toFixed(1)} % of mlp's step on one thread, ${(whole / 1000).toFixed(2)} ms here and now`,
     );
   }
+  useEngine(engine);
+  const [without, between] = await stepsAroundEvaluations();
+  console.log(
+    `training steps of mlp: ${without.toFixed(0)} µs without evaluations, ${between.toFixed(0)} µs with one after each ${evalSteps} steps: ` +
+      `ratio ${(between / without).toFixed(3)}`,
+  );
   return 0;
+}
+
+const evalSteps = 50;
+
+/** Processor time of a training step in `fit`, in microseconds: without evaluations, and with one on 20 batches after each 50 steps. */
+async function stepsAroundEvaluations(): Promise<[number, number]> {
+  const times: [number[], number[]] = [[], []];
+  for (let round = 0; round < 2 * rounds; round++) {
+    const evaluates = round % 2 === 1;
+    const { train, ...setup } = training();
+    let [evaluating, evaluationBegan] = [0, 0];
+    let [began, counted] = [0, 0];
+    /** Tells when the evaluation is over: when the next batch to learn from is drawn. */
+    const learnt = seenBy(train, () => {
+      if (evaluationBegan > 0) evaluating += processorTime() - evaluationBegan;
+      evaluationBegan = 0;
+      if (++counted === evalSteps + 2) [began, evaluating] = [processorTime(), 0]; //  both functions are compiled
+    });
+    const validation = seenBy(limited(training().train, 20), () => {
+      if (evaluationBegan === 0) evaluationBegan = processorTime();
+    });
+    await fit(
+      { ...setup, train: learnt, ...(evaluates ? { validation } : {}) },
+      { maxSteps: 501, loggingSteps: 50, ...(evaluates ? { evalStrategy: "steps", evalSteps } : {}) },
+    );
+    const ended = evaluationBegan > 0 ? evaluationBegan : processorTime();
+    times[evaluates ? 1 : 0].push((ended - began - evaluating) / (counted - evalSteps - 2));
+  }
+  return [medianOf(times[0]), medianOf(times[1])];
+}
+
+/** Processor time of this process so far, in microseconds. */
+function processorTime(): number {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+}
+
+const medianOf = (of: readonly number[]): number => of.slice(1).sort((a, b) => a - b)[(of.length - 1) >> 1]!;
+
+/** A source that tells before each of its batches. */
+function seenBy(source: BatchSource, tell: () => void): BatchSource {
+  return {
+    ...source,
+    *[Symbol.iterator]() {
+      for (const batch of source as Iterable<readonly Tensor[]>) {
+        tell();
+        yield batch;
+      }
+    },
+  } as BatchSource;
+}
+
+/** The first batches of a source, as an epoch. */
+function limited(source: BatchSource, batches: number): BatchSource {
+  return {
+    ...source,
+    batches,
+    *[Symbol.iterator]() {
+      let count = 0;
+      for (const batch of source as Iterable<readonly Tensor[]>) {
+        if (count++ === batches) return;
+        yield batch;
+      }
+    },
+  } as BatchSource;
 }
 
 /** Processor time of a whole step, in microseconds, on one thread: what is beside it on the machine slows both it and the loop. */

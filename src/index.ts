@@ -49,6 +49,7 @@ export * as functional from "./nn/functional.ts";
 export { defaultGenerator, type Generator, randomGenerator, seed } from "./nn/generator.ts";
 export * as init from "./nn/initializers.ts";
 export * from "./nn/layers/activations.ts";
+export { type MultiHeadAttention, multiHeadAttention } from "./nn/layers/attention.ts";
 export * from "./nn/layers/basic.ts";
 export {
   avgPool1d,
@@ -61,6 +62,7 @@ export {
   maxPool2d,
 } from "./nn/layers/convolution.ts";
 export { batchNorm, groupNorm, layerNorm, rmsNorm } from "./nn/layers/normalization.ts";
+export { learnedPositions, rotaryPositions, sinusoidalPositions } from "./nn/layers/positions.ts";
 export {
   type Gru,
   gru,
@@ -73,6 +75,16 @@ export {
   rnn,
   rnnCell,
 } from "./nn/layers/recurrent.ts";
+export {
+  type TransformerDecoder,
+  type TransformerDecoderLayer,
+  type TransformerEncoder,
+  type TransformerEncoderLayer,
+  transformerDecoder,
+  transformerDecoderLayer,
+  transformerEncoder,
+  transformerEncoderLayer,
+} from "./nn/layers/transformer.ts";
 export * from "./nn/losses.ts";
 export { type Module, module } from "./nn/module.ts";
 export { parameter, state } from "./nn/parameters.ts";

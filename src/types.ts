@@ -99,8 +99,15 @@ export type {
 } from "./kernel/kernel.ts";
 export type { Generated, Generation } from "./models/generate.ts";
 export type { StepOutput, TokenIds } from "./models/step-model.ts";
+export type { AttentionOptions, ScoreOptions } from "./nn/attention.ts";
 export type { CellWeights, RecurrentActivation } from "./nn/cells.ts";
 export type { NormalOptions, UniformOptions } from "./nn/generator.ts";
+export type {
+  AttentionInput,
+  AttentionMasks,
+  KeyValue,
+  MultiHeadAttentionOptions,
+} from "./nn/layers/attention.ts";
 export type { Convolution, ConvolutionOptions, Pool, TransposedConvolutionOptions } from "./nn/layers/convolution.ts";
 export type {
   BatchNorm,
@@ -110,6 +117,13 @@ export type {
   OverChannels,
   RmsNorm,
 } from "./nn/layers/normalization.ts";
+export type {
+  LearnedPositions,
+  LearnedPositionsOptions,
+  Positions,
+  RotaryOptions,
+  RotaryPositions,
+} from "./nn/layers/positions.ts";
 export type {
   CellOptions,
   Recurrent,
@@ -125,6 +139,13 @@ export type {
   StateOf,
   StepResult,
 } from "./nn/layers/recurrent.ts";
+export type {
+  DecoderCache,
+  DecoderMasks,
+  TransformerActivation,
+  TransformerLayerOptions,
+  TransformerStackOptions,
+} from "./nn/layers/transformer.ts";
 export type { Child, Children, NamedStatesOptions } from "./nn/module.ts";
 export type { BiasOf, BiasOption, HasBias } from "./nn/parameters.ts";
 export type { AdadeltaOptions, AdagradOptions, RmspropOptions } from "./optim/adagrad.ts";

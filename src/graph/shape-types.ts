@@ -306,8 +306,13 @@ type Level<N, Rest extends Shape> = [N] extends [never]
     : [];
 type Inner<N> = N extends readonly (infer I)[] ? I : never;
 
-/** The dtype of values given without one: booleans are bool, numbers float32. */
-export type DTypeOf<N> = true extends BooleanIn<N> | BooleanIn<Inner<N>> | BooleanIn<Inner<Inner<N>>>
+/** The dtype of values given without one: booleans are bool, numbers float32; four levels are followed. */
+export type DTypeOf<N> = true extends
+  | BooleanIn<N>
+  | BooleanIn<Inner<N>>
+  | BooleanIn<Inner<Inner<N>>>
+  | BooleanIn<Inner<Inner<Inner<N>>>>
+  | BooleanIn<Inner<Inner<Inner<Inner<N>>>>>
   ? "bool"
   : "float32";
 type BooleanIn<N> = [N] extends [never] ? false : [N] extends [boolean] ? true : false;

@@ -7,11 +7,8 @@ import { currentPath } from "../graph/scope.ts";
 import type { Agree, Show } from "../graph/shape-types.ts";
 import { type DType, type Shape, showShape, sizeOf } from "../graph/types.ts";
 import { layerNorm as layerNormOp } from "../ops/normalize.ts";
-import { where } from "../tensor/create.ts";
 import { affine } from "../tensor/matrices.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import type { Generator } from "./generator.ts";
-import { expectRate } from "./parameters.ts";
 
 /** Computes y = x·Wᵀ + b over the last axis. The weight is [out, in], as in PyTorch. */
 export function linear<L extends Shape, K extends number, J extends number, O extends number, D extends DType>(
@@ -49,22 +46,6 @@ export function layerNorm<L extends Shape, W extends number, A extends number, B
 ): Tensor<[...L, W], D> {
   expectArguments("layerNorm", [aTensor, aTensor, aTensor, optional(aNumber)], [x, scale, shift, epsilon]);
   return apply(layerNormOp, [x as Tensor, scale as Tensor, shift as Tensor], { epsilon }) as Tensor<[...L, W], D>;
-}
-
-const aGenerator = (value: unknown): string | undefined =>
-  typeof value === "object" && value !== null && "uniform" in value ? undefined : "give a generator: defaultGenerator";
-
-/** Zeroes each element with probability `rate` and scales the others by 1 / (1 − rate) (Srivastava et al. 2014). */
-export function dropout<S extends Shape>(
-  x: Tensor<S, "float32">,
-  rate: number,
-  generator: Generator,
-): Tensor<S, "float32"> {
-  expectArguments("dropout", [aTensor, aNumber, aGenerator], [x, rate, generator]);
-  expectRate(rate);
-  if (rate === 0) return x;
-  const kept = (generator.uniform((x as Tensor).shape) as Tensor).less(rate).not();
-  return where(kept, x.mul(1 / (1 - rate)), 0) as Tensor<S, "float32">;
 }
 
 /** Computes x / √(mean x² + ε) · scale over the last axis (Zhang and Sennrich 2019). ε is 1e-6 by default. */
@@ -240,4 +221,6 @@ function perChannel(vector: Tensor, x: Tensor): Tensor {
 
 export { avgPool, conv, convTranspose, globalAvgPool, maxPool } from "../tensor/convolution.ts";
 export { embed as embedding } from "../tensor/create.ts";
+export { attention, attentionEquation, attentionWeights, sinusoidalTable } from "./attention.ts";
 export { gruCell, gruEquations, lstmCell, lstmEquations, rnnCell, rnnEquations } from "./cells.ts";
+export { dropout } from "./dropout.ts";

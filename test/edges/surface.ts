@@ -38,6 +38,10 @@ export const notOfElements: ReadonlyMap<string, string> = new Map([
     "rnn lstm gru rnnCell lstmCell gruCell rnnEquations lstmEquations gruEquations",
     "recurrent layers, which are compared with PyTorch's",
   ),
+  ...named(
+    "attention attentionEquation attentionWeights sinusoidalTable multiHeadAttention transformerEncoderLayer transformerDecoderLayer transformerEncoder transformerDecoder learnedPositions sinusoidalPositions rotaryPositions",
+    "attention, which is compared with PyTorch's",
+  ),
   ...named("gradientCheck observe spectralEstimate activationCurve", "diagnosis"),
   ...named("seed randomGenerator module parameter state fromValues tensor zeros dropout", "values and random numbers"),
   ...named(

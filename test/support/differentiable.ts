@@ -161,11 +161,29 @@ const cell = (gates: number, step: (x: Tensor, h: Tensor, c: Tensor, weights: Ce
     [2 * gates],
     [2 * gates],
   );
+/** Smooth, and the same in every call. */
+const transformerOptions = { dropout: 0, activation: "gelu", normFirst: true } as const;
 type CellParts = Parameters<typeof glissade.functional.lstmCell>[2];
 
 /** Functions, layers and losses. One that is missing here fails the test that walks the public surface. */
 export const functions: Readonly<Record<string, Build>> = {
   "functional.linear": on((x, w, b) => glissade.functional.linear(x, w, b), [2, 2, 3], [4, 3], [4]),
+  "functional.attention": all(
+    on((q, k, v) => glissade.functional.attention(q, k, v), [2, 3, 4], [2, 5, 4], [2, 5, 2]),
+    on((q, k, v, bias) => glissade.functional.attention(q, k, v, { mask, bias }), [2, 4], [3, 4], [3, 4], [2, 3]),
+    on((q, k, v) => glissade.functional.attention(q, k, v, { causal: true, scale: 0.7 }), [3, 2], [3, 2], [3, 4]),
+  ),
+  "functional.attentionEquation": on(
+    (q, k, v) => glissade.functional.attentionEquation(q, k, v, { mask }),
+    [2, 4],
+    [3, 4],
+    [3, 4],
+  ),
+  "functional.attentionWeights": on(
+    (q, k) => glissade.functional.attentionWeights(q, k, { mask }).square() as Tensor,
+    [2, 4],
+    [3, 4],
+  ),
   avgPool1d: on((x) => (glissade.avgPool1d(2)(single(x)) as Tensor).square(), [2, 3, 6]),
   avgPool2d: on((x) => (glissade.avgPool2d(2)(single(x)) as Tensor).square(), image),
   "functional.avgPool": all(
@@ -267,6 +285,29 @@ export const functions: Readonly<Record<string, Build>> = {
     on((x, y) => glissade.klDivergence(logProbabilities(x), logProbabilities(y), { logTargets: true }), [2, 3], [2, 3]),
   ),
   layerNorm: on((x) => glissade.layerNorm(4)(single(x)), [2, 4]),
+  learnedPositions: on((x) => (glissade.learnedPositions(4, 2)(single(x)) as Tensor).square(), [2, 3, 2]),
+  sinusoidalPositions: on((x) => (glissade.sinusoidalPositions(4, 2)(single(x)) as Tensor).square(), [2, 3, 2]),
+  rotaryPositions: on((x) => (glissade.rotaryPositions(4, 2)(single(x)) as Tensor).square(), [1, 2, 3, 2]),
+  multiHeadAttention: on(
+    (x, key) => glissade.multiHeadAttention(4, 2)(single(x), { key: single(key) }) as Tensor,
+    [2, 3, 4],
+    [2, 2, 4],
+  ),
+  transformerEncoderLayer: on((x) => glissade.transformerEncoderLayer(4, 2, transformerOptions)(single(x)), [1, 3, 4]),
+  transformerDecoderLayer: on(
+    (x, memory) => glissade.transformerDecoderLayer(4, 2, transformerOptions)(single(x), single(memory)),
+    [1, 3, 4],
+    [1, 2, 4],
+  ),
+  transformerEncoder: on(
+    (x) => glissade.transformerEncoder(4, 2, { ...transformerOptions, layers: 1 })(single(x)),
+    [1, 3, 4],
+  ),
+  transformerDecoder: on(
+    (x, memory) => glissade.transformerDecoder(4, 2, { ...transformerOptions, layers: 1 })(single(x), single(memory)),
+    [1, 3, 4],
+    [1, 2, 4],
+  ),
   "functional.layerNorm": on((x, scale, shift) => glissade.functional.layerNorm(x, scale, shift), [2, 3, 4], [4], [4]),
   linear: on((x) => (glissade.linear(3, 2)(single(x)) as Tensor).square(), [2, 3]),
   maxPool1d: on((x) => (glissade.maxPool1d(2)(single(x)) as Tensor).square(), [2, 3, 6]),
@@ -354,7 +395,8 @@ export const functions: Readonly<Record<string, Build>> = {
 /** Methods and functions that the walk leaves out, by reason. */
 export const leftOut: Readonly<Record<string, string>> = {
   "say what a tensor is, or read it": "array current data dtype item shape size sizes text toString read printGraph",
-  "make a tensor of numbers": "scalar arange eye fromValues full linspace ones parameter state tensor toTensor zeros",
+  "make a tensor of numbers":
+    "scalar arange eye fromValues full linspace ones parameter state tensor toTensor zeros functional.sinusoidalTable",
   "apply any op, or wait for a graph":
     "apply applyAll compile evaluate defineOp exportOnnx useEngine currentEngine plainEngine",
   "give truth values or whole numbers":

@@ -10,6 +10,7 @@ import { matmul } from "../../ops/matmul.ts";
 import * as movement from "../../ops/movement.ts";
 import { softmax } from "../../ops/normalize.ts";
 import { sum, sumOfSquares } from "../../ops/reduce.ts";
+import { longestRow } from "../../ops/sums.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { type Match, paramsOf, type Rule, ruleFor } from "./rewrite.ts";
 import { asFactor, constantOf, scaledBy, swapLast } from "./simplify.ts";
@@ -87,15 +88,18 @@ function outputOf(
   return { dO, o };
 }
 
-/** Sums of fewer columns than this are fast without a product. */
+/** Long sums of fewer columns than this are faster without a product. */
 const fewColumns = 16;
+/** With few columns: a sum of more rows than the first is several nodes, unless it is a product; with more rows than the second, those are faster. */
+const someRows: readonly [number, number] = [longestRow, 1024];
 
 /** Σ over the first axis of a matrix as a product with a row of ones, which uses every thread and vector unit. */
 const columnSums: Rule = ruleFor("column sums as a product", sum, ([x], { axes }, { node, target }) => {
   if (!target.contrib || !isFloat(x!.dtype) || x!.shape.length !== 2 || axes.length !== 1 || axes[0] !== 0)
     return undefined;
   const [rows, columns] = x!.shape as readonly [number, number];
-  if (rows < 2 || columns < fewColumns) return undefined;
+  const isShort = rows > someRows[0] && rows <= someRows[1] && columns > 1;
+  if (rows < 2 || (columns < fewColumns && !isShort)) return undefined;
   const ones = apply(movement.full, [], { shape: [1, rows], value: 1, dtype: x!.dtype });
   return ones.matmul(x!).reshape(node.outputs[0]!.shape);
 });
