@@ -42,7 +42,17 @@ export { decodeWeights, encodeWeights } from "./files/weights.ts";
 export { defineOp, type Op } from "./graph/op.ts";
 export type { Named } from "./graph/shape-types.ts";
 export type { DType, Shape } from "./graph/types.ts";
+export {
+  bert,
+  bertForMaskedLM,
+  bertForNextSentencePrediction,
+  bertForPreTraining,
+  bertForSequenceClassification,
+  bertForTokenClassification,
+} from "./models/bert.ts";
 export { type GenerateOptions, generate } from "./models/generate.ts";
+export { gpt2, gpt2LMHeadModel } from "./models/gpt.ts";
+export { attentionOf, classifyText, fillMask } from "./models/pipelines.ts";
 export type { StepModel } from "./models/step-model.ts";
 export type { HiddenState, LstmState } from "./nn/cells.ts";
 export * as functional from "./nn/functional.ts";

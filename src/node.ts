@@ -27,6 +27,12 @@ export { type NodeEngine, type NodeEngineOptions, nodeEngine } from "./engine/no
 export { FileError, type FileLocation, writeFileAtomically } from "./files/node/atomic.ts";
 export { loadWeights, saveWeights } from "./files/node/model.ts";
 export * from "./index.ts";
+export {
+  loadPretrained,
+  type Pretrained,
+  type SavePretrainedOptions,
+  savePretrained,
+} from "./models/node/pretrained.ts";
 export type {
   GivenHyperparameters,
   HyperparameterDescription,
@@ -46,6 +52,7 @@ export {
 export { type Brown, type BrownDocument, type BrownOptions, type BrownSentence, loadBrown } from "./text/node/brown.ts";
 export { type CitiesOptions, type City, loadCities } from "./text/node/cities.ts";
 export { type Cmudict, type CmudictOptions, loadCmudict, type PronouncedWord } from "./text/node/cmudict.ts";
+export { readDocuments, type TextDocument } from "./text/node/documents.ts";
 export { loadTokenizer, saveTokenizer } from "./text/node/tokenizers.ts";
 export { fit } from "./train/node/fit.ts";
 export { fitInWorker } from "./train/node/fit-in-worker.ts";

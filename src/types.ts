@@ -97,7 +97,60 @@ export type {
   Part,
   RandomOp,
 } from "./kernel/kernel.ts";
+export type {
+  Architecture,
+  ConfigField,
+  ConfigFields,
+  ConfigJson,
+  Family,
+  HiddenActivation,
+  ModelOptions,
+  PretrainedModel,
+} from "./models/architecture.ts";
+export type {
+  Bert,
+  BertConfig,
+  BertDetails,
+  BertEmbeddings,
+  BertForMaskedLM,
+  BertForNextSentencePrediction,
+  BertForPreTraining,
+  BertForSequenceClassification,
+  BertForTokenClassification,
+  BertInput,
+  BertLayer,
+  BertOutput,
+  MaskedLMInput,
+  MaskedLMOutput,
+  NextSentenceOutput,
+  PreTrainingOutput,
+  SequenceClassifierOutput,
+  TokenClassifierOutput,
+} from "./models/bert.ts";
 export type { Generated, Generation } from "./models/generate.ts";
+export type {
+  Gpt2,
+  Gpt2Block,
+  Gpt2Config,
+  Gpt2Details,
+  Gpt2Input,
+  Gpt2LMHeadModel,
+  Gpt2LMOutput,
+  Gpt2Output,
+  Gpt2State,
+} from "./models/gpt.ts";
+export type { KeyValueCache } from "./models/heads.ts";
+export type {
+  AttentiveModel,
+  FilledMask,
+  FillMaskOptions,
+  Labelled,
+  MaskedLanguageModel,
+  TextAttention,
+  TextClassifier,
+  TextOrPair,
+} from "./models/pipelines.ts";
+export type { LoadedModel, PretrainedOptions } from "./models/pretrained.ts";
 export type { StepOutput, TokenIds } from "./models/step-model.ts";
 export type { AttentionOptions, ScoreOptions } from "./nn/attention.ts";
 export type { CellWeights, RecurrentActivation } from "./nn/cells.ts";

@@ -108,8 +108,18 @@ export function decodeWeights(
 ): LoadReport {
   const known = optionsOf({ partial: aFlag, rename: aTableOrFunction });
   expectArguments("decodeWeights", [anything, bytesOfFile, aText, known], [saved, bytes, source, options]);
+  return loadValues(saved, decodeSafetensors(bytes, source).tensors, source, options);
+}
+
+/** Loads named values into a model, or into several objects by name, as `decodeWeights` does. */
+export function loadValues(
+  saved: Saved,
+  values: ReadonlyMap<string, NamedValues>,
+  source: string,
+  options: LoadOptions = {},
+): LoadReport {
   const { partial = false, rename } = options;
-  const { tensors, inFile } = renamed(source, decodeSafetensors(bytes, source).tensors, rename);
+  const { tensors, inFile } = renamed(source, values, rename);
   const states = persistent(saved);
   const names = new Map<State, string[]>();
   for (const [name, state] of states) names.set(state, [...(names.get(state) ?? []), name]);

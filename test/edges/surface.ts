@@ -31,6 +31,11 @@ export const notOfElements: ReadonlyMap<string, string> = new Map([
   ...named("decodeOnnxWeights fit validate", "files and the loop"),
   ...named("generate", "decoding"),
   ...named(
+    "bert bertForPreTraining bertForMaskedLM bertForNextSentencePrediction bertForSequenceClassification bertForTokenClassification gpt2 gpt2LMHeadModel",
+    "models, which are compared with PyTorch's",
+  ),
+  ...named("fillMask classifyText attentionOf", "what models say about texts"),
+  ...named(
     "bleu editDistance errorRate languageModelBatches maskTokens nextSentencePairs bitsPerCharacter kneserNey perplexity decodeTokenizer encodeTokenizer buildVocabulary vocabulary",
     "texts",
   ),

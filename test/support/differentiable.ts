@@ -413,6 +413,9 @@ export const leftOut: Readonly<Record<string, string>> = {
   "are about data, files and messages":
     "printable quoted dataset decodeSafetensors decodeWeights encodeSafetensors encodeWeights fitStandardizer standardizer loader parseCsv decodeIdx parseJsonLines fitPreparation preparation balancedWeights sequenceLengths sequenceMask sequences stream table decodeOnnxWeights fit validate",
   "choose tokens": "generate",
+  "are models, whose gradients are compared with PyTorch's":
+    "bert bertForPreTraining bertForMaskedLM bertForNextSentencePrediction bertForSequenceClassification bertForTokenClassification gpt2 gpt2LMHeadModel",
+  "ask models about texts": "fillMask classifyText attentionOf",
   "are about texts":
     "bleu editDistance errorRate languageModelBatches maskTokens nextSentencePairs bitsPerCharacter kneserNey perplexity decodeTokenizer encodeTokenizer buildVocabulary vocabulary",
 };
