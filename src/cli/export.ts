@@ -1,8 +1,11 @@
 /** `glissade export`: a run's model for other programs. */
 import path from "node:path";
+import { ConfigError } from "../errors.ts";
 import { exportOnnx } from "../files/export.ts";
 import { writeFileAtomically } from "../files/node/atomic.ts";
 import { saveWeights } from "../files/node/model.ts";
+import type { PretrainedModel } from "../models/architecture.ts";
+import { savePretrained } from "../models/node/pretrained.ts";
 import type { PreparedRecipe } from "../recipes/recipe.ts";
 import { zeros } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -11,24 +14,44 @@ import { loadTrained, type Which } from "./checkpoint.ts";
 import { networkAsOnnx, networkOf } from "./network.ts";
 import { colour } from "./pictures.ts";
 
-export const formats = ["onnx", "safetensors", "step"] as const;
+export const formats = ["onnx", "safetensors", "step", "pretrained"] as const;
 
 export interface ExportCommandOptions {
-  /** onnx: the network; safetensors: its weights; step: the whole training step as ONNX. */
+  /**
+   * onnx: the network; safetensors: its weights; step: the whole training step as ONNX; pretrained: a folder in Hugging Face's form, for BERT
+   * and GPT-2.
+   */
   readonly format: (typeof formats)[number];
   readonly checkpoint: Which;
   /** Default: in the run's folder. */
   readonly out?: string;
 }
 
-const usualNames = { onnx: "model.onnx", safetensors: "model.safetensors", step: "step.onnx" } as const;
+const usualNames = {
+  onnx: "model.onnx",
+  safetensors: "model.safetensors",
+  step: "step.onnx",
+  pretrained: "pretrained",
+} as const;
 
 export async function exportCommand(folder: string, options: ExportCommandOptions): Promise<number> {
   const { format, checkpoint, out = path.join(folder, usualNames[options.format]) } = options;
   const { prepared, step } = await loadTrained(folder, checkpoint);
   if (format === "safetensors") await saveWeights(prepared.setup.model, out, { step: String(step) });
   else if (format === "onnx") await writeFileAtomically(out, await networkAsOnnx(prepared, await networkOf(prepared)));
-  else await writeFileAtomically(out, await stepAsOnnx(prepared));
+  else if (format === "step") await writeFileAtomically(out, await stepAsOnnx(prepared));
+  else {
+    const { setup, prediction } = prepared;
+    if (!("architecture" in setup.model))
+      throw new ConfigError(
+        "export",
+        `the model is a ${setup.model.kind}`,
+        "a pre-trained model's folder is for BERT and GPT-2: export it as onnx or safetensors",
+      );
+    await savePretrained(setup.model as unknown as PretrainedModel, out, {
+      ...(prediction.tokenizer && { tokenizer: prediction.tokenizer }),
+    });
+  }
   console.log(`${colour("green", "Saved")} ${out}  (step ${step})`);
   return 0;
 }

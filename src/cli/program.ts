@@ -2,10 +2,13 @@
 import { readFileSync } from "node:fs";
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { ConfigError, printable } from "../errors.ts";
+import type { AttendOptions } from "./attend.ts";
 import type { CheckOptions } from "./check.ts";
+import type { ClassifyOptions } from "./classify.ts";
 import type { CompareOptions } from "./compare.ts";
 import type { EvaluateOptions } from "./evaluate.ts";
 import type { ExportCommandOptions } from "./export.ts";
+import type { FillOptions } from "./fill.ts";
 import type { PredictOptions } from "./predict.ts";
 import type { SweepOptions } from "./sweep.ts";
 import type { TrainOptions } from "./train.ts";
@@ -13,6 +16,7 @@ import { whichCheckpoint, wholeNumber } from "./words.ts";
 
 const json = ["--json", "JSON lines, nothing else"] as const;
 const checkpoint = ["--checkpoint <which>", "best, last or a step", whichCheckpoint, "best"] as const;
+const languageRun = ["--run <folder>", "the folder of a run, or of a pre-trained model"] as const;
 const shells = ["bash", "zsh", "fish", "powershell"] as const;
 
 /** The command line; `end` hears the exit code of a command. */
@@ -95,6 +99,66 @@ Examples:
     });
 
   program
+    .command("fill")
+    .summary("the most likely words for the masks of a text, by BERT")
+    .argument("<text>", 'a text with masks: "the [MASK] sat"')
+    .option(...languageRun)
+    .option(...checkpoint)
+    .option("--top-k <n>", "words for each mask", wholeNumber(1), 5)
+    .option(...json)
+    .addHelpText(
+      "after",
+      `
+Examples:
+  glissade fill "the [MASK] sat on the mat" --run runs/bert-pretrain-2026-11-29-120000
+  glissade fill "the [MASK] sat on the mat" --run bert-base-uncased --json     (a folder from Hugging Face's hub)`,
+    )
+    .action(async (text: string, options: FillOptions) => {
+      const { fillCommand } = await import("./fill.ts");
+      end(await fillCommand(text, options));
+    });
+
+  program
+    .command("classify")
+    .summary("the label of each text, by BERT")
+    .argument("[texts...]", "texts (default: the lines of standard input)")
+    .option(...languageRun)
+    .option(...checkpoint)
+    .option("--pair <text>", "a second text for each, as of a question and its answer")
+    .option(...json)
+    .addHelpText(
+      "after",
+      '\nExamples:\n  glissade classify "The soup was cold." --run runs/bert-finetune-2026-11-29-120000',
+    )
+    .action(async (texts: string[], options: ClassifyOptions) => {
+      const { classifyCommand } = await import("./classify.ts");
+      end(await classifyCommand(texts, options));
+    });
+
+  program
+    .command("attend")
+    .summary("what each head of a transformer looks at while it reads a sentence")
+    .argument("<text>", "a sentence")
+    .option(...languageRun)
+    .option(...checkpoint)
+    .option("--pair <text>", "a second sentence")
+    .option("--layer <n>", "only this layer", wholeNumber(1))
+    .option("--head <n>", "only this head; with --layer, also the weights in numbers", wholeNumber(1))
+    .option("--svg <file>", "a picture, too")
+    .option("--json", "JSON lines with all weights, one for each head")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  glissade attend "the cat sat because it was tired" --run runs/bert-pretrain-2026-11-29-120000
+  glissade attend "the cat sat because it was tired" --run bert-base-uncased --layer 5 --head 3 --svg it.svg`,
+    )
+    .action(async (text: string, options: AttendOptions) => {
+      const { attendCommand } = await import("./attend.ts");
+      end(await attendCommand(text, options));
+    });
+
+  program
     .command("runs")
     .summary("the runs in a folder: best metric, steps, duration, state")
     .argument("[folder]", "where runs are", "runs")
@@ -124,12 +188,15 @@ Examples:
     .summary("a run's network, weights or training step for other programs")
     .argument("<run>", "the folder of the run")
     .addOption(
-      new Option("--format <format>", "the network, its weights, or the whole training step as ONNX")
-        .choices(["onnx", "safetensors", "step"])
+      new Option(
+        "--format <format>",
+        "the network, its weights, the whole training step as ONNX, or a folder as on Hugging Face's hub",
+      )
+        .choices(["onnx", "safetensors", "step", "pretrained"])
         .default("onnx"),
     )
     .option(...checkpoint)
-    .option("--out <file>", "default: model.onnx, model.safetensors or step.onnx in the run's folder")
+    .option("--out <file>", "default: model.onnx, model.safetensors, step.onnx or pretrained in the run's folder")
     .addHelpText("after", "\nExamples:\n  glissade export runs/digits-2026-11-29-120000 --format step --out step.onnx")
     .action(async (run: string, options: ExportCommandOptions) => {
       const { exportCommand } = await import("./export.ts");

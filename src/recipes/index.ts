@@ -1,7 +1,15 @@
 /** The recipes that come with the package, by name. Each is loaded when it is needed. */
 import type { Recipe } from "./recipe.ts";
 
-export type RecipeName = "digits" | "digits-conv" | "iris" | "fashion" | "pronounce";
+export type RecipeName =
+  | "digits"
+  | "digits-conv"
+  | "iris"
+  | "fashion"
+  | "pronounce"
+  | "bert-pretrain"
+  | "bert-finetune"
+  | "gpt";
 
 const recipes: Readonly<Record<RecipeName, () => Promise<{ readonly default: Recipe }>>> = {
   digits: () => import("./digits.ts"),
@@ -9,6 +17,9 @@ const recipes: Readonly<Record<RecipeName, () => Promise<{ readonly default: Rec
   iris: () => import("./iris.ts"),
   fashion: () => import("./fashion.ts"),
   pronounce: () => import("./pronounce.ts"),
+  "bert-pretrain": () => import("./bert-pretrain.ts"),
+  "bert-finetune": () => import("./bert-finetune.ts"),
+  gpt: () => import("./gpt.ts"),
 };
 
 export const recipeNames: readonly RecipeName[] = Object.keys(recipes) as RecipeName[];

@@ -3,6 +3,7 @@ import type { Column } from "../data/dataset.ts";
 import { ConfigError } from "../errors.ts";
 import { aRecord, described, expectOptions } from "../graph/arguments.ts";
 import { seed } from "../nn/generator.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
 import type { RunOptions } from "../train/node/options.ts";
 import { completeSetup, type TrainingSetup } from "../train/setup.ts";
 import {
@@ -30,6 +31,8 @@ export interface Prediction {
   rows?(rows: readonly Readonly<Record<string, unknown>>[]): Column;
   /** The size of the images in the first column. They are [channels, height, width], or the same values as one axis, from 0 to 1. */
   readonly image?: { readonly width: number; readonly height: number; readonly channels?: 1 | 3 };
+  /** The tokenizer of the model's texts. */
+  readonly tokenizer?: Tokenizer;
 }
 
 /** The options of `fit` that a recipe may set: all but those about where and when a run is saved. */

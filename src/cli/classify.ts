@@ -1,0 +1,45 @@
+/** `glissade classify`: the label of each text. */
+import { createInterface } from "node:readline";
+import { ConfigError, printable } from "../errors.ts";
+import { classifyText, type TextClassifier, type TextOrPair } from "../models/pipelines.ts";
+import { expectText, type LanguageOptions, openLanguageModel } from "./language.ts";
+import { drawBar } from "./pictures.ts";
+
+export interface ClassifyOptions extends LanguageOptions {
+  /** A second text for each, as of a question and its answer. */
+  readonly pair?: string;
+}
+
+const fits = (architecture: string): boolean => architecture === "BertForSequenceClassification";
+
+/** Classifies texts, or the lines of standard input where there are none. */
+export async function classifyCommand(
+  texts: readonly string[],
+  { pair, json, ...options }: ClassifyOptions,
+  input: NodeJS.ReadableStream = process.stdin,
+): Promise<number> {
+  if (texts.length === 0 && (input as { isTTY?: boolean }).isTTY)
+    throw new ConfigError("classify", "there is no text", 'give one: glissade classify "a fine day" --run RUN');
+  for (const text of texts) expectText("classify", text, "a fine day");
+  const { model, tokenizer } = await openLanguageModel("classify", options, fits, "bert-finetune");
+  const answer = async (text: string): Promise<void> => {
+    const given: TextOrPair = pair === undefined ? text : [text, pair];
+    const [labels] = await classifyText(model as unknown as TextClassifier, tokenizer, [given]);
+    const [best] = labels!;
+    if (json) {
+      const scores = Object.fromEntries(labels!.map(({ label, score }) => [label, score]));
+      console.log(JSON.stringify({ text, ...(pair !== undefined && { pair }), ...best, scores }));
+      return;
+    }
+    const width = Math.max(...labels!.map(({ label }) => label.length));
+    console.log(printable(text, 200));
+    for (const { label, score } of labels!)
+      console.log(
+        `  ${printable(label).padEnd(width)}  ${(100 * score).toFixed(1).padStart(5)}% ${drawBar(score, 20)}`,
+      );
+  };
+  for (const text of texts) await answer(text);
+  if (texts.length === 0)
+    for await (const line of createInterface({ input })) if (line.trim() !== "") await answer(line);
+  return 0;
+}

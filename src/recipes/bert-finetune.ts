@@ -1,0 +1,202 @@
+/** BERT's fine-tuning: a pre-trained encoder with a new classifier learns labels of texts (Devlin et al. 2019, section 4). */
+import { z } from "zod";
+import { CsvRecords, CsvRows, textOf } from "../data/csv.ts";
+import { dataset } from "../data/dataset.ts";
+import { delimiterOf } from "../data/node/tables.ts";
+import { permutation } from "../data/shuffle.ts";
+import { loader } from "../data/tensors.ts";
+import { ConfigError, DataError, printable, quoted } from "../errors.ts";
+import { readFileChecked } from "../files/node/atomic.ts";
+import { missing } from "../graph/arguments.ts";
+import { type BertConfig, type BertForSequenceClassification, bertForSequenceClassification } from "../models/bert.ts";
+import { loadPretrained } from "../models/node/pretrained.ts";
+import { crossEntropy } from "../nn/losses.ts";
+import { linear as falling, warmUp } from "../optim/schedules.ts";
+import { hostStream } from "../random/generator.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { trainWordPiece } from "../text/tokenizers.ts";
+import { accuracy } from "../train/metrics.ts";
+import { adamWForTransformers } from "./bert-pretrain.ts";
+import { defineRecipe, type Recipe } from "./recipe.ts";
+
+type Ids = Tensor<[number, number], "int32">;
+type Labels = Tensor<[number], "int32">;
+
+/** Texts with the names of their labels. */
+interface Labelled {
+  readonly texts: readonly string[];
+  readonly labels: readonly string[];
+}
+
+/** Reads the texts and labels of a CSV file. */
+async function readLabelled(file: string, text: string, label: string): Promise<Labelled> {
+  const content = textOf(await readFileChecked(file), file).replace(/^\uFEFF/, "");
+  const reader = new CsvRows(file);
+  const rows = reader.take(new CsvRecords(file, delimiterOf(file)).take(content, true));
+  const places = [text, label].map((name) => reader.names.indexOf(name));
+  const absent = [text, label].find((_, i) => places[i]! < 0);
+  if (absent !== undefined)
+    throw new DataError(
+      file,
+      `there is no column ${quoted(absent)}`,
+      missing(absent, reader.names).replace("no option", "no column").replace("the options", "the columns"),
+    );
+  const [atText, atLabel] = places as [number, number];
+  const whole = rows.filter(({ fields }) => (fields[atText] ?? "").trim() !== "" && (fields[atLabel] ?? "") !== "");
+  return { texts: whole.map(({ fields }) => fields[atText]!), labels: whole.map(({ fields }) => fields[atLabel]!) };
+}
+
+/** Puts aside a share of examples, drawn by the seed. */
+function divided({ texts, labels }: Labelled, aside: number, seed: number): readonly [Labelled, Labelled] {
+  const order = permutation(texts.length, hostStream(seed, "split"));
+  const pick = (from: number, to: number): Labelled => {
+    const places = [...order.slice(from, to)].sort((a, b) => a - b);
+    return { texts: places.map((i) => texts[i]!), labels: places.map((i) => labels[i]!) };
+  };
+  return [pick(aside, texts.length), pick(0, aside)];
+}
+
+/** The configuration of an encoder that begins with random weights: that of `bert-pretrain`. */
+const scratch = {
+  hiddenSize: 128,
+  numHiddenLayers: 4,
+  numAttentionHeads: 4,
+  intermediateSize: 512,
+} as const satisfies Partial<BertConfig>;
+
+const bertFinetune: Recipe = defineRecipe({
+  name: "bert-finetune",
+  description: "A pre-trained BERT learns to label texts: reviews of food, or any CSV file",
+  hyperparameters: {
+    file: z.string().min(1).describe("a CSV or TSV file with a text and a label in each row"),
+    validationFile: z.string().min(1).optional().describe("another one to be judged on; default: a tenth of the file"),
+    textColumn: z.string().min(1).default("review").describe("the column of the texts"),
+    labelColumn: z.string().min(1).default("score").describe("the column of the labels"),
+    pretrained: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("the folder of a pre-trained model, of `glissade export --format pretrained` or from the hub"),
+    examples: z.int().min(2).optional().describe("how many labelled texts are used, drawn by the seed; default: all"),
+    epochs: z.int().min(1).default(6).describe("how often each text is seen"),
+    frozenEpochs: z
+      .number()
+      .min(0)
+      .default(1)
+      .describe("epochs at the beginning in which only the new classifier learns"),
+    batchSize: z.int().min(1).max(4096).default(32).describe("texts in a step"),
+    learningRate: z.number().positive().max(1).default(0.0005).describe("of AdamW once all weights learn; falls to 0"),
+    frozenRate: z.number().positive().max(1).default(0.003).describe("of AdamW while only the classifier learns"),
+    weightDecay: z.number().min(0).default(0.01).describe("of AdamW, for matrices"),
+    length: z.int().min(8).max(512).default(128).describe("the most tokens of a text; the rest is cut"),
+    dropout: z.number().min(0).lt(1).default(0.1).describe("the share of features and attention weights left out"),
+    vocabularySize: z.int().min(50).max(100_000).default(8000).describe("of a model without pre-training"),
+  },
+  async setup({ file, textColumn, labelColumn, epochs, batchSize, learningRate, dropout, seed, ...given }) {
+    const all = await readLabelled(file, textColumn, labelColumn);
+    const held = given.validationFile
+      ? ([all, await readLabelled(given.validationFile, textColumn, labelColumn)] as const)
+      : divided(all, Math.max(1, Math.round(all.texts.length / 10)), seed);
+    const validation = held[1];
+    const { examples = held[0].texts.length } = given;
+    if (examples > held[0].texts.length)
+      throw new ConfigError(
+        "bert-finetune",
+        `${examples} examples are to be used, and there are ${held[0].texts.length}`,
+        "give fewer",
+      );
+    const train = examples < held[0].texts.length ? divided(held[0], examples, seed)[1] : held[0];
+    const id2label = [...new Set(held[0].labels)].sort();
+    if (id2label.length < 2 || id2label.length > 1000)
+      throw new DataError(
+        file,
+        `the column ${quoted(labelColumn)} has ${id2label.length} different labels`,
+        "give a column with from 2 to 1,000",
+      );
+    const rates = { hiddenDropoutProb: dropout, attentionProbsDropoutProb: dropout };
+    const { model, tokenizer } = await begun(given.pretrained, {
+      texts: held[0].texts,
+      vocabularySize: given.vocabularySize,
+      length: given.length,
+      config: { ...rates, id2label, numLabels: id2label.length },
+    });
+    const length = Math.min(given.length, model.config.maxPositionEmbeddings);
+    const columns = (of: Labelled) => {
+      const { ids } = tokenizer.encodeBatch(of.texts, { maxLength: length });
+      const labels = of.labels.map((label) => id2label.indexOf(label));
+      const unknown = labels.indexOf(-1);
+      if (unknown >= 0)
+        throw new DataError(
+          given.validationFile ?? file,
+          `there is a label ${quoted(of.labels[unknown]!)}, which no text to learn from has`,
+          `label with ${id2label
+            .slice(0, 5)
+            .map((each) => printable(each))
+            .join(", ")}`,
+        );
+      return dataset(ids, { shape: [labels.length] as const, dtype: "int32", values: Int32Array.from(labels) });
+    };
+    const batches = loader(columns(train), {
+      batchSize: Math.min(batchSize, train.texts.length),
+      shuffle: true,
+      seed,
+      buckets: 4,
+    });
+    const steps = epochs * batches.batches;
+    const frozen = Math.min(steps, Math.round((given.pretrained ? given.frozenEpochs : 0) * batches.batches));
+    const climb = Math.floor(0.1 * (steps - frozen));
+    const later = warmUp(falling(learningRate, { steps: Math.max(1, steps - frozen - climb) }), { steps: climb });
+    const padding = tokenizer.special.pad ?? 0;
+    const forward = (ids: Ids) => model(ids, { attentionMask: ids.notEqual(padding) }).logits;
+    return {
+      setup: {
+        model,
+        loss: (ids: Ids, labels: Labels) => crossEntropy(forward(ids), labels),
+        output: forward,
+        train: batches,
+        validation: columns(validation),
+        optimizer: adamWForTransformers(model, { learningRate, weightDecay: given.weightDecay }),
+        // Called before each step, also after a run is resumed: first the body is frozen, then all learns.
+        schedule(step: number) {
+          if (step < frozen) model.bert.freeze();
+          else model.bert.unfreeze();
+          return step < frozen ? given.frozenRate : later(step - frozen);
+        },
+        metrics: [accuracy()],
+      },
+      options: { epochs, maxGradNorm: 1, metricForBestModel: "accuracy" },
+      prediction: { tokenizer, classes: id2label },
+    };
+  },
+});
+
+interface Beginning {
+  readonly texts: readonly string[];
+  readonly vocabularySize: number;
+  readonly length: number;
+  readonly config: Partial<BertConfig>;
+}
+
+type Classifier = BertForSequenceClassification & { readonly config: BertConfig };
+
+/** A classifier with the weights of a folder, or with random ones and a tokenizer of the texts. */
+async function begun(
+  folder: string | undefined,
+  { texts, vocabularySize, length, config }: Beginning,
+): Promise<{ readonly model: Classifier; readonly tokenizer: Tokenizer }> {
+  if (folder === undefined) {
+    const tokenizer = trainWordPiece(texts, { vocabularySize });
+    const sizes = { ...scratch, vocabSize: tokenizer.size, maxPositionEmbeddings: length };
+    return { model: bertForSequenceClassification({ ...sizes, ...config }), tokenizer };
+  }
+  const { model, tokenizer } = await loadPretrained(bertForSequenceClassification, folder, {
+    config,
+    ignoreMismatchedSizes: true,
+  });
+  if (!tokenizer)
+    throw new DataError(folder, "there is no tokenizer", "put tokenizer.json or vocab.txt beside the weights");
+  return { model, tokenizer };
+}
+
+export default bertFinetune;

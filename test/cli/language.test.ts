@@ -1,0 +1,151 @@
+/** Language models from the command line: pre-trained, exported as a folder, asked, fine-tuned, looked into. */
+import { readFile, rm, stat } from "node:fs/promises";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import "../../src/node.ts";
+import { attentionSvg } from "../../src/cli/attend.ts";
+import { glissade } from "../support/cli.ts";
+import { tinyBert, writeReviews, writeStories, writeStory } from "../support/texts.ts";
+
+let stories: string;
+let reviews: string;
+let story: string;
+const inFolder = (name: string): string => path.join(stories, name);
+const options = (given: Readonly<Record<string, unknown>>): string[] =>
+  Object.entries(given).flatMap(([name, value]) => [`--${name}`, String(value)]);
+
+beforeAll(async () => {
+  [stories, reviews, story] = await Promise.all([writeStories(), writeReviews(), writeStory()]);
+  const trained = await glissade(
+    ...["train", "bert-pretrain", "--folder", stories, "--epochs", "2", "--batchSize", "8"],
+    ...options(tinyBert),
+    ...["--out", inFolder("pre")],
+  );
+  expect(trained.err).toBe("");
+  expect(trained.code).toBe(0);
+  const exported = await glissade("export", inFolder("pre"), "--format", "pretrained", "--out", inFolder("model"));
+  expect(exported.code).toBe(0);
+}, 120_000);
+
+afterAll(async () => {
+  for (const each of [stories, path.dirname(reviews), path.dirname(story)]) await rm(each, { recursive: true });
+});
+
+const lines = (out: string): Record<string, unknown>[] =>
+  out
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+
+async function refused(words: readonly string[], sentence: RegExp): Promise<void> {
+  const { code, err } = await glissade(...words);
+  expect(err).toMatch(sentence);
+  expect(code).toBe(1);
+}
+
+describe("fill", () => {
+  test("gives the same words from the run and from the exported folder", async () => {
+    const words = ["fill", "The [MASK] sat on the [MASK].", "--top-k", "3", "--json"];
+    const fromRun = await glissade(...words, "--run", inFolder("pre"), "--checkpoint", "best");
+    const fromFolder = await glissade(...words, "--run", inFolder("model"));
+    expect(fromRun.err).toBe("");
+    expect(fromRun.out).toBe(fromFolder.out);
+    const found = lines(fromRun.out) as { mask: number; token: string; score: number; sequence: string }[];
+    expect(found.map(({ mask }) => mask)).toEqual([0, 0, 0, 1, 1, 1]);
+    expect(found[0]!.sequence).toBe(`the ${found[0]!.token} sat on the [MASK].`);
+    expect(found[0]!.score).toBeGreaterThanOrEqual(found[1]!.score);
+    const { out } = await glissade("fill", "the [MASK] sat", "--run", inFolder("model"));
+    expect(out.trimEnd().split("\n")).toHaveLength(5);
+    expect(out).toMatch(/^\S+ +\d+\.\d% .* the \S+ sat$/m);
+  });
+
+  test("says what is missing", async () => {
+    await refused(["fill", "the [MASK] sat"], /no run is named\n {2}fix: .*--run runs\/bert-pretrain-/);
+    await refused(["fill", "the cat sat", "--run", inFolder("model")], /the text has no \[MASK\]/);
+    await refused(["fill", " ", "--run", inFolder("model")], /the text is empty/);
+    await refused(["fill", "the [MASK]", "--run", inFolder("nowhere")], /nowhere/);
+    await refused(["fill", `the [MASK] ${"cat ".repeat(40)}`, "--run", inFolder("model")], /positions for 24/);
+  });
+});
+
+describe("attend", () => {
+  test("draws each head, and writes a picture and all weights", async () => {
+    const svg = inFolder("heads.svg");
+    const { out, code } = await glissade("attend", "the cat sat", "--run", inFolder("pre"), "--svg", svg);
+    expect(code).toBe(0);
+    expect(out).toContain("layer 1\n");
+    expect(out).toMatch(/head 1 +head 2/);
+    expect(out).toMatch(/^\[CLS\] /m);
+    const picture = await readFile(svg, "utf8");
+    expect(picture).toMatch(/^<svg [\s\S]*<\/svg>\n$/);
+    expect(picture.match(/class="title"/g)).toHaveLength(2);
+    const heads = lines((await glissade("attend", "the cat sat", "--run", inFolder("model"), "--json")).out) as {
+      tokens: string[];
+      weights: number[][];
+    }[];
+    expect(heads).toHaveLength(2);
+    for (const { tokens, weights } of heads) {
+      expect(tokens).toEqual(["[CLS]", "the", "cat", "sat", "[SEP]"]);
+      for (const row of weights) expect(row.reduce((sum, weight) => sum + weight, 0)).toBeCloseTo(1, 5);
+    }
+    const one = await glissade("attend", "the cat sat", "--run", inFolder("model"), "--layer", "1", "--head", "2");
+    expect(one.out).toMatch(/^layer 1, head 2\n/);
+    expect(one.out).toMatch(/ +cat → \S+ +\S* *0\.\d\d/);
+    await refused(["attend", "a cat", "--run", inFolder("model"), "--layer", "2"], /there is no layer 2/);
+  });
+
+  test("tokens that look like markup stay text in the picture", () => {
+    const svg = attentionSvg(
+      ["<b>", "&"],
+      [
+        {
+          layer: 1,
+          head: 1,
+          weights: [
+            [1, 0],
+            [0.5, 0.5],
+          ],
+        },
+      ],
+    );
+    expect(svg).toContain("&amp; → &lt;b&gt;");
+    expect(svg).not.toContain("<b>");
+  });
+});
+
+describe("classify", () => {
+  test("a pre-trained model is fine-tuned, frozen first, and labels texts", async () => {
+    const words = ["train", "bert-finetune", "--file", reviews, "--pretrained", inFolder("model"), "--batchSize", "8"];
+    const trained = await glissade(...words, "--epochs", "12", "--learningRate", "0.01", "--out", inFolder("fine"));
+    expect(trained.err).toBe("");
+    expect(trained.code).toBe(0);
+    const texts = ["the cat, a fine one, was lovely", "the cow, a bad one, was awful"];
+    const found = lines((await glissade("classify", ...texts, "--run", inFolder("fine"), "--json")).out);
+    expect(found.map(({ label }) => label)).toEqual(["great", "other"]);
+    const { out } = await glissade("classify", texts[0]!, "--run", inFolder("fine"));
+    expect(out).toMatch(/^the cat, .*\n {2}great +\d+\.\d% /);
+    await refused(
+      ["fill", "the [MASK]", "--run", inFolder("fine")],
+      /BertForSequenceClassification, which cannot answer `fill`/,
+    );
+    await refused(["classify", "a", "--run", inFolder("model")], /BertForPreTraining, which cannot answer `classify`/);
+    await refused([...words, "--textColumn", "reviews"], /there is no column "reviews"/);
+    await refused([...words, "--examples", "1000"], /1000 examples are to be used, and there are 36/);
+  }, 120_000);
+});
+
+describe("gpt", () => {
+  test("learns a text, and is exported as a folder", async () => {
+    const given = { layers: 1, hiddenSize: 16, heads: 2, length: 16, vocabularySize: 300, batchSize: 8, epochs: 1 };
+    const trained = await glissade("train", "gpt", "--file", story, ...options(given), "--out", inFolder("gpt"));
+    expect(trained.err).toBe("");
+    expect(trained.code).toBe(0);
+    await glissade("export", inFolder("gpt"), "--format", "pretrained", "--out", inFolder("gpt-model"));
+    expect((await stat(inFolder("gpt-model/tokenizer.json"))).size).toBeGreaterThan(100);
+    const [head] = lines((await glissade("attend", "The cat", "--run", inFolder("gpt-model"), "--json")).out) as {
+      weights: number[][];
+    }[];
+    expect(head!.weights[0]!.slice(1).every((weight) => weight === 0)).toBe(true); //  no token looks ahead
+    await refused(["fill", "the [MASK]", "--run", inFolder("gpt-model")], /GPT2LMHeadModel, which cannot answer/);
+  }, 120_000);
+});
