@@ -52,6 +52,7 @@ export {
 } from "./models/bert.ts";
 export { type GenerateOptions, generate } from "./models/generate.ts";
 export { gpt2, gpt2LMHeadModel } from "./models/gpt.ts";
+export { type RecurrentLanguageModel, recurrentLanguageModel } from "./models/language-model.ts";
 export { attentionOf, classifyText, fillMask } from "./models/pipelines.ts";
 export type { StepModel } from "./models/step-model.ts";
 export type { HiddenState, LstmState } from "./nn/cells.ts";
@@ -146,6 +147,7 @@ export { bitsPerCharacter, kneserNey, perplexity } from "./text/ngram.ts";
 export { decodeTokenizer, encodeTokenizer } from "./text/tokenizer.ts";
 export * as tokenizers from "./text/tokenizers.ts";
 export { buildVocabulary, vocabulary } from "./text/vocabulary.ts";
+export { type CarriedState, carriedState } from "./train/carried.ts";
 export type { TrainingEvent } from "./train/events.ts";
 export { type FitResult, fit, validate } from "./train/fit.ts";
 export { smoother } from "./train/history.ts";

@@ -41,6 +41,7 @@ export type {
   Hyperparameters,
 } from "./recipes/hyperparameters.ts";
 export {
+  type Baseline,
   defineRecipe,
   type Prediction,
   type PreparedRecipe,
@@ -48,6 +49,7 @@ export {
   type RecipeDefinition,
   type RecipeOptions,
   type RecipeParts,
+  type TextGeneration,
 } from "./recipes/recipe.ts";
 export { type Brown, type BrownDocument, type BrownOptions, type BrownSentence, loadBrown } from "./text/node/brown.ts";
 export { type CitiesOptions, type City, loadCities } from "./text/node/cities.ts";

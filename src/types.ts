@@ -141,6 +141,12 @@ export type {
 } from "./models/gpt.ts";
 export type { KeyValueCache } from "./models/heads.ts";
 export type {
+  LanguageModelInput,
+  LanguageModelOutput,
+  LanguageModelState,
+  RecurrentLanguageModelOptions,
+} from "./models/language-model.ts";
+export type {
   AttentiveModel,
   FilledMask,
   FillMaskOptions,
@@ -273,6 +279,7 @@ export type {
   VocabularyContent,
   VocabularyOptions,
 } from "./text/vocabulary.ts";
+export type { CarriedStateOptions } from "./train/carried.ts";
 export type {
   CheckpointEvent,
   EndEvent,

@@ -1,4 +1,5 @@
 /** `glissade evaluate`: all metrics of a run's model over its validation data. */
+import { ConfigError } from "../errors.ts";
 import { validate } from "../train/fit.ts";
 import type { MetricValue } from "../train/metrics.ts";
 import { jsonOf } from "../train/node/layout.ts";
@@ -10,13 +11,21 @@ import { duration, metricText } from "./view.ts";
 export interface EvaluateOptions {
   readonly checkpoint: Which;
   readonly json?: boolean;
+  /** On the recipe's test data instead of its validation data. */
+  readonly test?: boolean;
 }
 
-export async function evaluateCommand(folder: string, { checkpoint, json }: EvaluateOptions): Promise<number> {
+export async function evaluateCommand(folder: string, { checkpoint, json, test }: EvaluateOptions): Promise<number> {
   const { prepared, step, recipe } = await loadTrained(folder, checkpoint);
-  const report = await validate(prepared.setup);
+  if (test && !prepared.test)
+    throw new ConfigError("evaluate", `the recipe ${recipe.name} has no test data`, "leave out --test");
+  const report = await validate(test ? { ...prepared.setup, validation: prepared.test! } : prepared.setup);
+  const baselines = prepared.baselines.map(({ name, ...on }) => ({
+    name,
+    metrics: (test ? on.test : on.validation) ?? {},
+  }));
   if (json) {
-    console.log(jsonOf({ run: folder, step, ...report }));
+    console.log(jsonOf({ run: folder, step, ...report, ...(baselines.length > 0 && { baselines }) }));
     return 0;
   }
   console.log(
@@ -26,6 +35,9 @@ export async function evaluateCommand(folder: string, { checkpoint, json }: Eval
   const width = Math.max(...rows.map(([name]) => name.length));
   for (const [name, value] of rows)
     if (typeof value === "number") console.log(`${name.padEnd(width)}  ${metricText(name, value)}`);
+  for (const { name, metrics } of baselines)
+    for (const [metric, value] of Object.entries(metrics))
+      console.log(dim(`${metric.padEnd(width)}  ${metricText(metric, value)}  ${name}`));
   const { names } = await networkOf(prepared);
   for (const [name, value] of rows) if (typeof value !== "number") sayMatrix(name, value, names);
   return 0;

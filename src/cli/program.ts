@@ -9,10 +9,11 @@ import type { CompareOptions } from "./compare.ts";
 import type { EvaluateOptions } from "./evaluate.ts";
 import type { ExportCommandOptions } from "./export.ts";
 import type { FillOptions } from "./fill.ts";
+import type { GenerateCommandOptions } from "./generate.ts";
 import type { PredictOptions } from "./predict.ts";
 import type { SweepOptions } from "./sweep.ts";
 import type { TrainOptions } from "./train.ts";
-import { whichCheckpoint, wholeNumber } from "./words.ts";
+import { anyNumber, whichCheckpoint, wholeNumber } from "./words.ts";
 
 const json = ["--json", "JSON lines, nothing else"] as const;
 const checkpoint = ["--checkpoint <which>", "best, last or a step", whichCheckpoint, "best"] as const;
@@ -71,6 +72,7 @@ Exit codes: 0 done; 1 an error, or a check that failed; 130 stopped by you, ever
     .summary("all metrics of a run's model over its validation data")
     .argument("<run>", "the folder of the run")
     .option(...checkpoint)
+    .option("--test", "on the recipe's test data, which the training has never seen")
     .option(...json)
     .addHelpText("after", "\nExamples:\n  glissade evaluate runs/digits-2026-11-29-120000 --checkpoint last")
     .action(async (run: string, options: EvaluateOptions) => {
@@ -156,6 +158,33 @@ Examples:
     .action(async (text: string, options: AttendOptions) => {
       const { attendCommand } = await import("./attend.ts");
       end(await attendCommand(text, options));
+    });
+
+  program
+    .command("generate")
+    .summary("what a run's model writes")
+    .argument("<run>", "the folder of the run")
+    .argument("[beginning]", "what the text begins with", "")
+    .option(...checkpoint)
+    .option("--count <n>", "how many texts", wholeNumber(1), 1)
+    .option("--max-new-tokens <n>", "the most tokens of a text (default: the recipe's)", wholeNumber(1))
+    .option("--temperature <x>", "below 1 more likely, above 1 more surprising, 0 always the most likely", anyNumber)
+    .option("--top-k <n>", "draws from so many most likely tokens", wholeNumber(1))
+    .option("--top-p <x>", "draws from the most likely tokens that have this probability together", anyNumber)
+    .option("--repetition-penalty <x>", "above 1: tokens that were there are less likely", anyNumber)
+    .option("--num-beams <n>", "searches for the most likely text instead of drawing", wholeNumber(1))
+    .option("--seed <n>", "the same one, the same texts", wholeNumber(0))
+    .option("--json", "a JSON line for each text, nothing else")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  glissade generate runs/names-2026-11-29-120000 --count 10
+  glissade generate runs/brown-lm-2026-11-29-120000 "The governor said" --temperature 0.7 --top-p 0.9`,
+    )
+    .action(async (run: string, beginning: string, options: GenerateCommandOptions) => {
+      const { generateCommand } = await import("./generate.ts");
+      end(await generateCommand(run, beginning, options));
     });
 
   program

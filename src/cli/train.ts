@@ -12,10 +12,11 @@ import type { RunOptions } from "../train/node/options.ts";
 import { readRun } from "../train/node/read.ts";
 import { completeSetup } from "../train/setup.ts";
 import { showExamples } from "./examples.ts";
+import { showTexts } from "./generate.ts";
 import { judgedOn, type Network, networkAsOnnx, networkOf } from "./network.ts";
 import { changedRecipe, openRun, writeOrigin } from "./origin.ts";
 import { bold, colour, dim } from "./pictures.ts";
-import { TrainingView, warn } from "./view.ts";
+import { metricText, TrainingView, warn } from "./view.ts";
 import { isThere, stamp } from "./words.ts";
 
 /** Exit codes of all commands. */
@@ -105,6 +106,7 @@ async function trained(
   if (!json) sayEnd(result);
   const network = await networkOf(prepared);
   if (!json) await showExamples(prepared, network);
+  if (!json && prepared.generation) await showTexts(prepared.generation);
   if (outputDir !== undefined) await save(prepared, network, outputDir, say);
   if (isStopped) {
     const line = outputDir === undefined ? "" : ` Go on with:\n  ${commandLine(`resume ${outputDir}`)}`;
@@ -175,7 +177,12 @@ function sayWhat(recipe: Recipe, prepared: PreparedRecipe): void {
     `${optimizer.name}, learning rate ${Number(optimizer.learningRate.toPrecision(4))}`,
     `engine ${currentEngine().name}`,
   ];
-  console.log(`${bold(recipe.description)}\n${dim(parts.join(" · "))}\n`);
+  console.log(`${bold(recipe.description)}\n${dim(parts.join(" · "))}`);
+  for (const { name, validation } of prepared.baselines) {
+    const values = Object.entries(validation).map(([metric, value]) => `${metric} ${metricText(metric, value)}`);
+    console.log(dim(`to beat: ${name}, ${values.join(", ")}`));
+  }
+  console.log();
 }
 
 function sayEnd({ reason, best, evaluations }: FitResult): void {
@@ -208,7 +215,12 @@ async function save(
   }
 }
 
-function sayWhatNext(recipe: Recipe, { hyperparameters }: PreparedRecipe, subject: string, folder: string): void {
+function sayWhatNext(
+  recipe: Recipe,
+  { hyperparameters, generation }: PreparedRecipe,
+  subject: string,
+  folder: string,
+): void {
   const isStart = process.env.npm_lifecycle_event === "start";
   const start = isStart ? "npm start --" : `npx glissade train ${subject}`;
   const options = new Map(recipe.hyperparameters.map((each) => [each.name, each]));
@@ -230,6 +242,7 @@ function sayWhatNext(recipe: Recipe, { hyperparameters }: PreparedRecipe, subjec
     [`${start} --seed ${hyperparameters.seed + 1}`, "other initial weights, another order"],
     ["npx glissade compare runs/*", "the curves of several runs"],
     [`npx glissade evaluate ${folder}`, "all metrics of the best checkpoint"],
+    ...(generation ? [[`npx glissade generate ${folder}`, "what it writes"]] : []),
   ] as const;
   const width = Math.max(...lines.map(([command]) => command!.length));
   console.log(`\n${bold("What to try next")}`);

@@ -11,6 +11,13 @@ export function wholeNumber(from: number): (text: string) => number {
   };
 }
 
+/** A number as a word; its bounds are checked by what takes it. */
+export function anyNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("Give a number.");
+  return value;
+}
+
 /** "best", "last" or a step. */
 export function whichCheckpoint(text: string): "best" | "last" | number {
   if (text === "best" || text === "last") return text;

@@ -9,7 +9,9 @@ export type RecipeName =
   | "pronounce"
   | "bert-pretrain"
   | "bert-finetune"
-  | "gpt";
+  | "gpt"
+  | "names"
+  | "brown-lm";
 
 const recipes: Readonly<Record<RecipeName, () => Promise<{ readonly default: Recipe }>>> = {
   digits: () => import("./digits.ts"),
@@ -20,6 +22,8 @@ const recipes: Readonly<Record<RecipeName, () => Promise<{ readonly default: Rec
   "bert-pretrain": () => import("./bert-pretrain.ts"),
   "bert-finetune": () => import("./bert-finetune.ts"),
   gpt: () => import("./gpt.ts"),
+  names: () => import("./names.ts"),
+  "brown-lm": () => import("./brown-lm.ts"),
 };
 
 export const recipeNames: readonly RecipeName[] = Object.keys(recipes) as RecipeName[];

@@ -1,7 +1,10 @@
 /** Recipes: a complete training, with its hyperparameters, as one typed object in one file. */
-import type { Column } from "../data/dataset.ts";
+import type { BatchSource } from "../data/batches.ts";
+import type { Column, Dataset } from "../data/dataset.ts";
 import { ConfigError } from "../errors.ts";
 import { aRecord, described, expectOptions } from "../graph/arguments.ts";
+import type { GenerateOptions } from "../models/generate.ts";
+import type { StepModel } from "../models/step-model.ts";
 import { seed } from "../nn/generator.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { RunOptions } from "../train/node/options.ts";
@@ -35,6 +38,30 @@ export interface Prediction {
   readonly tokenizer?: Tokenizer;
 }
 
+/** How a trained model writes: for `glissade generate`. */
+export interface TextGeneration {
+  /** The model's step, as `generate` takes it. */
+  readonly model: StepModel<unknown>;
+  /** Returns the ids that the model is given first for the beginning of a text, which may be empty: with the ids that texts begin with. */
+  encode(beginning: string): ArrayLike<number>;
+  /** Returns the text of ids that the model has written. */
+  decode(ids: readonly number[]): string;
+  /** How it is decoded unless the user says otherwise: `eosTokenId`, `maxNewTokens`, `temperature`. */
+  readonly options?: Omit<GenerateOptions, "prompt" | "state">;
+  /** How many texts are shown at the end of a training. Default 3. */
+  readonly samples?: number;
+}
+
+/** Another way to do what a recipe's model learns, measured on the same data: what the model has to beat. */
+export interface Baseline {
+  /** What it is: "Kneser–Ney trigrams". */
+  readonly name: string;
+  /** Its metrics on the validation data, under the names that the setup's metrics have. */
+  readonly validation: Readonly<Record<string, number>>;
+  /** Its metrics on the test data. */
+  readonly test?: Readonly<Record<string, number>>;
+}
+
 /** The options of `fit` that a recipe may set: all but those about where and when a run is saved. */
 export type RecipeOptions = Omit<
   RunOptions,
@@ -53,6 +80,12 @@ export interface RecipeParts<C extends readonly Column[] = readonly Column[]> {
   readonly setup: TrainingSetup<C>;
   readonly options?: RecipeOptions;
   readonly prediction?: Prediction;
+  /** How the model writes, if it is one that does. */
+  readonly generation?: TextGeneration;
+  /** Data with the columns of `validation` that nothing of the training has seen, not even the choice of its best step. */
+  readonly test?: Dataset<C> | BatchSource;
+  /** What the model has to beat. */
+  readonly baselines?: readonly Baseline[];
 }
 
 /** A recipe as its author writes it. */
@@ -74,6 +107,9 @@ export interface PreparedRecipe<S extends HyperparameterSchemas = Hyperparameter
   readonly setup: TrainingSetup;
   readonly options: RunOptions;
   readonly prediction: Prediction;
+  readonly generation?: TextGeneration;
+  readonly test?: Dataset | BatchSource;
+  readonly baselines: readonly Baseline[];
 }
 
 /** A recipe. Made by `defineRecipe`. */
@@ -90,7 +126,7 @@ export interface Recipe<S extends HyperparameterSchemas = HyperparameterSchemas>
   prepare(given?: GivenHyperparameters<S>): Promise<PreparedRecipe<S>>;
 }
 
-const partNames = ["setup", "options", "prediction"] as const;
+const partNames = ["setup", "options", "prediction", "generation", "test", "baselines"] as const;
 
 /**
  * Defines a recipe:
@@ -142,6 +178,9 @@ export function defineRecipe<const S extends HyperparameterSchemas, C extends re
         setup: parts.setup as unknown as TrainingSetup,
         options: { ...parts.options, seed: seedValue },
         prediction: parts.prediction ?? {},
+        ...(parts.generation && { generation: parts.generation }),
+        ...(parts.test && { test: parts.test as unknown as Dataset | BatchSource }),
+        baselines: parts.baselines ?? [],
       };
     },
   };

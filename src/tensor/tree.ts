@@ -25,6 +25,18 @@ export function namesIn(record: object): string[] {
   return Object.keys(record).sort();
 }
 
+/** Returns the place of each tensor of a tree, in the order of `flatten`: `h`, `layers.0`. A tree that is one tensor has the place "value". */
+export function pathsIn(tree: unknown): string[] {
+  const walk = (part: unknown, path: string): string[] => {
+    if (part instanceof Tensor) return [path || "value"];
+    const names = Array.isArray(part) ? [...part.keys()] : typeof part === "object" && part ? namesIn(part) : [];
+    return names.flatMap((name) =>
+      walk((part as Readonly<Record<string, unknown>>)[name], path ? `${path}.${name}` : String(name)),
+    );
+  };
+  return walk(tree, "");
+}
+
 /** Appends the tensors of a tree to `values`. Returns a function that builds a tree of the same form with other values in their places. */
 export function flatten(
   subject: string,

@@ -49,7 +49,7 @@ export interface TrainerState {
 export interface Checkpoint {
   /** The model's variables as safetensors, in PyTorch's names. */
   readonly model: Uint8Array;
-  /** The variables of the optimizer, the generator and the setup's `state`, as safetensors. */
+  /** The variables of the optimizer, the generator, the carried state and the setup's `state`, as safetensors. */
   readonly optimizer: Uint8Array;
   readonly trainer: TrainerState;
 }
@@ -83,8 +83,10 @@ export interface RunStore {
 }
 
 /** Returns the owners of the variables that `optimizer.safetensors` holds. */
-function besideModel({ optimizer, generator, state }: CompleteSetup): { readonly [name: string]: HasNamedStates } {
-  return { optimizer, generator, ...state };
+function besideModel({ optimizer, generator, carried, state }: CompleteSetup): {
+  readonly [name: string]: HasNamedStates;
+} {
+  return { optimizer, generator, ...(carried && { carried }), ...state };
 }
 
 /** Returns all variables of a training with their values at this place in the queue. Training may continue meanwhile. */

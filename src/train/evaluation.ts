@@ -30,7 +30,12 @@ export class Evaluator {
     this.#setup = setup;
     this.#summed = setup.metrics.filter((metric) => "sums" in metric);
     this.#host = setup.metrics.filter((metric) => "reads" in metric);
-    this.#judge = compile((...batch: readonly Tensor[]) => inMode(false, () => this.#measure(batch)));
+    this.#judge = compile((...batch: readonly Tensor[]) =>
+      inMode(false, () => {
+        const { carried } = setup;
+        return carried ? carried.during("evaluation", () => this.#measure(batch)) : this.#measure(batch);
+      }),
+    );
   }
 
   /** Evaluates one epoch of a source. Throws DataError if the epoch has no batch. */
@@ -46,6 +51,7 @@ export class Evaluator {
   async #run(source: BatchSource): Promise<EvaluationReport> {
     const started = performance.now();
     for (const state of this.#sums.values()) state.write(zerosOf(state));
+    this.#setup.carried?.reset("evaluation");
     const counts = this.#host.map((metric) => metric.begin());
     const queued: (readonly Tensor[])[] = [];
     let [examples, batches] = [0, 0];

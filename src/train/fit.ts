@@ -281,6 +281,7 @@ export class Training {
 
   async #epoch(): Promise<void> {
     if (!this.#isExhausted) {
+      if (this.#batch === 0) this.#setup.carried?.reset("training");
       const epoch = epochOf(this.#source);
       try {
         await this.#trainOn(epoch);

@@ -207,14 +207,33 @@ export function f1(options: F1Options = {}): SummedMetric {
   };
 }
 
+const weightedLoss = ({ loss, weight }: Measured): Readonly<Record<string, Tensor>> => ({
+  loss: loss.cast("float64").mul(weight.cast("float64")),
+  weight,
+});
+
 /** Makes the metric perplexity: e to the power of the mean loss, for a language model whose loss is cross entropy. */
 export function perplexity(options: { readonly name?: string } = {}): SummedMetric {
   expectArguments("metric.perplexity", [optional(record({ name: aText }))], [options]);
   return {
     name: options.name ?? "perplexity",
     greaterIsBetter: false,
-    sums: ({ loss, weight }) => ({ loss: loss.cast("float64").mul(weight.cast("float64")), weight }),
+    sums: weightedLoss,
     value: ({ loss, weight }) => Math.exp(ratio(loss!, weight!)),
+  };
+}
+
+/**
+ * Makes the metric bits per character: the mean loss divided by log 2, for a language model of characters whose loss is cross entropy. The
+ * ends of texts count as characters if the loss counts them.
+ */
+export function bitsPerCharacter(options: { readonly name?: string } = {}): SummedMetric {
+  expectArguments("metric.bitsPerCharacter", [optional(record({ name: aText }))], [options]);
+  return {
+    name: options.name ?? "bitsPerCharacter",
+    greaterIsBetter: false,
+    sums: weightedLoss,
+    value: ({ loss, weight }) => ratio(loss!, weight!) / Math.LN2,
   };
 }
 

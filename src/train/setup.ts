@@ -13,6 +13,7 @@ import { adam } from "../optim/adam.ts";
 import { Optimizer } from "../optim/optimizer.ts";
 import { Plateau, type Schedule } from "../optim/schedules.ts";
 import { Tensor } from "../tensor/tensor.ts";
+import { CarriedState } from "./carried.ts";
 import type { Metric } from "./metrics.ts";
 
 /** A model, its loss and its data. */
@@ -51,6 +52,11 @@ export interface TrainingSetup<C extends readonly Column[] = readonly Column[]> 
   readonly generator?: Generator;
   /** Called after the update in each training step, in the step's graph: for example, for a moving average of weights. */
   afterUpdate?(): void;
+  /**
+   * The state that goes from batch to batch, made by `carriedState`: that of a recurrent network over a long text. `fit` begins each epoch
+   * and each evaluation at its start, and checkpoints hold it. Default: none.
+   */
+  readonly carried?: CarriedState<unknown>;
   /** Other objects with variables that a checkpoint must hold, by name: a moving average, a second generator. */
   readonly state?: { readonly [name: string]: HasNamedStates };
 }
@@ -71,6 +77,7 @@ export interface CompleteSetup<D = Dataset | BatchSource> {
   readonly classes?: number;
   readonly generator: Generator;
   afterUpdate(): void;
+  readonly carried?: CarriedState<unknown>;
   readonly state: { readonly [name: string]: HasNamedStates };
 }
 
@@ -88,6 +95,7 @@ const fields: readonly (keyof TrainingSetup)[] = [
   "classes",
   "generator",
   "afterUpdate",
+  "carried",
   "state",
 ];
 
@@ -119,6 +127,17 @@ export function completeSetup<C extends readonly Column[]>(subject: string, type
     "a function of the step, such as schedule.cosine(0.01, { steps }), or a schedule.Plateau",
   );
   expectOptional("generator", (value) => value instanceof Generator, "a generator, randomGenerator(seed)");
+  expectOptional(
+    "carried",
+    (value) => value instanceof CarriedState,
+    "what carriedState((batch) => model.startState(batch), { batchSize: 32 }) returns",
+  );
+  if (setup.carried && train instanceof Dataset)
+    throw new ConfigError(
+      subject,
+      "a state is carried from batch to batch, and `train` is a dataset, whose examples are shuffled",
+      "give batches in order: languageModelBatches(ids, { batchSize: 32, steps: 35 })",
+    );
   const haveStates = (value: unknown): boolean =>
     typeof value === "object" && value !== null && Object.values(value).every((each) => withStates(each) === undefined);
   expectOptional("state", haveStates, "a record of what has variables: { average }");
@@ -141,6 +160,7 @@ export function completeSetup<C extends readonly Column[]>(subject: string, type
     ...(setup.validation && { validation: setup.validation }),
     ...(setup.classes && { classes: setup.classes }),
     ...(setup.schedule && { schedule: setup.schedule }),
+    ...(setup.carried && { carried: setup.carried }),
     loss: (...batch) => expectLoss(subject, setup.loss(...batch)),
     output: (...batch) => expectOutput(subject, output(...batch), batch[0]!.shape[0]!),
     ...(setup.weight && { weight: (...batch: readonly Tensor[]) => expectWeight(subject, setup.weight!(...batch)) }),

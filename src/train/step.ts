@@ -48,7 +48,7 @@ export function trainingStep(
 
   /** Returns the loss of a batch and its weight. If the weight is a number, it is also stored by the batch's shapes. */
   const weigh = (batch: readonly Tensor[]): QueuedBatch => {
-    const loss = setup.loss(...batch);
+    const loss = setup.carried ? setup.carried.during("training", () => setup.loss(...batch)) : setup.loss(...batch);
     const weight = setup.weight?.(...batch) ?? examplesIn(batch);
     if (setup.weight && typeof weight === "number") weights.set(signature(batch), weight);
     return { loss, weight };

@@ -29,7 +29,7 @@ export const notOfElements: ReadonlyMap<string, string> = new Map([
   ),
   ...named("decodeSafetensors encodeSafetensors decodeWeights encodeWeights", "files"),
   ...named("decodeOnnxWeights fit validate", "files and the loop"),
-  ...named("generate", "decoding"),
+  ...named("generate recurrentLanguageModel carriedState", "language models"),
   ...named(
     "bert bertForPreTraining bertForMaskedLM bertForNextSentencePrediction bertForSequenceClassification bertForTokenClassification gpt2 gpt2LMHeadModel",
     "models, which are compared with PyTorch's",

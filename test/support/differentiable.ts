@@ -416,6 +416,7 @@ export const leftOut: Readonly<Record<string, string>> = {
   "are models, whose gradients are compared with PyTorch's":
     "bert bertForPreTraining bertForMaskedLM bertForNextSentencePrediction bertForSequenceClassification bertForTokenClassification gpt2 gpt2LMHeadModel",
   "ask models about texts": "fillMask classifyText attentionOf",
+  "are models, or hold the states of one": "recurrentLanguageModel carriedState",
   "are about texts":
     "bleu editDistance errorRate languageModelBatches maskTokens nextSentencePairs bitsPerCharacter kneserNey perplexity decodeTokenizer encodeTokenizer buildVocabulary vocabulary",
 };

@@ -1,0 +1,110 @@
+/** `glissade generate`: texts that a run's model writes. */
+import { ConfigError, printable } from "../errors.ts";
+import { type GenerateOptions, generate } from "../models/generate.ts";
+import type { TextGeneration } from "../recipes/recipe.ts";
+import { loadTrained, type Which } from "./checkpoint.ts";
+import { dim } from "./pictures.ts";
+
+/** The words of the command that are options of `generate`. */
+type Choice = Pick<
+  GenerateOptions,
+  "maxNewTokens" | "temperature" | "topK" | "topP" | "repetitionPenalty" | "numBeams" | "seed"
+>;
+
+export interface GenerateCommandOptions extends Choice {
+  readonly checkpoint: Which;
+  /** How many texts. */
+  readonly count: number;
+  /** A JSON line for each text. */
+  readonly json?: boolean;
+}
+
+const choices = ["maxNewTokens", "temperature", "topK", "topP", "repetitionPenalty", "numBeams", "seed"] as const;
+
+/** The recipe's options with what the user has chosen. A beam search draws nothing, so that nothing of draws is left. */
+function optionsOf({ options = {} }: TextGeneration, beginning: ArrayLike<number>, given: GenerateCommandOptions) {
+  const chosen = Object.fromEntries(
+    choices.flatMap((name) => (given[name] === undefined ? [] : [[name, given[name]]])),
+  ) as Choice;
+  const { temperature: _t, topK: _k, topP: _p, doSample: _s, ...usual } = options;
+  const isSearch = (chosen.numBeams ?? options.numBeams ?? 1) > 1;
+  return { ...(isSearch ? usual : options), ...chosen, prompt: beginning, numReturnSequences: given.count };
+}
+
+export async function generateCommand(
+  folder: string,
+  beginning: string,
+  given: GenerateCommandOptions,
+): Promise<number> {
+  const { prepared, recipe } = await loadTrained(folder, given.checkpoint);
+  const { generation } = prepared;
+  if (!generation)
+    throw new ConfigError(
+      "generate",
+      `the model of ${printable(recipe.name)} writes no texts`,
+      "name a run of another recipe, or give this one a part `generation`: { model, encode, decode }",
+    );
+  const options = optionsOf(generation, generation.encode(beginning), given);
+  if (given.count === 1 && (options.numBeams ?? 1) === 1 && !given.json) {
+    await write(generation, beginning, options);
+    return 0;
+  }
+  const { sequences, isFinished, scores } = await generate(generation.model, options);
+  for (const [i, sequence] of sequences.entries()) {
+    const text = continued(beginning, generation, sequence);
+    if (given.json)
+      console.log(
+        JSON.stringify({
+          text,
+          tokens: sequence.length,
+          isFinished: isFinished[i],
+          ...(scores && { score: scores[i] }),
+        }),
+      );
+    else console.log(shown(text));
+  }
+  return 0;
+}
+
+/** The text that ids go on with. A text that begins with nothing does not begin with a space. */
+function continued(beginning: string, { decode }: TextGeneration, ids: readonly number[]): string {
+  return beginning === "" ? decode(ids).trimStart() : beginning + decode(ids);
+}
+
+/** Writes a text while it is made. */
+async function write(generation: TextGeneration, beginning: string, options: GenerateOptions): Promise<void> {
+  process.stdout.write(shown(beginning));
+  const ids: number[] = [];
+  let written = beginning;
+  for await (const [id] of generate(generation.model, options)) {
+    if (id === undefined) break;
+    ids.push(id);
+    const text = continued(beginning, generation, ids);
+    // A token may be a part of a character, which is known only with the next one.
+    if (!text.startsWith(written) || text.endsWith("\uFFFD")) continue;
+    process.stdout.write(shown(text.slice(written.length)));
+    written = text;
+  }
+  process.stdout.write("\n");
+}
+
+/** A text without control characters, but with its lines. */
+const shown = (text: string): string =>
+  text
+    .split("\n")
+    .map((line) => printable(line, Number.POSITIVE_INFINITY))
+    .join("\n");
+
+/** Shows some texts at the end of a training. */
+export async function showTexts(generation: TextGeneration): Promise<void> {
+  const { model, options = {}, samples = 3, encode } = generation;
+  const { sequences } = await generate(model, {
+    doSample: true,
+    ...options,
+    prompt: encode(""),
+    numReturnSequences: samples,
+    seed: 0,
+  });
+  console.log(`\n${dim("What it writes")}\n`);
+  for (const sequence of sequences) console.log(shown(continued("", generation, sequence)));
+}
