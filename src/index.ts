@@ -54,6 +54,7 @@ export { type GenerateOptions, generate } from "./models/generate.ts";
 export { gpt2, gpt2LMHeadModel } from "./models/gpt.ts";
 export { type RecurrentLanguageModel, recurrentLanguageModel } from "./models/language-model.ts";
 export { attentionOf, classifyText, fillMask } from "./models/pipelines.ts";
+export { type Seq2Seq, scheduledSampling, seq2seq } from "./models/seq2seq.ts";
 export type { StepModel } from "./models/step-model.ts";
 export type { HiddenState, LstmState } from "./nn/cells.ts";
 export * as functional from "./nn/functional.ts";

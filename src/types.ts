@@ -97,6 +97,7 @@ export type {
   Part,
   RandomOp,
 } from "./kernel/kernel.ts";
+export type { AttentionKind, AttentionScore } from "./models/alignment.ts";
 export type {
   Architecture,
   ConfigField,
@@ -157,6 +158,14 @@ export type {
   TextOrPair,
 } from "./models/pipelines.ts";
 export type { LoadedModel, PretrainedOptions } from "./models/pretrained.ts";
+export type {
+  ScheduledSampling,
+  ScheduledSamplingOptions,
+  Seq2SeqInput,
+  Seq2SeqOptions,
+  Seq2SeqState,
+  Seq2SeqStep,
+} from "./models/seq2seq.ts";
 export type { StepOutput, TokenIds } from "./models/step-model.ts";
 export type { AttentionOptions, ScoreOptions } from "./nn/attention.ts";
 export type { CellWeights, RecurrentActivation } from "./nn/cells.ts";

@@ -30,7 +30,12 @@ export interface Network {
 export async function networkOf(prepared: PreparedRecipe): Promise<Network> {
   const batch = await firstBatch(prepared);
   const { setup, prediction } = prepared;
-  const columns = batch.map(({ shape, dtype }) => ({ shape: shape.slice(1), dtype }));
+  // Sequences are as long as the longest, and padded.
+  const known = judgedOn(prepared)?.columns ?? [];
+  const columns = batch.map(({ shape, dtype }, i) => ({
+    shape: (known[i]?.offsets ? known[i] : { shape }).shape.slice(1),
+    dtype,
+  }));
   const last = columns.at(-1)!;
   const task: Task = last.dtype === "int32" && last.shape.length === 0 && !prediction.targets ? "classes" : "numbers";
   const output = (...inputs: readonly Tensor[]): Tensor =>
@@ -39,7 +44,10 @@ export async function networkOf(prepared: PreparedRecipe): Promise<Network> {
       : (setup.model as unknown as (...each: readonly Tensor[]) => Tensor)(inputs[0]!);
   const answer = (...inputs: readonly Tensor[]): Tensor =>
     task === "classes" ? (output(...inputs).softmax() as Tensor) : output(...inputs);
-  const count = answer(...batch.slice(0, -1)).shape.at(-1) ?? 1;
+  const inputs = columns
+    .slice(0, -1)
+    .map(({ shape, dtype }) => zeros([batch[0]!.shape[0]!, ...shape], dtype) as Tensor);
+  const count = answer(...inputs).shape.at(-1) ?? 1;
   const given = task === "classes" ? prediction.classes : prediction.targets;
   const names = given ?? Array.from({ length: count }, (_, i) => (task === "classes" ? String(i) : `output ${i}`));
   if (given && given.length !== count)

@@ -11,6 +11,7 @@ import type { ExportCommandOptions } from "./export.ts";
 import type { FillOptions } from "./fill.ts";
 import type { GenerateCommandOptions } from "./generate.ts";
 import type { PredictOptions } from "./predict.ts";
+import type { PronounceCommandOptions } from "./pronounce.ts";
 import type { SweepOptions } from "./sweep.ts";
 import type { TrainOptions } from "./train.ts";
 import { anyNumber, whichCheckpoint, wholeNumber } from "./words.ts";
@@ -52,6 +53,19 @@ Exit codes: 0 done; 1 an error, or a check that failed; 130 stopped by you, ever
     .passThroughOptions()
     .action(async (subject: string | undefined, words: string[], _: unknown, self: Command) => {
       end(await train(subject, words, self));
+    });
+
+  // What `npm start` calls.
+  program
+    .command("start", { hidden: true })
+    .argument("[options...]")
+    .helpOption(false)
+    .allowUnknownOption()
+    .passThroughOptions()
+    .action(async (words: string[], _: unknown, self: Command) => {
+      const code = await train("digits", words, self);
+      const { offerWords } = await import("./start.ts");
+      end(code === 0 && words.length === 0 ? await offerWords() : code);
     });
 
   program
@@ -185,6 +199,28 @@ Examples:
     .action(async (run: string, beginning: string, options: GenerateCommandOptions) => {
       const { generateCommand } = await import("./generate.ts");
       end(await generateCommand(run, beginning, options));
+    });
+
+  program
+    .command("pronounce")
+    .summary("how English words are said, by a model of the recipe pronounce")
+    .argument("[words...]", "words of letters and apostrophes")
+    .option("--run <folder>", "the run whose model is used (default: the newest of pronounce in runs)")
+    .option("--checkpoint <which>", "best, last or a step", whichCheckpoint, "last")
+    .option("--beams <n>", "pronunciations that are kept at each step; 1 takes the likeliest phone", wholeNumber(1), 5)
+    .option("--held-out", "pronounces the 12,000 words that are held out, and counts errors")
+    .option(...json)
+    .addHelpText(
+      "after",
+      `
+Examples:
+  glissade pronounce glissade gradient
+  glissade pronounce --held-out --beams 1
+  glissade train pronounce --setting short       (minutes: a model to begin with)`,
+    )
+    .action(async (words: string[], options: PronounceCommandOptions) => {
+      const { pronounceCommand } = await import("./pronounce.ts");
+      end(await pronounceCommand(words, options));
     });
 
   program

@@ -36,6 +36,8 @@ export interface TrainOptions {
   readonly fastDevRun?: boolean;
   /** JSON lines on standard output and nothing else there. */
   readonly json?: boolean;
+  /** Whether commands to try next are shown at the end. Default true. */
+  readonly next?: boolean;
 }
 
 /** Trains a recipe with hyperparameters as they were given. Returns the process's exit code. */
@@ -87,7 +89,7 @@ async function trained(
   recipe: Recipe,
   prepared: PreparedRecipe,
   run: RunOptions,
-  { json = false, subject }: TrainOptions & { readonly subject: string },
+  { json = false, next = true, subject }: TrainOptions & { readonly subject: string },
 ): Promise<number> {
   const { setup, options, prediction } = prepared;
   const say = json ? (): void => {} : (text: string): void => console.log(text);
@@ -115,7 +117,7 @@ async function trained(
     else console.log(`\n${colour("yellow", text)}`);
     return exitCodes.stopped;
   }
-  if (!json && outputDir !== undefined) sayWhatNext(recipe, prepared, subject, outputDir);
+  if (!json && next && outputDir !== undefined) sayWhatNext(recipe, prepared, subject, outputDir);
   return exitCodes.done;
 }
 
@@ -143,7 +145,7 @@ class Interruption {
 }
 
 /** The folder of a new run: by the recipe and the time, to the second, and a number where that is taken. */
-async function freeFolder(name: string): Promise<string> {
+export async function freeFolder(name: string): Promise<string> {
   const base = path.join("runs", `${name}-${stamp()}`);
   for (let number = 1; ; number++) {
     const folder = number === 1 ? base : `${base}-${number}`;
@@ -217,7 +219,7 @@ async function save(
 
 function sayWhatNext(
   recipe: Recipe,
-  { hyperparameters, generation }: PreparedRecipe,
+  { hyperparameters, generation, prediction }: PreparedRecipe,
   subject: string,
   folder: string,
 ): void {
@@ -243,6 +245,7 @@ function sayWhatNext(
     ["npx glissade compare runs/*", "the curves of several runs"],
     [`npx glissade evaluate ${folder}`, "all metrics of the best checkpoint"],
     ...(generation ? [[`npx glissade generate ${folder}`, "what it writes"]] : []),
+    ...(prediction.command ? [[`npx glissade ${prediction.command[0]} --run ${folder}`, prediction.command[1]]] : []),
   ] as const;
   const width = Math.max(...lines.map(([command]) => command!.length));
   console.log(`\n${bold("What to try next")}`);

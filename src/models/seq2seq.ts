@@ -33,6 +33,7 @@ import { type AttentionKind, type AttentionScore, bahdanau, luong } from "./alig
 type Float = Tensor<Shape, "float32">;
 type Ids<S extends Shape = Shape> = Tensor<S, "int32">;
 
+/** The options of `seq2seq`. */
 export interface Seq2SeqOptions {
   /** Number of tokens of the source's vocabulary. */
   readonly sourceSize: number;
@@ -93,6 +94,7 @@ export interface Seq2SeqStep<B extends number = number> {
   readonly state: Seq2SeqState<B>;
 }
 
+/** The arguments of an encoder–decoder model besides sources and targets. */
 export interface Seq2SeqInput {
   /** Number of real tokens of each source, int32 [batch]; padding behind them changes nothing. Default: all are real. */
   readonly lengths?: Ids<[number]>;
@@ -119,6 +121,8 @@ export interface Seq2Seq extends Module {
   encode<B extends number>(source: Ids<readonly [B, number]>, input?: Pick<Seq2SeqInput, "lengths">): Seq2SeqState<B>;
   /** Computes one step of the decoder from one token for each sequence, int32 [batch]. */
   step<B extends number>(tokens: Ids<readonly [B]>, state: Seq2SeqState<B>): Seq2SeqStep<B>;
+  /** Throws ConfigError: a decoder begins with what `encode` gives. `generate(model, { state: model.encode(source), … })`. */
+  startState(batch: number): Seq2SeqState;
   /** The token that is the decoder's first input. */
   readonly startToken: number;
 }
@@ -164,6 +168,7 @@ const turned = (state: Readonly<Record<string, Float>>): Record<string, Float> =
  * `generate` writes targets with its `encode` and `step`. Throws ConfigError for sizes and options that do not fit together.
  */
 export function seq2seq(options: Seq2SeqOptions): Seq2Seq {
+  expectArguments("seq2seq", [aRecord], [options]);
   expectArguments("seq2seq", [optionsOf(optionNames)], [options]);
   const { sourceSize, targetSize, startToken, embeddingSize = 64, hiddenSize = 256, layers = 1 } = options;
   const { decoderLayers = layers, bidirectional = true, dropout = 0, kind = "lstm" } = options;
@@ -323,10 +328,18 @@ export function seq2seq(options: Seq2SeqOptions): Seq2Seq {
     const { logits, next } = advance(embedded(target, tokens), changing, fixed);
     return { logits, state: { ...next, ...fixed } };
   });
+  method(self, "startState", () => {
+    throw new ConfigError(
+      "Seq2Seq",
+      "a decoder has no state of its own to begin with",
+      "give it that of its sources: generate(model, { state: model.encode(source, { lengths }), … })",
+    );
+  });
   Object.defineProperty(self, "startToken", { value: startToken });
   return self as unknown as Seq2Seq;
 }
 
+/** The options of `scheduledSampling`. */
 export interface ScheduledSamplingOptions {
   /** The rate of the first step. Default 1. */
   readonly start?: number;
@@ -380,6 +393,7 @@ export class ScheduledSampling {
  * decay): `model(source, targets, { teacherForcing: sampling.rate() })`. Throws ConfigError for rates outside of 0 to 1.
  */
 export function scheduledSampling(options: ScheduledSamplingOptions): ScheduledSampling {
+  expectArguments("scheduledSampling", [aRecord], [options]);
   expectArguments("scheduledSampling", [optionsOf({ start: aNumber, end: aNumber, steps: aWhole })], [options]);
   const { start = 1, end = 0, steps } = options;
   for (const [name, rate] of Object.entries({ start, end }))

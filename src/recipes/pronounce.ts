@@ -3,11 +3,14 @@ import { z } from "zod";
 import { dataset } from "../data/dataset.ts";
 import { type Sequences, sequences } from "../data/sequences.ts";
 import { loader } from "../data/tensors.ts";
+import { DataError, quoted } from "../errors.ts";
+import { generate } from "../models/generate.ts";
 import { type ScheduledSampling, type Seq2Seq, scheduledSampling, seq2seq } from "../models/seq2seq.ts";
 import { crossEntropy } from "../nn/losses.ts";
+import { inMode } from "../nn/module.ts";
 import { adamW } from "../optim/adam.ts";
 import { linear as falling, warmUp } from "../optim/schedules.ts";
-import { full } from "../tensor/create.ts";
+import { fromValues, full } from "../tensor/create.ts";
 import { scan } from "../tensor/scan.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { errorRate } from "../text/edit-distance.ts";
@@ -26,12 +29,13 @@ export const phones: Vocabulary = vocabulary(
   "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH".split(" "),
   { special: { pad: "<pad>", bos: "<s>", eos: "</s>" } },
 );
-const [padding, start] = [phones.idFor("pad")!, phones.idFor("bos")!];
+const [padding, start, end] = [phones.idFor("pad")!, phones.idFor("bos")!, phones.idFor("eos")!];
 
 /** What is trained in a given time. Hyperparameters that are given go before it. */
 const settings = {
   full: { epochs: 13, hiddenSize: 256, layers: 1, batchSize: 128, learningRate: 0.003, dropout: 0.2 },
-  short: { epochs: 4, hiddenSize: 128, layers: 1, batchSize: 128, learningRate: 0.004, dropout: 0.1 },
+  minute: { epochs: 1, hiddenSize: 128, layers: 1, batchSize: 128, learningRate: 0.004, dropout: 0.1 },
+  short: { epochs: 3, hiddenSize: 128, layers: 1, batchSize: 128, learningRate: 0.004, dropout: 0.1 },
 } as const;
 
 /** What of the hyperparameters has to do with the model. */
@@ -84,6 +88,61 @@ function greedy(model: Seq2Seq, words: Ids): Tensor<[number, number], "int32"> {
   return outputs.transpose(1, 0) as Tensor<[number, number], "int32">;
 }
 
+export interface PronounceOptions {
+  /** Pronunciations that are kept at each step. Default 5. */
+  readonly beams?: number;
+}
+
+/**
+ * Pronounces words of letters and apostrophes, by beam search. Throws DataError for a word with other characters and for one without
+ * letters.
+ */
+export async function pronounce(
+  model: Seq2Seq,
+  words: readonly string[],
+  { beams = 5 }: PronounceOptions = {},
+): Promise<string[][]> {
+  const spoken: string[][] = Array.from({ length: words.length }, () => []);
+  const ids = words.map(lettersOf);
+  const order = [...words.keys()].sort((a, b) => ids[a]!.length - ids[b]!.length);
+  for (let at = 0; at < order.length; at += together) {
+    const some = order.slice(at, at + together);
+    const longest = ids[some.at(-1)!]!.length;
+    const padded = new Int32Array(some.length * longest);
+    for (const [row, i] of some.entries()) padded.set(ids[i]!, row * longest);
+    const source: Ids = fromValues(padded, [some.length, longest]);
+    const state = inMode(false, () => model.encode(source, { lengths: lengthsOf(source) }));
+    const { sequences: found } = await inMode(false, () =>
+      generate(model, {
+        prompt: some.map(() => []),
+        state,
+        bosTokenId: start,
+        eosTokenId: end,
+        numBeams: beams,
+        maxNewTokens: mostPhones(longest),
+      }),
+    );
+    for (const [row, i] of some.entries()) spoken[i] = phones.decode(found[row]!.slice(0, mostPhones(ids[i]!.length)));
+  }
+  return spoken;
+}
+
+/** Phones of a word at which a search ends. */
+const mostPhones = (letters: number): number => 2 * letters + beyond;
+
+/** Words that are pronounced together. */
+const together = 250;
+
+function lettersOf(word: string): Int32Array {
+  const small = typeof word === "string" ? word.toLowerCase() : "";
+  if (/^[a-z']*[a-z][a-z']*$/.test(small) && small.length <= 100) return letters.encode(small);
+  throw new DataError(
+    "pronounce",
+    `${quoted(String(word))} is no word of letters and apostrophes`,
+    "give English words of at most 100 letters, one by one: glissade",
+  );
+}
+
 /** The phoneme error rate, or the share of words that are wrong, of what `output` decodes; every listed pronunciation is right. */
 function rateOf(name: string, part: "rate" | "wrong", words: readonly PronouncedWord[]): HostMetric {
   const known = new Map(words.map(({ word, pronunciations }) => [word, pronunciations]));
@@ -128,24 +187,24 @@ const recipe: Recipe = defineRecipe({
   description: "An encoder and a decoder learn to pronounce English words: 112,906 words of CMUdict",
   hyperparameters: {
     setting: z
-      .enum(["full", "short"])
+      .enum(["full", "short", "minute"])
       .default("full")
-      .describe("what the others default to: full, for an hour; short, for three minutes"),
-    epochs: z.int().min(1).optional().describe("how often each pronunciation is seen; full 13, short 4"),
+      .describe("what others default to, so that the training takes an hour, three minutes (short) or one"),
+    epochs: z.int().min(1).optional().describe("how often each pronunciation is seen; full 13, short 3, minute 1"),
     batchSize: z.int().min(1).max(8192).optional().describe("words in a step, about of one length; 128"),
     learningRate: z
       .number()
       .positive()
       .max(1)
       .optional()
-      .describe("of AdamW, after a climb; falls along a line; full 0.003, short 0.004"),
+      .describe("of AdamW, after a climb; falls along a line; full 0.003, others 0.004"),
     weightDecay: z.number().min(0).default(0.01).describe("of AdamW"),
     hiddenSize: z
       .int()
       .min(1)
       .max(8192)
       .optional()
-      .describe("LSTM units in each direction of the encoder; full 256, short 128"),
+      .describe("LSTM units in each direction of the encoder; full 256, others 128"),
     layers: z.int().min(1).max(8).optional().describe("of the encoder; 1"),
     embeddingSize: z.int().min(1).max(4096).default(64).describe("numbers that stand for a letter or a phone"),
     dropout: z
@@ -153,7 +212,7 @@ const recipe: Recipe = defineRecipe({
       .min(0)
       .lt(1)
       .optional()
-      .describe("the share of features that a step leaves out; full 0.2, short 0.1"),
+      .describe("the share of features that a step leaves out; full 0.2, others 0.1"),
     labelSmoothing: z
       .number()
       .min(0)
@@ -205,7 +264,13 @@ const recipe: Recipe = defineRecipe({
         metrics: [rateOf("phonemeErrorRate", "rate", test), rateOf("wordErrorRate", "wrong", test)],
         ...(sampling && { afterUpdate: () => sampling.update(), state: { sampling } }),
       },
-      options: { epochs, maxGradNorm: 1, metricForBestModel: "wordErrorRate" },
+      options: {
+        epochs,
+        maxGradNorm: 1,
+        metricForBestModel: "wordErrorRate",
+        ...(given.setting === "minute" && { evalStrategy: "no" as const }),
+      },
+      prediction: { command: ["pronounce glissade", "how it says a word"] },
     };
   },
 });

@@ -36,6 +36,8 @@ export interface Prediction {
   readonly image?: { readonly width: number; readonly height: number; readonly channels?: 1 | 3 };
   /** The tokenizer of the model's texts. */
   readonly tokenizer?: Tokenizer;
+  /** A command that shows what the model does, and what it shows, for recipes that have one: `["pronounce hello", "how it says a word"]`. */
+  readonly command?: readonly [words: string, what: string];
 }
 
 /** How a trained model writes: for `glissade generate`. */

@@ -30,8 +30,9 @@ export const notOfElements: ReadonlyMap<string, string> = new Map([
   ...named("decodeSafetensors encodeSafetensors decodeWeights encodeWeights", "files"),
   ...named("decodeOnnxWeights fit validate", "files and the loop"),
   ...named("generate recurrentLanguageModel carriedState", "language models"),
+  ...named("scheduledSampling", "a rate that falls with the updates"),
   ...named(
-    "bert bertForPreTraining bertForMaskedLM bertForNextSentencePrediction bertForSequenceClassification bertForTokenClassification gpt2 gpt2LMHeadModel",
+    "bert bertForPreTraining bertForMaskedLM bertForNextSentencePrediction bertForSequenceClassification bertForTokenClassification gpt2 gpt2LMHeadModel seq2seq",
     "models, which are compared with PyTorch's",
   ),
   ...named("fillMask classifyText attentionOf", "what models say about texts"),

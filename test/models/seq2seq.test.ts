@@ -1,8 +1,20 @@
 /** Encoder and decoder: all steps at once, one step after the other, and padding that changes nothing. */
+import { readFileSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { bahdanau, luong } from "../../src/models/alignment.ts";
 import { type Seq2Seq, type Seq2SeqOptions, scheduledSampling, seq2seq } from "../../src/models/seq2seq.ts";
-import { adam, compile, crossEntropy, fromValues, randomGenerator, seed, type Tensor, tensor } from "../../src/node.ts";
+import {
+  adam,
+  compile,
+  crossEntropy,
+  fromValues,
+  gradients,
+  randomGenerator,
+  seed,
+  type Tensor,
+  tensor,
+} from "../../src/node.ts";
 
 const sizes = { sourceSize: 7, targetSize: 9, startToken: 1, embeddingSize: 5, hiddenSize: 4 } as const;
 const kinds: readonly (readonly [string, Partial<Seq2SeqOptions>])[] = [
@@ -170,4 +182,34 @@ test("what does not fit is refused", () => {
   expect(() => model(source.cast("float32") as never, targets)).toThrow(/the sources are float32\[3, 4\]/);
   expect(() => model(source, targets, { teacherForcing: 2 })).toThrow(/teacherForcing is 2/);
   expect(() => scheduledSampling({ end: -1, steps: 3 })).toThrow(/`end` is -1/);
+});
+
+describe("PyTorch's numbers", () => {
+  interface Case {
+    readonly options: Partial<Seq2SeqOptions>;
+    readonly weights: Readonly<Record<string, number[]>>;
+    readonly logits: number[];
+    readonly loss: number;
+    readonly gradients: Readonly<Record<string, number[]>>;
+  }
+  const packed = readFileSync(new URL("../fixtures/seq2seq.json.gz", import.meta.url));
+  const fixture = JSON.parse(gunzipSync(packed).toString()) as { readonly cases: readonly Case[] };
+  const far = (found: ArrayLike<number | boolean>, wanted: readonly number[]): number => {
+    expect(found).toHaveLength(wanted.length);
+    return Math.max(...wanted.map((value, i) => Math.abs(value - Number(found[i]))));
+  };
+
+  test.each(fixture.cases.map((each) => [JSON.stringify(each.options), each] as const))("%s", async (_, each) => {
+    const model = make(each.options);
+    const parameters = [...model.namedParameters()];
+    expect(parameters.map(([name]) => name).sort()).toEqual(Object.keys(each.weights).sort());
+    for (const [name, parameter] of parameters) parameter.write(Float32Array.from(each.weights[name]!));
+    const logits = model(source, targets, { lengths });
+    expect(far(await logits.data(), each.logits)).toBeLessThan(2e-6);
+    const loss = crossEntropy(logits, targets, { ignore: 0, labelSmoothing: 0.1 });
+    expect(Math.abs((await loss.item()) - each.loss)).toBeLessThan(2e-6);
+    const found = await Promise.all(gradients(loss, model.parameters()).map((gradient) => gradient.data()));
+    for (const [i, [name]] of parameters.entries())
+      expect(far(found[i]!, each.gradients[name]!), name).toBeLessThan(2e-6);
+  });
 });

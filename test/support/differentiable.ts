@@ -412,9 +412,9 @@ export const leftOut: Readonly<Record<string, string>> = {
     "adadelta adagrad adam adamW amsgrad defineOptimizer ema gradientAccumulator lbfgs lion nadam radam rmsprop sgd",
   "are about data, files and messages":
     "printable quoted dataset decodeSafetensors decodeWeights encodeSafetensors encodeWeights fitStandardizer standardizer loader parseCsv decodeIdx parseJsonLines fitPreparation preparation balancedWeights sequenceLengths sequenceMask sequences stream table decodeOnnxWeights fit validate",
-  "choose tokens": "generate",
+  "choose tokens": "generate scheduledSampling",
   "are models, whose gradients are compared with PyTorch's":
-    "bert bertForPreTraining bertForMaskedLM bertForNextSentencePrediction bertForSequenceClassification bertForTokenClassification gpt2 gpt2LMHeadModel",
+    "bert bertForPreTraining bertForMaskedLM bertForNextSentencePrediction bertForSequenceClassification bertForTokenClassification gpt2 gpt2LMHeadModel seq2seq",
   "ask models about texts": "fillMask classifyText attentionOf",
   "are models, or hold the states of one": "recurrentLanguageModel carriedState",
   "are about texts":
