@@ -89,10 +89,12 @@ function withKnown(roots: readonly Value[]): Value[] {
     const values = known.get(node);
     return values !== undefined && node.outputs.every((_, index) => values[index] !== undefined);
   };
+  const nodes = collect(roots, complete);
+  if (!nodes.some((node) => known.has(node))) return [...roots];
   const copies = new Map<Node, Node>();
   const replaced = ({ node, index }: Value): Value =>
     known.get(node)?.[index] ?? { node: copies.get(node) ?? node, index };
-  for (const node of collect(roots, complete)) {
+  for (const node of nodes) {
     if (complete(node)) continue;
     const inputs = node.inputs.map(replaced);
     if (inputs.some((input, i) => input.node !== node.inputs[i]!.node)) copies.set(node, makeNode({ ...node, inputs }));

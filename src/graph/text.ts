@@ -49,11 +49,20 @@ export function paramsKey(params: unknown): string {
 }
 
 function written(value: unknown): string {
-  if (typeof value === "number") return Object.is(value, -0) ? "-0" : String(value);
+  if (typeof value === "number") return Object.is(value, -0) ? "-0" : `${value}`;
+  if (typeof value === "boolean") return value ? "true" : "false";
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
-  if (Array.isArray(value)) return `[${value.map(written).join()}]`;
+  if (Array.isArray(value)) {
+    let text = "[";
+    for (let i = 0; i < value.length; i++) text += i === 0 ? written(value[i]) : `,${written(value[i])}`;
+    return `${text}]`;
+  }
   if (ArrayBuffer.isView(value)) return `${value.constructor.name}[${(value as Int32Array).join()}]`;
   if ("toJSON" in value && typeof value.toJSON === "function") return `(${value.toJSON()})`;
-  const fields = Object.entries(value).filter(([, field]) => field !== undefined);
-  return `{${fields.map(([name, field]) => `${JSON.stringify(name)}:${written(field)}`).join()}}`;
+  let text = "{";
+  for (const name of Object.keys(value)) {
+    const field = (value as Record<string, unknown>)[name];
+    if (field !== undefined) text += `${text === "{" ? "" : ","}${JSON.stringify(name)}:${written(field)}`;
+  }
+  return `${text}}`;
 }

@@ -5,9 +5,11 @@
 import { applyAll, tensorOf } from "../../graph/apply.ts";
 import { Body } from "../../graph/body.ts";
 import { collect, inOrder, makeNode, type Node, usersAmong, type Value } from "../../graph/node.ts";
+import type { AnyOp } from "../../graph/op.ts";
 import { newScope, withScope } from "../../graph/scope.ts";
 import { type Shape, sizeOf, type TensorType } from "../../graph/types.ts";
 import {
+  isStream,
   type Kernel,
   type KernelValue,
   KernelWriter,
@@ -35,8 +37,10 @@ interface Group {
   readonly size: number;
   /** The length of a row; undefined while no input depends on it. */
   width: number | undefined;
-  /** The values from outside that it reads, by name. */
-  readonly reads: Map<string, Read>;
+  /** The values from outside that it reads, by number. */
+  readonly reads: Map<number, Read>;
+  /** How many of them are streams. */
+  streams: number;
   /** How many members are needed outside the group. */
   outputs: number;
 }
@@ -98,15 +102,23 @@ class Grouping {
     const all: Group[] = [];
     for (const [node, position] of [...this.#positions].reverse()) {
       if (!this.#candidates.has(node)) continue;
-      const near = new Set<Group>();
+      const nearest: Group[] = [];
       for (const user of this.#usersOf(node)) {
         const group = this.#groupOf.get(user);
-        if (group) near.add(group);
+        if (group && !nearest.includes(group)) nearest.push(group);
       }
-      const nearest = near.size > 1 ? [...near].sort((a, b) => a.position - b.position) : [...near];
+      if (nearest.length > 1) nearest.sort((a, b) => a.position - b.position);
       if (nearest.some((group) => this.#joins(node, group)) || staysInside(node)) continue;
       const size = elementsOf(node);
-      const group: Group = { members: new Set(), position, size, width: undefined, reads: new Map(), outputs: 0 };
+      const group: Group = {
+        members: new Set(),
+        position,
+        size,
+        width: undefined,
+        reads: new Map(),
+        streams: 0,
+        outputs: 0,
+      };
       if (this.#joins(node, group)) all.push(group);
     }
     return all;
@@ -146,22 +158,32 @@ class Grouping {
   #joins(node: Node, group: Group): boolean {
     const { members, size, position, reads } = group;
     if (elementsOf(node) !== size || members.size >= mostMembers) return false;
-    const others = this.#usersOf(node).filter((user) => !members.has(user));
-    const isNeeded = others.length > 0 || this.#isRoot.has(node);
+    let isNeeded = this.#isRoot.has(node);
+    for (const user of this.#usersOf(node)) {
+      if (members.has(user)) continue;
+      // All other nodes that need this node must come after the last member.
+      if (this.#placeOf(user) <= position) return false;
+      isNeeded = true;
+    }
     if (isNeeded && staysInside(node)) return false;
-    // All other nodes that need this node must come after the last member.
-    if (others.some((user) => this.#placeOf(user) <= position)) return false;
     const width = widthWith(node, group);
     if (width === "conflict") return false;
-    const taken = node.outputs.map((_, index) => nameOf({ value: { node, index }, layout: "full" }));
-    const added = new Map(readsAt(node, members).filter(([name]) => !reads.has(name)));
-    const left = [...reads].filter(([name]) => !taken.includes(name)).concat([...added]);
-    const streams = left.filter(([, { layout }]) => layout === "full" || layout === "row").length;
+    const own = numberOf({ value: { node, index: 0 }, layout: "full" });
+    const isRead = reads.has(own);
+    const added = readsAt(node, members).filter(([number], i, all) => {
+      return !reads.has(number) && all.findIndex(([other]) => other === number) === i;
+    });
+    const count = reads.size - Number(isRead) + added.length;
+    const streams = added.reduce(
+      (sum, [, read]) => sum + Number(isStream(read.layout)),
+      group.streams - Number(isRead),
+    );
     const outputs = group.outputs + Number(isNeeded);
-    if (left.length > mostInputs || streams + outputs > mostStreams) return false;
+    if (count > mostInputs || streams + outputs > mostStreams) return false;
     members.add(node);
-    for (const name of taken) reads.delete(name);
-    for (const [name, read] of added) reads.set(name, read);
+    reads.delete(own);
+    for (const [number, read] of added) reads.set(number, read);
+    group.streams = streams;
     group.outputs = outputs;
     group.width = width;
     this.#groupOf.set(node, group);
@@ -174,6 +196,9 @@ class Grouping {
   }
 }
 
+/** Whether an op can write its steps: for ops without parameters whose steps do not depend on types. */
+const kernelled = new WeakMap<AnyOp, boolean>();
+
 /** Whether a node could be in a kernel: its types fit, and its op can write its steps. */
 function isCandidate(node: Node): boolean {
   const { op, inputs, outputs, params, source } = node;
@@ -182,10 +207,14 @@ function isCandidate(node: Node): boolean {
   if (elementsOf(node) < fewestElements || (output!.dtype !== "float32" && output!.dtype !== "bool")) return false;
   const types = inputTypesOf(node);
   if (!types.every(({ dtype }) => dtype === "float32" || dtype === "bool")) return false;
+  const known = kernelled.get(op);
+  if (known !== undefined) return known;
   const write = new KernelWriter();
   const standIn = write.input("full");
   const given = inputs.map(() => standIn);
-  return op.kernel(write, given, params, types) !== undefined;
+  const has = op.kernel(write, given, params, types) !== undefined;
+  if (params === undefined && op.kernel.length < 4) kernelled.set(op, has);
+  return has;
 }
 
 function inputTypesOf({ inputs }: Node): TensorType[] {
@@ -252,8 +281,14 @@ interface Read {
   readonly layout: Layout;
 }
 
-function nameOf({ value: { node, index }, layout }: Read): string {
-  return `${node.id}.${index} ${layout}`;
+/** The layouts of what a group reads. */
+const layouts: readonly Layout[] = ["full", "row", "column", "scalar"];
+/** More outputs than any op has. */
+const mostOutputs = 2 ** 10;
+
+/** A number for a value in a layout. */
+function numberOf({ value: { node, index }, layout }: Read): number {
+  return (node.id * mostOutputs + index) * layouts.length + layouts.indexOf(layout);
 }
 
 /** What a member of a group reads at one of its inputs. */
@@ -261,20 +296,20 @@ function readAt(value: Value, member: Node): Read {
   return { value, layout: layoutOf(value, member)!.layout };
 }
 
-/** The values from outside that a group reads, by name. */
-function readsOf({ members }: Group): ReadonlyMap<string, Read> {
-  const reads = new Map<string, Read>();
-  for (const member of members) for (const [name, read] of readsAt(member, members)) reads.set(name, read);
+/** The values from outside that a group reads, by number. */
+function readsOf({ members }: Group): ReadonlyMap<number, Read> {
+  const reads = new Map<number, Read>();
+  for (const member of members) for (const [number, read] of readsAt(member, members)) reads.set(number, read);
   return reads;
 }
 
-/** The values from outside that a member of a group reads, with their names. */
-function readsAt(member: Node, members: ReadonlySet<Node>): [string, Read][] {
-  const reads: [string, Read][] = [];
+/** The values from outside that a member of a group reads, with their numbers. */
+function readsAt(member: Node, members: ReadonlySet<Node>): [number, Read][] {
+  const reads: [number, Read][] = [];
   for (const value of member.inputs) {
     if (members.has(value.node) || isConstant(value.node)) continue;
     const read = readAt(value, member);
-    reads.push([nameOf(read), read]);
+    reads.push([numberOf(read), read]);
   }
   return reads;
 }
@@ -340,7 +375,7 @@ interface WholeGroup extends Pick<Group, "members" | "size" | "width"> {
   /** The members as they were made. */
   readonly inOrder: readonly Node[];
   /** In the order in which the kernel takes them. */
-  readonly reads: ReadonlyMap<string, Read>;
+  readonly reads: ReadonlyMap<number, Read>;
 }
 
 /** Makes the node of a group's kernel. In `made`, its outputs then stand for the members that are needed outside the group. */
@@ -352,13 +387,13 @@ function makeKernel(
 ): void {
   const { members, size, width = size, reads } = group;
   const write = new KernelWriter();
-  const inputs = new Map([...reads].map(([name, { layout }]) => [name, write.input(layout)]));
+  const inputs = new Map([...reads].map(([number, { layout }]) => [number, write.input(layout)]));
   const values = new Map<Node, KernelValue>();
   for (const member of group.inOrder) {
     const of = member.inputs.map((input) => {
       const { node } = input;
       if (isConstant(node)) return node.op.kernel!(write, [], node.params, [])!;
-      return values.get(node) ?? inputs.get(nameOf(readAt(input, member)))!;
+      return values.get(node) ?? inputs.get(numberOf(readAt(input, member)))!;
     });
     values.set(member, member.op.kernel!(write, of, member.params, inputTypesOf(member))!);
   }
