@@ -88,6 +88,7 @@ export type {
   AnyKernelOp,
   GuardOp,
   Kernel,
+  KernelLimits,
   KernelOp,
   KernelValue,
   KernelWriter,

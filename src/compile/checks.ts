@@ -2,7 +2,7 @@
 import { DataError, type GlissadeError } from "../errors.ts";
 import { tensorOf } from "../graph/apply.ts";
 import { type Check, type Condition, type Flaw, flawIn } from "../graph/check.ts";
-import { collect, type Node, type Storage, traceOf, type Value, withoutMoves } from "../graph/node.ts";
+import { collect, type Node, type StoredValues, traceOf, type Value, withoutMoves } from "../graph/node.ts";
 import { newScope, unobserved, withScope } from "../graph/scope.ts";
 import { showType, sizeOf, type TensorType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -136,11 +136,11 @@ function failureOf({ condition, op, path }: Demand, { value, position, type }: F
   );
 }
 
-const known = new WeakMap<Storage, Set<string>>();
+const known = new WeakMap<StoredValues, Set<string>>();
 
 /** Throws the error of a check when the values of a storage fail it. A storage that met a condition once is not checked for it again. */
 export function expectMet(
-  storage: Storage,
+  storage: StoredValues,
   values: ArrayLike<number>,
   check: LeafCheck,
   what: string | undefined,

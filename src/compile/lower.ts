@@ -2,14 +2,14 @@
 import type { Node, Value } from "../graph/node.ts";
 import type { Target } from "../graph/target.ts";
 import { passes } from "./passes/index.ts";
-import type { Lowering, Pass, Plan } from "./passes/pass.ts";
+import type { Pass, PassGraph, Plan } from "./passes/pass.ts";
 import { GraphProgram, type ProgramOptions } from "./program.ts";
 
 /** A plan for a graph without checks and without states. */
 export const noPlan: Plan = { conditions: [], states: [], inPlace: false };
 
 /** The graph to lower, with its checks. */
-export interface Source {
+export interface LowerSource {
   readonly leaves: readonly Node[];
   readonly roots: readonly Value[];
   /** Values that the run checks, one for each condition of the plan. Default: none. */
@@ -29,9 +29,9 @@ export interface LowerOptions extends Pick<ProgramOptions, "inputs" | "outputs">
  * Returns the program of a graph. If the source has watched values, the program has one more output, the last: it is 1 when all watched
  * values meet their conditions.
  */
-export function lower(source: Source, target: Target, options: LowerOptions = {}): GraphProgram {
+export function lower(source: LowerSource, target: Target, options: LowerOptions = {}): GraphProgram {
   const { leaves, roots, watched = [], plan = noPlan, trace } = source;
-  const start: Lowering = { leaves, roots, watched, plan, trace, inPlace: new Map() };
+  const start: PassGraph = { leaves, roots, watched, plan, trace, inPlace: new Map() };
   const { roots: lowered, inPlace } = (options.passes ?? passes).reduce(
     (graph, pass) => pass.run(graph, target),
     start,

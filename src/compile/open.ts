@@ -10,7 +10,8 @@ import type { OnnxValue } from "../graph/op.ts";
 import type { Filling, Hole, Port, Target } from "../graph/target.ts";
 import type { AnyKernelOp } from "../kernel/kernel.ts";
 import { encodeModel, OnnxBuilder } from "../onnx/model.ts";
-import { nodesOf, Opening, openNodes, type Recording, record } from "./recording.ts";
+import { Opening } from "./opening.ts";
+import { nodesOf, openNodes, type Recording, record } from "./recording.ts";
 
 /** A program with open sizes: it runs every graph that differs from the others only in sizes and constants. */
 export class OpenProgram implements Program {

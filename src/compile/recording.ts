@@ -1,7 +1,6 @@
 /**
  * Recordings of lowered graphs. A recording has a text with the nodes, which is equal for graphs that differ only in sizes and numbers,
- * and a list of slots with every constant and dimension. From two recordings with the same text one model can be made that runs both
- * graphs, and others: the slots that differ become holes.
+ * and a list of slots with every constant and dimension. `opening.ts` makes one model of several recordings with the same text.
  */
 import type { Body } from "../graph/body.ts";
 import { areOfOneOp, type Node } from "../graph/node.ts";
@@ -15,23 +14,11 @@ import type {
   OnnxType,
   OnnxValue,
 } from "../graph/op.ts";
-import type { Port, Target } from "../graph/target.ts";
+import type { Target } from "../graph/target.ts";
 import { paramsKey } from "../graph/text.ts";
 import { type DType, type Shape, sameShape, type TensorType } from "../graph/types.ts";
-import {
-  guardSizes,
-  type Kernel,
-  type KernelValue,
-  type Layout,
-  lengthsSizes,
-  mostInputs,
-  type RandomOp,
-  randomSizes,
-  rowBytesAt,
-  type Step,
-  sizesOf,
-} from "../kernel/kernel.ts";
-import { dataTypes, type OnnxBuilder, type OpenType } from "../onnx/model.ts";
+import { guardSizes, type Kernel, lengthsSizes, type RandomOp, randomSizes, sizesOf } from "../kernel/kernel.ts";
+import { NodeWriter } from "../onnx/writer.ts";
 
 /** A part of a recording that may differ from size to size: a constant, the dimensions of a value, or the sizes of a kernel. */
 export type Slot = Constant & {
@@ -45,7 +32,7 @@ export type Slot = Constant & {
   readonly isIdle: boolean;
 };
 
-interface NodeEntry {
+export interface NodeEntry {
   readonly kind: "node";
   readonly type: string;
   readonly inputs: readonly (OnnxValue | undefined)[];
@@ -54,7 +41,7 @@ interface NodeEntry {
   readonly outputs: readonly OnnxValue[];
 }
 
-interface KernelEntry {
+export interface KernelEntry {
   readonly kind: "kernel";
   readonly kernel: Kernel;
   /** Slots: the sizes, the outputs' types, and the numbers among the steps in order. */
@@ -95,7 +82,7 @@ interface LengthsEntry {
   readonly outputs: readonly [OnnxValue];
 }
 
-interface ChoiceEntry {
+export interface ChoiceEntry {
   readonly kind: "choice";
   /** Slots with one truth value each, for all ways but the last: whether it is the chosen one. */
   readonly is: readonly number[];
@@ -113,13 +100,13 @@ interface ChoiceEntry {
 type Entry = NodeEntry | KernelEntry | GuardEntry | RandomEntry | LengthsEntry | ChoiceEntry;
 
 /** Nodes in order, and the values that they return. */
-interface Recorded {
+export interface Recorded {
   readonly entries: readonly Entry[];
   readonly results: readonly OnnxValue[];
 }
 
 /** A graph inside of a node. */
-class RecordedSubgraph implements OnnxSubgraph {
+export class RecordedSubgraph implements OnnxSubgraph {
   readonly graph: Recorded;
   readonly inputs: readonly OnnxValue[];
   /** Slots. */
@@ -167,7 +154,7 @@ interface Current {
 }
 
 /** What the recorder of a graph and the recorders of the subgraphs inside it share. */
-interface Notes {
+export interface Notes {
   readonly slots: Slot[];
   readonly constants: Map<OnnxValue, Constant>;
   readonly choosers: Chooser[];
@@ -177,10 +164,11 @@ interface Notes {
 
 /** The name of a constant is its slot. Each use of a constant has its own slot: two constants may be equal for some sizes only. */
 const constantAt = (slot: number): OnnxValue => `#${slot}` as OnnxValue;
-const slotOf = (value: OnnxValue): number | undefined => (value.startsWith("#") ? Number(value.slice(1)) : undefined);
+export const slotOf = (value: OnnxValue): number | undefined =>
+  value.startsWith("#") ? Number(value.slice(1)) : undefined;
 
 /** Records what a graph is lowered to. */
-class Recorder implements OnnxGraph {
+export class Recorder extends NodeWriter implements OnnxGraph {
   readonly target: Target;
   readonly #notes: Notes;
   readonly entries: Entry[] = [];
@@ -196,6 +184,7 @@ class Recorder implements OnnxGraph {
     prefix: string,
     way?: { readonly of: Current | undefined; readonly isIdle: boolean },
   ) {
+    super();
     this.target = target;
     this.#notes = notes;
     this.#prefix = prefix;
@@ -237,25 +226,7 @@ class Recorder implements OnnxGraph {
     return this.#slot({ kind: "type", dtype: "int64", shape: [shape.length], values: shape });
   }
 
-  node(
-    type: string,
-    inputs: readonly (OnnxValue | undefined)[],
-    attributes: Readonly<Record<string, OnnxAttribute>> = {},
-    domain: string = "",
-  ): OnnxValue {
-    return this.#node(type, inputs, 1, attributes, domain)[0]!;
-  }
-
-  nodes(
-    type: string,
-    inputs: readonly (OnnxValue | undefined)[],
-    outputs: number,
-    attributes: Readonly<Record<string, OnnxAttribute>> = {},
-  ): OnnxValue[] {
-    return this.#node(type, inputs, outputs, attributes, "");
-  }
-
-  #node(
+  protected append(
     type: string,
     inputs: readonly (OnnxValue | undefined)[],
     count: number,
@@ -349,14 +320,6 @@ class Recorder implements OnnxGraph {
     return name;
   }
 
-  integers(values: readonly number[]): OnnxValue {
-    return this.constant("int64", [values.length], values);
-  }
-
-  cast(value: OnnxValue, to: OnnxType): OnnxValue {
-    return this.node("Cast", [value], { to: dataTypes[to] });
-  }
-
   choose(chosen: number, type: OnnxTensorType, ways: readonly ((graph: OnnxGraph) => OnnxValue)[]): OnnxValue {
     if (this.#current && !this.#notes.isOpen(this.#current.node)) return ways[chosen]!(this);
     const [output] = this.#names(1) as [OnnxValue];
@@ -420,7 +383,8 @@ export interface Recording {
   readonly types: { readonly inputs: readonly number[]; readonly outputs: readonly number[] };
 }
 
-const argument = (i: number): OnnxValue => `argument${i}` as OnnxValue;
+/** The name of an argument. */
+export const argument = (i: number): OnnxValue => `argument${i}` as OnnxValue;
 
 /** Returns the nodes of a graph, those inside loops too, in an order that is the same for all graphs with the same structure. */
 export function nodesOf(body: Body): Node[] {
@@ -476,342 +440,3 @@ export function record(body: Body, target: Target, isOpen: readonly boolean[]): 
     types: { inputs: typesOf(body.inputTypes), outputs: typesOf(body.outputTypes) },
   };
 }
-
-const sameValues = (a: Slot, b: Slot): boolean =>
-  a.shape.length === b.shape.length &&
-  a.shape.every((size, i) => size === b.shape[i]) &&
-  a.values.length === b.values.length &&
-  (a.values as readonly number[]).every((value, i) => Object.is(value, b.values[i]));
-
-const textOf = ({ dtype, shape, values }: Slot): string =>
-  `${dtype}[${shape}]${Array.from(values, (value) => (Object.is(value, -0) ? "-0" : value)).join()}`;
-
-/** A hole: a constant that differs from size to size, and the slots that take its value. */
-interface HoleSlots {
-  readonly name: string;
-  readonly slots: readonly number[];
-}
-
-/** A port with names for its open sizes. */
-type OpenPort = Port & { readonly type: OpenType };
-
-/** The most holes of one session: to pass more of them to a run would take longer than they save. */
-const mostHoles = 400;
-
-/** Sizes that stand for all others: short and long ones, with and without divisors. */
-const imaginedSizes = [37, 331, 1024, 5003] as const;
-
-/**
- * Returns the slots of nodes that choose, for imagined sizes: two real sizes may have too much in common to show which slots differ.
- * This is only a guess at which slots will differ; before each run, the recording of its own graph is compared in any case.
- */
-function imagined(
-  [first, second]: readonly Recording[],
-  sizes: Map<string, number>,
-  size: number,
-): (Slot | undefined)[] {
-  const slots = Array<Slot | undefined>(first!.slots.length).fill(undefined);
-  for (const [i, { node, at, from, to, constants }] of first!.choosers.entries()) {
-    const other = second!.choosers[i];
-    if (!other || other.from !== from || paramsKey(other.at.params) !== paramsKey(at.params)) continue;
-    const types = (side: "inputTypes" | "outputTypes"): TensorType[] =>
-      at[side].map(({ dtype, shape }, n) => ({
-        dtype,
-        shape: shape.map((a, axis) => {
-          const b = other.at[side][n]!.shape[axis]!;
-          if (a === b) return a;
-          const key = `${a} ${b}`;
-          const which = sizes.get(key) ?? sizes.size;
-          sizes.set(key, which);
-          return size + 6 * which;
-        }),
-      }));
-    const notes: Notes = { slots: [], constants: new Map(constants), choosers: [], isOpen: () => true };
-    try {
-      node.op.onnx(new Recorder(first!.target, notes, ""), {
-        ...at,
-        inputTypes: types("inputTypes"),
-        outputTypes: types("outputTypes"),
-      });
-    } catch {
-      continue; //  the op does not allow this combination of sizes
-    }
-    const real = first!.slots.slice(from, Math.max(to, from + notes.slots.length));
-    const isAlike = notes.slots.every(({ dtype, shape, kind }, n) => {
-      const other = real[n];
-      return other?.dtype === dtype && other.kind === kind && other.shape.length === shape.length;
-    });
-    if (isAlike && notes.slots.length >= to - from)
-      for (const [n, slot] of notes.slots.entries()) slots[from + n] = slot;
-  }
-  return slots;
-}
-
-/** Several recordings with one text: which slots are equal in all of them, and which differ and become holes. */
-export class Opening {
-  /** The recording from which the model is written. */
-  readonly #example: Recording;
-  /** The constants that differ. */
-  readonly #holes: readonly HoleSlots[];
-  readonly #holeOf = new Map<number, string>();
-  /** For each slot of a type, the names of its sizes that differ. */
-  readonly #names = new Map<number, readonly (string | undefined)[]>();
-  /** The slots with sizes of kernels whose rows differ in length. */
-  readonly #openRows = new Set<number>();
-  /** For each name of a size, the places that have this size. */
-  readonly #dimensions = new Map<string, { readonly slot: number; readonly axis: number }[]>();
-
-  private constructor(examples: readonly Recording[]) {
-    this.#example = examples.at(-1)!;
-    const groups = new Map<string, number[]>();
-    const names = new Map<string, string>();
-    const sizes = new Map<string, number>();
-    const others = imaginedSizes.map((size) => imagined(examples, sizes, size));
-    for (const [i, { kind }] of this.#example.slots.entries()) {
-      const seen = [...examples.map(({ slots }) => slots[i]!), ...others.map((slots) => slots[i])];
-      if (kind === "type") this.#addType(i, seen, names);
-      else if (seen.some((slot) => slot && !sameValues(slot, seen[0]!))) {
-        if (kind === "kernel" && seen.some((slot) => slot && slot.values[rowBytesAt] !== seen[0]!.values[rowBytesAt]))
-          this.#openRows.add(i);
-        const decidedBy = examples.map(({ slots }) => slots[i]!.decidedBy ?? "").join(" ");
-        const key = `${decidedBy} ${seen.map((slot) => (slot ? textOf(slot) : "")).join(" ")}`;
-        const group = groups.get(key) ?? [];
-        groups.set(key, group);
-        group.push(i);
-      }
-    }
-    this.#holes = [...groups.values()].map((slots, i) => ({ name: `hole${i}`, slots }));
-    for (const { name, slots } of this.#holes) for (const slot of slots) this.#holeOf.set(slot, name);
-  }
-
-  #addType(slot: number, seen: readonly (Slot | undefined)[], names: Map<string, string>): void {
-    const open = Array.from(seen[0]!.values, (first, axis) => {
-      const sizes = seen.map((each) => each?.values[axis]);
-      if (sizes.every((size) => size === undefined || size === first)) return undefined;
-      const key = `${sizes}`;
-      const name = names.get(key) ?? `size${names.size}`;
-      names.set(key, name);
-      const places = this.#dimensions.get(name) ?? [];
-      this.#dimensions.set(name, places);
-      places.push({ slot, axis });
-      return name;
-    });
-    if (open.some((name) => name !== undefined)) this.#names.set(slot, open);
-  }
-
-  /** Returns the opening for recordings with one text; undefined if the texts differ, or if one model cannot have all the holes. */
-  static of(...examples: readonly Recording[]): Opening | undefined {
-    const [first, ...others] = examples;
-    const isAlike = ({ text, slots }: Recording): boolean =>
-      text === first!.text && slots.length === first!.slots.length;
-    if (!others.every(isAlike)) return undefined;
-    const opening = new Opening(examples);
-    return opening.#holes.length <= mostHoles && opening.#fits(opening.#example.graph) ? opening : undefined;
-  }
-
-  /** Whether each kernel can take the numbers that become holes as further inputs: a kernel has a largest number of inputs. */
-  #fits({ entries }: Recorded): boolean {
-    return entries.every((entry) => {
-      if (entry.kind === "choice") return entry.ways.every((way) => this.#fits(way));
-      if (entry.kind === "node")
-        return Object.values(entry.attributes).every(
-          (value) => !(value instanceof RecordedSubgraph) || this.#fits(value.graph),
-        );
-      if (entry.kind !== "kernel") return true;
-      return entry.inputs.length + entry.numbers.filter((slot) => this.#holeOf.has(slot)).length <= mostInputs;
-    });
-  }
-
-  get text(): string {
-    return this.#example.text;
-  }
-
-  get holes(): readonly { readonly name: string; readonly dtype: OnnxType; readonly rank: number }[] {
-    return this.#holes.map(({ name, slots }) => {
-      const { dtype, shape } = this.#example.slots[slots[0]!]!;
-      return { name, dtype, rank: shape.length };
-    });
-  }
-
-  /** Returns the constants that make the model compute a recorded graph; undefined if the model cannot compute that graph. */
-  fillingFor({ text, slots }: Recording): readonly Constant[] | undefined {
-    const { text: own, slots: given } = this.#example;
-    if (text !== own || slots.length !== given.length) return undefined;
-    for (const [i, slot] of slots.entries()) {
-      if (slot.isIdle) continue;
-      if (this.#holeOf.has(i)) {
-        // Unless the length of rows is open, the machine code contains it.
-        const isOfLength = slot.values[rowBytesAt] === given[i]!.values[rowBytesAt];
-        if (slot.kind === "kernel" && !this.#openRows.has(i) && !isOfLength) return undefined;
-        continue;
-      }
-      const names = this.#names.get(i);
-      const isSame = names
-        ? names.every((name, axis) => name !== undefined || slot.values[axis] === given[i]!.values[axis])
-        : sameValues(slot, given[i]!);
-      if (!isSame) return undefined;
-    }
-    for (const places of this.#dimensions.values()) {
-      const used = places.filter(({ slot }) => !slots[slot]!.isIdle);
-      const sizes = new Set(used.map(({ slot, axis }) => slots[slot]!.values[axis]));
-      if (sizes.size > 1) return undefined;
-    }
-    const filling: Constant[] = [];
-    for (const { slots: own } of this.#holes) {
-      const taken = own.map((i) => slots[i]!);
-      const used = taken.filter(({ isIdle }) => !isIdle);
-      const [first = taken[0]!, ...others] = used;
-      if (others.some((other) => !sameValues(first, other))) return undefined;
-      filling.push(first);
-    }
-    return filling;
-  }
-
-  /** The inputs or outputs of the model. */
-  ports(side: "input" | "output"): OpenPort[] {
-    const { dtypes, types } = this.#example;
-    return types[`${side}s`].map((slot, i) => {
-      const dtype = dtypes[`${side}s`][i]!;
-      const type = this.#typeOf(slot, { dtype });
-      const open = type.names?.flatMap((name, axis) => (name === undefined ? [] : [axis]));
-      return { name: `${side}${i}`, type: { ...type, dtype }, open };
-    });
-  }
-
-  /** The type of a value, with the dimensions of a slot. */
-  #typeOf(slot: number, { dtype }: Pick<OnnxTensorType, "dtype">): OpenType {
-    return { dtype, shape: this.#example.slots[slot]!.values as Shape, names: this.#names.get(slot) };
-  }
-
-  /** Writes the nodes of the model and returns the names of the results; `inputs` are the names of the arguments. */
-  write(builder: OnnxBuilder, inputs: readonly OnnxValue[]): OnnxValue[] {
-    const values = new Map<OnnxValue, OnnxValue>(inputs.map((name, i) => [argument(i), name]));
-    return this.#write(builder, this.#example.graph, values);
-  }
-
-  #write(builder: OnnxBuilder, { entries, results }: Recorded, values: Map<OnnxValue, OnnxValue>): OnnxValue[] {
-    const at = (value: OnnxValue): OnnxValue => {
-      const slot = slotOf(value);
-      return slot === undefined ? values.get(value)! : this.#constant(builder, slot);
-    };
-    for (const entry of entries) {
-      if (entry.kind === "choice") values.set(entry.output, this.#choice(builder, entry, values));
-      else if (entry.kind === "guard") {
-        const sizes = this.#holeOf.get(entry.sizes) as OnnxValue | undefined;
-        const given = entry.inputs.map(at);
-        values.set(entry.outputs[0], sizes ? builder.openGuard(given, sizes) : builder.guard(given, entry.counts));
-      } else if (entry.kind === "random") {
-        const sizes = this.#holeOf.get(entry.sizes) as OnnxValue | undefined;
-        const state = at(entry.inputs[0]);
-        const type = this.#typeOf(entry.type, entry.draw);
-        const drawn = sizes ? builder.openRandom(state, entry.draw, type, sizes) : builder.random(state, entry.draw);
-        values.set(entry.outputs[0], drawn);
-      } else if (entry.kind === "lengths") {
-        const sizes = this.#holeOf.get(entry.sizes) as OnnxValue | undefined;
-        const x = at(entry.inputs[0]);
-        const type = this.#typeOf(entry.type, { dtype: "float32" });
-        const lengths = sizes ? builder.openLengths(x, type, sizes) : builder.lengths(x, entry.width, entry.shape);
-        values.set(entry.outputs[0], lengths);
-      } else if (entry.kind === "kernel") {
-        const outputs = this.#kernel(builder, entry, entry.inputs.map(at));
-        entry.outputs.forEach((output, i) => void values.set(output, outputs[i]!));
-      } else {
-        const given = entry.inputs.map((value) => (value === undefined ? undefined : at(value)));
-        const attributes = this.#attributes(builder, entry.attributes, values);
-        const { type, domain, outputs: names } = entry;
-        if (names.length === 1) values.set(names[0]!, builder.node(type, given, attributes, domain));
-        else {
-          const outputs = builder.nodes(type, given, names.length, attributes);
-          names.forEach((name, i) => void values.set(name, outputs[i]!));
-        }
-      }
-    }
-    return results.map(at);
-  }
-
-  #constant(builder: OnnxBuilder, slot: number): OnnxValue {
-    const { dtype, shape, values } = this.#example.slots[slot]!;
-    return (this.#holeOf.get(slot) as OnnxValue | undefined) ?? builder.constant(dtype, shape, values);
-  }
-
-  #attributes(
-    builder: OnnxBuilder,
-    attributes: Readonly<Record<string, OnnxAttribute>>,
-    values: ReadonlyMap<OnnxValue, OnnxValue>,
-  ): Record<string, OnnxAttribute> {
-    const entries = Object.entries(attributes).map(([name, value]) => {
-      if (!(value instanceof RecordedSubgraph)) return [name, value] as const;
-      const typesOf = (slots: readonly number[], types: readonly OnnxTensorType[]): OpenType[] =>
-        slots.map((slot, i) => this.#typeOf(slot, types[i]!));
-      const subgraph = builder.subgraph(
-        typesOf(value.inputTypes, value.dtypes.inputs),
-        typesOf(value.outputTypes, value.dtypes.outputs),
-        (inner, given) =>
-          this.#write(
-            inner as OnnxBuilder,
-            value.graph,
-            new Map([...values, ...value.inputs.map((input, i) => [input, given[i]!] as const)]),
-          ),
-      );
-      return [name, subgraph] as const;
-    });
-    return Object.fromEntries(entries);
-  }
-
-  #kernel(builder: OnnxBuilder, entry: KernelEntry, inputs: readonly OnnxValue[]): OnnxValue[] {
-    const open = entry.numbers.map((slot) => this.#holeOf.get(slot) as OnnxValue | undefined);
-    const kernel = withInputsFor(entry.kernel, open);
-    const all = [...inputs, ...open.filter((name) => name !== undefined)];
-    const sizes = this.#holeOf.get(entry.sizes) as OnnxValue | undefined;
-    const types = entry.types.map((slot) => this.#typeOf(slot, { dtype: "float32" }));
-    if (sizes === undefined)
-      return builder.kernel(
-        kernel,
-        types.map(({ shape }) => shape),
-        all,
-      );
-    return builder.openKernel(kernel, types, all, sizes, this.#openRows.has(entry.sizes));
-  }
-
-  #choice(builder: OnnxBuilder, entry: ChoiceEntry, values: Map<OnnxValue, OnnxValue>): OnnxValue {
-    const way = (graph: OnnxBuilder, i: number): OnnxValue => this.#write(graph, entry.ways[i]!, new Map(values))[0]!;
-    let isOpen = false;
-    for (let slot = entry.from; slot < entry.to; slot++) isOpen ||= this.#holeOf.has(slot) || this.#names.has(slot);
-    if (!isOpen) return way(builder, entry.chosen);
-    const type = this.#typeOf(entry.type, entry);
-    const choose = (graph: OnnxBuilder, from: number): OnnxValue => {
-      if (from === entry.ways.length - 1) return way(graph, from);
-      const branch = (build: (inner: OnnxBuilder) => OnnxValue): OnnxSubgraph =>
-        graph.subgraph([], [type], (inner) => [build(inner as OnnxBuilder)]);
-      return graph.node("If", [this.#constant(graph, entry.is[from]!)], {
-        then_branch: branch((inner) => way(inner, from)),
-        else_branch: branch((inner) => choose(inner, from + 1)),
-      });
-    };
-    return choose(builder, 0);
-  }
-}
-
-/** Returns the kernel with some of its numbers as inputs, added after its own inputs. */
-function withInputsFor(kernel: Kernel, open: readonly (OnnxValue | undefined)[]): Kernel {
-  const added = open.filter((name) => name !== undefined).length;
-  if (added === 0) return kernel;
-  const old = kernel.inputs.length;
-  const place = new Map<KernelValue, KernelValue>();
-  const steps: Step[] = [];
-  let [number, input] = [0, old];
-  for (let i = 0; i < old; i++) place.set(i, i);
-  for (const [i, step] of kernel.steps.entries()) {
-    if (typeof step === "number" && open[number++] !== undefined) place.set(old + i, input++);
-    else {
-      const moved: Step =
-        typeof step === "number"
-          ? step
-          : [step[0], ...(step.slice(1) as KernelValue[]).map((value) => place.get(value)!)];
-      place.set(old + i, old + added + steps.push(moved) - 1);
-    }
-  }
-  const inputs: readonly Layout[] = [...kernel.inputs, ...Array<Layout>(added).fill("scalar")];
-  return { ...kernel, inputs, steps, outputs: kernel.outputs.map((value) => place.get(value)!) };
-}
-//FIX

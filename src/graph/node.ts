@@ -31,11 +31,11 @@ export type Source = HostSource | StateSource | ArgumentSource;
 export interface HostSource {
   readonly kind: "host";
   /** Holds the values, on the JavaScript side, in an engine's buffer or both. */
-  readonly storage: Storage;
+  readonly storage: StoredValues;
 }
 
 /** What a leaf with `HostSource` holds. The compiler moves the values to the engine when a graph that needs them runs. */
-export interface Storage {
+export interface StoredValues {
   readonly type: TensorType;
   /** The values when JavaScript has them. */
   readonly values: Values | undefined;

@@ -1,4 +1,5 @@
 /** What lowering needs to know about an engine: what it can do, and the inputs and outputs of the programs that it runs. */
+import type { KernelLimits } from "../kernel/kernel.ts";
 import type { Constant } from "./op.ts";
 import type { TensorType } from "./types.ts";
 
@@ -21,8 +22,8 @@ export interface Target {
    * Absent where there are no such convolutions.
    */
   readonly block?: number | undefined;
-  /** Whether the engine compiles kernels itself. */
-  readonly kernels?: boolean | undefined;
+  /** The largest kernels that the engine compiles itself. Absent where it compiles none. */
+  readonly kernels?: KernelLimits | undefined;
   /** The number of threads inside an op, where known: some nodes are fast on one thread only. */
   readonly threads?: number | undefined;
   /**

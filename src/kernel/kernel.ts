@@ -85,13 +85,15 @@ export type Layout = "full" | "row" | "column" | "scalar" | Part;
 /** Whether an input is read at another address for each element of a row. */
 export const isStream = (layout: Layout): boolean => layout !== "column" && layout !== "scalar";
 
-/**
- * The most streams of a kernel: outputs, and inputs that are read at another address for each element. Engines keep the address of each in
- * a register.
- */
-export const mostStreams = 10;
-/** The most inputs of a kernel, in any layout. */
-export const mostInputs = 20;
+/** The largest kernels that a generator of code can write. */
+export interface KernelLimits {
+  /** The most streams of a kernel: outputs, and inputs that are read at another address for each element. */
+  readonly streams: number;
+  /** The most inputs of a kernel, in any layout, and of a guard. */
+  readonly inputs: number;
+  /** The most elements of a row, and from a row to the next one of the same part. */
+  readonly rowElements: number;
+}
 
 /** Steps that are computed for every element of float32 tensors. `Layout` says how inputs belong to the elements. */
 export interface Kernel {
@@ -125,7 +127,7 @@ export interface KernelOp {
 export interface GuardOp {
   /** The op's name, in the domain `kernelDomain`. */
   readonly name: string;
-  /** Number of elements of each input. There are at most `mostInputs` inputs. */
+  /** Number of elements of each input. There are at most as many as the target's kernels have inputs. */
   readonly sizes: readonly number[];
   /** Whether each run gives the sizes instead, as the last input: the numbers of `guardSizes`. */
   readonly isOpen?: boolean | undefined;

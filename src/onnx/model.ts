@@ -11,7 +11,6 @@ import {
   NodeProtoSchema,
   OperatorSetIdProtoSchema,
   type TensorProto,
-  TensorProto_DataType,
   TensorProtoSchema,
   type ValueInfoProto,
   ValueInfoProtoSchema,
@@ -37,6 +36,8 @@ import {
   type LengthsOp,
   type RandomOp,
 } from "../kernel/kernel.ts";
+import { dataTypes } from "./data-types.ts";
+import { NodeWriter } from "./writer.ts";
 
 /** The operator set that every lowering is written for. Gelu is new in 20, int4 and float8 are new in 21. */
 const latestOpset = 21;
@@ -44,18 +45,8 @@ const latestOpset = 21;
 export const opsets: readonly number[] = [20, latestOpset];
 const irVersion = 10n;
 
-export const dataTypes: Readonly<Record<OnnxType, TensorProto_DataType>> = {
-  float32: TensorProto_DataType.FLOAT,
-  float64: TensorProto_DataType.DOUBLE,
-  int32: TensorProto_DataType.INT32,
-  int64: TensorProto_DataType.INT64,
-  uint32: TensorProto_DataType.UINT32,
-  uint64: TensorProto_DataType.UINT64,
-  bool: TensorProto_DataType.BOOL,
-};
-
 /** Collects the nodes and constants of one model. */
-export class OnnxBuilder implements OnnxGraph {
+export class OnnxBuilder extends NodeWriter implements OnnxGraph {
   readonly target: Target;
   /** The beginning of all names: names in a subgraph must differ from those outside of it. */
   readonly #prefix: string;
@@ -78,6 +69,7 @@ export class OnnxBuilder implements OnnxGraph {
     prefix: string = "",
     kernels: Map<string, AnyKernelOp> = new Map(),
   ) {
+    super();
     this.target = target;
     this.#holes = holes;
     this.#prefix = prefix;
@@ -89,27 +81,9 @@ export class OnnxBuilder implements OnnxGraph {
     return [...this.#kernels.values()];
   }
 
-  node(
-    type: string,
-    inputs: readonly (OnnxValue | undefined)[],
-    attributes: Readonly<Record<string, OnnxAttribute>> = {},
-    domain: string = "",
-  ): OnnxValue {
-    return this.#append(type, inputs, 1, attributes, domain)[0]!;
-  }
-
-  nodes(
-    type: string,
-    inputs: readonly (OnnxValue | undefined)[],
-    outputs: number,
-    attributes: Readonly<Record<string, OnnxAttribute>> = {},
-  ): OnnxValue[] {
-    return this.#append(type, inputs, outputs, attributes, "");
-  }
-
   kernel(kernel: Kernel, shapes: readonly Shape[], inputs: readonly OnnxValue[]): OnnxValue[] {
     const name = this.#custom("kernel", (name) => ({ name, kernel, shapes }));
-    const outputs = this.#append(name, inputs, shapes.length, {}, kernelDomain);
+    const outputs = this.append(name, inputs, shapes.length, {}, kernelDomain);
     this.#known.push(...outputs.map((name, i) => ({ name, type: { dtype: "float32" as const, shape: shapes[i]! } })));
     return outputs;
   }
@@ -127,7 +101,7 @@ export class OnnxBuilder implements OnnxGraph {
     const size = kernel.size === kernel.width ? width : 2 * width;
     const form = { ...kernel, size, width };
     const name = this.#custom("kernel", (name) => ({ name, kernel: form, shapes, open: { widthIsOpen } }));
-    const outputs = this.#append(name, [...inputs, sizes], shapes.length, {}, kernelDomain);
+    const outputs = this.append(name, [...inputs, sizes], shapes.length, {}, kernelDomain);
     this.#known.push(...outputs.map((name, i) => ({ name, type: types[i]! })));
     return outputs;
   }
@@ -143,7 +117,7 @@ export class OnnxBuilder implements OnnxGraph {
 
   #guard(inputs: readonly OnnxValue[], op: Omit<GuardOp, "name">): OnnxValue {
     const name = this.#custom("guard", (name) => ({ name, ...op }));
-    const [passed] = this.#append(name, inputs, 1, {}, kernelDomain) as [OnnxValue];
+    const [passed] = this.append(name, inputs, 1, {}, kernelDomain) as [OnnxValue];
     this.#known.push({ name: passed, type: { dtype: "float32", shape: [] } });
     return passed;
   }
@@ -164,7 +138,7 @@ export class OnnxBuilder implements OnnxGraph {
     type: Pick<OpenType, "shape" | "names">,
   ): OnnxValue {
     const name = this.#custom("random", (name) => ({ name, ...op }));
-    const [drawn] = this.#append(name, inputs, 1, {}, kernelDomain) as [OnnxValue];
+    const [drawn] = this.append(name, inputs, 1, {}, kernelDomain) as [OnnxValue];
     this.#known.push({ name: drawn, type: { dtype: op.dtype, shape: type.shape, names: type.names } });
     return drawn;
   }
@@ -185,7 +159,7 @@ export class OnnxBuilder implements OnnxGraph {
     type: Pick<OpenType, "shape" | "names">,
   ): OnnxValue {
     const name = this.#custom("lengths", (name) => ({ name, ...op }));
-    const [result] = this.#append(name, inputs, 1, {}, kernelDomain) as [OnnxValue];
+    const [result] = this.append(name, inputs, 1, {}, kernelDomain) as [OnnxValue];
     this.#known.push({ name: result, type: { dtype: "float32", shape: type.shape, names: type.names } });
     return result;
   }
@@ -206,14 +180,6 @@ export class OnnxBuilder implements OnnxGraph {
       this.#constants.set(key, tensor);
     }
     return tensor.name as OnnxValue;
-  }
-
-  integers(values: readonly number[]): OnnxValue {
-    return this.constant("int64", [values.length], values);
-  }
-
-  cast(value: OnnxValue, to: OnnxType): OnnxValue {
-    return this.node("Cast", [value], { to: dataTypes[to] });
   }
 
   choose(chosen: number, _type: OnnxTensorType, ways: readonly ((graph: OnnxGraph) => OnnxValue)[]): OnnxValue {
@@ -281,7 +247,7 @@ export class OnnxBuilder implements OnnxGraph {
     });
   }
 
-  #append(
+  protected append(
     type: string,
     inputs: readonly (OnnxValue | undefined)[],
     outputs: number,

@@ -18,7 +18,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { where } from "./arithmetic.ts";
 import { expm1Nodes } from "./exponentials.ts";
 
-interface Rule<P> {
+interface ParametricRule<P> {
   readonly name: string;
   readonly onnx: (graph: OnnxGraph, x: OnnxValue, params: P, dtype: DType) => OnnxValue;
   readonly f: (x: number, params: P) => number;
@@ -31,7 +31,7 @@ interface Rule<P> {
   readonly severalPasses?: true;
 }
 
-function parametric<P extends object>(rule: Rule<P>): Op<P> {
+function parametric<P extends object>(rule: ParametricRule<P>): Op<P> {
   const { name, onnx, f, gradient, params: tried, dtypes = floats, plateaus, kernel, severalPasses } = rule;
   return defineOp<P>({
     name,

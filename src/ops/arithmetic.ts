@@ -60,7 +60,7 @@ export function broadcastPositions(from: Shape, to: Shape): (position: number) =
   };
 }
 
-interface Rule {
+interface BinaryRule {
   readonly name: string;
   readonly onnx: string | ((graph: OnnxGraph, a: OnnxValue, b: OnnxValue, dtype: DType) => OnnxValue);
   readonly f: (a: number, b: number, dtype: DType) => number;
@@ -101,23 +101,23 @@ export interface LogicOp extends Op<undefined> {
   readonly commutes: boolean;
 }
 
-const pair = (rule: Rule): PairOp =>
+const pair = (rule: BinaryRule): PairOp =>
   Object.assign(binary(rule), { pair: "same" as const, commutes: rule.commutes ?? false });
 
-const comparison = (rule: Omit<Rule, "result" | "gradient">): ComparisonOp =>
+const comparison = (rule: Omit<BinaryRule, "result" | "gradient">): ComparisonOp =>
   Object.assign(binary({ ...rule, result: "bool" }), {
     pair: "comparison" as const,
     commutes: rule.commutes ?? false,
   });
 
-const logic = (rule: Omit<Rule, "dtypes" | "gradient" | "sample">): LogicOp =>
+const logic = (rule: Omit<BinaryRule, "dtypes" | "gradient" | "sample">): LogicOp =>
   Object.assign(binary({ ...rule, dtypes: ["bool"], sample: booleans }), {
     pair: "logic" as const,
     commutes: true,
   });
 
 /** Makes the record of an elementwise op of two tensors, without making the op a method of Tensor. */
-export function binary(rule: Rule): Op<undefined> {
+export function binary(rule: BinaryRule): Op<undefined> {
   const {
     name,
     onnx,

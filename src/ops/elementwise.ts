@@ -24,7 +24,7 @@ export interface UnaryOp extends Op<undefined> {
   readonly elementwise: true;
 }
 
-interface Rule {
+interface UnaryRule {
   readonly name: string;
   /** The ONNX op that computes the same, or a function that writes the nodes. */
   readonly onnx: string | ((graph: OnnxGraph, x: OnnxValue, dtype: DType) => OnnxValue);
@@ -40,7 +40,7 @@ interface Rule {
   readonly severalPasses?: true;
 }
 
-function elementwise(rule: Rule): UnaryOp {
+function elementwise(rule: UnaryRule): UnaryOp {
   const {
     name,
     onnx,

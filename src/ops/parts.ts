@@ -4,12 +4,10 @@
  */
 import type { Target } from "../graph/target.ts";
 import { sizeOf, type TensorType } from "../graph/types.ts";
-import { type Kernel, type KernelValue, KernelWriter, mostStreams } from "../kernel/kernel.ts";
+import { type Kernel, type KernelValue, KernelWriter } from "../kernel/kernel.ts";
 
 /** The shortest rows for which it pays that a kernel goes row by row. */
 const shortestRow = 32;
-/** The most elements from a row to the next row of the same part: this distance, in bytes, is a number inside machine instructions. */
-const longest = 2 ** 29 - 1;
 
 /** The number of parts, the width of their rows, and the number of their rows. */
 export interface Parts {
@@ -29,8 +27,9 @@ export function partsOf(
   streams: number,
 ): Parts | undefined {
   const [of, width, rows] = [shape[axis]!, sizeOf(shape.slice(axis + 1)), sizeOf(shape.slice(0, axis))];
-  const fits = of > 1 && of + streams <= mostStreams && width >= shortestRow && rows > 0 && of * width <= longest;
-  return target.kernels && dtype === "float32" && fits ? { of, width, rows } : undefined;
+  const { kernels: limits } = target;
+  if (!limits || dtype !== "float32" || of <= 1 || width < shortestRow || rows === 0) return undefined;
+  return of + streams <= limits.streams && of * width <= limits.rowElements ? { of, width, rows } : undefined;
 }
 
 /** Makes a kernel that reads all parts of a tensor, and `others` more inputs, each as large as a part. The other inputs come first. */

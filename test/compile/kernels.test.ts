@@ -34,7 +34,7 @@ const wave = (...shape: number[]): Floats =>
     shape,
   );
 
-const hasKernels = nodeEngine().target.kernels === true;
+const hasKernels = nodeEngine().target.kernels !== undefined;
 
 /** The kernels of what `make` makes; it is run too. */
 async function kernelsOf(make: () => Tensor | Tensor[] | Promise<unknown>): Promise<readonly KernelOp[]> {

@@ -1,7 +1,7 @@
 /** ONNX's ops written with Glissade's: the left side of the comparison in onnx-node-tests.test.ts. */
 import { GraphProgram } from "../../src/compile/program.ts";
 import { applyAll } from "../../src/graph/apply.ts";
-import { collect, type Storage } from "../../src/graph/node.ts";
+import { collect, type StoredValues } from "../../src/graph/node.ts";
 import { type DType, resolveAxis, sizeOf, stridesOf } from "../../src/graph/types.ts";
 import {
   arange,
@@ -36,7 +36,7 @@ export type Written = (
 /** Values by which a graph is built, such as an axis or a shape, also where ONNX's graph computes them. */
 function numbersOf(x: Tensor): number[] {
   const leaves = collect([x]).filter(({ source }) => source !== undefined);
-  const values = leaves.map(({ source }) => Float64Array.from((source as { storage: Storage }).storage.values!));
+  const values = leaves.map(({ source }) => Float64Array.from((source as { storage: StoredValues }).storage.values!));
   return [...new GraphProgram(leaves, [x], plainEngine().target).evaluate(values)[0]!];
 }
 const numberOf = (x: Tensor | undefined): number | undefined => x && numbersOf(x)[0];

@@ -12,14 +12,14 @@ import { softmax } from "../../ops/normalize.ts";
 import { sum, sumOfSquares } from "../../ops/reduce.ts";
 import { longestRow } from "../../ops/sums.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import { type Match, paramsOf, type Rule, ruleFor } from "./rewrite.ts";
+import { type Match, paramsOf, type RewriteRule, ruleFor } from "./rewrite.ts";
 import { asFactor, constantOf, scaledBy, swapLast } from "./simplify.ts";
 
 /**
  * gelu(x) = √2·s·½(1 + erf s) with s = x/√2. The rule applies where the gradient needs s and erf s anyway. Then no node needs x itself:
  * the product that computes x can compute s instead, and the next product can include the factor √2.
  */
-const geluFromErf: Rule = ruleFor("gelu from erf", gelu, ([x], _, { usersOf, original }) => {
+const geluFromErf: RewriteRule = ruleFor("gelu from erf", gelu, ([x], _, { usersOf, original }) => {
   const isHalved = ({ op, inputs }: Node): boolean =>
     (op as unknown) === arithmetic.mul && constantOf(tensorOf(inputs[1]!.node, inputs[1]!.index)) === Math.SQRT1_2;
   if (!usersOf(original.inputs[0]!).some(isHalved)) return undefined;
@@ -28,7 +28,7 @@ const geluFromErf: Rule = ruleFor("gelu from erf", gelu, ([x], _, { usersOf, ori
 });
 
 /** y ± unpick(x) changes only the picked places of y. The gradient of cross-entropy has this form. */
-const addPicked: readonly Rule[] = [
+const addPicked: readonly RewriteRule[] = [
   ruleFor("y + unpick(x)", arithmetic.add, ([y, u]) => {
     const picked = paramsOf(u!, unpick);
     return picked && sameShape(y!.shape, u!.shape) ? apply(addAt, [y!, ...picked.inputs], undefined) : undefined;
@@ -58,18 +58,22 @@ const addPicked: readonly Rule[] = [
  * Σ dP·P along the keys, for dP = dO·Vᵀ and O = P·V, is Σ dO·O along the values, which are fewer
  * (Dao et al. 2022, the rowsum of FlashAttention's backward pass).
  */
-const attentionRowSum: Rule = ruleFor("row sums of attention's gradient", sum, ([y], { axes, keepDims }, match) => {
-  const last = y!.shape.length - 1;
-  if (axes.length !== 1 || axes[0] !== last || !keepDims) return undefined;
-  const factors = paramsOf(y!, arithmetic.mul)?.inputs;
-  if (!factors) return undefined;
-  for (const [dP, p] of [factors, [...factors].reverse()] as [Tensor, Tensor][]) {
-    if (!paramsOf(p, softmax)) continue;
-    const o = outputOf(dP, p, match);
-    if (o) return o.dO.mul(o.o).sum(last, { keepDims: true });
-  }
-  return undefined;
-});
+const attentionRowSum: RewriteRule = ruleFor(
+  "row sums of attention's gradient",
+  sum,
+  ([y], { axes, keepDims }, match) => {
+    const last = y!.shape.length - 1;
+    if (axes.length !== 1 || axes[0] !== last || !keepDims) return undefined;
+    const factors = paramsOf(y!, arithmetic.mul)?.inputs;
+    if (!factors) return undefined;
+    for (const [dP, p] of [factors, [...factors].reverse()] as [Tensor, Tensor][]) {
+      if (!paramsOf(p, softmax)) continue;
+      const o = outputOf(dP, p, match);
+      if (o) return o.dO.mul(o.o).sum(last, { keepDims: true });
+    }
+    return undefined;
+  },
+);
 
 function outputOf(
   dP: Tensor,
@@ -94,7 +98,7 @@ const fewColumns = 16;
 const someRows: readonly [number, number] = [longestRow, 1024];
 
 /** Σ over the first axis of a matrix as a product with a row of ones, which uses every thread and vector unit. */
-const columnSums: Rule = ruleFor("column sums as a product", sum, ([x], { axes }, { node, target }) => {
+const columnSums: RewriteRule = ruleFor("column sums as a product", sum, ([x], { axes }, { node, target }) => {
   if (!target.contrib || !isFloat(x!.dtype) || x!.shape.length !== 2 || axes.length !== 1 || axes[0] !== 0)
     return undefined;
   const [rows, columns] = x!.shape as readonly [number, number];
@@ -105,7 +109,7 @@ const columnSums: Rule = ruleFor("column sums as a product", sum, ([x], { axes }
 });
 
 /** Σ x·x over all axes, computed without writing the products to memory. */
-const squares: Rule = ruleFor("sum of squares", sum, ([x], { keepDims, axes }, { uses }) => {
+const squares: RewriteRule = ruleFor("sum of squares", sum, ([x], { keepDims, axes }, { uses }) => {
   const factors = uses(x!) === 1 ? paramsOf(x!, arithmetic.mul)?.inputs : undefined;
   if (!factors || keepDims || axes.length !== x!.shape.length || !isFloat(x!.dtype)) return undefined;
   const [a, b] = factors as [Tensor, Tensor];
@@ -113,11 +117,18 @@ const squares: Rule = ruleFor("sum of squares", sum, ([x], { keepDims, axes }, {
 });
 
 /** −(a − b) = b − a. */
-const negatedProduct: Rule = ruleFor("−(a − b)", neg, ([x], _, { uses }) => {
+const negatedProduct: RewriteRule = ruleFor("−(a − b)", neg, ([x], _, { uses }) => {
   const difference = uses(x!) === 1 ? paramsOf(x!, arithmetic.sub)?.inputs : undefined;
   return difference && sameShape(difference[0]!.shape, difference[1]!.shape)
     ? difference[1]!.sub(difference[0]!)
     : undefined;
 });
 
-export const fuse: readonly Rule[] = [geluFromErf, ...addPicked, attentionRowSum, columnSums, squares, negatedProduct];
+export const fuse: readonly RewriteRule[] = [
+  geluFromErf,
+  ...addPicked,
+  attentionRowSum,
+  columnSums,
+  squares,
+  negatedProduct,
+];

@@ -9,10 +9,10 @@ import { fusedRelu, packing } from "./packing.ts";
 import type { Pass } from "./pass.ts";
 import { pooling, poolingRows } from "./pooling.ts";
 import { products } from "./products.ts";
-import { type Rule, type RuleSet, rewrite } from "./rewrite.ts";
+import { type RewriteRule, type RuleSet, rewrite } from "./rewrite.ts";
 import { simplify } from "./simplify.ts";
 
-const everywhere = (...rules: readonly Rule[]): RuleSet => ({ rules, insideBodies: true });
+const everywhere = (...rules: readonly RewriteRule[]): RuleSet => ({ rules, insideBodies: true });
 
 /** The rules that rewrite a graph. */
 export const ruleSets: readonly RuleSet[] = [

@@ -11,11 +11,10 @@ import { type Shape, sizeOf, type TensorType } from "../../graph/types.ts";
 import {
   isStream,
   type Kernel,
+  type KernelLimits,
   type KernelValue,
   KernelWriter,
   type Layout,
-  mostInputs,
-  mostStreams,
 } from "../../kernel/kernel.ts";
 import { fused } from "../../ops/lowered/fused.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
@@ -23,8 +22,6 @@ import type { Pass } from "./pass.ts";
 
 /** Longer kernels gain nothing: their intermediate values no longer fit into registers. */
 const mostMembers = 64;
-/** The most elements of a row: instructions contain its length in bytes, for which they have 31 bits. */
-const longestRow = 2 ** 29 - 1;
 /** Kernels for fewer elements save less than they cost. */
 const fewestElements = 2;
 
@@ -49,24 +46,26 @@ interface Group {
 export const kernelPass: Pass = {
   name: "kernels",
   run(graph, target) {
-    if (!target.kernels) return graph;
-    return { ...graph, roots: withScope(newScope(graph.trace, true), () => grouped(graph.roots)) };
+    const { kernels: limits } = target;
+    if (!limits) return graph;
+    return { ...graph, roots: withScope(newScope(graph.trace, true), () => grouped(graph.roots, limits)) };
   },
 };
 
-function grouped(roots: readonly Value[]): Value[] {
-  const graph = new Grouping(roots);
+function grouped(roots: readonly Value[], limits: KernelLimits): Value[] {
+  const graph = new Grouping(roots, limits);
   return rebuilt(graph, graph.groups());
 }
 
 /** The parameters of a node, with kernels in the graphs inside them. */
-function withInnerKernels({ op, params }: Node): unknown {
-  return op.mapBodies ? op.mapBodies(params, ({ leaves, roots }) => new Body(leaves, grouped(roots))) : params;
+function withInnerKernels({ op, params }: Node, limits: KernelLimits): unknown {
+  return op.mapBodies ? op.mapBodies(params, ({ leaves, roots }) => new Body(leaves, grouped(roots, limits))) : params;
 }
 
 class Grouping {
   readonly roots: readonly Value[];
   readonly nodes: readonly Node[];
+  readonly limits: KernelLimits;
   readonly #users: ReadonlyMap<Node, readonly Node[]>;
   readonly #isRoot: ReadonlySet<Node>;
   readonly #candidates: Set<Node>;
@@ -74,8 +73,9 @@ class Grouping {
   readonly #positions: ReadonlyMap<Node, number>;
   readonly #groupOf = new Map<Node, Group>();
 
-  constructor(roots: readonly Value[]) {
+  constructor(roots: readonly Value[], limits: KernelLimits) {
     this.roots = roots;
+    this.limits = limits;
     this.nodes = collect(roots);
     this.#users = usersAmong(this.nodes);
     this.#isRoot = new Set(roots.map(({ node }) => node));
@@ -166,7 +166,7 @@ class Grouping {
       isNeeded = true;
     }
     if (isNeeded && staysInside(node)) return false;
-    const width = widthWith(node, group);
+    const width = widthWith(node, group, this.limits);
     if (width === "conflict") return false;
     const own = numberOf({ value: { node, index: 0 }, layout: "full" });
     const isRead = reads.has(own);
@@ -179,7 +179,7 @@ class Grouping {
       group.streams - Number(isRead),
     );
     const outputs = group.outputs + Number(isNeeded);
-    if (count > mostInputs || streams + outputs > mostStreams) return false;
+    if (count > this.limits.inputs || streams + outputs > this.limits.streams) return false;
     members.add(node);
     reads.delete(own);
     for (const [number, read] of added) reads.set(number, read);
@@ -262,14 +262,14 @@ function layoutOf({ node: from, index }: Value, { outputs }: Node): ReturnType<t
 }
 
 /** The length of a group's rows once a node is in it. */
-function widthWith(node: Node, group: Group): number | undefined | "conflict" {
+function widthWith(node: Node, group: Group, { rowElements }: KernelLimits): number | undefined | "conflict" {
   let { width } = group;
   for (const input of node.inputs) {
     if (isConstant(input.node)) continue;
     const under = layoutOf(input, node);
     if (!under) return "conflict";
     if (under.width === undefined) continue;
-    if ((width !== undefined && width !== under.width) || under.width > longestRow) return "conflict";
+    if ((width !== undefined && width !== under.width) || under.width > rowElements) return "conflict";
     width = under.width;
   }
   return width;
@@ -357,7 +357,7 @@ function rebuilt(graph: Grouping, groups: readonly Group[]): Value[] {
       if (group) makeKernel(graph, group, made, current);
       else {
         // Every node is copied, so that the order of nodes does not change: ONNX Runtime follows it.
-        const params = withInnerKernels(node);
+        const params = withInnerKernels(node, graph.limits);
         const copy = node.source ? node : makeNode({ ...node, params, inputs: node.inputs.map(current) });
         made.set(
           node,

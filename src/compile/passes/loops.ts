@@ -7,7 +7,7 @@ import { bodyLeaf, inlined, type ScanParams, scan } from "../../ops/control.ts";
 import { matmul } from "../../ops/matmul.ts";
 import { transpose } from "../../ops/movement.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import { paramsOf, type Rule, type RuleSet } from "./rewrite.ts";
+import { paramsOf, type RewriteRule, type RuleSet } from "./rewrite.ts";
 
 const isScan = (node: Node): boolean => (node.op as unknown) === scan;
 
@@ -16,7 +16,7 @@ const isScan = (node: Node): boolean => (node.op as unknown) === scan;
  * do so too. This rule makes all of them one loop. It compares bodies as they were built, so this pass must come before any pass that
  * changes bodies.
  */
-const oneLoop: Rule = {
+const oneLoop: RewriteRule = {
   name: "one loop for a loop and the same with more outputs",
   op: scan,
   rewrite({ original, inputs, usersOf }) {
@@ -60,7 +60,7 @@ export function extendsLoop(other: Node, loop: Node): boolean {
 }
 
 /** A loop of one step is the step. */
-const oneStep: Rule = {
+const oneStep: RewriteRule = {
   name: "a loop of one step is the step",
   op: scan,
   rewrite({ node, inputs }) {
@@ -77,7 +77,7 @@ const oneStep: Rule = {
  * Moves the transpose of a matrix into a loop, if the loop uses the matrix only as a side of products. Products read a transposed matrix
  * as fast, so the transposed copy is saved.
  */
-const transposeInside: Rule = {
+const transposeInside: RewriteRule = {
   name: "transposes go into loops",
   op: scan,
   rewrite({ node, inputs }) {

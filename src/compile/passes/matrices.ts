@@ -19,7 +19,7 @@ import {
 import { type GemmParams, gemm, type ProductParams, product } from "../../ops/matmul.ts";
 import { full, reshape } from "../../ops/movement.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import { type Match, paramsOf, type Rule, type RuleSet, ruleFor } from "./rewrite.ts";
+import { type Analysis, type Match, paramsOf, type RewriteRule, type RuleSet, ruleFor } from "./rewrite.ts";
 
 /** The fewest elements of a region: products of smaller matrices take so little time that packing gains nothing. */
 const fewestElements = 2 ** 18;
@@ -64,19 +64,18 @@ interface Region {
   readonly isPacked: boolean;
 }
 
-/** The regions found so far, for each pass over a graph; `usersOf` is a different function for each pass, so it is the key. */
-const found = new WeakMap<Match["usersOf"], Map<Node, Region>>();
+/** The regions found so far. */
+const regions: Analysis<Map<Node, Region>> = { start: () => new Map() };
 
 const plainRegion: Region = { isPacked: false };
 
 /** The region of a value, in the graph as it was before the pass. */
-function regionOf(value: Value, block: number, usersOf: Match["usersOf"]): Region {
+function regionOf(value: Value, block: number, match: Match): Region {
   const { shape, dtype } = typeOf(value);
   const [rows, columns] = shape.length < 2 ? [0, 0] : matrixOf(shape);
   if (dtype !== "float32" || rows * columns < fewestElements || columns % block !== 0) return plainRegion;
-  const known = found.get(usersOf) ?? new Map<Node, Region>();
-  found.set(usersOf, known);
-  return known.get(value.node) ?? explore(value.node, { rows, columns, block }, usersOf, known);
+  const known = match.known(regions);
+  return known.get(value.node) ?? explore(value.node, { rows, columns, block }, match.usersOf, known);
 }
 
 interface Measures {
@@ -197,9 +196,10 @@ const scaled = (x: Tensor, factor: number): Tensor => (factor === 1 ? x : x.mul(
 const isLarge = ({ size: [m, n, k] }: Product): boolean => Math.max(m * n, m * k, n * k) >= fewestElements;
 
 /** Products with a region on any side. */
-const products: Rule = {
+const products: RewriteRule = {
   name: "packed product",
-  rewrite({ node, inputs, original, usersOf, target }) {
+  rewrite(match) {
+    const { node, inputs, original, usersOf, target } = match;
     const made = productOf(node);
     if (!made || !isLarge(made)) return undefined;
     const { block } = target; //  read only now, because an engine may have to measure it
@@ -208,7 +208,7 @@ const products: Rule = {
     const [m, n, k] = size;
     const [a, b, c] = inputs as [Tensor, Tensor, Tensor?];
     const isPacked = (value: Value | undefined): boolean =>
-      value !== undefined && regionOf(value, block, usersOf).isPacked;
+      value !== undefined && regionOf(value, block, match).isPacked;
     const [left, right] = original.inputs.map(isPacked);
     const { alpha } = params;
     const plus = (y: Tensor): Tensor => (c ? y.add(scaled(c, (node.params as GemmParams).beta)) : y);
@@ -236,13 +236,18 @@ const products: Rule = {
 const unpacked = (z: Tensor, lead: Shape): Tensor => z.apply(unpackColumns, [], { lead });
 
 /** Elementwise ops inside of a region. */
-const elementwise: Rule = {
+const elementwise: RewriteRule = {
   name: "elementwise ops on packed matrices",
-  rewrite({ node: { op, params, outputs }, inputs, original, usersOf }) {
+  rewrite(match) {
+    const {
+      node: { op, params, outputs },
+      inputs,
+      original,
+    } = match;
     const z = inputs.map(packedSource).find(Boolean);
     if (!op.elementwise || !z) return undefined;
     const block = z.shape.at(-1)!;
-    if (!regionOf({ node: original, index: 0 }, block, usersOf).isPacked) return undefined;
+    if (!regionOf({ node: original, index: 0 }, block, match).isPacked) return undefined;
     const { shape } = outputs[0]!;
     const all = inputs.map((x) => {
       const beside = shapeBeside(x, shape, block);
@@ -253,7 +258,7 @@ const elementwise: Rule = {
   },
 };
 
-const moves: readonly Rule[] = [
+const moves: readonly RewriteRule[] = [
   ruleFor("reshape of an unpacked matrix", reshape, ([x], { shape }) => {
     const z = packedSource(x!);
     return z && shape.length > 1 && shape.at(-1) === x!.shape.at(-1) ? unpacked(z, shape.slice(0, -1)) : undefined;
@@ -269,7 +274,7 @@ const moves: readonly Rule[] = [
 ];
 
 /** A packed product adds the bias that follows it. */
-export const packedBias: Rule = ruleFor("bias of a packed product", add, ([y, b], _, { uses }) => {
+export const packedBias: RewriteRule = ruleFor("bias of a packed product", add, ([y, b], _, { uses }) => {
   const { inputs: [x, w, none] = [] } = (uses(y!) === 1 && paramsOf(y!, packedProduct)) || {};
   const [groups, , lanes] = y!.shape;
   if (!x || !w || none || !sameShape(b!.shape, [groups!, 1, lanes!])) return undefined;

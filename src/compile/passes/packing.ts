@@ -18,7 +18,7 @@ import { maxPool, maxPoolInput } from "../../ops/pooling.ts";
 import { sum } from "../../ops/reduce.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { isTiling, layAtMaxima, tileMaxima } from "./pooling.ts";
-import { paramsOf, type Rule, ruleFor } from "./rewrite.ts";
+import { paramsOf, type RewriteRule, ruleFor } from "./rewrite.ts";
 
 /** The packed tensor that a tensor was unpacked from. */
 const packedSource = (x: Tensor): Tensor | undefined => paramsOf(x, unpack)?.inputs[0];
@@ -43,7 +43,7 @@ const pays = (kernel: Shape, ...inputs: readonly Tensor[]): boolean =>
   inputs.every(({ dtype, size, shape }) => dtype === "float32" && size > 0 && shape[0]! >= fewestImages) &&
   (sizeOf(kernel.slice(2)) > 1 || inputs.some(packedSource));
 
-const convolutions: readonly Rule[] = [
+const convolutions: readonly RewriteRule[] = [
   ruleFor("packed convolution", convolution, ([x, w, ...bias], params, { target }) => {
     if (!suitsBlocks(target, w!.shape, params) || !pays(w!.shape, x!)) return undefined;
     const block = target.block!;
@@ -79,7 +79,7 @@ function beside(x: Tensor, z: Tensor, shape: Shape): Tensor | undefined {
   return x.reshape([z.shape[1]!, ...z.shape.slice(2, -1).map(() => 1), z.shape.at(-1)!]);
 }
 
-const elementwise: Rule = {
+const elementwise: RewriteRule = {
   name: "elementwise ops on packed tensors",
   rewrite({ node: { op, params, outputs }, inputs }) {
     const z = inputs.map(packedSource).find(Boolean);
@@ -90,7 +90,7 @@ const elementwise: Rule = {
   },
 };
 
-const pools: readonly Rule[] = [
+const pools: readonly RewriteRule[] = [
   ruleFor("packed max pooling", maxPool, ([x], params) => {
     const z = packedSource(x!);
     return z && isTiling(x!.shape.slice(2), params) ? unpacked(tileMaxima(z, params.kernel)) : undefined;
@@ -103,7 +103,7 @@ const pools: readonly Rule[] = [
 ];
 
 /** Sums of packed tensors. A sum over all axes does not depend on the order in memory; sums for each channel become products with ones. */
-const sums: Rule = ruleFor("sums of a packed tensor", sum, ([x], { axes }, { node }) => {
+const sums: RewriteRule = ruleFor("sums of a packed tensor", sum, ([x], { axes }, { node }) => {
   const z = packedSource(x!);
   const { shape } = node.outputs[0]!;
   if (z && axes.length === x!.shape.length) return z.sum().reshape(shape);
@@ -118,10 +118,10 @@ const sums: Rule = ruleFor("sums of a packed tensor", sum, ([x], { axes }, { nod
     .reshape(shape);
 });
 
-export const packing: readonly Rule[] = [...convolutions, elementwise, ...pools, sums];
+export const packing: readonly RewriteRule[] = [...convolutions, elementwise, ...pools, sums];
 
 /** A packed convolution computes the relu that follows it. */
-export const fusedRelu: Rule = ruleFor("relu of a packed convolution", relu, ([y], _, { uses }) => {
+export const fusedRelu: RewriteRule = ruleFor("relu of a packed convolution", relu, ([y], _, { uses }) => {
   const inner = uses(y!) === 1 ? paramsOf(y!, packedConvolution) : undefined;
   return inner && apply(packedConvolution, inner.inputs, { ...inner.params, relu: true });
 });

@@ -15,7 +15,7 @@ export interface Plan {
 }
 
 /** A graph on its way through the passes. */
-export interface Lowering {
+export interface PassGraph {
   readonly leaves: readonly Node[];
   /** The graph's outputs. */
   readonly roots: readonly Value[];
@@ -30,5 +30,5 @@ export interface Lowering {
 export interface Pass {
   /** For debugging. */
   readonly name: string;
-  run(graph: Lowering, target: Target): Lowering;
+  run(graph: PassGraph, target: Target): PassGraph;
 }

@@ -5,7 +5,7 @@ import { gate } from "../../ops/arithmetic.ts";
 import { maxPool, maxPoolInput, type PoolParams } from "../../ops/pooling.ts";
 import { layAtMaximum } from "../../ops/reduce.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import { paramsOf, type Rule, ruleFor } from "./rewrite.ts";
+import { paramsOf, type RewriteRule, ruleFor } from "./rewrite.ts";
 
 /** Whether the windows lie side by side and cover every element. */
 export const isTiling = (space: Shape, { kernel, stride, dilation, padding }: PoolParams): boolean =>
@@ -46,7 +46,7 @@ export function layAtMaxima(x: Tensor, dy: Tensor, kernel: readonly number[]): T
 }
 
 /** The gradient of relu can be applied before it is laid at the maxima: at these places x is equal to the maximum. */
-const reluBehindPooling: Rule = ruleFor("relu's gradient behind max pooling", gate, ([laid, y], _, match) => {
+const reluBehindPooling: RewriteRule = ruleFor("relu's gradient behind max pooling", gate, ([laid, y], _, match) => {
   const pooled = match.uses(laid!) === 1 ? paramsOf(laid!, maxPoolInput) : undefined;
   const [x, dy] = pooled?.inputs ?? [];
   if (!pooled || !x || !dy || x.node !== y!.node || x.index !== y!.index) return undefined;
@@ -57,7 +57,7 @@ const reluBehindPooling: Rule = ruleFor("relu's gradient behind max pooling", ga
 const fewestLanes = 32;
 
 /** Computes with passes over long rows, instead of a search for positions and a scatter. */
-const rows: Rule = ruleFor("maxima of tiles in long rows", maxPoolInput, ([x, dy], params) => {
+const rows: RewriteRule = ruleFor("maxima of tiles in long rows", maxPoolInput, ([x, dy], params) => {
   const [batch, channels, ...space] = x!.shape as [number, number, ...number[]];
   const lanes = batch * channels;
   if (lanes < fewestLanes || x!.size === 0 || !isTiling(space, params)) return undefined;
@@ -74,5 +74,5 @@ const rows: Rule = ruleFor("maxima of tiles in long rows", maxPoolInput, ([x, dy
 });
 
 /** Before tensors are packed, and after. */
-export const pooling: readonly Rule[] = [reluBehindPooling];
-export const poolingRows: readonly Rule[] = [rows];
+export const pooling: readonly RewriteRule[] = [reluBehindPooling];
+export const poolingRows: readonly RewriteRule[] = [rows];

@@ -11,7 +11,7 @@ import { widens } from "../../ops/arithmetic.ts";
 import { gemm, matmul, type ProductParams, product } from "../../ops/matmul.ts";
 import * as movement from "../../ops/movement.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import { type Match, paramsOf, type Rule, ruleFor } from "./rewrite.ts";
+import { type Match, paramsOf, type RewriteRule, ruleFor } from "./rewrite.ts";
 import { constantOf, swapLast } from "./simplify.ts";
 
 /**
@@ -24,11 +24,11 @@ function untransposed(y: Tensor): Tensor | undefined {
   return order && order[last] !== last && order[last - 1] === last ? swapLast(y) : undefined;
 }
 
-const toProduct: Rule = ruleFor("matmul to product", matmul, ([a, b]) =>
+const toProduct: RewriteRule = ruleFor("matmul to product", matmul, ([a, b]) =>
   isFloat(a!.dtype) ? apply(product, [a!, b!], { transposeA: false, transposeB: false, alpha: 1 }) : undefined,
 );
 
-const transposes: readonly Rule[] = [
+const transposes: readonly RewriteRule[] = [
   ruleFor("transpose into the product's left side", product, ([a, b], params) => {
     const inner = untransposed(a!);
     return inner && apply(product, [inner, b!], { ...params, transposeA: !params.transposeA });
@@ -79,7 +79,7 @@ function withAddendReshaped(y: Tensor, c: Tensor, match: Match): Tensor | undefi
   return withAddend(flat, c.reshape(flat.shape), match)?.reshape(y.shape);
 }
 
-const additions: readonly Rule[] = [
+const additions: readonly RewriteRule[] = [
   ruleFor("product + c", arithmetic.add, ([y, c], _, match) => withAddend(y!, c!, match)),
   ruleFor("c + product", arithmetic.add, ([c, y], _, match) =>
     `${c!.shape}` === `${y!.shape}` ? withAddend(y!, c!, match) : undefined,
@@ -90,4 +90,4 @@ const additions: readonly Rule[] = [
   ),
 ];
 
-export const products: readonly Rule[] = [toProduct, ...transposes, ...additions];
+export const products: readonly RewriteRule[] = [toProduct, ...transposes, ...additions];

@@ -20,9 +20,16 @@ export interface Match {
   /** The node as it was before the pass, and the users it had then: with these a rule can look at nodes that are not visited yet. */
   readonly original: Node;
   usersOf(value: Value): readonly Node[];
+  /** Returns what the rules of this pass know of the graph as it was before the pass; at first, what the analysis starts with. */
+  known<T>(analysis: Analysis<T>): T;
 }
 
-export interface Rule {
+/** Something that rules find out about a graph, and keep for the other nodes of the same pass. */
+export interface Analysis<T> {
+  start(): T;
+}
+
+export interface RewriteRule {
   /** For the debug print. */
   readonly name: string;
   /** The one op whose applications the rule is tried on. Default: any. */
@@ -33,7 +40,7 @@ export interface Rule {
 
 /** Rules that are tried together, on each node once its inputs are done. */
 export interface RuleSet {
-  readonly rules: readonly Rule[];
+  readonly rules: readonly RewriteRule[];
   /** Whether they are tried inside the ops that hold graphs too. */
   readonly insideBodies: boolean;
   /** The pass is skipped for a graph that has none of these ops. Default: it is never skipped. */
@@ -45,7 +52,7 @@ export function ruleFor<P>(
   name: string,
   op: Op<P>,
   rewrite: (inputs: readonly Tensor[], params: P, match: Match) => Tensor | undefined,
-): Rule {
+): RewriteRule {
   return {
     name,
     op,
@@ -265,6 +272,7 @@ class MatchContext {
   readonly uses: Match["uses"];
   readonly readersOf: Match["readersOf"];
   readonly usersOf: Match["usersOf"];
+  readonly #known = new Map<Analysis<unknown>, unknown>();
 
   constructor(target: Target, uses: Match["uses"], readersOf: Match["readersOf"], usersOf: Match["usersOf"]) {
     this.target = target;
@@ -280,6 +288,13 @@ class MatchContext {
       this.isAsked = true;
       return usersOf(value);
     };
+  }
+
+  known<T>(analysis: Analysis<T>): T {
+    this.isAsked = true;
+    const known = (this.#known.get(analysis) as T | undefined) ?? analysis.start();
+    this.#known.set(analysis, known);
+    return known;
   }
 }
 
@@ -308,6 +323,10 @@ class NodeMatch implements Match {
     return this.#inputs;
   }
 
+  known<T>(analysis: Analysis<T>): T {
+    return this.#context.known(analysis);
+  }
+
   get original(): Node {
     this.#context.isAsked = true;
     return this.#original;
@@ -316,12 +335,12 @@ class NodeMatch implements Match {
 
 /** A rule for an op, with its bit among all rules for the op; 0 if no bit is left. */
 interface RuleOfOp {
-  readonly rule: Rule;
+  readonly rule: RewriteRule;
   readonly bit: number;
 }
 
 const rulesByOp = new WeakMap<RuleSet, Map<unknown, readonly RuleOfOp[]>>();
-const bits = new Map<unknown, Map<Rule, number>>();
+const bits = new Map<unknown, Map<RewriteRule, number>>();
 
 /** The rules of a pass that are tried on an op. */
 function rulesFor(pass: RuleSet, op: AnyOp): readonly RuleOfOp[] {
@@ -336,15 +355,15 @@ function rulesFor(pass: RuleSet, op: AnyOp): readonly RuleOfOp[] {
   return rules;
 }
 
-function bitOf(rule: Rule, op: AnyOp): number {
-  const ofOp = bits.get(op) ?? new Map<Rule, number>();
+function bitOf(rule: RewriteRule, op: AnyOp): number {
+  const ofOp = bits.get(op) ?? new Map<RewriteRule, number>();
   bits.set(op, ofOp);
   const bit = ofOp.get(rule) ?? (ofOp.size < 31 ? 1 << ofOp.size : 0);
   ofOp.set(rule, bit);
   return bit;
 }
 
-function expectSameType(rule: Rule, node: Node, value: Value, index: number): void {
+function expectSameType(rule: RewriteRule, node: Node, value: Value, index: number): void {
   const was = node.outputs[index]!;
   const is = value.node.outputs[value.index]!;
   if (was.dtype !== is.dtype || `${was.shape}` !== `${is.shape}`)

@@ -9,7 +9,7 @@ import { unpick } from "../../ops/indexing.ts";
 import * as movement from "../../ops/movement.ts";
 import { deviations, squaredDeviations, sum } from "../../ops/reduce.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import { paramsOf, type Rule, ruleFor } from "./rewrite.ts";
+import { paramsOf, type RewriteRule, ruleFor } from "./rewrite.ts";
 
 /** The value that all elements of a tensor have, if the compiler knows it; undefined otherwise. */
 export function constantOf(x: Tensor): number | undefined {
@@ -30,7 +30,7 @@ export function swapLast(x: Tensor): Tensor {
 }
 
 /** An op whose inputs are all constants of one element is computed now. */
-const foldConstants: Rule = {
+const foldConstants: RewriteRule = {
   name: "fold constants",
   rewrite({ node, inputs }) {
     const output = node.outputs[0]!;
@@ -50,7 +50,7 @@ const foldConstants: Rule = {
 };
 
 /** reshape and expand of a constant are constants of another shape. */
-const moveConstants: readonly Rule[] = [movement.reshape, movement.expand].map((op) =>
+const moveConstants: readonly RewriteRule[] = [movement.reshape, movement.expand].map((op) =>
   ruleFor(`${op.name} of a constant`, op, ([x], { shape }) => {
     const value = constantOf(x!);
     return value === undefined ? undefined : apply(movement.full, [], { shape, value, dtype: x!.dtype });
@@ -64,7 +64,7 @@ const widening = Object.values(arithmetic).filter(
 );
 
 /** A right side that was expanded is used without the expand, and a constant of many elements as a scalar: the op widens it anyway. */
-const widenLate: readonly Rule[] = widening.map((op) =>
+const widenLate: readonly RewriteRule[] = widening.map((op) =>
   ruleFor(`widen the right side of ${op.name} late`, op, ([a, b]) => {
     const value = constantOf(b!);
     if (value !== undefined && b!.shape.length > 0) return apply(op, [a!, scalarLike(b!, value)], undefined);
@@ -75,7 +75,7 @@ const widenLate: readonly Rule[] = widening.map((op) =>
 );
 
 /** a ∘ b = b ∘ a where the left side is the constant or the widened one. */
-const swapSides: readonly Rule[] = [arithmetic.add, arithmetic.mul].map((op) =>
+const swapSides: readonly RewriteRule[] = [arithmetic.add, arithmetic.mul].map((op) =>
   ruleFor(`constant side of ${op.name} to the right`, op, ([a, b]) => {
     const narrow = constantOf(a!) !== undefined || paramsOf(a!, movement.expand);
     const other = constantOf(b!) !== undefined || paramsOf(b!, movement.expand);
@@ -87,7 +87,7 @@ const swapSides: readonly Rule[] = [arithmetic.add, arithmetic.mul].map((op) =>
 const isZero = (c: Tensor, zero: 0 | -0): boolean =>
   isFloat(c.dtype) ? Object.is(constantOf(c), zero) : constantOf(c) === 0;
 
-const neutral: readonly Rule[] = [
+const neutral: readonly RewriteRule[] = [
   ruleFor("x + −0", arithmetic.add, ([x, c]) => (isZero(c!, -0) ? x : undefined)),
   ruleFor("x − 0", arithmetic.sub, ([x, c]) => (isZero(c!, 0) ? x : undefined)),
   ruleFor("x · 1", arithmetic.mul, ([x, c]) => (constantOf(c!) === 1 ? x : undefined)),
@@ -101,7 +101,7 @@ const neutral: readonly Rule[] = [
   }),
 ];
 
-const negation: readonly Rule[] = [
+const negation: readonly RewriteRule[] = [
   ruleFor("−(−x)", neg, ([x]) => paramsOf(x!, neg)?.inputs[0]),
   ruleFor("−(x·c)", neg, ([x], _, { uses }) => {
     const scaled = scaledBy(x!);
@@ -144,7 +144,7 @@ export function asFactor(value: number, dtype: DType): number | undefined {
   return size >= least && size < most ? value : undefined;
 }
 
-const scaling: readonly Rule[] = [
+const scaling: readonly RewriteRule[] = [
   ruleFor("(x · c) · d", arithmetic.mul, ([a, b]) => {
     const inner = scaledBy(a!);
     const factor = constantOf(b!);
@@ -162,23 +162,27 @@ const scaling: readonly Rule[] = [
  * Σ x·v is v·Σx if v is the same along the axes. The rule applies where no other node uses the product, or where another node needs Σx
  * anyway, as the gradient of the shift in batch normalisation does.
  */
-const factorOfSum: Rule = ruleFor("Σ x·v with v outside", sum, ([product], params, { node, uses, readersOf }) => {
-  const [x, v] = paramsOf(product!, arithmetic.mul)?.inputs ?? [];
-  const { axes } = params;
-  if (!x || !v || !isFloat(x.dtype) || constantOf(v) !== undefined || x.size === 0) return undefined;
-  const lead = x.shape.length - v.shape.length;
-  if (axes.length === 0 || axes.some((axis) => axis >= lead && v.shape[axis - lead] !== 1)) return undefined;
-  const isSummed = (other: Tensor): boolean => {
-    const known = paramsOf(other, sum);
-    return known !== undefined && `${known.params.axes}` === `${axes}`;
-  };
-  if (uses(product!) > 1 && !readersOf(x).some(isSummed)) return undefined;
-  const kept = apply(sum, [x], { axes, keepDims: true }).mul(v);
-  return kept.reshape(node.outputs[0]!.shape);
-});
+const factorOfSum: RewriteRule = ruleFor(
+  "Σ x·v with v outside",
+  sum,
+  ([product], params, { node, uses, readersOf }) => {
+    const [x, v] = paramsOf(product!, arithmetic.mul)?.inputs ?? [];
+    const { axes } = params;
+    if (!x || !v || !isFloat(x.dtype) || constantOf(v) !== undefined || x.size === 0) return undefined;
+    const lead = x.shape.length - v.shape.length;
+    if (axes.length === 0 || axes.some((axis) => axis >= lead && v.shape[axis - lead] !== 1)) return undefined;
+    const isSummed = (other: Tensor): boolean => {
+      const known = paramsOf(other, sum);
+      return known !== undefined && `${known.params.axes}` === `${axes}`;
+    };
+    if (uses(product!) > 1 && !readersOf(x).some(isSummed)) return undefined;
+    const kept = apply(sum, [x], { axes, keepDims: true }).mul(v);
+    return kept.reshape(node.outputs[0]!.shape);
+  },
+);
 
 /** Moves a constant factor behind a reshape or transpose, towards a product that can include it. */
-function scaleLater<P>(op: Op<P>): Rule {
+function scaleLater<P>(op: Op<P>): RewriteRule {
   return ruleFor(`scale after ${op.name}`, op, ([x], params, { uses }) => {
     const scaled = uses(x!) === 1 ? scaledBy(x!) : undefined;
     return scaled && apply(op, [scaled.x], params).mul(scaled.factor);
@@ -188,7 +192,7 @@ function scaleLater<P>(op: Op<P>): Rule {
 /** For tensors of at most `fewElements`, and for sums longer than `longSum`, the mean of the deviations is subtracted once more. */
 const [fewElements, longSum] = [2 ** 14, 1024];
 
-const moves: readonly Rule[] = [
+const moves: readonly RewriteRule[] = [
   ruleFor("reshape to the same shape", movement.reshape, ([x], { shape }) =>
     sameShape(x!.shape, shape) ? x : undefined,
   ),
@@ -227,7 +231,7 @@ const moves: readonly Rule[] = [
   }),
 ];
 
-export const simplify: readonly Rule[] = [
+export const simplify: readonly RewriteRule[] = [
   foldConstants,
   ...moveConstants,
   ...swapSides,

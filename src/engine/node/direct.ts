@@ -494,7 +494,7 @@ export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: D
     target: {
       contrib: true,
       forgetsNaN: true,
-      kernels: kernels !== undefined,
+      kernels: kernels?.limits,
       threads,
       serialElements: serialElements(threads),
       get block() {

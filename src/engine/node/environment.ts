@@ -12,6 +12,8 @@ export interface NodeEnvironment {
   readonly implementation: Implementation | undefined;
   /** GLISSADE_KERNELS: "on", or "off" or "0": whether kernels are compiled. Default: on. */
   readonly kernels: boolean;
+  /** GLISSADE_DUMP_CODE: a folder for the machine code of kernels. Default: none is written. */
+  readonly dumpFolder: string | undefined;
 }
 
 /** Reads the variables. Throws ConfigError for invalid values. */
@@ -19,10 +21,12 @@ export function readEnvironment(
   variables: Readonly<Record<string, string | undefined>> = process.env,
 ): NodeEnvironment {
   const { GLISSADE_THREADS: threads, GLISSADE_ENGINE: implementation, GLISSADE_KERNELS: kernels } = variables;
+  const { GLISSADE_DUMP_CODE: dumpFolder } = variables;
   return {
     threads: threads === undefined ? availableParallelism() : expectThreads("GLISSADE_THREADS", threads),
     implementation: expectImplementation("GLISSADE_ENGINE", implementation),
     kernels: expectSwitch("GLISSADE_KERNELS", kernels),
+    dumpFolder: dumpFolder === undefined ? undefined : expectFolder("GLISSADE_DUMP_CODE", dumpFolder),
   };
 }
 
@@ -39,6 +43,12 @@ export function expectThreads(subject: string, value: number | string): number {
 export function expectImplementation(subject: string, value: string | undefined): Implementation | undefined {
   if (value === undefined || value === "direct" || value === "binding") return value;
   throw new ConfigError(subject, `there is no implementation "${value}"`, 'use "direct" or "binding", or leave it out');
+}
+
+/** Returns the path of a folder. Throws ConfigError for an empty text. */
+function expectFolder(subject: string, value: string): string {
+  if (value !== "" && !value.includes("\0")) return value;
+  throw new ConfigError(subject, "it is empty", "give the path of a folder, or leave it out");
 }
 
 /** Returns whether a switch is on; it is on if the variable is not set. Throws ConfigError for a value other than "on", "off" and "0". */

@@ -3,7 +3,6 @@ import { EngineError } from "../../errors.ts";
 import { type Condition, flawIn } from "../../graph/check.ts";
 import { type Data, defineOp, expectType, floats, type OnnxGraph, type OnnxValue, type Op } from "../../graph/op.ts";
 import { sizeOf, type TensorType } from "../../graph/types.ts";
-import { mostInputs } from "../../kernel/kernel.ts";
 
 export interface GuardParams {
   /** One condition for each input. */
@@ -27,7 +26,7 @@ export const guard: Op<GuardParams> = defineOp<GuardParams>({
     const marks = inputs.flatMap((input, i) => marksOf(graph, input, inputTypes[i]!, conditions[i]!));
     const one = graph.constant("float32", [1], [1]);
     if (marks.length === 0) return graph.node("Reshape", [one, graph.integers([])]);
-    if (graph.target.kernels) return guarded(graph, marks);
+    if (graph.target.kernels) return guarded(graph, graph.target.kernels.inputs, marks);
     const all =
       marks.length === 1
         ? marks[0]!.value
@@ -75,7 +74,7 @@ export const guard: Op<GuardParams> = defineOp<GuardParams>({
  * Writes the engine's own guards. A guard takes at most `mostInputs` values, so there may be several, each of which waits for the one
  * before it. They begin with the last values, because the gradients of the last parameters are known first.
  */
-function guarded(graph: OnnxGraph, marks: readonly Marks[]): OnnxValue {
+function guarded(graph: OnnxGraph, mostInputs: number, marks: readonly Marks[]): OnnxValue {
   const inOrder = marks.toReversed();
   let passed = graph.guard(...inputsOf(inOrder.splice(0, mostInputs)));
   while (inOrder.length > 0)

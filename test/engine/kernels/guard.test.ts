@@ -4,17 +4,18 @@ import { describe, expect, test } from "vitest";
 import type { Program } from "../../../src/engine/engine.ts";
 import { nodeEngine } from "../../../src/engine/node/index.ts";
 import { CodeMemory } from "../../../src/engine/node/jit/code-memory.ts";
+import { flawAt } from "../../../src/engine/node/jit/custom-op.ts";
 import { Assembler } from "../../../src/engine/node/jit/x64/assembler.ts";
-import { flawAt } from "../../../src/engine/node/jit/x64/custom-op.ts";
 import { writeGuard } from "../../../src/engine/node/jit/x64/guard.ts";
+import { limits } from "../../../src/engine/node/jit/x64/limits.ts";
 import { loadOrt } from "../../../src/engine/node/ort-api.ts";
 import type { OnnxValue } from "../../../src/graph/op.ts";
 import type { Port } from "../../../src/graph/target.ts";
-import { guardSizes, mostInputs } from "../../../src/kernel/kernel.ts";
+import { guardSizes } from "../../../src/kernel/kernel.ts";
 import { encodeModel, OnnxBuilder } from "../../../src/onnx/model.ts";
 import { guard } from "../../../src/ops/lowered/guard.ts";
 
-const hasKernels = nodeEngine().target.kernels === true;
+const hasKernels = nodeEngine().target.kernels !== undefined;
 
 const bad = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
 /** Numbers that are fine, however large or small. */
@@ -47,7 +48,7 @@ describe.runIf(hasKernels)("the function", () => {
   const cases = fc
     .array(fc.oneof(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 300 })), {
       minLength: 1,
-      maxLength: mostInputs,
+      maxLength: limits.inputs,
     })
     .chain((sizes) => {
       const all = sizes.reduce((a, b) => a + b);
@@ -94,7 +95,7 @@ describe.runIf(hasKernels)("the function", () => {
 function programOf(sizes: readonly number[]): Program {
   const inputs = sizes.map((size, i): Port => ({ name: `x${i}`, type: { dtype: "float32", shape: [size] } }));
   const outputs: Port[] = [{ name: "passed", type: { dtype: "float32", shape: [] } }];
-  const builder = new OnnxBuilder({ contrib: true, kernels: true });
+  const builder = new OnnxBuilder({ contrib: true, kernels: limits });
   const passed = guard.onnx(builder, {
     inputs: inputs.map(({ name }) => name as OnnxValue),
     inputTypes: inputs.map(({ type }) => type),
@@ -109,8 +110,8 @@ function programOf(sizes: readonly number[]): Program {
 describe.runIf(hasKernels)("as an op", () => {
   test.each([
     ["one number", [1]],
-    ["as many inputs as a guard takes", Array<number>(mostInputs).fill(5)],
-    ["more than that, in several guards", Array.from({ length: 3 * mostInputs }, (_, i) => i + 1)],
+    ["as many inputs as a guard takes", Array<number>(limits.inputs).fill(5)],
+    ["more than that, in several guards", Array.from({ length: 3 * limits.inputs }, (_, i) => i + 1)],
     ["in parts, for several threads", [3, 70_001, 1, 150_000]],
   ])("%s", async (_name, sizes) => {
     for (const threads of [1, 2, 3]) {

@@ -6,6 +6,7 @@ import {
   type GuardOp,
   guardSizes,
   isFlat,
+  type KernelLimits,
   type KernelOp,
   kernelDomain,
   type LengthsOp,
@@ -16,13 +17,13 @@ import {
 } from "../../../kernel/kernel.ts";
 import type { OrtApi, Pointer } from "../ort-api.ts";
 import { CodeMemory } from "./code-memory.ts";
-import { Assembler, Label, rdi, rsi } from "./x64/assembler.ts";
-import { type CustomOp, customOp, writeFunctions, writeMayInplace } from "./x64/custom-op.ts";
-import { writeKernel } from "./x64/function.ts";
-import { writeGuard } from "./x64/guard.ts";
-import { writeLengths } from "./x64/lengths.ts";
-import { hasAvx2 } from "./x64/processor.ts";
-import { writeRandom } from "./x64/random.ts";
+import { type CustomOp, customOp, type Field } from "./custom-op.ts";
+import { dumpOf } from "./dump.ts";
+import type { CodeGenerator } from "./generator.ts";
+import { x64 } from "./x64/index.ts";
+
+/** The generators, in the order in which they are tried. */
+const generators: readonly CodeGenerator[] = [x64];
 
 /** A domain of custom ops, for the options of one session. */
 export interface KernelDomain {
@@ -39,34 +40,32 @@ const headWords = 2;
 
 /** Compiles kernels for ONNX Runtime; each JavaScript thread has one such object. */
 export class Kernels {
+  /** The largest kernels that it compiles. */
+  readonly limits: KernelLimits;
   readonly #ort: OrtApi;
   readonly #memory: CodeMemory;
+  readonly #generator: CodeGenerator;
   /** The addresses of the functions that all custom ops share, by field; they stay until the process ends. */
-  readonly #functions: ReadonlyMap<string, Pointer>;
+  readonly #functions: ReadonlyMap<Field, Pointer>;
   /** The address of a function that frees the memory of a program's code; its parameter is the address of the code's head. */
   readonly #unmap: Pointer;
   readonly #munmap: Pointer;
 
-  private constructor(ort: OrtApi, memory: CodeMemory) {
+  private constructor(ort: OrtApi, memory: CodeMemory, generator: CodeGenerator) {
     this.#ort = ort;
     this.#memory = memory;
-    const code = new Assembler();
-    const functions = Object.entries(writeFunctions(code));
-    const unmap = new Label();
-    code.align(16);
-    code.place(unmap);
-    code.load(rsi, { base: rdi });
-    code.jumpTo({ base: rdi, displacement: BigUint64Array.BYTES_PER_ELEMENT });
-    const { address } = memory.place(code.finish());
+    this.#generator = generator;
+    this.limits = generator.limits;
+    const { bytes, functions, unmap } = generator.shared();
+    const { address } = memory.place(bytes);
     const find = ort.koffi.load(null).func("uintptr_t dlsym(void *library, const char *name)");
     this.#munmap = BigInt(find(null, "munmap") as number | bigint);
-    this.#unmap = address + BigInt(unmap.at!);
-    this.#functions = new Map(functions.map(([name, label]) => [name, address + BigInt(label.at!)]));
+    this.#unmap = address + BigInt(unmap);
+    this.#functions = new Map([...functions].map(([name, at]) => [name, address + BigInt(at)]));
   }
 
-  /** Returns undefined unless this machine has Linux on x64 with AVX2, and the system lets the process create code. */
+  /** Returns undefined unless a generator has code for this machine, and the system lets the process create code. */
   static for(ort: OrtApi): Kernels | undefined {
-    if (process.platform !== "linux" || process.arch !== "x64") return undefined;
     let memory: CodeMemory;
     try {
       memory = new CodeMemory(ort);
@@ -74,7 +73,8 @@ export class Kernels {
       return undefined; //  no glibc
     }
     try {
-      return hasAvx2(ort, memory) ? new Kernels(ort, memory) : undefined;
+      const generator = generators.find((each) => each.canRun(ort, memory));
+      return generator && new Kernels(ort, memory, generator);
     } catch (error) {
       if (error instanceof EngineError) return undefined; //  the system does not let the process create code
       throw error;
@@ -86,34 +86,23 @@ export class Kernels {
    * code.
    */
   domain(ops: readonly AnyKernelOp[], threads: number): KernelDomain {
-    const code = new Assembler();
     const head = new BigUint64Array(headWords);
-    code.data(new Uint8Array(head.buffer)); //  reserves room; it is filled in when the size of the code is known
-    const labels = new Map<string, Label>();
-    const begin = (): Label => {
-      const label = new Label();
-      code.align(64);
-      code.place(label);
-      return label;
-    };
-    const written = ops.map((op) => {
-      const form = formOf(op, threads);
-      const known = labels.get(form.key);
-      const main = known ?? begin();
-      if (!known) form.write(code);
-      labels.set(form.key, main);
-      const mayInplace = begin();
-      writeMayInplace(code, form.inPlace);
-      return { op, form, main, mayInplace };
-    });
-    const bytes = code.finish();
+    const forms = ops.map((op) => formOf(op, threads));
+    const written = ops.map((op, i) => ({ op, key: forms[i]!.key, inPlace: forms[i]!.inPlace }));
+    const { bytes, functions, mayInplace } = this.#generator.program(written, head.byteLength);
+    dumpOf(this.#generator.name, written, { bytes, functions, mayInplace });
     head.set([BigInt(bytes.length), this.#munmap]);
     bytes.set(new Uint8Array(head.buffer));
     const placed = this.#memory.place(bytes);
     this.#ort.end.add(this.#unmap, placed.address);
-    const at = (label: Label): Pointer => placed.address + BigInt(label.at!);
-    const structs = written.map(({ op: { name }, form: { work }, main, mayInplace }) =>
-      customOp(this.#ort, this.#functions, { name, ...work, code: at(main), mayInplace: at(mayInplace) }),
+    const at = (place: number): Pointer => placed.address + BigInt(place);
+    const structs = ops.map(({ name }, i) =>
+      customOp(this.#ort, this.#functions, {
+        name,
+        ...forms[i]!.work,
+        code: at(functions[i]!),
+        mayInplace: at(mayInplace[i]!),
+      }),
     );
     const pointer = this.#ort.create("CreateCustomOpDomain", kernelDomain);
     this.#ort.releaseAtEnd("ReleaseCustomOpDomain", pointer);
@@ -134,7 +123,6 @@ export class Kernels {
 interface Form {
   /** Equal for ops with the same code. */
   readonly key: string;
-  write(code: Assembler): void;
   /** Pairs of an input and an output that may share memory. */
   readonly inPlace: readonly (readonly [input: number, output: number])[];
   readonly work: Omit<CustomOp, "name" | "code" | "mayInplace">;
@@ -156,7 +144,6 @@ function formOfKernel(op: KernelOp, threads: number): Form {
   const sizes = open ? undefined : sizesOf(kernel, shapes, threads);
   return {
     key: codeKey(op),
-    write: (code) => writeKernel(code, op),
     inPlace: outputs.flatMap((_, output) => full.map((input) => [input, output] as const)),
     work: { ...floats, inputs: inputs.length, shapes, sizes },
   };
@@ -167,7 +154,6 @@ function formOfGuard(op: GuardOp, threads: number): Form {
   const sizes = op.isOpen ? undefined : guardSizes(op.sizes, threads);
   return {
     key: `guard ${length} ${op.isOpen}`,
-    write: (code) => writeGuard(code, op),
     inPlace: [],
     work: { ...floats, inputs: length, shapes: [[]], sizes },
   };
@@ -178,7 +164,6 @@ function formOfLengths(op: LengthsOp, threads: number): Form {
   const sizes = isOpen ? undefined : lengthsSizes(op, threads);
   return {
     key: `lengths ${isOpen}`,
-    write: (code) => writeLengths(code, op),
     inPlace: [],
     work: { ...floats, inputs: 1, shapes: [shape], sizes },
   };
@@ -189,7 +174,6 @@ function formOfRandom(op: RandomOp, threads: number): Form {
   const sizes = isOpen ? undefined : randomSizes(op, threads);
   return {
     key: paramsKey(["random", bits, dtype, isOpen]),
-    write: (code) => writeRandom(code, op),
     inPlace: [],
     work: { inputType: "int32", outputType: dtype, inputs: 1, shapes: [shape], sizes },
   };

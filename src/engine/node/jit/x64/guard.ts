@@ -1,7 +1,7 @@
 /** Machine code for guards: functions with the parameters of a kernel, which check that all elements of their inputs are finite. */
 import { firstSize, type GuardOp } from "../../../../kernel/kernel.ts";
+import { flawAt } from "../custom-op.ts";
 import { type Assembler, Label, r8, r9, r10, r11, rax, rcx, rdi, rdx, rsi, type Vector } from "./assembler.ts";
-import { flawAt } from "./custom-op.ts";
 import { lanes, maskRegister } from "./steps.ts";
 
 const elementBytes = 4;
