@@ -33,7 +33,7 @@ export type { ExportOptions } from "./files/export.ts";
 export type { NamedValues, SafetensorsContent } from "./files/safetensors.ts";
 export type { HasNamedStates, LoadOptions, LoadReport, Saved } from "./files/weights.ts";
 export type { Body } from "./graph/body.ts";
-export type { ArgumentSource, HostSource, Node, Source, StateSource, Value } from "./graph/node.ts";
+export type { ArgumentSource, HostSource, Node, Source, StateSource, StoredValues, Value } from "./graph/node.ts";
 export type {
   AnyOp,
   Constant,
