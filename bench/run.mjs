@@ -49,6 +49,8 @@ await bundle(
     "bench/sums.ts",
     "bench/axes.ts",
     "bench/text.ts",
+    "bench/decode.ts",
+    "bench/decode-ours.ts",
     "docs/figures/draw.ts",
     "bench/ours-server.ts",
     "bench/peers/tfjs-steps.ts",
@@ -73,6 +75,7 @@ const chosen = [
   "sums",
   "axes",
   "text",
+  "decode",
   "draw",
 ].find((name) => name === process.argv[2]);
 if (chosen) process.argv.splice(2, 1);

@@ -234,10 +234,11 @@ function* compute(
   for (const [i, state] of job.outputs.entries()) state?.commit(engine, changes[i]!, outputs[i]!);
   for (const [i, storage] of results.entries()) {
     if (!storage) continue;
-    storage.settleIn(engine, outputs[i]!);
-    if (sizeOf(storage.type.shape) > smallResult) continue;
-    storage.settle(yield* wait(outputs[i]!.read()));
     spares[i] ??= [];
+    const isSmall = sizeOf(storage.type.shape) <= smallResult;
+    storage.settleIn(engine, outputs[i]!, isSmall ? undefined : spares[i]);
+    if (!isSmall) continue;
+    storage.settle(yield* wait(outputs[i]!.read()));
     spares[i].push(outputs[i]!);
   }
 }

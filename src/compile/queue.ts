@@ -78,5 +78,5 @@ function leave(entry: Entry): void {
   waiting.shift();
   if (entry.task.failure) entry.run.fail(entry.task.failure.error);
   bytes -= entryBytes;
-  for (const storage of entry.given) if (--storage.uses === 0) bytes -= sizeInBytes(storage.type);
+  for (const storage of entry.given) if (storage.leave()) bytes -= sizeInBytes(storage.type);
 }

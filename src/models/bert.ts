@@ -5,6 +5,7 @@
 import { ConfigError, ShapeError } from "../errors.ts";
 import { aFlag, aTensor, expectArguments, optional, options as optionsOf } from "../graph/arguments.ts";
 import { type Shape, showShape } from "../graph/types.ts";
+import * as functional from "../nn/functional.ts";
 import type { Generator } from "../nn/generator.ts";
 import { normal, zeros as zeroed } from "../nn/initializers.ts";
 import { dropout, type Embedding, embedding, type Linear, linear } from "../nn/layers/basic.ts";
@@ -367,11 +368,12 @@ function predictionHead(config: BertConfig, generator: Generator, words: BertEmb
   const weight = tieWordEmbeddings
     ? words.word_embeddings.weight
     : parameter([vocabSize, hiddenSize], normal(initializerRange), generator);
-  return module("BertPredictionHead", { bias, transform, decoder: { weight, bias } }, (h: Hidden) =>
-    transform
-      .LayerNorm(activate(hiddenAct, transform.dense(h)))
-      .matmul(weight.mT())
-      .add(bias),
+  const forward = (h: Hidden) =>
+    functional.linear(transform.LayerNorm(activate(hiddenAct, transform.dense(h))), weight, bias);
+  return module(
+    "BertPredictionHead",
+    { bias, transform, decoder: { weight, bias } },
+    forward,
   ) as unknown as PredictionHead;
 }
 

@@ -9,7 +9,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import type { Tree } from "../tensor/tree.ts";
 import { type BeamRules, Beams, neverContinued } from "./beam-search.ts";
 import { type Carried, decoderOf, type Prefix, type StepNumbers, stepsInBlocks } from "./decoder.ts";
-import { expectBatch, type StepModel, type TokenIds } from "./step-model.ts";
+import { discardState, expectBatch, type StepModel, type TokenIds } from "./step-model.ts";
 
 /** The options of `generate`. Names, meanings and defaults are those of Hugging Face's `GenerationConfig`. */
 export interface GenerateOptions<S = unknown> {
@@ -304,8 +304,11 @@ class Decoding {
     const numbers = this.#numbers;
     const plan = { doSample, topK, hasTopP: doSample && topP < 1 };
     let { tokens, carried } = this.#begin();
+    const given = carried; //  it may be the caller's state
     const step = (): readonly Tensor[] => {
+      const before = carried;
       ({ tokens, carried } = decoder.sample(tokens, carried, plan, numbers));
+      if (before !== given) discardState(before);
       return [tokens];
     };
     const open = new Set(tokens.shape[0] === undefined ? [] : Array(tokens.shape[0]).keys());
@@ -339,9 +342,12 @@ class Decoding {
       Float32Array.from({ length: prompts.length * beams }, (_, i) => (i % beams === 0 ? 0 : neverContinued)),
       [prompts.length, beams],
     ) as Tensor<[number, number], "float32">;
+    const given = carried; //  it may be the caller's state
     const step = (): readonly Tensor[] => {
+      const before = carried;
       const made = decoder.search(tokens, scores, carried, plan, numbers, endIds);
       ({ tokens, scores, carried } = made);
+      if (before !== given) discardState(before);
       return [made.values, made.parents, made.ids, made.chosen];
     };
     const searches = prompts.map(() => new Beams(rules));

@@ -4,6 +4,7 @@
  */
 import { ConfigError } from "../errors.ts";
 import { aFlag, aTensor, aWhole, expectArguments, optional, options as optionsOf } from "../graph/arguments.ts";
+import * as functional from "../nn/functional.ts";
 import type { Generator } from "../nn/generator.ts";
 import { normal, zeros as zeroed } from "../nn/initializers.ts";
 import { dropout, type Embedding, embedding } from "../nn/layers/basic.ts";
@@ -198,7 +199,8 @@ export interface Gpt2LMHeadModel extends Module, Required<StepModel<Gpt2State>> 
 function projection(inputs: number, outputs: number, deviation: number, generator: Generator): Projection {
   const weight = parameter([inputs, outputs], normal(deviation), generator);
   const bias = parameter([outputs], zeroed, generator);
-  return module("Projection", { weight, bias }, (x: Hidden) => x.matmul(weight).add(bias)) as unknown as Projection;
+  const forward = (x: Hidden) => functional.linear(x, weight.mT(), bias);
+  return module("Projection", { weight, bias }, forward) as unknown as Projection;
 }
 
 function block(config: Gpt2Config, layer: number, generator: Generator): Gpt2Block {
@@ -344,7 +346,7 @@ export const gpt2LMHeadModel: Architecture<Gpt2Config, Gpt2LMHeadModel> = define
     const weight = tieWordEmbeddings
       ? transformer.wte.weight
       : parameter([vocabSize, hiddenSize], normal(initializerRange), generator);
-    const lm_head = module("OutputEmbedding", { weight }, (h: Hidden) => h.matmul(weight.mT()));
+    const lm_head = module("OutputEmbedding", { weight }, (h: Hidden) => functional.linear(h, weight));
     const forward = (ids: Ids, input: Gpt2Input = {}) => {
       const { lastHiddenState, ...details } = transformer(ids, input);
       return { logits: lm_head(lastHiddenState), ...details };

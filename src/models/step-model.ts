@@ -3,6 +3,7 @@ import { ShapeError } from "../errors.ts";
 import { sameShape, showShape, showType } from "../graph/types.ts";
 import { arange, where } from "../tensor/create.ts";
 import { scan } from "../tensor/scan.ts";
+import type { Storage } from "../tensor/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { flatten } from "../tensor/tree.ts";
 
@@ -50,6 +51,13 @@ export function mapState<S>(state: S, change: (part: Tensor) => Tensor): S {
 /** Returns the rows of a state at the indices, in their order. */
 export function takeRows<S>(state: S, rows: TokenIds): S {
   return mapState(state, (part) => part.take(rows) as Tensor);
+}
+
+/** Says that the values of a state are of no more use once the steps that were called with them are done: later steps use its memory. */
+export function discardState(state: unknown): void {
+  const parts: Tensor[] = [];
+  flatten("generate", state, parts);
+  for (const { node } of parts) if (node.source?.kind === "host") (node.source.storage as Storage).discard();
 }
 
 /** Throws ShapeError unless the first axis of every tensor of a state is the batch. */

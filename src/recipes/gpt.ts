@@ -99,6 +99,13 @@ const gpt: Recipe = defineRecipe({
       },
       options: { epochs, maxGradNorm: 1 },
       prediction: { tokenizer },
+      generation: {
+        model,
+        // Texts begin with a line break; of a long beginning, the end is what the model has room for.
+        encode: (text) => tokenizer.ids(text === "" ? "\n" : text).slice(-Math.ceil(length / 2)),
+        decode: (ids) => tokenizer.decode(ids),
+        options: { maxNewTokens: Math.floor(length / 2), temperature: 0.8, topK: 40 },
+      },
     };
   },
 });

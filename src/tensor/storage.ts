@@ -1,5 +1,6 @@
 /** Storage of values: in JavaScript, in an engine's buffer, or still to come from a run that has not finished. */
 import type { Engine, EngineBuffer } from "../engine/engine.ts";
+import { GraphError } from "../errors.ts";
 import { allocate, type TensorType, type Values } from "../graph/types.ts";
 import { type Steps, wait } from "../task.ts";
 import type { Run } from "./run.ts";
@@ -20,6 +21,9 @@ export class Storage {
   isShared = false;
   /** How many waiting entries of the queue use this storage. */
   uses = 0;
+  /** Buffers that later runs may write: the buffer goes there when the values have been discarded. */
+  #spares: EngineBuffer[] | undefined;
+  #isDiscarded = false;
 
   private constructor(type: TensorType, run?: Run) {
     this.type = type;
@@ -94,10 +98,34 @@ export class Storage {
     this.#engine = undefined;
   }
 
-  /** Stores values that have arrived in an engine's buffer, which the storage keeps. */
-  settleIn(engine: Engine, buffer: EngineBuffer): void {
+  /** Stores values that have arrived in an engine's buffer, which the storage keeps until its values are discarded. */
+  settleIn(engine: Engine, buffer: EngineBuffer, spares?: EngineBuffer[]): void {
     this.#engine = engine;
     this.#buffer = buffer;
+    this.#spares = spares;
+    this.#giveBack();
+  }
+
+  /**
+   * Says that nobody will use the values any more except the entries that wait in the queue. The buffer is then written by a later run of
+   * the same kind, instead of a new one: values that go from step to step take no memory from the garbage collector.
+   */
+  discard(): void {
+    this.#isDiscarded = true;
+    this.#giveBack();
+  }
+
+  /** Called when an entry of the queue that used the storage has left. Returns whether no other entry uses it. */
+  leave(): boolean {
+    this.uses--;
+    this.#giveBack();
+    return this.uses === 0;
+  }
+
+  #giveBack(): void {
+    if (!this.#isDiscarded || this.uses > 0 || this.isShared || !this.#buffer || !this.#spares) return;
+    this.#spares.push(this.#buffer);
+    this.lose(new GraphError("values", "they were discarded, and their memory is used again", "do not keep them"));
   }
 
   /** Marks the values as lost: readers get the error. */

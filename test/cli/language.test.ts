@@ -146,6 +146,8 @@ describe("gpt", () => {
       weights: number[][];
     }[];
     expect(head!.weights[0]!.slice(1).every((weight) => weight === 0)).toBe(true); //  no token looks ahead
+    const [written] = lines((await glissade("generate", inFolder("gpt"), "The cat", "--seed", "1", "--json")).out);
+    expect(written).toMatchObject({ tokens: 8, text: expect.stringMatching(/^The cat/) });
     await refused(["fill", "the [MASK]", "--run", inFolder("gpt-model")], /GPT2LMHeadModel, which cannot answer/);
   }, 120_000);
 });

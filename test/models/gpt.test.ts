@@ -81,6 +81,38 @@ describe("GPT-2 writes on", () => {
     expect(b).toBeGreaterThanOrEqual(a - 1e-4);
   });
 
+  test("caches go from step to step in the same memory", async () => {
+    const engine = nodeEngine();
+    let large = 0;
+    useEngine({
+      ...engine,
+      buffer(type, values, isOwned) {
+        if (type.shape.length === 4 && values === undefined) large++;
+        return engine.buffer(type, values, isOwned);
+      },
+    });
+    const counts: number[] = [];
+    for (const options of [{}, { numBeams: 2 }])
+      for (const maxNewTokens of [6, 14]) {
+        large = 0;
+        await generate(model, { prompt: [[1, 2], [3]], maxNewTokens, ...options });
+        counts.push(large);
+      }
+    const caches = 2 * 3; //  keys and values of three layers
+    expect(counts[0]).toBeGreaterThanOrEqual(2 * caches);
+    for (const count of counts) expect(count).toBeLessThanOrEqual(6 * caches); //  not one for each step
+  });
+
+  test("a state that the caller gave is still there afterwards", async () => {
+    const started = model.startState(1, 10);
+    const { state } = model.step(tensor([4], "int32"), started);
+    const before = await state.cache[0]!.key.array();
+    const once = await generate(model, { prompt: [5], maxNewTokens: 5, state });
+    const again = await generate(model, { prompt: [5], maxNewTokens: 5, state });
+    expect(again.sequences).toEqual(once.sequences);
+    expect(await state.cache[0]!.key.array()).toEqual(before);
+  });
+
   test("more tokens than positions are refused before anything runs", async () => {
     await expect(Promise.resolve(generate(model, { prompt: [1, 2, 3], maxNewTokens: 15 }))).rejects.toThrow(
       "positions for 16",
