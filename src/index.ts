@@ -50,10 +50,12 @@ export {
   bertForSequenceClassification,
   bertForTokenClassification,
 } from "./models/bert.ts";
+export { type Elmo, elmo, scalarMix } from "./models/elmo.ts";
 export { type GenerateOptions, generate } from "./models/generate.ts";
 export { gpt2, gpt2LMHeadModel } from "./models/gpt.ts";
 export { type RecurrentLanguageModel, recurrentLanguageModel } from "./models/language-model.ts";
 export { attentionOf, classifyText, fillMask } from "./models/pipelines.ts";
+export { sampledCrossEntropy } from "./models/sampled-softmax.ts";
 export { type Seq2Seq, scheduledSampling, seq2seq } from "./models/seq2seq.ts";
 export type { StepModel } from "./models/step-model.ts";
 export type { HiddenState, LstmState } from "./nn/cells.ts";

@@ -129,6 +129,7 @@ export type {
   SequenceClassifierOutput,
   TokenClassifierOutput,
 } from "./models/bert.ts";
+export type { ElmoInput, ElmoLossOptions, ElmoOptions, ScalarMix } from "./models/elmo.ts";
 export type { Generated, Generation } from "./models/generate.ts";
 export type {
   Gpt2,
@@ -159,6 +160,7 @@ export type {
   TextOrPair,
 } from "./models/pipelines.ts";
 export type { LoadedModel, PretrainedOptions } from "./models/pretrained.ts";
+export type { SampledCrossEntropyOptions } from "./models/sampled-softmax.ts";
 export type {
   ScheduledSampling,
   ScheduledSamplingOptions,

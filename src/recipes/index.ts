@@ -11,7 +11,9 @@ export type RecipeName =
   | "bert-finetune"
   | "gpt"
   | "names"
-  | "brown-lm";
+  | "brown-lm"
+  | "elmo"
+  | "tagger";
 
 const recipes: Readonly<Record<RecipeName, () => Promise<{ readonly default: Recipe }>>> = {
   digits: () => import("./digits.ts"),
@@ -24,6 +26,8 @@ const recipes: Readonly<Record<RecipeName, () => Promise<{ readonly default: Rec
   gpt: () => import("./gpt.ts"),
   names: () => import("./names.ts"),
   "brown-lm": () => import("./brown-lm.ts"),
+  elmo: () => import("./elmo.ts"),
+  tagger: () => import("./tagger.ts"),
 };
 
 export const recipeNames: readonly RecipeName[] = Object.keys(recipes) as RecipeName[];

@@ -29,7 +29,7 @@ export const notOfElements: ReadonlyMap<string, string> = new Map([
   ),
   ...named("decodeSafetensors encodeSafetensors decodeWeights encodeWeights", "files"),
   ...named("decodeOnnxWeights fit validate", "files and the loop"),
-  ...named("generate recurrentLanguageModel carriedState", "language models"),
+  ...named("generate recurrentLanguageModel carriedState elmo scalarMix sampledCrossEntropy", "language models"),
   ...named("scheduledSampling", "a rate that falls with the updates"),
   ...named(
     "bert bertForPreTraining bertForMaskedLM bertForNextSentencePrediction bertForSequenceClassification bertForTokenClassification gpt2 gpt2LMHeadModel seq2seq",

@@ -258,6 +258,16 @@ export const functions: Readonly<Record<string, Build>> = {
   "functional.convTranspose": on((x, w) => glissade.functional.convTranspose(x, w, { stride: 2 }), image, [4, 2, 3, 3]),
   cosineDistance: on((x, y) => glissade.cosineDistance(x, y), [3, 4], [3, 4]),
   cosineSimilarity: on((x, y) => glissade.cosineSimilarity(x, y, 0), [4, 2], [4, 2]),
+  sampledCrossEntropy: on(
+    (x, weight, bias) => {
+      const [labels, counts] = [tensor([1, 0, 4], "int32"), tensor([1, 1, 0])];
+      const options = { samples: 4, generator: glissade.randomGenerator(3) };
+      return glissade.sampledCrossEntropy(single(x), single(weight), single(bias), labels, counts, options);
+    },
+    [3, 2],
+    [5, 2],
+    [5],
+  ),
   crossEntropy: all(
     on((x) => glissade.crossEntropy(rows(x), labels), [2, 3]),
     on((x) => glissade.crossEntropy(rows(x), labels, { labelSmoothing: 0.1, reduction: "none" }), [2, 3]),
@@ -416,7 +426,7 @@ export const leftOut: Readonly<Record<string, string>> = {
   "are models, whose gradients are compared with PyTorch's":
     "bert bertForPreTraining bertForMaskedLM bertForNextSentencePrediction bertForSequenceClassification bertForTokenClassification gpt2 gpt2LMHeadModel seq2seq",
   "ask models about texts": "fillMask classifyText attentionOf",
-  "are models, or hold the states of one": "recurrentLanguageModel carriedState",
+  "are models, or hold the states of one": "recurrentLanguageModel carriedState elmo scalarMix",
   "are about texts":
     "bleu editDistance errorRate languageModelBatches maskTokens nextSentencePairs bitsPerCharacter kneserNey perplexity decodeTokenizer encodeTokenizer buildVocabulary vocabulary",
 };
