@@ -25,6 +25,8 @@ interface Measurement {
   readonly peer: string;
   readonly notes: readonly string[];
   readonly times: number[];
+  /** Milliseconds of a processor for a step, in each burst; empty where the side does not say. */
+  readonly processor: number[];
   first: number;
   last: number;
 }
@@ -130,7 +132,17 @@ function torch(root: string): Peer[] {
   const peer = (remark: string, env: Record<string, string | undefined>): Peer => ({
     name: "PyTorch",
     remark,
-    workloads: ["mlp", "mlp_bn", "conv", "lstm", "seq2seq", "transformer", "bert_mini"],
+    workloads: [
+      "mlp",
+      "mlp_bn",
+      "conv",
+      "lstm",
+      "seq2seq",
+      "transformer",
+      "transformer_dropout",
+      "bert_mini",
+      "bert_mini_dropout",
+    ],
     installation: "apt install python3-torch libopenblas0-openmp libtcmalloc-minimal4",
     isInstalled: () => isInstalled,
     serve: (workload, threads) =>
@@ -193,7 +205,13 @@ async function compare(
         progress(`${workload}, ${threads} threads: ${side.name} warms up`);
         const conversation = new Conversation(side, workload, threads);
         conversations.set(side, conversation);
-        measurements.set(side, { ...(await conversation.ready()), times: [], first: Number.NaN, last: Number.NaN });
+        measurements.set(side, {
+          ...(await conversation.ready()),
+          times: [],
+          processor: [],
+          first: Number.NaN,
+          last: Number.NaN,
+        });
       });
     for (let round = 1; round <= rounds; round++)
       for (const side of turns(sides)) {
@@ -202,9 +220,10 @@ async function compare(
         await attempt(side, async () => {
           progress(`${workload}, ${threads} threads: round ${round} of ${rounds}, ${side.name}`);
           await pause(20); // threads of the side before may still spin
-          const { times, first, last } = await conversation.run();
+          const { times, processor, first, last } = await conversation.run();
           const measurement = measurements.get(side)!;
           measurement.times.push(...times);
+          if (processor !== undefined) measurement.processor.push(processor);
           Object.assign(measurement, { first, last });
         });
       }
@@ -225,6 +244,12 @@ function ratio({ ours, peer }: Comparison): number | undefined {
   return ours && peer ? median(ours.times) / median(peer.times) : undefined;
 }
 
+/** The same for the processor's time, which neighbours on the machine lengthen less. */
+function processorRatio({ ours, peer }: Comparison): number | undefined {
+  if (!ours || !peer || ours.processor.length === 0 || peer.processor.length === 0) return undefined;
+  return median(ours.processor) / median(peer.processor);
+}
+
 function printJson(comparison: Comparison): void {
   const { workload, threads, ours, peer } = comparison;
   const rounded = (value: number | undefined): number | null => (value === undefined ? null : Number(value.toFixed(4)));
@@ -235,6 +260,7 @@ function printJson(comparison: Comparison): void {
     medianMs: rounded(ours && median(ours.times)),
     peerMedianMs: rounded(peer && median(peer.times)),
     ratio: rounded(ratio(comparison)),
+    processorRatio: rounded(processorRatio(comparison)),
   };
   console.log(JSON.stringify(line));
 }
@@ -245,20 +271,21 @@ class Table {
 
   readonly print = (comparison: Comparison): void => {
     if (!this.#printed) {
-      const head = row("workload", "threads", "ours", "theirs", "ratio", "our loss", "their loss", "peer");
+      const head = row("workload", "threads", "ours", "theirs", "ratio", "processor", "our loss", "their loss", "peer");
       console.log(`\n${styled("bold", head)}`);
     }
     this.#printed = true;
     const { workload, threads, ours, peer } = comparison;
     const quotient = ratio(comparison);
     const cells = [workload, String(threads), time(ours), time(peer), quotient?.toFixed(2) ?? "–"];
+    cells.push(processorRatio(comparison)?.toFixed(2) ?? "–");
     const style = quotient !== undefined && quotient <= 1 ? "green" : "reset";
     console.log(styled(style, row(...cells, loss(ours), loss(peer), peer?.peer ?? "–")));
   };
 }
 
 function row(...cells: readonly string[]): string {
-  const widths = [-12, 7, 11, 11, 6, -15, -15, -18];
+  const widths = [-20, 7, 11, 11, 6, 9, -15, -15, -18];
   return cells
     .map((cell, i) => (widths[i]! < 0 ? cell.padEnd(-widths[i]!) : cell.padStart(widths[i]!)))
     .join("  ")

@@ -5,11 +5,12 @@ import {
   compile,
   conv2d,
   crossEntropy,
+  defaultGenerator,
   embedding,
   fromValues,
   functional,
   init,
-  layerNorm,
+  learnedPositions,
   linear,
   lstm as lstmLayer,
   type Module,
@@ -19,6 +20,7 @@ import {
   type Shape,
   sequential,
   type Tensor,
+  transformerEncoder,
 } from "glissade";
 import type { Workload } from "./server.ts";
 
@@ -26,7 +28,18 @@ type Floats<S extends Shape> = Tensor<S, "float32">;
 type Ids<S extends Shape> = Tensor<S, "int32">;
 
 /** Same sizes, losses and optimizer as the peers' workload of the same name. */
-export const workloads: Readonly<Record<string, Workload>> = { mlp, mlp_bn, conv, lstm, seq2seq, transformer };
+export const workloads: Readonly<Record<string, Workload>> = {
+  mlp,
+  mlp_bn,
+  conv,
+  lstm,
+  seq2seq,
+
+  transformer: () => transformer(),
+  transformer_dropout: () => transformer_dropout(),
+  bert_mini: () => bert_mini(),
+  bert_mini_dropout: () => bert_mini_dropout(),
+};
 
 async function mlp(): Promise<() => Promise<number>> {
   const model = sequential(linear(784, 256), relu, linear(256, 128), relu, linear(128, 10));
@@ -120,43 +133,6 @@ async function seq2seq(): Promise<() => Promise<number>> {
   return () => step(from, to, y).item();
 }
 
-interface Block<D extends number> extends Module {
-  (h: Floats<[number, number, D]>, mask: Floats<[number, number]>): Floats<[number, number, D]>;
-}
-
-/** Pre-norm: attention, then feed-forward, each added to what came in. */
-function block<const D extends number>(width: D, heads: number, hidden: number): Block<D> {
-  const [norm1, norm2] = [layerNorm(width), layerNorm(width)];
-  const [query, key, value, out] = [
-    linear(width, width),
-    linear(width, width),
-    linear(width, width),
-    linear(width, width),
-  ];
-  const [up, down] = [linear(width, hidden), linear(hidden, width)];
-  const split = (x: Floats<[number, number, D]>): Floats<[number, number, number, number]> => {
-    const [batch, time] = x.sizes();
-    return x.reshape([batch, time, heads, width / heads]).transpose(0, 2, 1, 3);
-  };
-  return module(
-    "Block",
-    { norm1, norm2, query, key, value, out, up, down },
-    (h: Floats<[number, number, D]>, mask: Floats<[number, number]>) => {
-      const [batch, time] = h.sizes();
-      const x = norm1(h);
-      const [q, k, v] = [split(query(x)), split(key(x)), split(value(x))];
-      const weights = q
-        .matmul(k.mT())
-        .mul(1 / Math.sqrt(width / heads))
-        .add(mask)
-        .softmax();
-      const attended = weights.matmul(v).transpose(0, 2, 1, 3).reshape([batch, time, width]);
-      const h1 = h.add(out(attended));
-      return h1.add(down(up(norm2(h1)).gelu()));
-    },
-  );
-}
-
 /** What a step does with the loss of a model. */
 export type Learner = (model: Module) => (loss: Tensor) => void;
 
@@ -166,35 +142,59 @@ const byAdam: Learner = (model) => {
 };
 
 /** The transformer's step with Adam, or with what else is made of the loss. */
-export async function transformer(learner: Learner = byAdam): Promise<() => Promise<number>> {
-  const [batch, time, width, layers, words] = [16, 128, 256, 4, 1000] as const;
+export async function transformer(learner: Learner = byAdam, dropout: number = 0): Promise<() => Promise<number>> {
+  const [batch, time, width, words] = [16, 128, 256, 1000] as const;
   const tokens = embedding(words, width);
-  const positions = parameter([time, width], init.normal(0.02));
-  const blocks = Array.from({ length: layers }, () => block(width, 4, 1024));
-  const norm = layerNorm(width);
+  const positions = learnedPositions(time, width);
+  const body = transformerEncoder(width, 4, { layers: 4, normFirst: true, activation: "gelu", dropout });
   const head = linear(width, words);
-  const model = module(
-    "Transformer",
-    { tokens, positions, blocks, norm, head },
-    (x: Ids<[16, 128]>, mask: Floats<[128, 128]>) => {
-      let h: Floats<[number, number, 256]> = tokens(x).add(positions);
-      for (const each of blocks) h = each(h, mask);
-      return head(norm(h));
-    },
+  const model = module("Transformer", { tokens, positions, body, head }, (x: Ids<[16, 128]>) =>
+    head(body(functional.dropout(positions(tokens(x)), dropout, defaultGenerator), { causal: true })),
   );
   const learn = learner(model);
-  const step = compile((x: Ids<[16, 128]>, y: Ids<[number, number]>, mask: Floats<[128, 128]>) => {
-    const loss = crossEntropy(model(x, mask), y);
+  const step = compile((x: Ids<[16, 128]>, y: Ids<[16, 128]>) => {
+    const loss = crossEntropy(model(x), y);
     learn(loss as Tensor);
     return loss;
   });
   const x = fromValues(below(words, batch * time), [batch, time]);
   const y = fromValues(below(words, batch * time), [batch, time]);
-  // Nobody looks ahead.
-  const mask = Float32Array.from({ length: time * time }, (_, i) => (i % time > Math.floor(i / time) ? -1e9 : 0));
-  const causal = fromValues(mask, [time, time]);
-  return () => step(x, y, causal).item();
+  return () => step(x, y).item();
 }
+
+const transformer_dropout: Workload = () => transformer(byAdam, 0.1);
+
+/** A BERT of four layers: 15 % of the tokens are predicted by the embedding itself, and whether the pair belongs together. */
+async function bert_mini(dropout: number = 0): Promise<() => Promise<number>> {
+  const [batch, time, width, words] = [16, 128, 256, 8000] as const;
+  const count = Math.floor(batch * time * 0.15);
+  const tokens = embedding(words, width);
+  const positions = learnedPositions(time, width);
+  const body = transformerEncoder(width, 4, { layers: 4, normFirst: true, activation: "gelu", dropout });
+  const [transform, pair] = [linear(width, width), linear(width, 2)];
+  const bias = parameter([words], init.zeros);
+  const children = { tokens, positions, body, transform, pair, bias };
+  const model = module("Bert", children, (x: Ids<[16, 128]>, at: Ids<[number]>) => {
+    const h = body(functional.dropout(positions(tokens(x)), dropout, defaultGenerator));
+    const masked = transform(h.reshape([batch * time, width]).take(at)).gelu();
+    const first = h.slice(null, [0, 1]).reshape([batch, width]);
+    return { words: masked.matmul(tokens.weight.mT()).add(bias), pairs: pair(first) };
+  });
+  const optimizer = adam(model, { learningRate: 1e-3 });
+  const step = compile((x: Ids<[16, 128]>, at: Ids<[number]>, y: Ids<[number]>, isNext: Ids<[16]>) => {
+    const logits = model(x, at);
+    const loss = crossEntropy(logits.words, y).add(crossEntropy(logits.pairs, isNext));
+    optimizer.minimize(loss);
+    return loss;
+  });
+  const x = fromValues(below(words, batch * time), [batch, time]);
+  const at = fromValues(below(batch * time, count), [count]);
+  const y = fromValues(below(words, count), [count]);
+  const isNext = fromValues(below(2, batch), [batch]);
+  return () => step(x, at, y, isNext).item();
+}
+
+const bert_mini_dropout: Workload = () => bert_mini(0.1);
 
 export function normal(count: number): Float32Array {
   return Float32Array.from(

@@ -20,7 +20,7 @@ export interface Ready {
 export interface Burst {
   /** Milliseconds of each step. */
   readonly times: readonly number[];
-  /** Milliseconds of a processor for a step, all threads together; the peers do not say. */
+  /** Milliseconds of a processor for a step, all threads together; not every peer says. */
   readonly processor?: number;
   /** Loss of the first step from fresh weights, and of the last. */
   readonly first: number;

@@ -2,7 +2,7 @@
 
 usage: OMP_NUM_THREADS=N python3 torch_steps.py WORKLOAD N
 Speaks the language of bench/server.ts: one JSON line {peer, notes} when it is warm, then for each line "run" on standard
-input one JSON line {times, first, last}. PyTorch is at its best with libopenblas0-openmp as libblas.so.3 and
+input one JSON line {times, processor, first, last}. PyTorch is at its best with libopenblas0-openmp as libblas.so.3 and
 libtcmalloc_minimal preloaded.
 """
 
@@ -19,9 +19,9 @@ import torch.nn.functional as F
 class Block(nn.Module):
     """A pre-norm encoder block, written out so that old versions run the same graph."""
 
-    def __init__(self, D, H, FF):
+    def __init__(self, D, H, FF, rate=0.0):
         super().__init__()
-        self.H = H
+        self.H, self.rate = H, rate
         self.l1, self.l2 = nn.LayerNorm(D), nn.LayerNorm(D)
         self.qkv, self.o = nn.Linear(D, 3 * D), nn.Linear(D, D)
         self.f1, self.f2 = nn.Linear(D, FF), nn.Linear(FF, D)
@@ -32,8 +32,13 @@ class Block(nn.Module):
         w = q @ k.transpose(-1, -2) / math.sqrt(D // self.H)
         if mask is not None:
             w = w + mask
-        h = h + self.o((w.softmax(-1) @ v).transpose(1, 2).reshape(B, S, D))
-        return h + self.f2(F.gelu(self.f1(self.l2(h))))
+        w = dropped(w.softmax(-1), self.rate)
+        h = h + dropped(self.o((w @ v).transpose(1, 2).reshape(B, S, D)), self.rate)
+        return h + dropped(self.f2(dropped(F.gelu(self.f1(self.l2(h))), self.rate)), self.rate)
+
+
+def dropped(x, rate):
+    return F.dropout(x, rate) if rate > 0 else x
 
 
 def mlp():
@@ -95,16 +100,16 @@ def seq2seq():
     return nn.ModuleList([es, et, enc, dec, o]), loss
 
 
-def transformer():
+def transformer(rate=0.0):
     """4 causal pre-norm blocks, 256 wide, 4 heads, feed-forward 1,024, batch 16 x 128, vocabulary 1,000."""
     B, S, D, H, FF, L, V = 16, 128, 256, 4, 1024, 4, 1000
     x, y = torch.randint(0, V, (B, S)), torch.randint(0, V, (B * S,))
     e, p = nn.Embedding(V, D), nn.Parameter(torch.randn(S, D) * 0.02)
-    blocks, ln, o = nn.ModuleList(Block(D, H, FF) for _ in range(L)), nn.LayerNorm(D), nn.Linear(D, V)
+    blocks, ln, o = nn.ModuleList(Block(D, H, FF, rate) for _ in range(L)), nn.LayerNorm(D), nn.Linear(D, V)
     mask = torch.full((S, S), -1e9).triu(1)
 
     def loss():
-        h = e(x) + p
+        h = dropped(e(x) + p, rate)
         for block in blocks:
             h = block(h, mask)
         return F.cross_entropy(o(ln(h)).view(B * S, V), y)
@@ -114,18 +119,18 @@ def transformer():
     return m, loss
 
 
-def bert_mini():
+def bert_mini(rate=0.0):
     """4 blocks, 256 wide, vocabulary 8,000, batch 16 x 128, 15 percent of the positions predicted, sentence pair head."""
     B, S, D, H, FF, L, V = 16, 128, 256, 4, 1024, 4, 8000
     x, n = torch.randint(0, V, (B, S)), int(B * S * 0.15)
     at, y, pair = torch.randint(0, B * S, (n,)), torch.randint(0, V, (n,)), torch.randint(0, 2, (B,))
     e, p = nn.Embedding(V, D), nn.Parameter(torch.randn(S, D) * 0.02)
-    blocks, ln = nn.ModuleList(Block(D, H, FF) for _ in range(L)), nn.LayerNorm(D)
+    blocks, ln = nn.ModuleList(Block(D, H, FF, rate) for _ in range(L)), nn.LayerNorm(D)
     t, nsp = nn.Linear(D, D), nn.Linear(D, 2)
     bias = nn.Parameter(torch.zeros(V))
 
     def loss():
-        h = e(x) + p
+        h = dropped(e(x) + p, rate)
         for block in blocks:
             h = block(h)
         h = ln(h)
@@ -138,7 +143,18 @@ def bert_mini():
     return m, loss
 
 
-WORKLOADS = {f.__name__: f for f in (mlp, mlp_bn, conv, lstm, seq2seq, transformer, bert_mini)}
+def transformer_dropout():
+    return transformer(0.1)
+
+
+def bert_mini_dropout():
+    return bert_mini(0.1)
+
+
+WORKLOADS = {
+    f.__name__: f
+    for f in (mlp, mlp_bn, conv, lstm, seq2seq, transformer, transformer_dropout, bert_mini, bert_mini_dropout)
+}
 BURST_MILLISECONDS = 500
 FEWEST_STEPS = 4
 MOST_STEPS = 1000
@@ -165,11 +181,13 @@ def burst(build, steps):
     step = training(build)
     first = last = step()
     times = []
+    before = time.process_time()
     for _ in range(steps):
         started = time.perf_counter()
         last = step()
         times.append((time.perf_counter() - started) * 1e3)
-    return {"times": times, "first": first, "last": last}
+    processor = (time.process_time() - before) * 1e3 / steps
+    return {"times": times, "processor": processor, "first": first, "last": last}
 
 
 def notes():

@@ -19,6 +19,6 @@ export function dropout<S extends Shape>(
   expectArguments("dropout", [aTensor, aNumber, aGenerator], [x, rate, generator]);
   expectRate(rate);
   if (rate === 0) return x;
-  const kept = (generator.uniform((x as Tensor).shape) as Tensor).less(rate).not();
+  const kept = generator.bernoulli(rate, (x as Tensor).shape).not();
   return where(kept, x.mul(1 / (1 - rate)), 0) as Tensor<S, "float32">;
 }

@@ -570,6 +570,10 @@ export const not: Op<undefined> = defineOp<undefined>({
   dtypes: ["bool"],
   shape: ([x]) => x!.shape,
   onnx: (graph, [x]) => graph.node("Not", [x]),
+  kernel(write, [x]) {
+    const [zero, one] = [write.constant(0), write.constant(1)];
+    return write.apply("select", x!, write.apply("less", one, zero), write.apply("less", zero, one));
+  },
   evaluate: ([x], y) => x!.values.forEach((value, i) => (y.values[i] = Number(value === 0))),
   samples: (random) => [{ inputs: [random.booleans(2, 3)], params: undefined }],
 });

@@ -9,10 +9,12 @@ import {
   crossEntropy,
   type Engine,
   fromValues,
+  functional,
   gradients,
   layerNorm,
   linear,
   nodeEngine,
+  randomGenerator,
   read,
   relu,
   scan,
@@ -98,13 +100,28 @@ describe.runIf(hasKernels)("what becomes a kernel", () => {
     expect(op!.shapes).toEqual([[2, 12]]);
   });
 
-  test("a truth value that is needed twice, or outside, keeps what it chooses out", async () => {
+  test("a truth value that is needed outside is compared once more in the kernel", async () => {
     const kernels = await kernelsOf(() => {
       const x = wave(16);
       const isLarge = x.greater(0.5);
       return [where(isLarge, x, x.neg()).mul(2), isLarge];
     });
-    expect(kernels.map(({ kernel }) => names(kernel))).toEqual([]);
+    expect(kernels.map(({ kernel }) => names(kernel))).toEqual([["neg", "less", "select", "mul"]]);
+  });
+
+  test("a dropout's mask is made of the same bits forward and backward, and never written", async () => {
+    const kernels = await kernelsOf(() => {
+      const step = compile((x: Floats, w: Floats) => {
+        const y = functional.dropout(x.matmul(w).mul(w) as Floats, 0.25, randomGenerator(1));
+        const [dx] = gradients(y.matmul(w).sum(), [x as Tensor]);
+        return [y as Tensor, dx!];
+      });
+      return step(wave(64, 64), wave(64, 64));
+    });
+    expect(kernels.map(({ kernel }) => names(kernel).filter((name) => name !== "mul"))).toEqual([
+      ["less", "less", "less", "select", "select"],
+      ["less", "less", "less", "select", "select"],
+    ]);
   });
 
   test("at most ten tensors that are read or written element by element", async () => {
@@ -324,7 +341,7 @@ describe.runIf(hasKernels)("truth values", () => {
     expect(await kernelsIn((a, b) => compared(a, b).add(1), x, y)).toBe(1);
   });
 
-  test("that others need too, or that no kernel makes, keep only their own users out", async () => {
+  test("that no kernel makes keep only their own users out, and others are compared where they are needed", async () => {
     const labels = tensor([3, 1, 0, 2], "int32").reshape([4, 1]).expand([4, 5]) as Tensor;
     const classes = tensor([0, 1, 2, 3, 4], "int32") as Tensor;
     const hot = (x: Tensor, label: Tensor, all: Tensor) =>
@@ -336,7 +353,16 @@ describe.runIf(hasKernels)("truth values", () => {
       const z = x.add(y.add(w).max(0)).neg();
       return where(isPositive, z, x).abs().mul(z).add(1);
     };
-    expect(await kernelsIn(twice, wave(5, 5), wave(5, 5))).toBe(3);
+    expect(await kernelsIn(twice, wave(5, 5), wave(5, 5))).toBe(2);
+  });
+
+  test("that many need in turn are compared by each, not by each way to it", async () => {
+    const deep = (x: Tensor): Tensor => {
+      let truth: Tensor = x.greater(0);
+      for (let i = 0; i < 40; i++) truth = truth.equal(truth.equal(x.less(i)));
+      return where(truth as Tensor<readonly number[], "bool">, x as Floats, x.neg() as Floats).mul(x) as Tensor;
+    };
+    await kernelsIn(deep, wave(5, 5));
   });
 });
 

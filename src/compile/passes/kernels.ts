@@ -53,8 +53,50 @@ export const kernelPass: Pass = {
 };
 
 function grouped(roots: readonly Value[], limits: KernelLimits): Value[] {
-  const graph = new Grouping(roots, limits);
-  return rebuilt(graph, graph.groups());
+  const own = withOwnTruths(roots);
+  const graph = new Grouping(own.roots, limits);
+  return rebuilt(graph, graph.groups(), own.copyOf);
+}
+
+/**
+ * Gives each node that could be in a kernel a copy of its own of the truth values that it uses, if others use them too. A kernel cannot
+ * write truth values, and to compare once more in another kernel costs less than to write them and read them: the mask of a dropout, for
+ * instance, is made of the same random bits in the forward pass and in the backward pass. `copyOf` has the original of each copy.
+ */
+function withOwnTruths(roots: readonly Value[]): { roots: readonly Value[]; copyOf: ReadonlyMap<Node, Node> } {
+  const nodes = collect(roots);
+  const users = usersAmong(nodes);
+  const isRoot = new Set(roots.map(({ node }) => node));
+  const isTruth = ({ outputs }: Node): boolean => outputs[0]?.dtype === "bool";
+  const isShared = (node: Node): boolean =>
+    isTruth(node) && isCandidate(node) && (isRoot.has(node) || (users.get(node)?.length ?? 0) > 1);
+  const shared = new Set(nodes.filter(isShared));
+  const copyOf = new Map<Node, Node>();
+  if (shared.size === 0) return { roots, copyOf };
+  const now = new Map<Node, Node>();
+  const current = ({ node, index }: Value): Value => ({ node: now.get(node) ?? node, index });
+  /** The copy that one user has of a truth value, with all truth values that it is made of; `own` has those of the same user. */
+  const copied = (node: Node, own: Map<Node, Node>): Node => {
+    const known = own.get(node);
+    if (known) return known;
+    const inputs = node.inputs.map((input) => {
+      const belongs = isTruth(input.node) && isCandidate(input.node);
+      return belongs ? { node: copied(input.node, own), index: 0 } : current(input);
+    });
+    const copy = makeNode({ ...node, inputs });
+    own.set(node, copy);
+    copyOf.set(copy, node);
+    return copy;
+  };
+  for (const node of nodes) {
+    const takes = isCandidate(node) && !isTruth(node);
+    const own = new Map<Node, Node>();
+    const inputs = node.inputs.map((input) =>
+      takes && shared.has(input.node) ? { node: copied(input.node, own), index: 0 } : current(input),
+    );
+    if (inputs.some((input, i) => input.node !== node.inputs[i]!.node)) now.set(node, makeNode({ ...node, inputs }));
+  }
+  return { roots: roots.map(current), copyOf };
 }
 
 /** The parameters of a node, with kernels in the graphs inside them. */
@@ -325,8 +367,8 @@ function isWorthwhile(group: Group): boolean {
   return group.reads.size > 0 && (computed.length > 1 || computed.some(({ op }) => op.severalPasses));
 }
 
-/** The graph with each group as one node. */
-function rebuilt(graph: Grouping, groups: readonly Group[]): Value[] {
+/** The graph with each group as one node. Of copies of one node that are in no group, only the first stays. */
+function rebuilt(graph: Grouping, groups: readonly Group[], copyOf: ReadonlyMap<Node, Node>): Value[] {
   const groupOf = new Map<Node, WholeGroup>();
   const ends = new Set<Node>();
   for (const group of groups) {
@@ -336,6 +378,7 @@ function rebuilt(graph: Grouping, groups: readonly Group[]): Value[] {
     ends.add(members.at(-1)!);
   }
   const made = new Map<Node, readonly Tensor[]>();
+  const firsts = new Map<Node, readonly Tensor[]>();
   const current = ({ node, index }: Value): Tensor => made.get(node)![index]!;
 
   /** Makes the node, or the kernel, that replaces a node; before it, all that it depends on. */
@@ -355,6 +398,7 @@ function rebuilt(graph: Grouping, groups: readonly Group[]): Value[] {
       waiting.pop();
       if (made.has(node)) continue;
       if (group) makeKernel(graph, group, made, current);
+      else if (firsts.has(copyOf.get(node) ?? node)) made.set(node, firsts.get(copyOf.get(node) ?? node)!);
       else {
         // Every node is copied, so that the order of nodes does not change: ONNX Runtime follows it.
         const params = withInnerKernels(node, graph.limits);
@@ -363,6 +407,7 @@ function rebuilt(graph: Grouping, groups: readonly Group[]): Value[] {
           node,
           copy.outputs.map((_, i) => tensorOf(copy, i)),
         );
+        if (copyOf.has(node)) firsts.set(copyOf.get(node)!, made.get(node)!);
       }
     }
   };
