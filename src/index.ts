@@ -58,6 +58,7 @@ export { attentionOf, classifyText, fillMask } from "./models/pipelines.ts";
 export { sampledCrossEntropy } from "./models/sampled-softmax.ts";
 export { type Seq2Seq, scheduledSampling, seq2seq } from "./models/seq2seq.ts";
 export type { StepModel } from "./models/step-model.ts";
+export { type Transformer, type TransformerModelOptions, transformer } from "./models/transformer.ts";
 export type { HiddenState, LstmState } from "./nn/cells.ts";
 export * as functional from "./nn/functional.ts";
 export { defaultGenerator, type Generator, randomGenerator, seed } from "./nn/generator.ts";

@@ -55,6 +55,12 @@ export { type Brown, type BrownDocument, type BrownOptions, type BrownSentence, 
 export { type CitiesOptions, type City, loadCities } from "./text/node/cities.ts";
 export { type Cmudict, type CmudictOptions, loadCmudict, type PronouncedWord } from "./text/node/cmudict.ts";
 export { readDocuments, type TextDocument } from "./text/node/documents.ts";
+export {
+  loadNumberWords,
+  type NamedNumber,
+  type NumberWords,
+  type NumberWordsOptions,
+} from "./text/node/number-words.ts";
 export { loadTokenizer, saveTokenizer } from "./text/node/tokenizers.ts";
 export { fit } from "./train/node/fit.ts";
 export { fitInWorker } from "./train/node/fit-in-worker.ts";

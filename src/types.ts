@@ -170,6 +170,7 @@ export type {
   Seq2SeqStep,
 } from "./models/seq2seq.ts";
 export type { StepOutput, TokenIds } from "./models/step-model.ts";
+export type { TransformerState } from "./models/transformer.ts";
 export type { AttentionOptions, ScoreOptions } from "./nn/attention.ts";
 export type { CellWeights, RecurrentActivation } from "./nn/cells.ts";
 export type { NormalOptions, UniformOptions } from "./nn/generator.ts";

@@ -13,7 +13,8 @@ export type RecipeName =
   | "names"
   | "brown-lm"
   | "elmo"
-  | "tagger";
+  | "tagger"
+  | "number-words";
 
 const recipes: Readonly<Record<RecipeName, () => Promise<{ readonly default: Recipe }>>> = {
   digits: () => import("./digits.ts"),
@@ -28,6 +29,7 @@ const recipes: Readonly<Record<RecipeName, () => Promise<{ readonly default: Rec
   "brown-lm": () => import("./brown-lm.ts"),
   elmo: () => import("./elmo.ts"),
   tagger: () => import("./tagger.ts"),
+  "number-words": () => import("./number-words.ts"),
 };
 
 export const recipeNames: readonly RecipeName[] = Object.keys(recipes) as RecipeName[];

@@ -45,7 +45,7 @@ export const notOfElements: ReadonlyMap<string, string> = new Map([
     "recurrent layers, which are compared with PyTorch's",
   ),
   ...named(
-    "attention attentionEquation attentionWeights sinusoidalTable multiHeadAttention transformerEncoderLayer transformerDecoderLayer transformerEncoder transformerDecoder learnedPositions sinusoidalPositions rotaryPositions",
+    "attention attentionEquation attentionWeights sinusoidalTable multiHeadAttention transformerEncoderLayer transformerDecoderLayer transformerEncoder transformerDecoder transformer learnedPositions sinusoidalPositions rotaryPositions",
     "attention, which is compared with PyTorch's",
   ),
   ...named("gradientCheck observe spectralEstimate activationCurve", "diagnosis"),

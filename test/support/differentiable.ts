@@ -425,6 +425,7 @@ export const leftOut: Readonly<Record<string, string>> = {
   "choose tokens": "generate scheduledSampling",
   "are models, whose gradients are compared with PyTorch's":
     "bert bertForPreTraining bertForMaskedLM bertForNextSentencePrediction bertForSequenceClassification bertForTokenClassification gpt2 gpt2LMHeadModel seq2seq",
+    "transformer bert bertForPreTraining bertForMaskedLM bertForNextSentencePrediction bertForSequenceClassification bertForTokenClassification gpt2 gpt2LMHeadModel",
   "ask models about texts": "fillMask classifyText attentionOf",
   "are models, or hold the states of one": "recurrentLanguageModel carriedState elmo scalarMix",
   "are about texts":

