@@ -424,8 +424,7 @@ export const leftOut: Readonly<Record<string, string>> = {
     "printable quoted dataset decodeSafetensors decodeWeights encodeSafetensors encodeWeights fitStandardizer standardizer loader parseCsv decodeIdx parseJsonLines fitPreparation preparation balancedWeights sequenceLengths sequenceMask sequences stream table decodeOnnxWeights fit validate",
   "choose tokens": "generate scheduledSampling",
   "are models, whose gradients are compared with PyTorch's":
-    "bert bertForPreTraining bertForMaskedLM bertForNextSentencePrediction bertForSequenceClassification bertForTokenClassification gpt2 gpt2LMHeadModel seq2seq",
-    "transformer bert bertForPreTraining bertForMaskedLM bertForNextSentencePrediction bertForSequenceClassification bertForTokenClassification gpt2 gpt2LMHeadModel",
+    "bert bertForPreTraining bertForMaskedLM bertForNextSentencePrediction bertForSequenceClassification bertForTokenClassification gpt2 gpt2LMHeadModel seq2seq transformer",
   "ask models about texts": "fillMask classifyText attentionOf",
   "are models, or hold the states of one": "recurrentLanguageModel carriedState elmo scalarMix",
   "are about texts":
