@@ -50,6 +50,7 @@ await bundle(
     "bench/axes.ts",
     "bench/text.ts",
     "bench/decode.ts",
+    "bench/bert-batches.ts",
     "bench/decode-ours.ts",
     "docs/figures/draw.ts",
     "bench/ours-server.ts",
@@ -76,6 +77,7 @@ const chosen = [
   "axes",
   "text",
   "decode",
+  "bert-batches",
   "draw",
 ].find((name) => name === process.argv[2]);
 if (chosen) process.argv.splice(2, 1);
