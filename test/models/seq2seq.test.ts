@@ -9,6 +9,7 @@ import {
   compile,
   crossEntropy,
   fromValues,
+  generate,
   gradients,
   randomGenerator,
   seed,
@@ -105,6 +106,30 @@ describe.each(kinds)("%s", (_, options) => {
   });
 });
 
+test("generate takes the likeliest token at each step, and one beam more is never less likely", async () => {
+  const model = make({ layers: 2, inputFeeding: true }).eval();
+  const request = { prompt: [[], [], []], bosTokenId: 1, maxNewTokens: 6, state: model.encode(source, { lengths }) };
+  const { sequences } = await generate(model, request);
+  let [tokens, state] = [tensor([1, 1, 1], "int32"), model.encode(source, { lengths })];
+  for (let t = 0; t < 6; t++) {
+    const next = model.step(tokens, state);
+    const best = (await next.logits.argmax(-1).array()) as number[];
+    expect(sequences.map((row) => row[t])).toEqual(best);
+    [tokens, state] = [tensor(best, "int32") as typeof tokens, next.state];
+  }
+  const score = async (rows: readonly (readonly number[])[]): Promise<number[]> => {
+    const written = tensor(
+      rows.map((row) => [...row]),
+      "int32",
+    ) as typeof targets;
+    const losses = crossEntropy(model(source, written, { lengths }), written as never, { reduction: "none" });
+    return (await losses.sum(-1).array()) as number[];
+  };
+  const searched = await generate(model, { ...request, numBeams: 9, earlyStopping: "never" });
+  const [greedy, best] = [await score(sequences), await score(searched.sequences)];
+  for (const [i, loss] of best.entries()) expect(loss).toBeLessThanOrEqual(greedy[i]! + 1e-5);
+});
+
 describe("attention", () => {
   const random = randomGenerator(2).host;
   const values = (count: number): Float32Array => Float32Array.from({ length: count }, () => random.uniform() - 0.5);
@@ -181,6 +206,7 @@ test("what does not fit is refused", () => {
   expect(() => model(source, targets.slice([0, 2]))).toThrow(/there are 3 sources and 2 targets/);
   expect(() => model(source.cast("float32") as never, targets)).toThrow(/the sources are float32\[3, 4\]/);
   expect(() => model(source, targets, { teacherForcing: 2 })).toThrow(/teacherForcing is 2/);
+  expect(() => model.startState(2)).toThrow(/a decoder has no state of its own to begin with/);
   expect(() => scheduledSampling({ end: -1, steps: 3 })).toThrow(/`end` is -1/);
 });
 
