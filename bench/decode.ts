@@ -1,12 +1,12 @@
 /**
- * Tokens a second that a GPT writes with a cache, beside PyTorch's with a cache: `npm run decode`. Both sides are greedy and have the same
- * sizes; the first generation, which compiles, is left out. Rounds of both sides take turns in processes of their own.
+ * Tokens a second that a GPT writes with a cache, or an LSTM, beside PyTorch's: `npm run decode`, `npm run decode -- --network lstm`. Both sides
+ * have the same sizes; GPT is greedy, the LSTM draws each token; the first generation, which compiles, is left out. Rounds of both sides take turns in processes of their own.
  */
 import { execFile } from "node:child_process";
 import path from "node:path";
 import { promisify } from "node:util";
 import { Command } from "commander";
-import { generate, gpt2LMHeadModel } from "glissade";
+import { generate, gpt2LMHeadModel, recurrentLanguageModel } from "glissade";
 import { median, positiveInteger } from "./shared.ts";
 
 const run = promisify(execFile);
@@ -14,12 +14,14 @@ const run = promisify(execFile);
 interface Sizes {
   readonly layers: number;
   readonly width: number;
+  /** 0 for an LSTM. */
   readonly heads: number;
   readonly vocabulary: number;
 }
 
 const networks: Readonly<Record<string, Sizes>> = {
   small: { layers: 4, width: 256, heads: 4, vocabulary: 8000 },
+  lstm: { layers: 2, width: 256, heads: 0, vocabulary: 100 },
   "gpt2-small": { layers: 12, width: 768, heads: 12, vocabulary: 50257 },
 };
 
@@ -95,20 +97,23 @@ async function roundsOf(program: string, words: readonly string[], env: Record<s
 /** Our side: a generation that compiles, then those that are measured. */
 async function rounds({ layers, width, heads, vocabulary }: Sizes, options: Options): Promise<void> {
   const [batch = 1] = options.batch;
-  const model = gpt2LMHeadModel({
-    vocabSize: vocabulary,
-    hiddenSize: width,
-    numHiddenLayers: layers,
-    numAttentionHeads: heads,
-    maxPositionEmbeddings: options.prompt + options.tokens,
-    activationFunction: "gelu",
-  });
+  const isLstm = heads === 0;
+  const model = isLstm
+    ? recurrentLanguageModel(vocabulary, { layers, hiddenSize: width, tied: false })
+    : gpt2LMHeadModel({
+        vocabSize: vocabulary,
+        hiddenSize: width,
+        numHiddenLayers: layers,
+        numAttentionHeads: heads,
+        maxPositionEmbeddings: options.prompt + options.tokens,
+        activationFunction: "gelu",
+      });
   const prompt = Array.from({ length: batch }, (_, row) =>
     Array.from({ length: options.prompt }, (_, i) => (7919 * (row * options.prompt + i)) % vocabulary),
   );
   for (let i = 0; i <= options.rounds; i++) {
     const [wall, cpu] = [performance.now(), process.cpuUsage()];
-    const { sequences } = await generate(model, { prompt, maxNewTokens: options.tokens });
+    const { sequences } = await generate<unknown>(model, { prompt, maxNewTokens: options.tokens, doSample: isLstm });
     if (sequences[0]?.length !== options.tokens) throw new Error(`${sequences[0]?.length} tokens`);
     const { user, system } = process.cpuUsage(cpu);
     if (i > 0) console.log(JSON.stringify({ seconds: (performance.now() - wall) / 1e3, cpu: (user + system) / 1e6 }));

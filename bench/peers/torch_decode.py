@@ -1,4 +1,4 @@
-"""PyTorch's side of `npm run decode`: a GPT with a cache of keys and values, greedy, in float32.
+"""PyTorch's side of `npm run decode`, in float32: a GPT with a cache of keys and values, greedy, or, with 0 heads, an LSTM, whose tokens are drawn.
 
 usage: OMP_NUM_THREADS=N python3 torch_decode.py LAYERS WIDTH HEADS VOCABULARY BATCH PROMPT NEW ROUNDS
 Prints one JSON line {seconds, cpu} for each round, without the first. The caches have their full size from the beginning, and each token is written
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 LAYERS, WIDTH, HEADS, VOCABULARY, BATCH, PROMPT, NEW, ROUNDS = map(int, sys.argv[1:])
 LONGEST = PROMPT + NEW
-SIZE = WIDTH // HEADS
+SIZE = WIDTH // max(HEADS, 1)
 
 
 class Block(nn.Module):
@@ -53,8 +53,31 @@ class Gpt(nn.Module):
         return self.norm(h[:, -1]) @ self.tokens.weight.T
 
 
+class Lstm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.head = nn.Embedding(VOCABULARY, WIDTH), nn.Linear(WIDTH, VOCABULARY)
+        self.lstm = nn.LSTM(WIDTH, WIDTH, LAYERS, batch_first=True)
+
+    def forward(self, ids, state):
+        outputs, state = self.lstm(self.tokens(ids), state)
+        return self.head(outputs[:, -1]), state
+
+
+@torch.inference_mode()
+def draw(model, prompt):
+    token, state, tokens = prompt, None, []
+    for _ in range(NEW):
+        logits, state = model(token, state)
+        token = torch.multinomial(logits.softmax(-1), 1)
+        tokens.append(token)
+    return torch.cat(tokens, 1)
+
+
 @torch.inference_mode()
 def generate(model, prompt):
+    if HEADS == 0:
+        return draw(model, prompt)
     empty = lambda: torch.zeros(BATCH, HEADS, LONGEST, SIZE)
     caches = [(empty(), empty()) for _ in range(LAYERS)]
     token = model(prompt, caches, 0).argmax(-1, keepdim=True)
@@ -71,7 +94,7 @@ def processor_time():
 
 
 torch.manual_seed(0)
-model = Gpt().eval()
+model = (Gpt() if HEADS else Lstm()).eval()
 prompt = torch.randint(0, VOCABULARY, (BATCH, PROMPT))
 for round in range(ROUNDS + 1):
     cpu, wall = processor_time(), time.perf_counter()
