@@ -334,7 +334,7 @@ describe("sweep", () => {
 
 describe("recipes and completion", () => {
   test("lists recipes and what can be chosen", async () => {
-    expect((await glissade("recipes")).out).toMatch(/^digits {7}A perceptron learns to read digits\ndigits-conv /);
+    expect((await glissade("recipes")).out).toMatch(/^digits +A perceptron learns to read digits\ndigits-conv /);
     expect((await glissade("recipes", "iris")).out).toContain("hiddenSize       16  units between measures and kinds");
     expect(JSON.parse((await glissade("recipes", "iris", "--json")).out).name).toBe("iris");
     await refused(["recipes", "digit"], /did you mean digits\?/);
