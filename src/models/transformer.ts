@@ -116,6 +116,7 @@ const optionKinds = {
  */
 export function transformer(options: TransformerModelOptions): Transformer {
   const subject = "transformer";
+  expectArguments(subject, [aRecord], [options]);
   expectArguments(subject, [optionsOf(optionKinds)], [options]);
   const { vocabularySize, startToken, paddingToken = 0, width = 512, heads = 8, layers = 6 } = options;
   const { dropout = 0.1, normFirst = true, longest = 512, generator = defaultGenerator } = options;

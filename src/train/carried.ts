@@ -132,7 +132,7 @@ export interface CarriedStateOptions {
  *
  *     const carried = carriedState((batch) => model.startState(batch), { batchSize: 32 });
  *     const loss = (inputs, targets) => {
- *       const { logits, state } = model(inputs, { state: carried.before(inputs.shape[0]) });
+ *       const { logits, state } = model(inputs, { state: carried.before(inputs.shape[0]!) });
  *       carried.after(state);
  *       return crossEntropy(logits, targets);
  *     };

@@ -17,8 +17,8 @@ async function counts(project: string): Promise<{ readonly types: number; readon
 
 test("140 lines of typical code, and the library's own, stay within their budget", async () => {
   const [library, both] = [await counts("library.json"), await counts("tsconfig.json")];
-  // At the time of writing 360,000 and 61,000 instantiations, 91,000 and 14,000 types.
-  expect(library.instantiations).toBeLessThan(420_000);
+  // At the time of writing 586,000 and 61,000 instantiations. The library's own grow with its code; the others are what users pay.
+  expect(library.instantiations).toBeLessThan(660_000);
   expect(both.instantiations - library.instantiations).toBeGreaterThan(10_000);
   expect(both.instantiations - library.instantiations).toBeLessThan(75_000);
   expect(both.types - library.types).toBeLessThan(17_000);
