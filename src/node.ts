@@ -62,6 +62,7 @@ export {
   type NumberWordsOptions,
 } from "./text/node/number-words.ts";
 export { loadTokenizer, saveTokenizer } from "./text/node/tokenizers.ts";
+export { readTranslationPairs, type TranslationPair } from "./text/node/translation-pairs.ts";
 export { fit } from "./train/node/fit.ts";
 export { fitInWorker } from "./train/node/fit-in-worker.ts";
 export { readMetrics } from "./train/node/layout.ts";

@@ -12,7 +12,7 @@ test("what the core exports", () => {
 test("what Node adds", () => {
   const added = Object.keys(node).filter((name) => !(name in core));
   expect(added.sort().join(" ")).toMatchInlineSnapshot(
-    `"FileError decodeImage defineRecipe findRuns fitInWorker listImageFolder loadBrown loadCities loadCmudict loadFashionMnist loadIris loadMnist loadNumberWords loadPretrained loadTokenizer loadWeights nodeEngine readCsv readDocuments readIdx readImageFolder readJsonLines readMetrics readRun savePretrained saveTokenizer saveWeights streamCsv streamJsonLines writeFileAtomically"`,
+    `"FileError decodeImage defineRecipe findRuns fitInWorker listImageFolder loadBrown loadCities loadCmudict loadFashionMnist loadIris loadMnist loadNumberWords loadPretrained loadTokenizer loadWeights nodeEngine readCsv readDocuments readIdx readImageFolder readJsonLines readMetrics readRun readTranslationPairs savePretrained saveTokenizer saveWeights streamCsv streamJsonLines writeFileAtomically"`,
   );
 });
 

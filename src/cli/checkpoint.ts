@@ -1,9 +1,11 @@
 /** The trained model of a run: its recipe prepared, with the weights of one of its checkpoints. */
+import { stat } from "node:fs/promises";
+import path from "node:path";
 import { ConfigError, printable } from "../errors.ts";
 import { decodeWeights } from "../files/weights.ts";
 import type { PreparedRecipe } from "../recipes/recipe.ts";
 import { Checkpoints } from "../train/node/checkpoints.ts";
-import { readRun } from "../train/node/read.ts";
+import { findRuns, readRun } from "../train/node/read.ts";
 import { changedRecipe, type OpenedRun, openRun } from "./origin.ts";
 import { warn } from "./view.ts";
 
@@ -39,4 +41,18 @@ export async function loadTrained(folder: string, which: Which): Promise<Trained
   const bytes = await new Checkpoints(folder).modelAt(step);
   decodeWeights(prepared.setup.model, bytes, `step-${step}/model.safetensors`);
   return { ...run, prepared, step };
+}
+
+/** The folder of the newest run of a recipe in runs that has a checkpoint. Throws ConfigError, with how to train one, where there is none. */
+export async function newestRun(subject: string, recipe: string, howToTrain: string): Promise<string> {
+  const folders = await findRuns("runs").catch((): string[] => []);
+  const found: { readonly folder: string; readonly time: number }[] = [];
+  for (const folder of folders) {
+    const report = await readRun(folder).catch(() => undefined); //  a damaged run is none to choose
+    if (report?.config.name !== recipe || report.last === undefined) continue;
+    found.push({ folder, time: (await stat(path.join(folder, "checkpoints", "last"))).mtimeMs });
+  }
+  const [newest] = found.sort((a, b) => b.time - a.time);
+  if (newest) return newest.folder;
+  throw new ConfigError(subject, "there is no trained model in the folder runs", `${howToTrain}; or name a run: --run`);
 }

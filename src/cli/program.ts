@@ -14,6 +14,7 @@ import type { PredictOptions } from "./predict.ts";
 import type { PronounceCommandOptions } from "./pronounce.ts";
 import type { SweepOptions } from "./sweep.ts";
 import type { TrainOptions } from "./train.ts";
+import type { TranslateCommandOptions } from "./translate.ts";
 import { anyNumber, whichCheckpoint, wholeNumber } from "./words.ts";
 
 const json = ["--json", "JSON lines, nothing else"] as const;
@@ -221,6 +222,27 @@ Examples:
     .action(async (words: string[], options: PronounceCommandOptions) => {
       const { pronounceCommand } = await import("./pronounce.ts");
       end(await pronounceCommand(words, options));
+    });
+
+  program
+    .command("translate")
+    .summary("sentences in another language, by a model of the recipe translate")
+    .argument("<texts...>", "sentences, each in quotation marks")
+    .option("--run <folder>", "the run whose model is used (default: the newest of translate in runs)")
+    .option("--checkpoint <which>", "best, last or a step", whichCheckpoint, "best")
+    .option("--beams <n>", "translations that are kept at each step; 1 takes the likeliest token", wholeNumber(1), 4)
+    .option("--json", "a JSON line for each text, nothing else")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  glissade translate "Choose a file."
+  glissade translate "Choose a file." --run runs/translate-2026-11-29-120000 --beams 1
+  glissade train translate --file pairs.tsv       (lines of source, a tab, target: a model to begin with)`,
+    )
+    .action(async (texts: string[], options: TranslateCommandOptions) => {
+      const { translateCommand } = await import("./translate.ts");
+      end(await translateCommand(texts, options));
     });
 
   program

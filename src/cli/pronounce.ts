@@ -1,6 +1,4 @@
 /** `glissade pronounce`: words as phones, by a model that the recipe `pronounce` has trained. */
-import { stat } from "node:fs/promises";
-import path from "node:path";
 import { ConfigError, printable } from "../errors.ts";
 import { decodeWeights } from "../files/weights.ts";
 import type { Seq2Seq } from "../models/seq2seq.ts";
@@ -9,8 +7,7 @@ import recipe, { type PronounceSizes, pronounce, pronounceModel } from "../recip
 import { errorRate } from "../text/edit-distance.ts";
 import { loadCmudict } from "../text/node/cmudict.ts";
 import { Checkpoints } from "../train/node/checkpoints.ts";
-import { findRuns, readRun } from "../train/node/read.ts";
-import { stepOfCheckpoint, type Which } from "./checkpoint.ts";
+import { newestRun, stepOfCheckpoint, type Which } from "./checkpoint.ts";
 import { openRun } from "./origin.ts";
 import { bold, dim } from "./pictures.ts";
 import { duration } from "./view.ts";
@@ -35,7 +32,7 @@ export async function pronounceCommand(words: readonly string[], options: Pronou
     throw new ConfigError("pronounce", "no word is given", "give some: glissade pronounce glissade, or --held-out");
   if (words.length > 0 && heldOut)
     throw new ConfigError("pronounce", "there are words and --held-out", "leave out one of the two");
-  const folder = options.run ?? (await newestRun());
+  const folder = options.run ?? (await newestRun("pronounce", recipe.name, howToTrain));
   const { model, step } = await pronounceModelOf(folder, options.checkpoint);
   if (heldOut) await countErrors(model, { folder, step, beams, json });
   else await sayWords(model, words, { beams, json });
@@ -52,24 +49,6 @@ export async function sayWords(
   const width = Math.max(...words.map((word) => word.length));
   for (const [i, word] of words.entries())
     console.log(json ? JSON.stringify({ word, phones: spoken[i] }) : `${word.padEnd(width)}  ${spoken[i]!.join(" ")}`);
-}
-
-/** The folder of the newest run of the recipe in runs that has a checkpoint. */
-async function newestRun(): Promise<string> {
-  const folders = await findRuns("runs").catch((): string[] => []);
-  const found: { readonly folder: string; readonly time: number }[] = [];
-  for (const folder of folders) {
-    const report = await readRun(folder).catch(() => undefined); //  a damaged run is none to choose
-    if (report?.config.name !== recipe.name || report.last === undefined) continue;
-    found.push({ folder, time: (await stat(path.join(folder, "checkpoints", "last"))).mtimeMs });
-  }
-  const [newest] = found.sort((a, b) => b.time - a.time);
-  if (newest) return newest.folder;
-  throw new ConfigError(
-    "pronounce",
-    "there is no trained model in the folder runs",
-    `${howToTrain}; or name a run: --run`,
-  );
 }
 
 /** The model of a run with the weights of a checkpoint. Throws ConfigError for a run of another recipe. */

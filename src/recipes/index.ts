@@ -14,7 +14,8 @@ export type RecipeName =
   | "brown-lm"
   | "elmo"
   | "tagger"
-  | "number-words";
+  | "number-words"
+  | "translate";
 
 const recipes: Readonly<Record<RecipeName, () => Promise<{ readonly default: Recipe }>>> = {
   digits: () => import("./digits.ts"),
@@ -30,6 +31,7 @@ const recipes: Readonly<Record<RecipeName, () => Promise<{ readonly default: Rec
   elmo: () => import("./elmo.ts"),
   tagger: () => import("./tagger.ts"),
   "number-words": () => import("./number-words.ts"),
+  translate: () => import("./translate.ts"),
 };
 
 export const recipeNames: readonly RecipeName[] = Object.keys(recipes) as RecipeName[];

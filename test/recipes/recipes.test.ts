@@ -14,7 +14,7 @@ import {
 } from "../../src/node.ts";
 import { loadRecipe, recipeNames } from "../../src/recipes/index.ts";
 import { writeFashion } from "../support/fashion.ts";
-import { tinyBert, writeReviews, writeStories, writeStory } from "../support/texts.ts";
+import { tinyBert, tinyTranslation, writePairs, writeReviews, writeStories, writeStory } from "../support/texts.ts";
 
 const points = dataset(
   { shape: [4, 1], dtype: "float32", values: Float32Array.of(0, 1, 2, 3) },
@@ -46,6 +46,7 @@ async function givenFor(name: string): Promise<Readonly<Record<string, unknown>>
   if (name === "bert-pretrain") return { folder: await writeStories(), ...tinyBert };
   if (name === "bert-finetune") return { file: await writeReviews() };
   if (name === "gpt") return { file: await writeStory(), ...tinyBert, vocabularySize: 300 };
+  if (name === "translate") return { file: await writePairs(), ...tinyTranslation };
   return {};
 }
 

@@ -44,5 +44,32 @@ export async function writeReviews(): Promise<string> {
   return file;
 }
 
+/** Writes a file of 72 sentence pairs: English, a tab, French. Returns its path. */
+export async function writePairs(): Promise<string> {
+  const folder = await mkdtemp(path.join(tmpdir(), "glissade-pairs-"));
+  const file = path.join(folder, "pairs.tsv");
+  const french = ["Le chat", "Le chien", "La poule", "Le renard", "Le hibou", "La vache"];
+  const sur = ["le tapis", "la colline", "le toit", "la route", "le champ", "la grange"];
+  const lines = animals.flatMap((animal, i) =>
+    places.flatMap((place, k) => [
+      `The ${animal} sleeps on the ${place}.\t${french[i]} dort sur ${sur[k]}.`,
+      `The ${animal} eats near the ${place}.\t${french[i]} mange près de ${sur[k]}.`,
+    ]),
+  );
+  await writeFile(file, `${lines.join("\n")}\n`);
+  return file;
+}
+
+/** Hyperparameters of a translator that is made and trained in a moment. */
+export const tinyTranslation = {
+  vocabularySize: 320,
+  width: 16,
+  heads: 2,
+  layers: 1,
+  maxLength: 40,
+  validationPairs: 6,
+  testPairs: 6,
+} as const;
+
 /** Hyperparameters of models that are made and trained in a moment. */
 export const tinyBert = { layers: 1, hiddenSize: 16, heads: 2, length: 24, vocabularySize: 120 } as const;

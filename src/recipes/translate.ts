@@ -1,0 +1,227 @@
+/** Sentences of one language in another: the Transformer, with one vocabulary of byte pairs for both. */
+import { z } from "zod";
+import { dataset } from "../data/dataset.ts";
+import { sequences } from "../data/sequences.ts";
+import { permutation } from "../data/shuffle.ts";
+import { loader } from "../data/tensors.ts";
+import { DataError, printable, quoted } from "../errors.ts";
+import { generate } from "../models/generate.ts";
+import { type Transformer, transformer } from "../models/transformer.ts";
+import { crossEntropy } from "../nn/losses.ts";
+import { inMode } from "../nn/module.ts";
+import { adam } from "../optim/adam.ts";
+import { inverseSquareRoot } from "../optim/schedules.ts";
+import { hostStream } from "../random/generator.ts";
+import { fromValues } from "../tensor/create.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { bleu } from "../text/bleu.ts";
+import { readTranslationPairs } from "../text/node/translation-pairs.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { trainBpe } from "../text/tokenizers.ts";
+import type { HostMetric } from "../train/metrics.ts";
+import { defineRecipe, type Recipe } from "./recipe.ts";
+
+type Ids = Tensor<[number, number], "int32">;
+
+/** The first tokens of the vocabulary. */
+const specialTokens = ["<pad>", "<s>", "</s>"] as const;
+const [padding, start, end] = [0, 1, 2] as const;
+
+/** A pair as token ids; the target ends in END. */
+interface Encoded {
+  readonly source: Int32Array;
+  readonly target: Int32Array;
+}
+
+const columns = (pairs: readonly Encoded[]) =>
+  dataset(sequences(pairs.map(({ source }) => source)), sequences(pairs.map(({ target }) => target)));
+
+/** The ids of a target with END. */
+function ended(ids: ArrayLike<number>): Int32Array {
+  const all = new Int32Array(ids.length + 1).fill(end);
+  all.set(ids);
+  return all;
+}
+
+/** The ids of a target up to END. */
+const written = (ids: Int32Array): Int32Array => {
+  const length = ids.indexOf(end);
+  return length < 0 ? ids : ids.subarray(0, length);
+};
+
+/** BLEU of what `output` decodes, as sacrebleu counts it. */
+export function bleuMetric(tokenizer: Tokenizer): HostMetric {
+  return {
+    name: "bleu",
+    greaterIsBetter: true,
+    reads: ({ output, batch }) => ({ output, targets: batch[1]! }),
+    begin() {
+      const texts = { output: [] as string[], targets: [] as string[] };
+      return {
+        add(values, shapes) {
+          for (const of of ["output", "targets"] as const) {
+            const [count, width] = shapes[of] as readonly [number, number];
+            const all = Int32Array.from(values[of]!);
+            for (let row = 0; row < count; row++)
+              texts[of].push(tokenizer.decode(written(all.subarray(row * width, (row + 1) * width))));
+          }
+        },
+        value: () => bleu(texts.output, texts.targets).score,
+      };
+    },
+  };
+}
+
+/** Options of `translate`. */
+export interface TranslateOptions {
+  /** Translations that are kept at each step. Default 4. */
+  readonly beams?: number;
+  /** The most tokens of a text, and of its translation. */
+  readonly maxLength: number;
+}
+
+/** Translates texts, one after the other, by beam search. Throws DataError for a text that is empty or too long. */
+export async function translate(
+  model: Transformer,
+  tokenizer: Tokenizer,
+  texts: readonly string[],
+  { beams = 4, maxLength }: TranslateOptions,
+): Promise<string[]> {
+  const encoded = texts.map((text) => {
+    const ids = tokenizer.ids(text.trim());
+    if (ids.length === 0) throw new DataError("translate", "a text is empty", "give a sentence");
+    if (ids.length > maxLength)
+      throw new DataError(
+        "translate",
+        `${quoted(text)} has ${ids.length} tokens, and the model was trained with up to ${maxLength}`,
+        "give it sentence by sentence",
+      );
+    return ids;
+  });
+  const translations: string[] = [];
+  for (const ids of encoded) {
+    const source: Ids = fromValues(Int32Array.from(ids), [1, ids.length]);
+    const { sequences: found } = await inMode(false, () =>
+      generate(model, {
+        prompt: [[]],
+        state: model.encode(source, maxLength),
+        bosTokenId: start,
+        eosTokenId: end,
+        numBeams: beams,
+        maxNewTokens: maxLength,
+      }),
+    );
+    translations.push(tokenizer.decode(written(Int32Array.from(found[0]!))));
+  }
+  return translations;
+}
+
+const recipe: Recipe = defineRecipe({
+  name: "translate",
+  description: "A Transformer learns to translate, from a file of sentence pairs",
+  hyperparameters: {
+    file: z.string().min(1).describe("lines of pairs: source, a tab, target"),
+    epochs: z.int().min(1).default(12).describe("how often each pair is seen"),
+    batchSize: z.int().min(1).max(8192).default(64).describe("pairs in a step, about of one length"),
+    learningRate: z
+      .number()
+      .positive()
+      .max(1)
+      .default(0.002)
+      .describe("the highest, of Adam; then it falls with 1/√step"),
+    warmUpSteps: z.int().min(1).default(400).describe("steps until the highest rate"),
+    vocabularySize: z.int().min(260).max(100_000).default(4000).describe("byte pairs, of both languages together"),
+    maxLength: z.int().min(2).max(512).default(64).describe("tokens; pairs with a longer text are left out"),
+    width: z.int().min(4).max(4096).default(128).describe("numbers that stand for a token"),
+    heads: z.int().min(1).max(64).default(4).describe("of attention"),
+    layers: z.int().min(1).max(24).default(3).describe("of the encoder, and of the decoder"),
+    dropout: z.number().min(0).lt(1).default(0.1).describe("the share of features that a step leaves out"),
+    labelSmoothing: z
+      .number()
+      .min(0)
+      .lt(1)
+      .default(0.1)
+      .describe("the share of the probability spread over all tokens"),
+    validationPairs: z.int().min(1).default(500).describe("held out, for the evaluations while it trains"),
+    testPairs: z.int().min(1).default(2000).describe("held out besides, for glissade evaluate --test"),
+  },
+  async setup({ file, epochs, batchSize, learningRate, warmUpSteps, maxLength, labelSmoothing, seed, ...given }) {
+    const pairs = await readTranslationPairs(file);
+    const heldOut = given.validationPairs + given.testPairs;
+    if (pairs.length <= heldOut)
+      throw new DataError(
+        printable(file),
+        `it has ${pairs.length} pairs, and ${heldOut} are to be held out`,
+        "give more pairs, or set validationPairs and testPairs lower",
+      );
+    // The cut does not depend on the seed of a training, so that all are judged on the same pairs.
+    const order = Array.from(permutation(pairs.length, hostStream(0, "split")), (i) => pairs[i]!);
+    // Texts that are held out are not trained on with another translation either.
+    const [sources, targets] = (["source", "target"] as const).map(
+      (side) => new Set(order.slice(0, heldOut).map((pair) => pair[side])),
+    ) as [Set<string>, Set<string>];
+    const trained = order.slice(heldOut).filter(({ source, target }) => !sources.has(source) && !targets.has(target));
+    if (trained.length === 0)
+      throw new DataError(printable(file), "all its texts are held out, too", "give pairs that differ from each other");
+    const tokenizer = trainBpe(
+      trained.flatMap(({ source, target }) => [source, target]),
+      { vocabularySize: given.vocabularySize, specialTokens },
+    );
+    const encoded = (some: typeof pairs, what: string): Encoded[] => {
+      const kept = some
+        .map(({ source, target }) => ({ source: tokenizer.ids(source), target: ended(tokenizer.ids(target)) }))
+        .filter(({ source, target }) => source.length <= maxLength && target.length <= maxLength);
+      if (kept.length === 0)
+        throw new DataError(
+          printable(file),
+          `all ${some.length} pairs ${what} have more than ${maxLength} tokens`,
+          "raise maxLength",
+        );
+      return kept;
+    };
+    const train = encoded(trained, "to learn from");
+    const model = transformer({
+      vocabularySize: tokenizer.size,
+      startToken: start,
+      paddingToken: padding,
+      width: given.width,
+      heads: given.heads,
+      layers: given.layers,
+      dropout: given.dropout,
+      longest: maxLength,
+    });
+    const held = (from: number, to: number, what: string) => {
+      const some = encoded(order.slice(from, to), what);
+      return loader(columns(some), { batchSize: Math.min(100, some.length), buckets: 4 });
+    };
+    return {
+      setup: {
+        model,
+        loss: (source: Ids, targets: Ids) =>
+          crossEntropy(model(source, targets), targets, { ignore: padding, labelSmoothing }),
+        output: (source: Ids) => model.greedy(source, maxLength),
+        weight: (_, targets) => targets.notEqual(padding).countNonZero(),
+        train: loader(columns(train), {
+          // At least one bucket has as many pairs as this, so that an epoch has a batch.
+          batchSize: Math.min(batchSize, Math.ceil(train.length / buckets)),
+          buckets,
+          shuffle: true,
+          seed,
+          dropLast: true, //  so that each bucket has one shape; others are dropped in each epoch
+        }),
+        validation: held(0, given.validationPairs, "to validate with"),
+        optimizer: adam(model, { learningRate, betas: [0.9, 0.98], epsilon: 1e-9 }),
+        schedule: inverseSquareRoot(learningRate, { warmUpSteps }),
+        metrics: [bleuMetric(tokenizer)],
+      },
+      options: { epochs, maxGradNorm: 1, metricForBestModel: "bleu" },
+      prediction: { tokenizer, command: ['translate "Choose a file."', "what it makes of a sentence"] },
+      test: held(given.validationPairs, heldOut, "to test with"),
+    };
+  },
+});
+
+/** Batches of about one length come in so many lengths. */
+const buckets = 8;
+
+export default recipe;
