@@ -424,14 +424,17 @@ function expectRule(train: Table, name: string, rule: Missing): void {
     );
 }
 
+/** Zero without a sign: JSON has no −0. */
+const unsigned = (value: number | null): number | null => (value === null ? null : value + 0);
+
 function fitNumbers(train: Table, name: string, rule: Missing, standardized: boolean): NumericStep {
   const numbers = train.numbers(name);
   const present = numbers.filter((value) => !Number.isNaN(value));
   const fill = fillOfNumbers(train, name, rule, numbers, present);
   const filled = fill === null ? numbers : numbers.map((value) => (Number.isNaN(value) ? fill : value));
-  if (!standardized) return { kind: "numeric", name, mean: 0, scale: 1, fill };
+  if (!standardized) return { kind: "numeric", name, mean: 0, scale: 1, fill: unsigned(fill) };
   const { mean, scale } = fitStandardizer({ shape: [filled.length], dtype: "float64", values: filled }).statistics;
-  return { kind: "numeric", name, mean: mean[0]!, scale: scale[0]!, fill };
+  return { kind: "numeric", name, mean: mean[0]! + 0, scale: scale[0]!, fill: unsigned(fill) };
 }
 
 function fillOfNumbers(
