@@ -26,7 +26,9 @@ export async function offerWords(
 ): Promise<number> {
   const say = (text: string): void => void terminal.output.write(`${text}\n`);
   if (!isAnswering()) {
-    say(`  ${later}  ${dim("a network that pronounces the words you type: npx glissade pronounce")}`);
+    say(`\n${bold("Something to play with")}`);
+    say(`  ${later}  ${dim("a network learns in about a minute to pronounce words")}`);
+    say(`  ${"npx glissade pronounce glissade".padEnd(later.length)}  ${dim("it pronounces yours")}`);
     return 0;
   }
   say(`\n${bold("Something to play with")}`);

@@ -4,7 +4,7 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import "../../src/node.ts";
 import { attentionSvg } from "../../src/cli/attend.ts";
-import { glissade } from "../support/cli.ts";
+import { glissade, jsonLines, refused } from "../support/cli.ts";
 import { tinyBert, writeReviews, writeStories, writeStory } from "../support/texts.ts";
 
 let stories: string;
@@ -31,18 +31,6 @@ afterAll(async () => {
   for (const each of [stories, path.dirname(reviews), path.dirname(story)]) await rm(each, { recursive: true });
 });
 
-const lines = (out: string): Record<string, unknown>[] =>
-  out
-    .trimEnd()
-    .split("\n")
-    .map((line) => JSON.parse(line));
-
-async function refused(words: readonly string[], sentence: RegExp): Promise<void> {
-  const { code, err } = await glissade(...words);
-  expect(err).toMatch(sentence);
-  expect(code).toBe(1);
-}
-
 describe("fill", () => {
   test("gives the same words from the run and from the exported folder", async () => {
     const words = ["fill", "The [MASK] sat on the [MASK].", "--top-k", "3", "--json"];
@@ -50,7 +38,7 @@ describe("fill", () => {
     const fromFolder = await glissade(...words, "--run", inFolder("model"));
     expect(fromRun.err).toBe("");
     expect(fromRun.out).toBe(fromFolder.out);
-    const found = lines(fromRun.out) as { mask: number; token: string; score: number; sequence: string }[];
+    const found = jsonLines(fromRun.out) as { mask: number; token: string; score: number; sequence: string }[];
     expect(found.map(({ mask }) => mask)).toEqual([0, 0, 0, 1, 1, 1]);
     expect(found[0]!.sequence).toBe(`the ${found[0]!.token} sat on the [MASK].`);
     expect(found[0]!.score).toBeGreaterThanOrEqual(found[1]!.score);
@@ -79,7 +67,7 @@ describe("attend", () => {
     const picture = await readFile(svg, "utf8");
     expect(picture).toMatch(/^<svg [\s\S]*<\/svg>\n$/);
     expect(picture.match(/class="title"/g)).toHaveLength(2);
-    const heads = lines((await glissade("attend", "the cat sat", "--run", inFolder("model"), "--json")).out) as {
+    const heads = jsonLines((await glissade("attend", "the cat sat", "--run", inFolder("model"), "--json")).out) as {
       tokens: string[];
       weights: number[][];
     }[];
@@ -120,7 +108,7 @@ describe("classify", () => {
     expect(trained.err).toBe("");
     expect(trained.code).toBe(0);
     const texts = ["the cat, a fine one, was lovely", "the cow, a bad one, was awful"];
-    const found = lines((await glissade("classify", ...texts, "--run", inFolder("fine"), "--json")).out);
+    const found = jsonLines((await glissade("classify", ...texts, "--run", inFolder("fine"), "--json")).out);
     expect(found.map(({ label }) => label)).toEqual(["great", "other"]);
     const { out } = await glissade("classify", texts[0]!, "--run", inFolder("fine"));
     expect(out).toMatch(/^the cat, .*\n {2}great +\d+\.\d% /);
@@ -142,11 +130,11 @@ describe("gpt", () => {
     expect(trained.code).toBe(0);
     await glissade("export", inFolder("gpt"), "--format", "pretrained", "--out", inFolder("gpt-model"));
     expect((await stat(inFolder("gpt-model/tokenizer.json"))).size).toBeGreaterThan(100);
-    const [head] = lines((await glissade("attend", "The cat", "--run", inFolder("gpt-model"), "--json")).out) as {
+    const [head] = jsonLines((await glissade("attend", "The cat", "--run", inFolder("gpt-model"), "--json")).out) as {
       weights: number[][];
     }[];
     expect(head!.weights[0]!.slice(1).every((weight) => weight === 0)).toBe(true); //  no token looks ahead
-    const [written] = lines((await glissade("generate", inFolder("gpt"), "The cat", "--seed", "1", "--json")).out);
+    const [written] = jsonLines((await glissade("generate", inFolder("gpt"), "The cat", "--seed", "1", "--json")).out);
     expect(written).toMatchObject({ tokens: 8, text: expect.stringMatching(/^The cat/) });
     await refused(["fill", "the [MASK]", "--run", inFolder("gpt-model")], /GPT2LMHeadModel, which cannot answer/);
   }, 120_000);

@@ -10,7 +10,7 @@ import { predictCommand, rowsOf } from "../../src/cli/predict.ts";
 import { choiceOf, decodePlan, trialsOf } from "../../src/cli/sweep.ts";
 import { GlissadeError } from "../../src/node.ts";
 import iris from "../../src/recipes/iris.ts";
-import { glissade, type Outcome } from "../support/cli.ts";
+import { glissade, jsonLines, type Outcome, refused } from "../support/cli.ts";
 
 let folder: string;
 const inFolder = (name: string): string => path.join(folder, name);
@@ -27,18 +27,6 @@ beforeAll(async () => {
 });
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
-
-const jsonLines = (out: string): Record<string, unknown>[] =>
-  out
-    .trimEnd()
-    .split("\n")
-    .map((line) => JSON.parse(line));
-
-async function refused(words: readonly string[], sentence: RegExp): Promise<void> {
-  const { code, err } = await glissade(...words);
-  expect(err).toMatch(sentence);
-  expect(code).toBe(1);
-}
 
 describe("runs", () => {
   test("a line for each, with its state and its best", async () => {

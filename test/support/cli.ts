@@ -1,6 +1,6 @@
 /** The command line inside of a test's process. */
 import type { Command, OutputConfiguration } from "commander";
-import { vi } from "vitest";
+import { expect, vi } from "vitest";
 import { makeProgram } from "../../src/cli/program.ts";
 
 export interface Outcome {
@@ -45,4 +45,18 @@ export async function glissade(...words: readonly string[]): Promise<Outcome> {
 function inHere(command: Command, output: OutputConfiguration): void {
   command.exitOverride().configureOutput(output);
   for (const each of command.commands) inHere(each as Command, output);
+}
+
+/** The objects of an output that has one on each line. */
+export const jsonLines = (out: string): Record<string, unknown>[] =>
+  out
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+
+/** Expects that `glissade …words` is refused with a sentence. */
+export async function refused(words: readonly string[], sentence: RegExp): Promise<void> {
+  const { code, err } = await glissade(...words);
+  expect(err).toMatch(sentence);
+  expect(code).toBe(1);
 }
