@@ -107,6 +107,8 @@ describe("npm start", () => {
   test("asks nothing where nobody can answer", async () => {
     const [input, output] = [new PassThrough(), new PassThrough()];
     expect(await offerWords({ input, output })).toBe(0);
-    expect(String(output.read())).toMatch(/\n {2}npx glissade train pronounce --setting minute {2}.*\n {2}npx glissade pronounce /);
+    expect(String(output.read())).toMatch(
+      /\n {2}npx glissade train pronounce --setting minute {2}.*\n {2}npx glissade pronounce /,
+    );
   });
 });
