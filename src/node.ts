@@ -43,12 +43,14 @@ export type {
 export {
   type Baseline,
   defineRecipe,
+  type FittedValues,
   type Prediction,
   type PreparedRecipe,
   type Recipe,
   type RecipeDefinition,
   type RecipeOptions,
   type RecipeParts,
+  type SetupContext,
   type TextGeneration,
 } from "./recipes/recipe.ts";
 export { type Brown, type BrownDocument, type BrownOptions, type BrownSentence, loadBrown } from "./text/node/brown.ts";

@@ -37,10 +37,10 @@ export async function loadSubject(subject: string, options: SubjectOptions = {})
 function guarded(subject: string, recipe: Recipe, seconds: number): Recipe {
   return {
     ...recipe,
-    prepare: (given) =>
+    prepare: (given, fitted) =>
       settling(subject, seconds, () =>
         attempt(subject, "its setup throws", async () => {
-          const prepared = await recipe.prepare(given);
+          const prepared = await recipe.prepare(given, fitted);
           completeSetup(subject, prepared.setup); //  another copy of the package may have made it
           return prepared;
         }),

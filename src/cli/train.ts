@@ -61,7 +61,7 @@ export async function trainCommand(
       };
   if (!fastDevRun) {
     await expectFree(out, overwrite);
-    await writeOrigin(out, subject, recipe, given); //  first: a run that is killed must be found again
+    await writeOrigin(out, subject, recipe, given, prepared.fitted); //  first: a run that is killed must be found again
   }
   return trained(recipe, prepared, { ...run, ...(maxSteps !== undefined && { maxSteps }) }, { ...options, subject });
 }

@@ -14,7 +14,7 @@ import { crossEntropy } from "../nn/losses.ts";
 import { linear as falling, warmUp } from "../optim/schedules.ts";
 import { hostStream } from "../random/generator.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
+import { decodeTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { trainWordPiece } from "../text/tokenizers.ts";
 import { accuracy } from "../train/metrics.ts";
 import { adamWForTransformers } from "./bert-pretrain.ts";
@@ -93,7 +93,7 @@ const bertFinetune: Recipe = defineRecipe({
     dropout: z.number().min(0).lt(1).default(0.1).describe("the share of features and attention weights left out"),
     vocabularySize: z.int().min(50).max(100_000).default(8000).describe("of a model without pre-training"),
   },
-  async setup({ file, textColumn, labelColumn, epochs, batchSize, learningRate, dropout, seed, ...given }) {
+  async setup({ file, textColumn, labelColumn, epochs, batchSize, learningRate, dropout, seed, ...given }, { fitted }) {
     const all = await readLabelled(file, textColumn, labelColumn);
     const held = given.validationFile
       ? ([all, await readLabelled(given.validationFile, textColumn, labelColumn)] as const)
@@ -107,7 +107,7 @@ const bertFinetune: Recipe = defineRecipe({
         "give fewer",
       );
     const train = examples < held[0].texts.length ? divided(held[0], examples, seed)[1] : held[0];
-    const id2label = [...new Set(held[0].labels)].sort();
+    const id2label = await fitted("labels", () => [...new Set(held[0].labels)].sort(), z.array(z.string()).parse);
     if (id2label.length < 2 || id2label.length > 1000)
       throw new DataError(
         file,
@@ -115,12 +115,15 @@ const bertFinetune: Recipe = defineRecipe({
         "give a column with from 2 to 1,000",
       );
     const rates = { hiddenDropoutProb: dropout, attentionProbsDropoutProb: dropout };
-    const { model, tokenizer } = await begun(given.pretrained, {
-      texts: held[0].texts,
-      vocabularySize: given.vocabularySize,
-      length: given.length,
-      config: { ...rates, id2label, numLabels: id2label.length },
-    });
+    const config = { ...rates, id2label, numLabels: id2label.length };
+    const pretrained = given.pretrained === undefined ? undefined : await begun(given.pretrained, config);
+    const tokenizer = await fitted(
+      "tokenizer",
+      () => pretrained?.tokenizer ?? trainWordPiece(held[0].texts, { vocabularySize: given.vocabularySize }),
+      decodeTokenizer,
+    );
+    const fromScratch = { ...scratch, vocabSize: tokenizer.size, maxPositionEmbeddings: given.length, ...config };
+    const model = pretrained?.model ?? bertForSequenceClassification(fromScratch);
     const length = Math.min(given.length, model.config.maxPositionEmbeddings);
     const columns = (of: Labelled) => {
       const { ids } = tokenizer.encodeBatch(of.texts, { maxLength: length });
@@ -171,25 +174,11 @@ const bertFinetune: Recipe = defineRecipe({
   },
 });
 
-interface Beginning {
-  readonly texts: readonly string[];
-  readonly vocabularySize: number;
-  readonly length: number;
-  readonly config: Partial<BertConfig>;
-}
-
-type Classifier = BertForSequenceClassification & { readonly config: BertConfig };
-
-/** A classifier with the weights of a folder, or with random ones and a tokenizer of the texts. */
+/** A classifier with the weights of a folder, and the folder's tokenizer. */
 async function begun(
-  folder: string | undefined,
-  { texts, vocabularySize, length, config }: Beginning,
+  folder: string,
+  config: Partial<BertConfig>,
 ): Promise<{ readonly model: Classifier; readonly tokenizer: Tokenizer }> {
-  if (folder === undefined) {
-    const tokenizer = trainWordPiece(texts, { vocabularySize });
-    const sizes = { ...scratch, vocabSize: tokenizer.size, maxPositionEmbeddings: length };
-    return { model: bertForSequenceClassification({ ...sizes, ...config }), tokenizer };
-  }
   const { model, tokenizer } = await loadPretrained(bertForSequenceClassification, folder, {
     config,
     ignoreMismatchedSizes: true,
@@ -198,5 +187,7 @@ async function begun(
     throw new DataError(folder, "there is no tokenizer", "put tokenizer.json or vocab.txt beside the weights");
   return { model, tokenizer };
 }
+
+type Classifier = BertForSequenceClassification & { readonly config: BertConfig };
 
 export default bertFinetune;

@@ -15,7 +15,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { maskTokens, nextSentencePairs } from "../text/masking.ts";
 import { loadBrown } from "../text/node/brown.ts";
 import { readDocuments } from "../text/node/documents.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
+import { decodeTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { trainWordPiece } from "../text/tokenizers.ts";
 import type { Measured, SummedMetric } from "../train/metrics.ts";
 import { defineRecipe, type Recipe } from "./recipe.ts";
@@ -169,9 +169,13 @@ const bertPretrain: Recipe = defineRecipe({
     wholeWords: z.boolean().default(false).describe("masks all tokens of a word together"),
     folder: z.string().min(1).optional().describe("a folder of text files, each a document; default: the Brown corpus"),
   },
-  async setup({ epochs, batchSize, learningRate, weightDecay, length, dropout, seed, ...given }) {
+  async setup({ epochs, batchSize, learningRate, weightDecay, length, dropout, seed, ...given }, { fitted }) {
     const { train, validation } = await corpusOf(given.folder);
-    const tokenizer = trainWordPiece(train.flat(), { vocabularySize: given.vocabularySize });
+    const tokenizer = await fitted(
+      "tokenizer",
+      () => trainWordPiece(train.flat(), { vocabularySize: given.vocabularySize }),
+      decodeTokenizer,
+    );
     const model: BertForPreTraining = bertForPreTraining({
       vocabSize: tokenizer.size,
       hiddenSize: given.hiddenSize,

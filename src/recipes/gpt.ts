@@ -9,6 +9,7 @@ import { crossEntropy } from "../nn/losses.ts";
 import { linear as falling, warmUp } from "../optim/schedules.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { loadBrown } from "../text/node/brown.ts";
+import { decodeTokenizer } from "../text/tokenizer.ts";
 import { trainBpe } from "../text/tokenizers.ts";
 import { accuracy, perplexity } from "../train/metrics.ts";
 import { adamWForTransformers } from "./bert-pretrain.ts";
@@ -49,9 +50,13 @@ const gpt: Recipe = defineRecipe({
     dropout: z.number().min(0).lt(1).default(0.1).describe("the share of features and attention weights left out"),
     vocabularySize: z.int().min(257).max(100_000).default(4000).describe("byte-level tokens, learnt from the text"),
   },
-  async setup({ file, epochs, batchSize, learningRate, weightDecay, length, dropout, seed, ...given }) {
+  async setup({ file, epochs, batchSize, learningRate, weightDecay, length, dropout, seed, ...given }, { fitted }) {
     const texts = await textsOf(file);
-    const tokenizer = trainBpe([texts.train], { vocabularySize: given.vocabularySize });
+    const tokenizer = await fitted(
+      "tokenizer",
+      () => trainBpe([texts.train], { vocabularySize: given.vocabularySize }),
+      decodeTokenizer,
+    );
     const end = tokenizer.special.eos;
     const model = gpt2LMHeadModel({
       vocabSize: tokenizer.size,

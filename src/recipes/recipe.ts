@@ -1,7 +1,7 @@
 /** Recipes: a complete training, with its hyperparameters, as one typed object in one file. */
 import type { BatchSource } from "../data/batches.ts";
 import type { Column, Dataset } from "../data/dataset.ts";
-import { ConfigError } from "../errors.ts";
+import { ConfigError, quoted } from "../errors.ts";
 import { aRecord, described, expectOptions } from "../graph/arguments.ts";
 import type { GenerateOptions } from "../models/generate.ts";
 import type { StepModel } from "../models/step-model.ts";
@@ -90,6 +90,19 @@ export interface RecipeParts<C extends readonly Column[] = readonly Column[]> {
   readonly baselines?: readonly Baseline[];
 }
 
+/** What a recipe's setup is given beside its hyperparameters. */
+export interface SetupContext {
+  /**
+   * Returns what `fit` makes from the training data, such as a tokenizer or a preparation, and saves it with the run, as the JSON that it
+   * turns into. When that run is resumed, evaluated or asked, `restore` makes it from what was saved, and `fit` is not called: the model goes
+   * on with the vocabulary and the scales that it was trained with, even if the data have changed since. Also a new one is what `restore`
+   * returns. Throws ConfigError for a name that is used twice, and for what is no JSON.
+   *
+   *     const words = await fitted("tokenizer", () => tokenizers.trainBpe(texts), decodeTokenizer);
+   */
+  fitted<T>(name: string, fit: () => unknown, restore: (saved: unknown) => T): Promise<T>;
+}
+
 /** A recipe as its author writes it. */
 export interface RecipeDefinition<S extends HyperparameterSchemas, C extends readonly Column[]> {
   /** The name, of small letters, digits and hyphens. Runs are named after it. */
@@ -99,8 +112,11 @@ export interface RecipeDefinition<S extends HyperparameterSchemas, C extends rea
   /** Zod schemas, by name. `seed` need not be among them: every recipe has it. */
   readonly hyperparameters: S;
   /** Makes a new model and everything needed to train it. The initial weights depend on the seed. */
-  setup(hyperparameters: Hyperparameters<S>): RecipeParts<C> | Promise<RecipeParts<C>>;
+  setup(hyperparameters: Hyperparameters<S>, context: SetupContext): RecipeParts<C> | Promise<RecipeParts<C>>;
 }
+
+/** What a setup has fitted to its training data, by name, as values of JSON. */
+export type FittedValues = Readonly<Record<string, unknown>>;
 
 /** A recipe that is ready to be trained with `fit(setup, options)`. */
 export interface PreparedRecipe<S extends HyperparameterSchemas = HyperparameterSchemas> {
@@ -112,6 +128,8 @@ export interface PreparedRecipe<S extends HyperparameterSchemas = Hyperparameter
   readonly generation?: TextGeneration;
   readonly test?: Dataset | BatchSource;
   readonly baselines: readonly Baseline[];
+  /** What the setup has fitted to its training data: `prepare(hyperparameters, fitted)` makes the same model on other data. */
+  readonly fitted: FittedValues;
 }
 
 /** A recipe. Made by `defineRecipe`. */
@@ -123,9 +141,10 @@ export interface Recipe<S extends HyperparameterSchemas = HyperparameterSchemas>
   readonly hyperparameters: readonly HyperparameterDescription[];
   /**
    * Sets the default generator's seed and makes everything that `fit` needs, with the given hyperparameters and defaults for the others.
-   * Throws ConfigError for a hyperparameter that is unknown or out of bounds, and for an invalid setup.
+   * `fitted` is what an earlier call has fitted to its training data; nothing is fitted anew then. Throws ConfigError for a hyperparameter
+   * that is unknown or out of bounds, and for an invalid setup.
    */
-  prepare(given?: GivenHyperparameters<S>): Promise<PreparedRecipe<S>>;
+  prepare(given?: GivenHyperparameters<S>, fitted?: FittedValues): Promise<PreparedRecipe<S>>;
 }
 
 const partNames = ["setup", "options", "prediction", "generation", "test", "baselines"] as const;
@@ -169,11 +188,14 @@ export function defineRecipe<const S extends HyperparameterSchemas, C extends re
     description,
     schemas,
     hyperparameters: Object.entries(schemas).map(([each, schema]) => describeHyperparameter(each, schema)),
-    async prepare(given = {} as GivenHyperparameters<S>) {
+    async prepare(given = {} as GivenHyperparameters<S>, saved = {}) {
       const hyperparameters = parseHyperparameters(name, schemas, given) as Hyperparameters<S>;
       const { seed: seedValue } = hyperparameters;
       seed(seedValue);
-      const parts = await definition.setup(hyperparameters);
+      if (aRecord(saved))
+        throw new ConfigError(name, `\`fitted\` is ${described(saved)}`, "give the `fitted` of a prepared recipe");
+      const { fitted, context } = fitting(name, saved);
+      const parts = await definition.setup(hyperparameters, context);
       expectParts(name, parts);
       return {
         hyperparameters,
@@ -183,9 +205,56 @@ export function defineRecipe<const S extends HyperparameterSchemas, C extends re
         ...(parts.generation && { generation: parts.generation }),
         ...(parts.test && { test: parts.test as unknown as Dataset | BatchSource }),
         baselines: parts.baselines ?? [],
+        fitted,
       };
     },
   };
+}
+
+/** The context of a setup, and the record that what it fits is put into. */
+function fitting(
+  recipe: string,
+  saved: FittedValues,
+): { readonly fitted: FittedValues; readonly context: SetupContext } {
+  const fitted: Record<string, unknown> = Object.create(null);
+  const context: SetupContext = {
+    async fitted(name, fit, restore) {
+      const subject = `${recipe}: fitted`;
+      if (typeof name !== "string" || name === "" || name in fitted)
+        throw new ConfigError(
+          subject,
+          `the name is ${described(name)}${fitted[name] === undefined ? "" : ", a second time"}`,
+          'name each fitted value: fitted("tokenizer", fit, restore)',
+        );
+      for (const [role, given] of [["fit", fit] as const, ["restore", restore] as const])
+        if (typeof given !== "function")
+          throw new ConfigError(subject, `\`${role}\` of ${quoted(name)} is ${described(given)}`, "give a function");
+      const value = Object.hasOwn(saved, name) ? saved[name] : asJson(subject, name, await fit());
+      fitted[name] = value;
+      return restore(value);
+    },
+  };
+  return { fitted, context };
+}
+
+/** What a fitted value becomes when it is saved and read again. */
+function asJson(subject: string, name: string, value: unknown): unknown {
+  let text: string | undefined;
+  let cause: unknown;
+  try {
+    text = JSON.stringify(value);
+  } catch (error) {
+    cause = error;
+  }
+  if (text === undefined)
+    throw new ConfigError(
+      subject,
+      `${quoted(name)} is ${described(value)}, which is no JSON`,
+      "return plain values, or something with a method toJSON, such as a tokenizer or a preparation",
+      "",
+      { cause },
+    );
+  return JSON.parse(text);
 }
 
 function expectParts(subject: string, parts: unknown): asserts parts is RecipeParts {

@@ -16,7 +16,7 @@ import { fromValues } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { bleu } from "../text/bleu.ts";
 import { readTranslationPairs } from "../text/node/translation-pairs.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
+import { decodeTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { trainBpe } from "../text/tokenizers.ts";
 import type { HostMetric } from "../train/metrics.ts";
 import { defineRecipe, type Recipe } from "./recipe.ts";
@@ -145,7 +145,10 @@ const recipe: Recipe = defineRecipe({
     validationPairs: z.int().min(1).default(500).describe("held out, for the evaluations while it trains"),
     testPairs: z.int().min(1).default(2000).describe("held out besides, for glissade evaluate --test"),
   },
-  async setup({ file, epochs, batchSize, learningRate, warmUpSteps, maxLength, labelSmoothing, seed, ...given }) {
+  async setup(
+    { file, epochs, batchSize, learningRate, warmUpSteps, maxLength, labelSmoothing, seed, ...given },
+    { fitted },
+  ) {
     const pairs = await readTranslationPairs(file);
     const heldOut = given.validationPairs + given.testPairs;
     if (pairs.length <= heldOut)
@@ -163,9 +166,14 @@ const recipe: Recipe = defineRecipe({
     const trained = order.slice(heldOut).filter(({ source, target }) => !sources.has(source) && !targets.has(target));
     if (trained.length === 0)
       throw new DataError(printable(file), "all its texts are held out, too", "give pairs that differ from each other");
-    const tokenizer = trainBpe(
-      trained.flatMap(({ source, target }) => [source, target]),
-      { vocabularySize: given.vocabularySize, specialTokens },
+    const tokenizer = await fitted(
+      "tokenizer",
+      () =>
+        trainBpe(
+          trained.flatMap(({ source, target }) => [source, target]),
+          { vocabularySize: given.vocabularySize, specialTokens },
+        ),
+      decodeTokenizer,
     );
     const encoded = (some: typeof pairs, what: string): Encoded[] => {
       const kept = some

@@ -8,6 +8,7 @@ import {
   fitPreparation,
   linear,
   metric,
+  preparation,
   readCsv,
   relu,
   schedule,
@@ -26,18 +27,22 @@ export default defineRecipe({
     hiddenSize: z.int().min(1).max(1024).default(32).describe("units of the hidden layer"),
     dropout: z.number().min(0).lt(1).default(0.1).describe("the share of units that a step leaves out"),
   },
-  async setup({ data, epochs, batchSize, learningRate, hiddenSize, dropout: rate, seed }) {
+  async setup({ data, epochs, batchSize, learningRate, hiddenSize, dropout: rate, seed }, { fitted }) {
     const houses = await readCsv(data, { label: "sold" });
     const [train, validation] = houses.split(0.8, seed, { stratify: true });
-    // Fitted on the training data alone: means, scales, the tables of categories, what a missing value becomes.
-    const preparation = fitPreparation(train, { missing: "median", unknown: "ignore" });
-    const [learn, judge] = [preparation.apply(train), preparation.apply(validation)];
+    // Fitted on the training data alone: means, scales, the tables of categories, what a missing value becomes. Saved with the run.
+    const prepare = await fitted(
+      "preparation",
+      () => fitPreparation(train, { missing: "median", unknown: "ignore" }),
+      preparation,
+    );
+    const [learn, judge] = [prepare.apply(train), prepare.apply(validation)];
 
     const model = sequential(
-      linear(preparation.features.length, hiddenSize),
+      linear(prepare.features.length, hiddenSize),
       relu,
       dropout(rate),
-      linear(hiddenSize, preparation.classes.length),
+      linear(hiddenSize, prepare.classes.length),
     );
     const steps = epochs * Math.ceil(train.length / batchSize);
     return {
@@ -52,7 +57,7 @@ export default defineRecipe({
         metrics: [metric.accuracy(), metric.confusionMatrix()],
       },
       options: { epochs, metricForBestModel: "accuracy" },
-      prediction: { classes: preparation.classes, rows: (rows) => preparation.apply(rows).inputs },
+      prediction: { classes: prepare.classes, rows: (rows) => prepare.apply(rows).inputs },
     };
   },
 });

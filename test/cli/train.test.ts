@@ -54,6 +54,7 @@ describe("train", () => {
       recipe: "iris",
       sha256: null,
       hyperparameters: { epochs: 3, batchSize: 16, learningRate: 0.02, weightDecay: 0.01, hiddenSize: 16, seed: 0 },
+      fitted: null,
     });
     const config = JSON.parse(await readFile(path.join(run, "config.json"), "utf8"));
     expect(config).toMatchObject({ name: "iris", batchSize: 16, hyperparameters: { learningRate: 0.02 }, seed: 0 });
@@ -323,5 +324,49 @@ describe("files that are something else", () => {
       ),
       { numRuns: 200, seed: 3 },
     );
+  });
+});
+
+describe("what a recipe has fitted", () => {
+  const recipe = (data: string): string => `
+import { dataset, defineRecipe, fitPreparation, linear, meanSquaredError, preparation, readCsv, sgd } from "${path.resolve(import.meta.dirname, "../../dist/node.js")}";
+export default defineRecipe({
+  name: "heights",
+  description: "a line",
+  hyperparameters: {},
+  async setup(_, { fitted }) {
+    const table = await readCsv(${JSON.stringify(data)}, { target: "y" });
+    const prepare = await fitted("preparation", () => fitPreparation(table), preparation);
+    const model = linear(1, 1);
+    const { inputs, targets } = prepare.apply(table);
+    return {
+      setup: { model, loss: (x, y) => meanSquaredError(model(x), y), train: dataset(inputs, targets), optimizer: sgd(model, { learningRate: 0.1 }) },
+      options: { epochs: 2 },
+      prediction: { targets: ["y"], rows: (rows) => prepare.apply(rows).inputs },
+    };
+  },
+});
+`;
+
+  test("stays when the data change, and is missed when it is gone", async () => {
+    const [data, module, run] = [inFolder("heights.csv"), inFolder("heights.mjs"), inFolder("heights")];
+    await writeFile(data, "x,y\n1,2\n2,4\n3,6\n4,8\n");
+    await writeFile(module, recipe(data));
+    await writeFile(inFolder("asked.csv"), "x\n2.5\n");
+    expect((await child("train", module, "--out", run)).code).toBe(0);
+    const ask = () => child("predict", run, inFolder("asked.csv"));
+    const answer = await ask();
+    expect(answer.code).toBe(0);
+    await writeFile(data, "x,y\n1000,2\n2000,4\n3000,6\n4000,9\n");
+    expect(await ask()).toEqual(answer);
+    const fitted = path.join(run, "fitted.json");
+    const text = await readFile(fitted, "utf8");
+    await writeFile(fitted, text.slice(0, -5));
+    expect(await ask()).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/fitted\.json:?\s+is\s+not\s+what\s+the\s+run\s+wrote/),
+    });
+    await rm(fitted);
+    expect(await ask()).toMatchObject({ code: 1, err: expect.stringMatching(/fitted\.json/) });
   });
 });

@@ -1,4 +1,6 @@
 /** Every recipe of ours goes through a step of everything; definitions and hyperparameters that cannot be are refused. */
+import { readdir, readFile, stat, writeFile } from "node:fs/promises";
+import path from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
@@ -62,6 +64,72 @@ describe("recipes of ours", () => {
     const measured = Object.values(result.evaluations.at(-1)!.metrics);
     expect(measured.length).toBeGreaterThan(0);
     for (const value of measured) expect(value).toBeTypeOf("number");
+  });
+});
+
+/** Puts other words into a file, or all files of a folder. */
+async function rewrite(place: string): Promise<void> {
+  for (const entry of await readdir(place, { recursive: true, withFileTypes: true }).catch(() => [])) {
+    if (entry.isFile()) await rewrite(path.join(entry.parentPath, entry.name));
+  }
+  if (!(await stat(place)).isFile()) return;
+  const text = await readFile(place, "utf8");
+  await writeFile(place, text.replaceAll(/\b(cat|chat|hen|poule|owl)\b/g, "quagga").replaceAll("other", "awful"));
+}
+
+describe("what a setup has fitted", () => {
+  test.each([
+    ["bert-pretrain", ["tokenizer"]],
+    ["bert-finetune", ["labels", "tokenizer"]],
+    ["gpt", ["tokenizer"]],
+    ["translate", ["tokenizer"]],
+  ] as const)("%s keeps it when the data are others", async (name, wanted) => {
+    const recipe = await loadRecipe(name);
+    const given = (await givenFor(name)) as Readonly<Record<string, string>>;
+    const first = await recipe.prepare(given);
+    expect(Object.keys(first.fitted)).toEqual(wanted);
+    await rewrite(given.file ?? given.folder!);
+    const other = await recipe.prepare(given);
+    for (const each of wanted) expect(other.fitted[each]).not.toEqual(first.fitted[each]);
+    const saved = JSON.parse(JSON.stringify(first.fitted));
+    if (name === "bert-finetune") {
+      await expect(recipe.prepare(given, saved)).rejects.toThrow(/a label "awful", which no text to learn from has/);
+      return;
+    }
+    const again = await recipe.prepare(given, saved);
+    expect(again.fitted).toEqual(first.fitted);
+    expect(again.prediction.tokenizer!.toJSON()).toEqual(first.prediction.tokenizer!.toJSON());
+    expect(again.prediction.tokenizer!.special).toEqual(first.prediction.tokenizer!.special);
+  });
+
+  test("also a new value is what is restored, and a name is used once", async () => {
+    const restored: unknown[] = [];
+    const recipe = (names: readonly string[], made: () => unknown = () => ({ toJSON: () => [1, -0] })) =>
+      defineRecipe({
+        name: "fits",
+        description: "a line",
+        hyperparameters: {},
+        async setup(_, { fitted }) {
+          for (const name of names) restored.push(await fitted(name, made, (saved) => saved));
+          const model = linear(1, 1);
+          const loss = (x: Tensor<[number, 1], "float32">, y: Tensor<[number, 1], "float32">): Tensor =>
+            meanSquaredError(model(x), y);
+          return { setup: { model, loss, train: points, optimizer: adam(model) } };
+        },
+      });
+    const { fitted } = await recipe(["one", "__proto__"]).prepare();
+    expect(restored).toEqual([
+      [1, 0],
+      [1, 0],
+    ]);
+    expect(JSON.stringify(fitted)).toBe('{"one":[1,0],"__proto__":[1,0]}');
+    const cycle: { self?: unknown } = {};
+    cycle.self = cycle;
+    await expect(recipe(["one", "one"]).prepare()).rejects.toThrow(/the name is "one", a second time/);
+    await expect(recipe([""]).prepare()).rejects.toThrow(/the name is ""/);
+    for (const value of [undefined, Math.abs, cycle, 1n])
+      await expect(recipe(["one"], () => value).prepare()).rejects.toThrow(/"one" is .*which is no JSON/);
+    await expect(recipe(["one"]).prepare({}, 3 as never)).rejects.toThrow(/`fitted` is 3/);
   });
 });
 
