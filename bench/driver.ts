@@ -142,6 +142,8 @@ function torch(root: string): Peer[] {
       "transformer_dropout",
       "bert_mini",
       "bert_mini_dropout",
+      "translate",
+      "translate_dropout",
     ],
     installation: "apt install python3-torch libopenblas0-openmp libtcmalloc-minimal4",
     isInstalled: () => isInstalled,

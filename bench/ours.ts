@@ -21,6 +21,7 @@ import {
   sequential,
   type Tensor,
   transformerEncoder,
+  transformer as translator,
 } from "glissade";
 import type { Workload } from "./server.ts";
 
@@ -39,6 +40,8 @@ export const workloads: Readonly<Record<string, Workload>> = {
   transformer_dropout: () => transformer_dropout(),
   bert_mini: () => bert_mini(),
   bert_mini_dropout: () => bert_mini_dropout(),
+  translate: () => translate(),
+  translate_dropout: () => translate(0.1),
 };
 
 async function mlp(): Promise<() => Promise<number>> {
@@ -195,6 +198,23 @@ async function bert_mini(dropout: number = 0): Promise<() => Promise<number>> {
 }
 
 const bert_mini_dropout: Workload = () => bert_mini(0.1);
+
+/** The recipe `translate`: an encoder and a decoder of three layers, of which four places of each source are padding. */
+async function translate(dropout: number = 0): Promise<() => Promise<number>> {
+  const [batch, time, words] = [64, 32, 4000] as const;
+  const model = translator({ vocabularySize: words, startToken: 1, width: 128, heads: 4, layers: 3, dropout });
+  const optimizer = adam(model, { learningRate: 1e-3 });
+  const step = compile((x: Ids<[64, 32]>, y: Ids<[64, 32]>) => {
+    const loss = crossEntropy(model(x, y), y, { ignore: 0, labelSmoothing: 0.1 });
+    optimizer.minimize(loss);
+    return loss;
+  });
+  const ids = (filled: number): Int32Array =>
+    below(words - 3, batch * time).map((id, i) => (i % time < filled ? id + 3 : 0));
+  const x = fromValues(ids(28), [batch, time]);
+  const y = fromValues(ids(time), [batch, time]);
+  return () => step(x, y).item();
+}
 
 export function normal(count: number): Float32Array {
   return Float32Array.from(

@@ -50,7 +50,8 @@ await bundle(
     "bench/axes.ts",
     "bench/text.ts",
     "bench/decode.ts",
-    "bench/bert-batches.ts",
+    "bench/batches.ts",
+    "bench/bleu.ts",
     "bench/decode-ours.ts",
     "docs/figures/draw.ts",
     "bench/ours-server.ts",
@@ -77,7 +78,8 @@ const chosen = [
   "axes",
   "text",
   "decode",
-  "bert-batches",
+  "batches",
+  "bleu",
   "draw",
 ].find((name) => name === process.argv[2]);
 if (chosen) process.argv.splice(2, 1);

@@ -1,6 +1,6 @@
 """The recipe `bert-pretrain` in PyTorch: the same pairs and masks in the same order, sizes, optimizer and schedule.
 
-usage: npm run bert-batches -- --out DIR --epochs N && OMP_NUM_THREADS=2 python3 torch_bert.py DIR [SEED [STEPS]]
+usage: npm run batches -- bert-pretrain --out DIR --config '{"epochs":N}' && OMP_NUM_THREADS=2 python3 torch_bert.py DIR [SEED [STEPS]]
 Prints a line for each epoch: masked accuracy and next-sentence accuracy on the held-out documents, beside always the commonest token and always
 "another text", and seconds. What `glissade train bert-pretrain --epochs N` is held against. Debian: python3-torch libopenblas0-pthread numpy.
 """
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from batches import batches
 
 folder = sys.argv[1]
 torch.manual_seed(int(sys.argv[2]) if len(sys.argv) > 2 else 0)
@@ -24,18 +25,6 @@ with open(os.path.join(folder, "sizes.json")) as file:
 given, model_sizes = sizes["hyperparameters"], sizes["model"]
 V, H, L, A = (model_sizes[name] for name in ("vocabSize", "hiddenSize", "numHiddenLayers", "numAttentionHeads"))
 T, DROP = given["length"], given["dropout"]
-MOST = max(1, int(given["maskProbability"] * T + 0.5))
-
-
-def rows_of(name):
-    return np.fromfile(os.path.join(folder, name), "<i4").reshape(-1, 2 * T + 2 * MOST + 1)
-
-
-def batches(rows):
-    size = given["batchSize"]
-    for at in range(0, len(rows), size):
-        part = torch.from_numpy(rows[at : at + size].astype(np.int64))
-        yield (*part.split([T, T, MOST, MOST, 1], dim=1),)
 
 
 class Layer(nn.Module):
@@ -83,17 +72,17 @@ class Bert(nn.Module):
 
 
 @torch.no_grad()
-def evaluated(model, rows, commonest):
+def evaluated(model, commonest):
     model.eval()
     right = np.zeros(4)
     masks = pairs = 0
-    for ids, segments, positions, labels, order in batches(rows):
+    for ids, segments, positions, labels, order in batches(folder, "validation.bin"):
         tokens, follows = model(ids, segments, positions)
         real = labels != -100
         right += [
             ((tokens.argmax(-1) == labels) & real).sum().item(),
             (labels == commonest).sum().item(),
-            (follows.argmax(-1) == order[:, 0]).sum().item(),
+            (follows.argmax(-1) == order).sum().item(),
             (order == 1).sum().item(),
         ]
         masks, pairs = masks + real.sum().item(), pairs + len(order)
@@ -106,20 +95,19 @@ matrices = [p for p in model.parameters() if p.dim() > 1]
 vectors = [p for p in model.parameters() if p.dim() <= 1]
 groups = [dict(params=matrices, weight_decay=given["weightDecay"]), dict(params=vectors, weight_decay=0)]
 optimizer = torch.optim.AdamW(groups, lr=given["learningRate"])
-steps = given["epochs"] * math.ceil(sizes["rows"][0] / given["batchSize"])
+steps = given["epochs"] * sizes["batches"][0]
 climb = math.floor(given["warmUp"] * steps)
-validation = rows_of("validation.bin")
-first = rows_of("train-0.bin")[:, 2 * T + MOST : 2 * T + 2 * MOST]
-commonest = np.bincount(first[first >= 0]).argmax()
+first = torch.cat([labels[labels >= 0] for _, _, _, labels, _ in batches(folder, "train-0.bin")])
+commonest = first.bincount().argmax().item()
 step, began = 0, time.time()
 for epoch in range(given["epochs"]):
-    for ids, segments, positions, labels, order in batches(rows_of(f"train-{epoch}.bin")):
+    for ids, segments, positions, labels, order in batches(folder, f"train-{epoch}.bin"):
         share = (step + 1) / (climb + 1) if step < climb else max(0.0, 1 - (step - climb) / max(1, steps - climb))
         for group in optimizer.param_groups:
             group["lr"] = given["learningRate"] * share
         tokens, follows = model(ids, segments, positions)
         loss = F.cross_entropy(tokens.flatten(0, 1), labels.flatten(), ignore_index=-100)
-        loss = loss + F.cross_entropy(follows, order[:, 0])
+        loss = loss + F.cross_entropy(follows, order)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -127,7 +115,7 @@ for epoch in range(given["epochs"]):
         step += 1
         if step >= most_steps:
             break
-    masked, unigram, follows, majority = evaluated(model, validation, commonest)
+    masked, unigram, follows, majority = evaluated(model, commonest)
     print(
         f"epoch {epoch + 1}  step {step}  masked {masked:.4f} (unigram {unigram:.4f})  "
         f"next sentence {follows:.4f} (majority {majority:.4f})  {time.time() - began:.0f} s  {time.process_time():.0f} s of processor time",

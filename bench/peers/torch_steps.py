@@ -143,6 +143,31 @@ def bert_mini(rate=0.0):
     return m, loss
 
 
+def translate(rate=0.0):
+    """The recipe `translate`: encoder and decoder of 3 layers, 128 wide, 4 heads, vocabulary 4,000, batch 64 x 32 tokens, smoothed labels."""
+    B, S, D, H, L, V = 64, 32, 128, 4, 3, 4000
+    x, before, y = torch.randint(3, V, (B, S)), torch.randint(3, V, (B, S)), torch.randint(3, V, (B * S,))
+    x[:, 28:] = 0
+    e, p = nn.Embedding(V, D), torch.randn(S, D)
+    nn.init.normal_(e.weight, std=D**-0.5)
+    sizes = dict(dim_feedforward=4 * D, dropout=rate, batch_first=True, norm_first=True)
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(D, H, **sizes), L, nn.LayerNorm(D))
+    decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(D, H, **sizes), L, nn.LayerNorm(D))
+    causal, padding = torch.ones(S, S, dtype=torch.bool).triu(1), x == 0
+
+    def loss():
+        embedded = lambda ids: dropped(e(ids) * math.sqrt(D) + p, rate)
+        memory = encoder(embedded(x), src_key_padding_mask=padding)
+        h = decoder(embedded(before), memory, tgt_mask=causal, memory_key_padding_mask=padding)
+        return F.cross_entropy((h @ e.weight.T).view(B * S, V), y, ignore_index=0, label_smoothing=0.1)
+
+    return nn.ModuleList([e, encoder, decoder]), loss
+
+
+def translate_dropout():
+    return translate(0.1)
+
+
 def transformer_dropout():
     return transformer(0.1)
 
@@ -151,10 +176,8 @@ def bert_mini_dropout():
     return bert_mini(0.1)
 
 
-WORKLOADS = {
-    f.__name__: f
-    for f in (mlp, mlp_bn, conv, lstm, seq2seq, transformer, transformer_dropout, bert_mini, bert_mini_dropout)
-}
+TRANSFORMERS = (transformer, transformer_dropout, bert_mini, bert_mini_dropout, translate, translate_dropout)
+WORKLOADS = {f.__name__: f for f in (mlp, mlp_bn, conv, lstm, seq2seq, *TRANSFORMERS)}
 BURST_MILLISECONDS = 500
 FEWEST_STEPS = 4
 MOST_STEPS = 1000
