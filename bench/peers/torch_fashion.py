@@ -59,14 +59,14 @@ def changed(images, most, random):
 
 def main():
     folder = sys.argv[1]
-    epochs, seed, most = (int(sys.argv[i]) if len(sys.argv) > i else usual for i, usual in [(2, 12), (3, 0), (4, 60000)])
+    epochs, seed, most = (int(sys.argv[i]) if len(sys.argv) > i else usual for i, usual in [(2, 14), (3, 0), (4, 60000)])
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     x, y = (part[:most] for part in load(folder, "train"))
     tx, ty = load(folder, "t10k")
     batch, rate = 128, 0.003
     steps = math.ceil(len(x) / batch)
-    model = network(0.3)
+    model = network(0.2)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.05)
 
     def scheduled(step):
@@ -83,7 +83,7 @@ def main():
         for part in order.split(batch):
             for group in optimizer.param_groups:
                 group["lr"] = rate * scheduled(step)
-            loss = F.cross_entropy(model(changed(x[part], 2, random)), y[part])
+            loss = F.cross_entropy(model(changed(x[part], 1, random)), y[part])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

@@ -95,7 +95,7 @@ export function executableFor(
   const cache = caches.get(engine) ?? new Cache<Executable>();
   caches.set(engine, cache);
   const all = [...roots, ...checks.map(({ value }) => value)];
-  const text = `${canonicalText(leaves, all)}${checks.length > 0 ? paramsKey(plan) : ""}`;
+  const text = `${canonicalText(leaves, all)}${checks.length + plan.states.length > 0 ? paramsKey(plan) : ""}`;
   const known = cache.get(text);
   if (known) return { executable: known };
   const started = performance.now();
@@ -177,6 +177,13 @@ function takenFrom(buffers: EngineBuffer[] = [], { shape }: Storage["type"]): En
   return at < 0 ? undefined : buffers.splice(at, 1)[0];
 }
 
+/** The buffer of an input that is of no more use after this run; undefined if it is, or has no buffer. */
+function yielded(engine: Engine, sources: readonly (Storage | Version)[], at: number = -1): EngineBuffer | undefined {
+  const source = sources[at];
+  if (!(source instanceof Storage) || sources.filter((each) => each === source).length > 1) return undefined;
+  return source.yieldBufferOn(engine);
+}
+
 /** What `passed` holds until the guard has been passed. */
 const notPassed = new Float32Array(1);
 
@@ -215,12 +222,15 @@ function* compute(
       const storage = sources[check.position] as Storage;
       expectMet(storage, yield* storage.take(), check, check.what);
     }
-    for (const [i, state] of job.outputs.entries())
+    for (const [i, state] of job.outputs.entries()) {
+      const at = inPlace.get(i);
       outputs.push(
-        state?.targetOn(engine, changes[i]!, inPlace.has(i)) ??
+        state?.targetOn(engine, changes[i]!, at !== undefined && job.inputs[at] === state) ??
+          yielded(engine, sources, at) ??
           takenFrom(spares[i], job.types[i]!) ??
           engine.buffer(job.types[i]!),
       );
+    }
     passed?.write(notPassed);
     hasBegun = true;
     yield* wait(session.run(inputs, passed ? [...outputs, passed] : outputs, job.filling));

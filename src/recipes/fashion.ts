@@ -21,7 +21,7 @@ const fashion: Recipe = defineRecipe({
   name: "fashion",
   description: "Convolutions learn to name clothes: 60,000 pictures of Fashion-MNIST",
   hyperparameters: {
-    epochs: z.int().min(1).default(12).describe("how often each picture is seen"),
+    epochs: z.int().min(1).default(14).describe("how often each picture is seen"),
     batchSize: z.int().min(2).max(4096).default(128).describe("pictures in a step"),
     learningRate: z
       .number()
@@ -30,8 +30,8 @@ const fashion: Recipe = defineRecipe({
       .default(0.003)
       .describe("of AdamW, after an epoch of climbing; falls along a cosine"),
     weightDecay: z.number().min(0).default(0.05).describe("of AdamW"),
-    dropout: z.number().min(0).lt(1).default(0.3).describe("the share of features that a step leaves out"),
-    shift: z.int().min(0).max(14).default(2).describe("the farthest that a picture is moved in each direction, pixels"),
+    dropout: z.number().min(0).lt(1).default(0.2).describe("the share of features that a step leaves out"),
+    shift: z.int().min(0).max(14).default(1).describe("the farthest that a picture is moved in each direction, pixels"),
     folder: z
       .string()
       .min(1)

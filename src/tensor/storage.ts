@@ -125,6 +125,21 @@ export class Storage {
   #giveBack(): void {
     if (!this.#isDiscarded || this.uses > 0 || this.isShared || !this.#buffer || !this.#spares) return;
     this.#spares.push(this.#buffer);
+    this.#loseDiscarded();
+  }
+
+  /**
+   * Returns the buffer on `engine` for a run that reads the values and may overwrite them, if they have been discarded and no other entry
+   * of the queue uses them; `undefined` otherwise.
+   */
+  yieldBufferOn(engine: Engine): EngineBuffer | undefined {
+    if (!this.#isDiscarded || this.uses > 1 || this.isShared || this.#engine !== engine) return undefined;
+    const buffer = this.#buffer;
+    if (buffer) this.#loseDiscarded();
+    return buffer;
+  }
+
+  #loseDiscarded(): void {
     this.lose(new GraphError("values", "they were discarded, and their memory is used again", "do not keep them"));
   }
 

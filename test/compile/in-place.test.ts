@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Sandbox } from "../../src/compile/sandbox.ts";
 import type { Program } from "../../src/engine/engine.ts";
+import { discardState } from "../../src/models/step-model.ts";
 import {
   adadelta,
   adagrad,
@@ -515,6 +516,114 @@ test.runIf(nodeEngine().target.kernels)(
     ]);
   },
 );
+
+describe.each(engines)("arguments, on the %s engine", (_, engine) => {
+  type Rows = Tensor<[4, 600], "float32">;
+  const start = (): Rows =>
+    fromValues(
+      Float32Array.from({ length: 2400 }, (_, i) => Math.cos(i)),
+      [4, 600],
+    ) as Rows;
+  const places = (column: number) => tensor([[column], [column], [column], [column]], "int32");
+  const now = tensor([[1], [2], [3], [4]]);
+  /** What `count` steps make of the rows, in JavaScript. */
+  const expected = (count: number): Float32Array =>
+    Float32Array.from({ length: 2400 }, (_, i) => (i % 600 < count ? Math.floor(i / 600) + 1 : Math.cos(i)));
+  /** Puts a column into rows; two more results, so that the run is watched. */
+  const writer = () =>
+    compile((rows: Rows, column: ReturnType<typeof places>) => {
+      const next = rows.scatter(column, now, 1) as Rows;
+      return { next, sum: next.sum(), most: next.max() };
+    });
+
+  test("that were discarded are written, and others are not", async () => {
+    const watched = watch(engine());
+    const put = writer();
+    const first = start();
+    let { next } = put(first, places(0));
+    expect(await next.data()).toEqual(expected(1));
+    expect(watched.shared).toEqual([false, false, false]);
+    const kept = next;
+    ({ next } = put(next, places(1)));
+    await next.data();
+    expect(watched.shared).toEqual([false, false, false]);
+    for (let i = 2; i < 9; i++) {
+      const before = next;
+      ({ next } = put(next, places(i)));
+      discardState(before);
+      await put.finished();
+      expect(watched.shared).toEqual([false, true, false]);
+    }
+    expect(await next.data()).toEqual(expected(9));
+    expect(await kept.data()).toEqual(expected(1));
+    expect(await first.data()).toEqual(expected(0));
+  });
+
+  test("of many queued steps take no further memory", async () => {
+    const watched = watch(engine());
+    const put = writer();
+    let { next } = put(start(), places(0));
+    await put.finished();
+    const before = watched.buffers;
+    for (let i = 1; i < 30; i++) {
+      const old = next;
+      ({ next } = put(next, places(i)));
+      discardState(old);
+    }
+    expect(await next.data()).toEqual(expected(30));
+    // Two for the small results, and one for the places of each step.
+    expect(watched.buffers - before).toBeLessThanOrEqual(29 + 2);
+  });
+
+  test("are not written that are given twice, are read besides, or come back", async () => {
+    const watched = watch(engine());
+    const twice = compile((a: Rows, b: Rows, column: ReturnType<typeof places>) => {
+      const next = a.scatter(column, now, 1) as Rows;
+      return { next, sum: next.sub(b).abs().sum(), most: next.max() };
+    });
+    const read = compile((rows: Rows, column: ReturnType<typeof places>) => {
+      const next = rows.scatter(column, now, 1) as Rows;
+      return { next, sum: next.sub(rows).abs().sum(), most: next.max() };
+    });
+    const back = compile((rows: Rows, column: ReturnType<typeof places>) => {
+      const next = rows.scatter(column, now, 1) as Rows;
+      return { next, rows, most: next.max() };
+    });
+    const put = writer();
+    for (const run of [(rows: Rows) => twice(rows, rows, places(1)), (rows: Rows) => read(rows, places(1))]) {
+      const { next: rows } = put(start(), places(0));
+      const result = run(rows);
+      discardState(rows);
+      expect(await result.sum.item()).toBeCloseTo(
+        expected(1).reduce((sum, value, i) => sum + Math.abs(expected(2)[i]! - value), 0),
+        3,
+      );
+      expect(await result.next.data()).toEqual(expected(2));
+      expect(watched.shared).toEqual([false, false, false]);
+    }
+    const { next: rows } = put(start(), places(0));
+    const result = back(rows, places(1));
+    discardState(rows);
+    expect(await result.rows.data()).toEqual(expected(1));
+    expect(await result.next.data()).toEqual(expected(2));
+  });
+
+  test("of a variable stay its own, whatever is assigned from them", async () => {
+    useEngine(engine());
+    const [one, other] = [parameter([4, 600], init.zeros), parameter([4, 600], init.ones)];
+    const step = compile((column: ReturnType<typeof places>) => {
+      other.assign(one.scatter(column, now, 1) as Rows);
+      return one.sum();
+    });
+    await step(places(0)).item();
+    expect(await one.data()).toEqual(new Float32Array(2400));
+    expect((await other.data()).filter((value: number) => value !== 0)).toEqual(Float32Array.of(1, 2, 3, 4));
+    // A place that is not there stops the run, and nothing is lost.
+    expect(() => step(places(600))).toThrow(/600/);
+    expect(await one.data()).toEqual(new Float32Array(2400));
+    expect((await other.data()).filter((value: number) => value !== 0)).toEqual(Float32Array.of(1, 2, 3, 4));
+  });
+});
 
 test.runIf(process.platform === "linux")(
   "later steps of a large network hold no more memory than the first",

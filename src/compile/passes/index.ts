@@ -5,6 +5,7 @@ import { guardPass } from "./guard.ts";
 import { kernelPass } from "./kernels.ts";
 import { bodies, loops } from "./loops.ts";
 import { matrices, packedBias } from "./matrices.ts";
+import { overwriting } from "./overwriting.ts";
 import { fusedRelu, packing } from "./packing.ts";
 import type { Pass } from "./pass.ts";
 import { pooling, poolingRows } from "./pooling.ts";
@@ -35,4 +36,4 @@ const rewriting: Pass = {
   },
 };
 
-export const passes: readonly Pass[] = [rewriting, guardPass, kernelPass];
+export const passes: readonly Pass[] = [rewriting, guardPass, overwriting, kernelPass];
