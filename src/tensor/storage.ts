@@ -5,6 +5,10 @@ import { allocate, type TensorType, type Values } from "../graph/types.ts";
 import { type Steps, wait } from "../task.ts";
 import type { Run } from "./run.ts";
 
+/** Made when it is thrown: most values that are discarded are never asked for. */
+const wereDiscarded = (): GraphError =>
+  new GraphError("values", "they were discarded, and their memory is used again", "do not keep them");
+
 /** Values at rest: in JavaScript, in an engine's buffer, or still to come from a run. */
 export class Storage {
   readonly type: TensorType;
@@ -15,8 +19,8 @@ export class Storage {
   #make: (() => Values) | undefined;
   #buffer: EngineBuffer | undefined;
   #engine: Engine | undefined;
-  /** The error because of which the values are lost. */
-  #loss: { readonly error: unknown } | undefined;
+  /** Returns the error because of which the values are lost. */
+  #loss: (() => unknown) | undefined;
   /** Whether several variables or a reader hold the storage: its buffer must not be written then. */
   isShared = false;
   /** How many waiting entries of the queue use this storage. */
@@ -80,14 +84,14 @@ export class Storage {
 
   /** Throws the error of the run that should have computed the values, if it failed. For entries that come after it in the queue. */
   expectArrived(): void {
-    if (this.#loss) throw this.#loss.error;
+    if (this.#loss) throw this.#loss();
     if (!this.run?.failure) return;
     this.run.observe();
     throw this.run.failure.error;
   }
 
   #copy(): ReturnType<EngineBuffer["read"]> {
-    if (this.#loss) throw this.#loss.error;
+    if (this.#loss) throw this.#loss();
     return this.#buffer!.read();
   }
 
@@ -140,12 +144,13 @@ export class Storage {
   }
 
   #loseDiscarded(): void {
-    this.lose(new GraphError("values", "they were discarded, and their memory is used again", "do not keep them"));
+    this.#loss = wereDiscarded;
+    this.#buffer = undefined;
   }
 
   /** Marks the values as lost: readers get the error. */
   lose(error: unknown): void {
-    this.#loss = { error };
+    this.#loss = () => error;
     this.#buffer = undefined;
   }
 

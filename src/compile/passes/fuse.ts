@@ -2,10 +2,11 @@
 
 import { apply, tensorOf } from "../../graph/apply.ts";
 import type { Node } from "../../graph/node.ts";
-import { isFloat, sameShape } from "../../graph/types.ts";
+import { isFloat, sameShape, sizeOf } from "../../graph/types.ts";
 import * as arithmetic from "../../ops/arithmetic.ts";
 import { gelu, neg } from "../../ops/elementwise.ts";
-import { addAt, unpick } from "../../ops/indexing.ts";
+import { addAt, scatter, unpick } from "../../ops/indexing.ts";
+import { putRows } from "../../ops/lowered/rows.ts";
 import { matmul } from "../../ops/matmul.ts";
 import * as movement from "../../ops/movement.ts";
 import { softmax } from "../../ops/normalize.ts";
@@ -92,6 +93,24 @@ function outputOf(
   return { dO, o };
 }
 
+/** Rows of fewer elements are scattered element by element. */
+const shortestRow = 8;
+
+/** A scatter whose indices are repeated along the axes behind puts whole rows, such as the keys of a token into a cache. */
+const wholeRows: RewriteRule = ruleFor("scatter of whole rows", scatter, ([x, indices, rows], { axis, reduction }) => {
+  const places = reduction === "none" ? paramsOf(indices!, movement.expand)?.inputs[0] : undefined;
+  const outer = indices!.shape.slice(0, axis);
+  const behind = indices!.shape.slice(axis + 1);
+  if (!places || sizeOf(behind) < shortestRow || sizeOf(indices!.shape) === 0) return undefined;
+  const own = places.shape.slice(places.shape.length - behind.length);
+  const fits = sameShape(outer, x!.shape.slice(0, axis)) && sameShape(behind, x!.shape.slice(axis + 1));
+  if (!fits || places.shape.length < behind.length || own.some((size) => size !== 1)) return undefined;
+  const listed = places
+    .reshape(places.shape.slice(0, places.shape.length - behind.length))
+    .expand(indices!.shape.slice(0, axis + 1));
+  return apply(putRows, [x!, listed, rows!], { axis });
+});
+
 /** Long sums of fewer columns than this are faster without a product. */
 const fewColumns = 16;
 /** With few columns: a sum of more rows than the first is several nodes, unless it is a product; with more rows than the second, those are faster. */
@@ -129,6 +148,7 @@ export const fuse: readonly RewriteRule[] = [
   ...addPicked,
   attentionRowSum,
   columnSums,
+  wholeRows,
   squares,
   negatedProduct,
 ];

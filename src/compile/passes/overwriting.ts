@@ -5,7 +5,8 @@
  * A run does so only where nobody needs the input's values any more, which is known when it begins (`Storage.yieldBufferOn`).
  */
 import { collect, type Node, usersAmong } from "../../graph/node.ts";
-import { scatter } from "../../ops/indexing.ts";
+import { type ScatterParams, scatter } from "../../ops/indexing.ts";
+import { putRows } from "../../ops/lowered/rows.ts";
 import type { Pass } from "./pass.ts";
 
 /** Adds to what may be written in place the results of scatters whose input nothing else reads. */
@@ -31,4 +32,4 @@ export const overwriting: Pass = {
 
 /** Whether a node replaces elements of its first input and leaves the others as they are. */
 const puts = ({ op, params }: Node): boolean =>
-  op === scatter && (params as { readonly reduction: string }).reduction === "none";
+  op === putRows || (op === scatter && (params as ScatterParams).reduction === "none");

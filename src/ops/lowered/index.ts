@@ -5,6 +5,7 @@ import { guard } from "./guard.ts";
 import { pack, unpack } from "./packed.ts";
 import { packedConvolution, packedConvolutionInput, packedConvolutionKernel } from "./packed-convolution.ts";
 import { packColumns, packedProduct, packRows, unpackColumns, unpackRows } from "./packed-matrix.ts";
+import { putRows } from "./rows.ts";
 
 export { registry } from "../index.ts";
 
@@ -18,6 +19,7 @@ export const loweredOps: readonly AnyOp[] = [
   packedConvolutionInput,
   packedConvolutionKernel,
   packedProduct,
+  putRows,
   unpack,
   unpackColumns,
   unpackRows,
