@@ -4,17 +4,13 @@ import { dataset } from "../data/dataset.ts";
 import { type Sequences, sequences } from "../data/sequences.ts";
 import { loader } from "../data/tensors.ts";
 import { transformer } from "../models/transformer.ts";
-import { crossEntropy } from "../nn/losses.ts";
-import { adam } from "../optim/adam.ts";
-import { inverseSquareRoot } from "../optim/schedules.ts";
 import { full } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { loadNumberWords, type NamedNumber } from "../text/node/number-words.ts";
 import { type Vocabulary, vocabulary } from "../text/vocabulary.ts";
 import type { SummedMetric } from "../train/metrics.ts";
+import { type Ids, transformerHyperparameters, transformerTraining } from "./encoder-decoder.ts";
 import { defineRecipe, type Recipe } from "./recipe.ts";
-
-type Ids = Tensor<[number, number], "int32">;
 
 /** What is translated into what. */
 interface Pair {
@@ -62,28 +58,19 @@ const recipe: Recipe = defineRecipe({
   hyperparameters: {
     epochs: z.int().min(1).default(4).describe("how often each pair is seen"),
     batchSize: z.int().min(1).max(8192).default(128).describe("pairs in a step"),
-    learningRate: z
-      .number()
-      .positive()
-      .max(1)
-      .default(0.002)
-      .describe("the highest, of Adam; then it falls with 1/√step"),
-    warmUpSteps: z.int().min(1).default(300).describe("steps until the highest rate"),
-    width: z.int().min(4).max(4096).default(64).describe("numbers that stand for a symbol"),
-    heads: z.int().min(1).max(64).default(4).describe("of attention"),
-    layers: z.int().min(1).max(24).default(2).describe("of the encoder, and of the decoder"),
-    dropout: z.number().min(0).lt(1).default(0).describe("the share of features that a step leaves out"),
-    labelSmoothing: z
-      .number()
-      .min(0)
-      .lt(1)
-      .default(0.05)
-      .describe("the share of the probability spread over all symbols"),
+    ...transformerHyperparameters({
+      symbol: "symbol",
+      warmUpSteps: 300,
+      width: 64,
+      layers: 2,
+      dropout: 0,
+      labelSmoothing: 0.05,
+    }),
     trainNumbers: z.int().min(1).max(400_000).default(20_000).describe("numbers to learn from, each both ways"),
     testNumbers: z.int().min(1).max(50_000).default(2_000).describe("numbers held out, each both ways"),
   },
   async setup(given) {
-    const { epochs, batchSize, learningRate, warmUpSteps, labelSmoothing, trainNumbers, testNumbers, seed } = given;
+    const { epochs, batchSize, trainNumbers, testNumbers, seed } = given;
     const { train, test, words } = await loadNumberWords({ trainNumbers, testNumbers });
     const symbols = vocabulary([..."0123456789", ...words], {
       special: { pad: "<pad>", bos: "<s>", eos: "</s>" },
@@ -108,14 +95,10 @@ const recipe: Recipe = defineRecipe({
     return {
       setup: {
         model,
-        loss: (source: Ids, targets: Ids) =>
-          crossEntropy(model(source, targets), targets, { ignore: padding, labelSmoothing }),
+        ...transformerTraining(model, padding, given),
         output: (source: Ids) => model.greedy(source, longestTarget),
-        weight: (_, targets) => targets.notEqual(padding).countNonZero(),
         train: batches,
         validation: loader(dataset(...encoded(symbols, bothWays(test))), { batchSize: 500 }),
-        optimizer: adam(model, { learningRate, betas: [0.9, 0.98], epsilon: 1e-9 }),
-        schedule: inverseSquareRoot(learningRate, { warmUpSteps }),
         metrics: [exactMatch(padding)],
       },
       options: { epochs, metricForBestModel: "exactMatch" },

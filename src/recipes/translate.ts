@@ -7,21 +7,16 @@ import { loader } from "../data/tensors.ts";
 import { DataError, printable, quoted } from "../errors.ts";
 import { generate } from "../models/generate.ts";
 import { type Transformer, transformer } from "../models/transformer.ts";
-import { crossEntropy } from "../nn/losses.ts";
 import { inMode } from "../nn/module.ts";
-import { adam } from "../optim/adam.ts";
-import { inverseSquareRoot } from "../optim/schedules.ts";
 import { hostStream } from "../random/generator.ts";
 import { fromValues } from "../tensor/create.ts";
-import type { Tensor } from "../tensor/tensor.ts";
 import { bleu } from "../text/bleu.ts";
 import { readTranslationPairs } from "../text/node/translation-pairs.ts";
 import { decodeTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { trainBpe } from "../text/tokenizers.ts";
 import type { HostMetric } from "../train/metrics.ts";
+import { type Ids, transformerHyperparameters, transformerTraining } from "./encoder-decoder.ts";
 import { defineRecipe, type Recipe } from "./recipe.ts";
-
-type Ids = Tensor<[number, number], "int32">;
 
 /** The first tokens of the vocabulary. */
 const specialTokens = ["<pad>", "<s>", "</s>"] as const;
@@ -123,32 +118,20 @@ const recipe: Recipe = defineRecipe({
     file: z.string().min(1).describe("lines of pairs: source, a tab, target"),
     epochs: z.int().min(1).default(12).describe("how often each pair is seen"),
     batchSize: z.int().min(1).max(8192).default(64).describe("pairs in a step, about of one length"),
-    learningRate: z
-      .number()
-      .positive()
-      .max(1)
-      .default(0.002)
-      .describe("the highest, of Adam; then it falls with 1/√step"),
-    warmUpSteps: z.int().min(1).default(400).describe("steps until the highest rate"),
+    ...transformerHyperparameters({
+      symbol: "token",
+      warmUpSteps: 400,
+      width: 128,
+      layers: 3,
+      dropout: 0.1,
+      labelSmoothing: 0.1,
+    }),
     vocabularySize: z.int().min(260).max(100_000).default(4000).describe("byte pairs, of both languages together"),
     maxLength: z.int().min(2).max(512).default(64).describe("tokens; pairs with a longer text are left out"),
-    width: z.int().min(4).max(4096).default(128).describe("numbers that stand for a token"),
-    heads: z.int().min(1).max(64).default(4).describe("of attention"),
-    layers: z.int().min(1).max(24).default(3).describe("of the encoder, and of the decoder"),
-    dropout: z.number().min(0).lt(1).default(0.1).describe("the share of features that a step leaves out"),
-    labelSmoothing: z
-      .number()
-      .min(0)
-      .lt(1)
-      .default(0.1)
-      .describe("the share of the probability spread over all tokens"),
     validationPairs: z.int().min(1).default(500).describe("held out, for the evaluations while it trains"),
     testPairs: z.int().min(1).default(2000).describe("held out besides, for glissade evaluate --test"),
   },
-  async setup(
-    { file, epochs, batchSize, learningRate, warmUpSteps, maxLength, labelSmoothing, seed, ...given },
-    { fitted },
-  ) {
+  async setup({ file, epochs, batchSize, maxLength, seed, ...given }, { fitted }) {
     const pairs = await readTranslationPairs(file);
     const heldOut = given.validationPairs + given.testPairs;
     if (pairs.length <= heldOut)
@@ -205,10 +188,8 @@ const recipe: Recipe = defineRecipe({
     return {
       setup: {
         model,
-        loss: (source: Ids, targets: Ids) =>
-          crossEntropy(model(source, targets), targets, { ignore: padding, labelSmoothing }),
+        ...transformerTraining(model, padding, given),
         output: (source: Ids) => model.greedy(source, maxLength),
-        weight: (_, targets) => targets.notEqual(padding).countNonZero(),
         train: loader(columns(train), {
           // At least one bucket has as many pairs as this, so that an epoch has a batch.
           batchSize: Math.min(batchSize, Math.ceil(train.length / buckets)),
@@ -218,8 +199,6 @@ const recipe: Recipe = defineRecipe({
           dropLast: true, //  so that each bucket has one shape; others are dropped in each epoch
         }),
         validation: held(0, given.validationPairs, "to validate with"),
-        optimizer: adam(model, { learningRate, betas: [0.9, 0.98], epsilon: 1e-9 }),
-        schedule: inverseSquareRoot(learningRate, { warmUpSteps }),
         metrics: [bleuMetric(tokenizer)],
       },
       options: { epochs, maxGradNorm: 1, metricForBestModel: "bleu" },

@@ -1,0 +1,79 @@
+/** What the recipes that train a Transformer, encoder and decoder, have in common: hyperparameters, loss and optimizer of Vaswani et al. 2017. */
+import { z } from "zod";
+import type { Transformer } from "../models/transformer.ts";
+import { crossEntropy } from "../nn/losses.ts";
+import { adam } from "../optim/adam.ts";
+import type { Optimizer } from "../optim/optimizer.ts";
+import { inverseSquareRoot, type Schedule } from "../optim/schedules.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+
+/** Token ids, [batch, tokens]. */
+export type Ids = Tensor<[number, number], "int32">;
+
+/** What a recipe's hyperparameters are unless they are given. */
+export interface TransformerDefaults {
+  /** What sequences are made of: "token". */
+  readonly symbol: string;
+  readonly warmUpSteps: number;
+  readonly width: number;
+  readonly layers: number;
+  readonly dropout: number;
+  readonly labelSmoothing: number;
+}
+
+type Whole = z.ZodDefault<z.ZodInt>;
+type Real = z.ZodDefault<z.ZodNumber>;
+
+/** Schemas of hyperparameters. */
+export interface TransformerSchemas {
+  readonly learningRate: Real;
+  readonly warmUpSteps: Whole;
+  readonly width: Whole;
+  readonly heads: Whole;
+  readonly layers: Whole;
+  readonly dropout: Real;
+  readonly labelSmoothing: Real;
+}
+
+/** Returns the schemas of the hyperparameters. */
+export function transformerHyperparameters(defaults: TransformerDefaults): TransformerSchemas {
+  const { symbol } = defaults;
+  const share = (value: number): Real => z.number().min(0).lt(1).default(value);
+  return {
+    learningRate: z
+      .number()
+      .positive()
+      .max(1)
+      .default(0.002)
+      .describe("the highest, of Adam; then it falls with 1/√step"),
+    warmUpSteps: z.int().min(1).default(defaults.warmUpSteps).describe("steps until the highest rate"),
+    width: z.int().min(4).max(4096).default(defaults.width).describe(`numbers that stand for a ${symbol}`),
+    heads: z.int().min(1).max(64).default(4).describe("of attention"),
+    layers: z.int().min(1).max(24).default(defaults.layers).describe("of the encoder, and of the decoder"),
+    dropout: share(defaults.dropout).describe("the share of features that a step leaves out"),
+    labelSmoothing: share(defaults.labelSmoothing).describe(`the share of the probability spread over all ${symbol}s`),
+  };
+}
+
+/** Parts of a setup. */
+export interface TransformerTraining {
+  loss(source: Ids, targets: Ids): Tensor<[], "float32">;
+  weight(loss: unknown, targets: Ids): Tensor<[], "int32">;
+  readonly optimizer: Optimizer;
+  readonly schedule: Schedule;
+}
+
+/** Returns the parts of a setup that are the same in each recipe. `padding` is the token that fills targets up. */
+export function transformerTraining(
+  model: Transformer,
+  padding: number,
+  given: Readonly<Record<"learningRate" | "warmUpSteps" | "labelSmoothing", number>>,
+): TransformerTraining {
+  const { learningRate, warmUpSteps, labelSmoothing } = given;
+  return {
+    loss: (source, targets) => crossEntropy(model(source, targets), targets, { ignore: padding, labelSmoothing }),
+    weight: (_, targets) => targets.notEqual(padding).countNonZero(),
+    optimizer: adam(model, { learningRate, betas: [0.9, 0.98], epsilon: 1e-9 }),
+    schedule: inverseSquareRoot(learningRate, { warmUpSteps }),
+  };
+}
