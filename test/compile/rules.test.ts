@@ -134,6 +134,18 @@ describe("passes over memory are saved", () => {
     const ops = await bothWays((x) => [x.gelu(), gradients(x.gelu().sum(), [x])[0]], normal(5));
     expect([ops.gelu, ops.halfErf]).toEqual([undefined, 1]);
   });
+  test("rows that are scattered as a whole are put as a whole, and others element by element", async () => {
+    const places = tensor([[[1]], [[4]]], "int32");
+    const put = (repeated: Tensor<[2, number, number], "int32">) => (x: Tensor, rows: Tensor) =>
+      (x as Tensor<[2, 5, 8], "float32">).scatter(repeated, rows as never, 1) as Tensor;
+    const whole = await bothWays(put(places.expand([2, 1, 8])), normal(2, 5, 8), normal(2, 1, 8));
+    expect(whole.putRows).toBe(1);
+    expect(whole.scatter).toBeUndefined();
+    const short = await bothWays(put(places.expand([2, 1, 3])), normal(2, 5, 3), normal(2, 1, 3));
+    expect([short.putRows, short.scatter]).toEqual([undefined, 1]);
+    const part = await bothWays(put(places.expand([2, 1, 8])), normal(2, 5, 9), normal(2, 1, 8));
+    expect([part.putRows, part.scatter]).toEqual([undefined, 1]);
+  });
   test("attention's row sums go over the values", async () => {
     const attend = (q: Tensor, k: Tensor, v: Tensor): Tensor => q.matmul(k.mT()).mul(0.5).softmax().matmul(v);
     const loss = (q: Tensor, k: Tensor, v: Tensor): Tensor =>
