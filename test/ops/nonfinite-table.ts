@@ -258,7 +258,7 @@ export const elsewhere: Readonly<Record<string, string>> = {
     ...["packedConvolutionInput", "packedConvolutionKernel", "maxPoolPositions", "addAt"],
   ]),
   ...because("every element goes to one place or to none, and none is looked at", [
-    ...["take", "gather", "split", "unslice", "pack", "packColumns", "packRows"],
+    ...["take", "gather", "split", "unslice", "pack", "packColumns", "packRows", "putRows"],
     ...["unpack", "unpackColumns", "unpackRows"],
   ]),
   ...because("it has tests of NaN of its own", ["guard", "fused", "singularValues"]),
