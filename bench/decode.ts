@@ -6,7 +6,7 @@ import { execFile } from "node:child_process";
 import path from "node:path";
 import { promisify } from "node:util";
 import { Command } from "commander";
-import { generate, gpt2LMHeadModel, recurrentLanguageModel } from "glissade";
+import { compile, fromValues, generate, gpt2LMHeadModel, recurrentLanguageModel, scan, type Tensor } from "glissade";
 import { median, positiveInteger } from "./shared.ts";
 
 const run = promisify(execFile);
@@ -39,6 +39,7 @@ interface Options {
   readonly threads: number;
   readonly python: string;
   readonly ours?: boolean;
+  readonly oneGraph?: boolean;
 }
 
 /** Prints a line for each batch size. Returns the exit code. */
@@ -51,6 +52,7 @@ export async function main(root: string, bundles: string): Promise<number> {
     .option("--rounds <n>", "generations of each side", positiveInteger, 5)
     .option("--threads <n>", "threads of both sides", positiveInteger, 1)
     .option("--python <path>", "a Python with PyTorch", "/usr/bin/python3")
+    .option("--one-graph", "an LSTM's tokens in one graph beside one run for each: our side only")
     .option("--ours", "only our side, one JSON line for each round")
     .parse();
   const options = command.opts<Options>();
@@ -59,6 +61,10 @@ export async function main(root: string, bundles: string): Promise<number> {
     command.error(`There is no network "${options.network}": give any of ${Object.keys(networks).join(", ")}.`);
   if (options.ours) {
     await rounds(sizes, options);
+    return 0;
+  }
+  if (options.oneGraph) {
+    await inOneGraph(options.tokens, options.rounds);
     return 0;
   }
   const heads = ["batch", "tokens/s", "PyTorch's", "ratio", "by processor time"];
@@ -118,4 +124,38 @@ async function rounds({ layers, width, heads, vocabulary }: Sizes, options: Opti
     const { user, system } = process.cpuUsage(cpu);
     if (i > 0) console.log(JSON.stringify({ seconds: (performance.now() - wall) / 1e3, cpu: (user + system) / 1e6 }));
   }
+}
+
+/** The likeliest tokens of an LSTM of 2 × 256, all in one graph and one run for each; prints milliseconds a token. */
+async function inOneGraph(tokens: number, rounds: number): Promise<void> {
+  const { layers, width, vocabulary } = networks.lstm!;
+  const model = recurrentLanguageModel(vocabulary, { layers, hiddenSize: width, tied: false });
+  type Ids = Tensor<[number], "int32">;
+  const all = compile((token: Ids, state: ReturnType<typeof model.startState>) => {
+    const { outputs } = scan(
+      (before: { readonly token: Ids; readonly state: typeof state }) => {
+        const { logits, state: after } = model.step(before.token, before.state);
+        const best = logits.argmax(-1) as Ids;
+        return [{ token: best, state: after }, best] as const;
+      },
+      { init: { token, state }, length: tokens },
+    );
+    return outputs;
+  });
+  const first = fromValues(Int32Array.of(1), [1]) as Ids;
+  const start = model.startState(1, tokens + 1);
+  const ways = {
+    "in one graph": async () => [...(await all(first, start).data())],
+    "one run for each": async () => (await generate(model, { prompt: [1], maxNewTokens: tokens })).sequences[0]!,
+  };
+  const times = new Map<string, number[]>();
+  const found = new Set<string>();
+  for (let i = 0; i <= rounds; i++)
+    for (const [name, way] of Object.entries(ways)) {
+      const started = performance.now();
+      found.add(`${await way()}`);
+      if (i > 0) times.set(name, [...(times.get(name) ?? []), (performance.now() - started) / tokens]);
+    }
+  if (found.size !== 1) throw new Error("the two ways write other tokens");
+  for (const [name, each] of times) console.log(`${name}: ${median(each).toFixed(3)} ms a token`);
 }

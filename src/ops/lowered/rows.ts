@@ -5,7 +5,7 @@ import { sameShape, showShape, sizeOf } from "../../graph/types.ts";
 
 /**
  * Replaces rows of x: rows[i…, j, k…] goes to x[i…, places[i…, j], k…], where j and the places count along `axis`. ONNX Runtime copies each row
- * as a whole, and scattered elements one by one, at forty times the cost.
+ * as a whole, and scattered elements one by one, which takes about ten times as long.
  */
 export const putRows: Op<{ readonly axis: number }> = defineOp<{ readonly axis: number }>({
   name: "putRows",
