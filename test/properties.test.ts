@@ -108,6 +108,12 @@ const swapped = (x: Any): Any => {
   return rank < 2 ? x : x.transpose(...rest, rank - 1, rank - 2);
 };
 
+/**
+ * Added before an `abs`, a comparison or a cast: a rule may change a result's last bit, so that random programs must not compare what is equal up
+ * to rounding (x with 5·x·0.2), nor meet a kink at the round numbers that they often have (0, 0.5, 1/3).
+ */
+const apart = 0.0137;
+
 /** Smooth, with values that stay small whatever they are applied to; each gives up on shapes that it does not fit. */
 const kinds: readonly ((a: Any, b: Any, detail: number) => Any)[] = [
   (a) => a.tanh(),
@@ -115,13 +121,13 @@ const kinds: readonly ((a: Any, b: Any, detail: number) => Any)[] = [
   (a) => a.mul(a.sigmoid()).tanh(),
   (a) => a.mul(a).add(1).log(),
   (a) => a.mul(a).add(0.5).reciprocal(),
-  (a) => a.abs().add(1).sqrt().sub(a),
+  (a) => a.add(apart).abs().add(1).sqrt().sub(a),
   (a) => a.neg().exp().add(1).reciprocal(),
   (a) => a.softplus(),
   (a, b) => broadcast(a, b).reduce((x: Any, y: Any) => x.add(y)),
   (a, b) => broadcast(a, b).reduce((x: Any, y: Any) => x.tanh().mul(y)),
   (a, b) => broadcast(a, b).reduce((x: Any, y: Any) => x.sub(y)),
-  (a, b) => broadcast(a, b).reduce((x: Any, y: Any) => where(x.less(y), x, y.mul(0.5))),
+  (a, b) => broadcast(a, b).reduce((x: Any, y: Any) => where(x.less(y.add(apart)), x, y.mul(0.5))),
   (a, _, i) => a.sum(i % a.shape.length).tanh(),
   (a, _, i) => (a.shape[i % a.shape.length] === 0 ? undefined : a.mean(i % a.shape.length, { keepDims: true })),
   (a, _, i) => (a.shape[i % a.shape.length] === 0 ? undefined : a.softmax(i % a.shape.length)),
@@ -180,7 +186,8 @@ const patterns: typeof kinds = [
   (a) => a.mul(0.5).sub(0.7).transpose().mul(3).tanh(),
   (a) => {
     // One row, widened to all.
-    const [x, row] = [a.abs().add(1), a.abs().sum(0).add(1.5)];
+    const size = a.add(apart).abs();
+    const [x, row] = [size.add(1), size.sum(0).add(1.5 + apart)];
     const wide = row.expand(a.shape);
     const real = ["div", "pow", "maximum", "minimum", "remainder", "fmod", "atan2", "add", "sub", "mul"].map((name) =>
       x[name](wide).tanh(),
@@ -189,7 +196,9 @@ const patterns: typeof kinds = [
     const [i, j] = [x.mul(3).cast("int32"), row.cast("int32").expand(a.shape)];
     const bits = ["bitAnd", "bitOr", "bitXor", "shiftLeft", "shiftRight"].map((name) => i[name](j.bitAnd(3)));
     const wideBits = ["bitAnd", "bitOr", "bitXor", "shiftLeft", "shiftRight"].map((name) => i[name](j));
-    const truths = ["and", "or", "xor"].map((name) => x.greater(1.5)[name](row.greater(3).expand(a.shape)));
+    const truths = ["and", "or", "xor"].map((name) =>
+      x.greater(1.5 + 3 * apart)[name](row.greater(3 + 7 * apart).expand(a.shape)),
+    );
     const flags = [...compared, ...bits, ...wideBits, ...truths].map((each) => each.cast("bool").cast(a.dtype));
     return [...real, ...flags].reduce((sum, part) => sum.add(part)).mul(0.05);
   },
