@@ -10,7 +10,7 @@ import type { FitResult } from "../train/fit.ts";
 import { fit } from "../train/node/fit.ts";
 import type { RunOptions } from "../train/node/options.ts";
 import { readRun } from "../train/node/read.ts";
-import { completeSetup } from "../train/setup.ts";
+import { batchSizeOf, completeSetup } from "../train/setup.ts";
 import { showExamples } from "./examples.ts";
 import { showTexts } from "./generate.ts";
 import { judgedOn, type Network, networkAsOnnx, networkOf } from "./network.ts";
@@ -167,7 +167,8 @@ async function expectFree(folder: string, overwrite: boolean): Promise<void> {
 const commandLine = (words: string): string => `npx glissade ${words}`;
 
 function sayWhat(recipe: Recipe, prepared: PreparedRecipe): void {
-  const { model, optimizer, train, batchSize } = completeSetup(recipe.name, prepared.setup);
+  const { model, optimizer, train } = completeSetup(recipe.name, prepared.setup);
+  const batchSize = batchSizeOf(prepared.setup);
   const count = (value: number): string => value.toLocaleString("en-US");
   const examples = "examples" in train ? train.examples : "length" in train ? train.length : undefined;
   const judged = prepared.setup.validation ? judgedOn(prepared)?.length : undefined;
@@ -175,7 +176,7 @@ function sayWhat(recipe: Recipe, prepared: PreparedRecipe): void {
     `${count(model.parameters().reduce((sum, { size }) => sum + size, 0))} parameters`,
     ...(typeof examples === "number" ? [`${count(examples)} examples to learn`] : []),
     ...(judged === undefined ? [] : [`${count(judged)} to judge`]),
-    `batches of ${batchSize}`,
+    ...(batchSize === undefined ? [] : [`batches of ${batchSize}`]),
     `${optimizer.name}, learning rate ${Number(optimizer.learningRate.toPrecision(4))}`,
     `engine ${currentEngine().name}`,
   ];

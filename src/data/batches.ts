@@ -12,6 +12,8 @@ import type { LoaderState } from "./loader.ts";
 export type BatchSource<B extends readonly Tensor[] = readonly Tensor[]> = (Iterable<B> | AsyncIterable<B>) & {
   /** The number of batches in an epoch, if it is known. */
   readonly batches?: number | undefined;
+  /** The number of examples in a batch, if it is known; the last batch may have fewer. */
+  readonly batchSize?: number | undefined;
   /** Returns the position for a checkpoint: JSON with at least these two numbers. Inside a loop it is the position of the next batch. */
   state(): LoaderState;
   /**

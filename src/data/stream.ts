@@ -80,6 +80,11 @@ export class Stream<B> implements AsyncIterable<B> {
     this.#changes = { seed, map: map as Changes["map"], mapExample: mapExample as Changes["mapExample"] };
   }
 
+  /** The number of examples in a batch; the last batch of an epoch may have fewer. */
+  get batchSize(): number {
+    return this.#options.batchSize;
+  }
+
   /** Returns the position for a checkpoint. Inside a loop it is the position of the next batch. */
   state(): LoaderState {
     return this.#next;

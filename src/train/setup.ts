@@ -153,7 +153,6 @@ export function completeSetup<C extends readonly Column[]>(subject: string, type
     throw new ConfigError(subject, "the setup has a part that nobody reads", missing(unknown, fields));
   const output = (...batch: readonly Tensor[]): Tensor =>
     setup.output ? setup.output(...batch) : (model as unknown as (x: Tensor) => Tensor)(batch[0]!);
-  const batchSize = setup.batchSize ?? (train instanceof Loader ? train.batchSize : 64);
   return {
     model,
     train,
@@ -165,12 +164,18 @@ export function completeSetup<C extends readonly Column[]>(subject: string, type
     output: (...batch) => expectOutput(subject, output(...batch), batch[0]!.shape[0]!),
     ...(setup.weight && { weight: (...batch: readonly Tensor[]) => expectWeight(subject, setup.weight!(...batch)) }),
     optimizer: setup.optimizer ?? adam(model),
-    batchSize: train instanceof Dataset ? Math.min(batchSize, train.length) : batchSize,
+    batchSize: (train instanceof Dataset ? undefined : setup.batchSize) ?? batchSizeOf(setup) ?? 64,
     metrics: setup.metrics ?? [],
     generator: setup.generator ?? defaultGenerator,
     afterUpdate: () => setup.afterUpdate?.(),
     state: setup.state ?? {},
   };
+}
+
+/** Returns the number of examples in a training batch, if it is known: a source of batches need not tell it. */
+export function batchSizeOf({ train, batchSize }: Pick<TrainingSetup, "train" | "batchSize">): number | undefined {
+  if (!(train instanceof Dataset)) return train.batchSize;
+  return Math.min(batchSize ?? 64, train.length);
 }
 
 /** Completes a setup whose data are in memory, so that they can be inspected. Throws ConfigError for other sources of batches. */

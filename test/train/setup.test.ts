@@ -1,7 +1,7 @@
 /** A setup from somebody's own module: what is wrong with it is said part by part. */
 import { describe, expect, test } from "vitest";
-import { adam, crossEntropy, dataset, linear, type Tensor } from "../../src/node.ts";
-import { completeSetup, type TrainingSetup } from "../../src/train/setup.ts";
+import { adam, crossEntropy, dataset, linear, loader, stream, type Tensor } from "../../src/node.ts";
+import { batchSizeOf, completeSetup, type TrainingSetup } from "../../src/train/setup.ts";
 
 const model = linear(2, 3);
 const train = dataset(
@@ -22,6 +22,16 @@ test("what is left open gets its default", () => {
   const own = completeSetup("file.js", { ...setup, validation: train, batchSize: 2, classes: 3, optimizer });
   expect(own).toMatchObject({ batchSize: 2, classes: 3, validation: train });
   expect(own.optimizer).toBe(optimizer);
+});
+
+test("a batch is as large as the data make it; a source that does not tell has no size", () => {
+  const types = [{ shape: [2], dtype: "float32" }] as const;
+  const rows = stream(types, () => [], { batchSize: 5 });
+  const own = { state: () => rows.state(), resume: () => {}, *[Symbol.iterator]() {} };
+  const sizes = [train, loader(train, { batchSize: 3 }), rows, own].map((source) =>
+    batchSizeOf({ ...setup, train: source } as unknown as TrainingSetup),
+  );
+  expect(sizes).toEqual([4, 3, 5, undefined]);
 });
 
 const sentence = (given: unknown): string => {
