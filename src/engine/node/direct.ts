@@ -5,7 +5,7 @@ import { described } from "../../graph/arguments.ts";
 import { type Constant, elementsOf } from "../../graph/op.ts";
 import type { Filling, Port } from "../../graph/target.ts";
 import type { TensorType, Values } from "../../graph/types.ts";
-import { type Steps, Task, type Waiting, wait } from "../../task.ts";
+import { type Steps, Task, wait } from "../../task.ts";
 import { bind, expectProgram, failFilling, failReleased } from "../bind.ts";
 import type { EngineBuffer, Program, Session } from "../engine.ts";
 import { blockProbe } from "./blocks.ts";
@@ -16,6 +16,7 @@ import { type KernelDomain, Kernels } from "./jit/index.ts";
 import { NativeThread } from "./native-thread.ts";
 import { disabledOptimizers, isOptimized, isPatterned } from "./optimizers.ts";
 import { elementTypes, loadOrt, type OrtApi, type Pointer } from "./ort-api.ts";
+import { Pace } from "./pace.ts";
 import { Profiles } from "./profiles.ts";
 import { serialElements } from "./serial.ts";
 
@@ -24,7 +25,7 @@ export interface DirectOptions {
   readonly threads: number;
   /** Prefix of the files into which sessions write how long each node took. */
   readonly profile?: string | undefined;
-  /** Runs that take less than this many milliseconds are executed on the caller's thread. */
+  /** Runs that take less than this many milliseconds, or twice as long if JavaScript is idle, are executed on the caller's thread. */
   readonly onTheSpot: number;
   /** Whether kernels are compiled, where that is possible. */
   readonly kernels: boolean;
@@ -156,48 +157,6 @@ interface Native {
   block?: { readonly width: number | undefined };
 }
 
-/**
- * Decides on which thread a session's runs are executed. To hand a run over to the native thread and back takes about a tenth of a
- * millisecond. So a run that is known to be short is executed on the caller's thread, which lets the event loop turn every few
- * milliseconds.
- */
-class Pace {
-  readonly #limit: number;
-  /** Milliseconds of the quickest run so far. */
-  #quickest = Number.POSITIVE_INFINITY;
-  #slow = 0;
-
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
-
-  get isShort(): boolean {
-    return this.#quickest < this.#limit;
-  }
-
-  /** Notes how long a run took. After several slow runs in a row, runs are handed over to the native thread again. */
-  note(milliseconds: number): void {
-    this.#slow = milliseconds > 2 * this.#limit ? this.#slow + 1 : 0;
-    this.#quickest = this.#slow > 3 ? Number.POSITIVE_INFINITY : Math.min(this.#quickest, milliseconds);
-  }
-}
-
-/** After this many milliseconds, a run on the caller's thread lets the event loop turn. A turn costs half as much as handing a run over. */
-const turnEvery = 4;
-let lastTurn = performance.now();
-
-/** Lets the event loop turn: timers fire, input and output go on. */
-function turn(): Waiting<void> {
-  const turned = new Promise<void>((resolve) =>
-    setImmediate(() => {
-      lastTurn = performance.now();
-      resolve();
-    }),
-  );
-  // A caller that waits synchronously skips the turn.
-  return Object.assign(turned, { now: () => ({ value: undefined }) });
-}
-
 /** A run's buffers and the parameters of the native function. */
 interface BoundRun {
   readonly buffers: readonly DirectBuffer[];
@@ -257,12 +216,9 @@ class DirectSession implements Session {
   *#run(inputs: readonly EngineBuffer[], outputs: readonly EngineBuffer[], filling?: Filling): Steps<void> {
     const bound = this.#bind(inputs, outputs, filling);
     try {
-      const started = performance.now();
-      if (this.#pace.isShort && this.#thread.isIdle) {
-        this.#runHere(bound);
-        this.#pace.note(performance.now() - started);
-        if (performance.now() - lastTurn > turnEvery) yield* wait(turn());
-      } else {
+      if (this.#pace.isOnTheSpot() && this.#thread.isIdle) yield* this.#pace.onTheSpot(() => this.#runHere(bound));
+      else {
+        const started = performance.now();
         yield* this.#call("Run", "the run", bound.parameters, [bound]);
         this.#pace.note(performance.now() - started);
       }

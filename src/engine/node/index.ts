@@ -19,7 +19,8 @@ export interface NodeEngineOptions {
   readonly profile?: string;
   /**
    * Runs known to take less than this many milliseconds are executed on JavaScript's own thread, because handing a run over to another
-   * thread costs about 0.1 ms. Between such runs the event loop turns at least every 4 ms. With 0 every run is handed over. Default 2.
+   * thread costs about 0.1 ms; also runs of up to twice as long, unless JavaScript has other work to do meanwhile. Between such runs the
+   * event loop turns at least every 4 ms. With 0 every run is handed over. Default 2.
    */
   readonly onTheSpot?: number;
   /**
