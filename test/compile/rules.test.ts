@@ -118,7 +118,7 @@ describe("passes over memory are saved", () => {
     };
     // Of small batches the deviations are taken twice, for their digits' sake.
     expect(await bothWays(slopes, normal(60, 300), normal(300), normal(300))).toMatchObject({ product: 4 });
-    expect(await bothWays(slopes, normal(6, 3), normal(3), normal(3))).toMatchObject({ sum: 5 });
+    expect(await bothWays(slopes, normal(6, 3), normal(3), normal(3))).toMatchObject({ product: 5 });
   });
   test("cross-entropy's gradient touches the labels' places alone", async () => {
     const labels = tensor([2, 0], "int32");

@@ -11,7 +11,6 @@ import { matmul } from "../../ops/matmul.ts";
 import * as movement from "../../ops/movement.ts";
 import { softmax } from "../../ops/normalize.ts";
 import { sum, sumOfSquares } from "../../ops/reduce.ts";
-import { longestRow } from "../../ops/sums.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { type Match, paramsOf, type RewriteRule, ruleFor } from "./rewrite.ts";
 import { asFactor, constantOf, scaledBy, swapLast } from "./simplify.ts";
@@ -111,18 +110,15 @@ const wholeRows: RewriteRule = ruleFor("scatter of whole rows", scatter, ([x, in
   return apply(putRows, [x!, listed, rows!], { axis });
 });
 
-/** Long sums of fewer columns than this are faster without a product. */
-const fewColumns = 16;
-/** With few columns: a sum of more rows than the first is several nodes, unless it is a product; with more rows than the second, those are faster. */
-const someRows: readonly [number, number] = [longestRow, 1024];
-
-/** Σ over the first axis of a matrix as a product with a row of ones, which uses every thread and vector unit. */
+/**
+ * Σ over the first axis of a matrix as a product with a row of ones, which uses every thread and vector unit. Very long sums of few columns
+ * would be a little faster otherwise, but then batches of different sizes would need different sessions.
+ */
 const columnSums: RewriteRule = ruleFor("column sums as a product", sum, ([x], { axes }, { node, target }) => {
   if (!target.contrib || !isFloat(x!.dtype) || x!.shape.length !== 2 || axes.length !== 1 || axes[0] !== 0)
     return undefined;
   const [rows, columns] = x!.shape as readonly [number, number];
-  const isShort = rows > someRows[0] && rows <= someRows[1] && columns > 1;
-  if (rows < 2 || (columns < fewColumns && !isShort)) return undefined;
+  if (rows < 2 || columns < 2) return undefined;
   const ones = apply(movement.full, [], { shape: [1, rows], value: 1, dtype: x!.dtype });
   return ones.matmul(x!).reshape(node.outputs[0]!.shape);
 });
