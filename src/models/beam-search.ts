@@ -1,4 +1,5 @@
 /** Beam search: the step inside the graph, and the record of finished sequences outside of it. */
+import { DataError } from "../errors.ts";
 import type { Values } from "../graph/types.ts";
 import { arange, where } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -85,6 +86,9 @@ export interface BeamRules {
   readonly most: number;
 }
 
+/** Whether a sum of log probabilities is that of a sequence which the model does not allow, or which continues a beam that is not there. */
+const isImpossible = (sum: number): boolean => sum < neverContinued / 2;
+
 /** The search for one sequence: its beams and what has ended. The rules are those of Hugging Face's `BeamSearchScorer`. */
 export class Beams {
   readonly #rules: BeamRules;
@@ -100,16 +104,24 @@ export class Beams {
     this.#links = Array.from({ length: rules.beams }, () => undefined);
   }
 
-  /** Takes what a step has found for this sequence. */
+  /** Takes what a step has found for this sequence. Throws DataError if the model's logits are NaN, or −∞ for every token. */
   add(values: Values, parents: Values, ids: Values, chosen: Values): void {
     if (this.isDone) return;
     const { beams, ends, lengthPenalty, earlyStopping, most } = this.#rules;
+    // NaN comes first. The log probabilities of a row of −∞ are NaN too.
+    if (Number.isNaN(values[0]))
+      throw new DataError(
+        "generate",
+        "the model's logits are NaN, or −∞ for every token",
+        "look at its weights, and at what masks its logits",
+      );
     this.#length++;
     for (let rank = 0; rank < Math.min(beams, values.length); rank++)
       if (ends.has(ids[rank]!)) this.#end(this.#links[parents[rank]!], values[rank]!, true);
     const before = this.#links;
     this.#links = Array.from(chosen, (at) => ({ token: ids[at]!, before: before[parents[at]!] }));
-    this.#scores = Array.from(chosen, (at) => values[at]!);
+    // Where too few continuations are open, one that has ended is chosen too.
+    this.#scores = Array.from(chosen, (at) => (ends.has(ids[at]!) ? Number.NEGATIVE_INFINITY : values[at]!));
     if (this.#ended.length < beams) return;
     if (earlyStopping === true) this.isDone = true;
     else {
@@ -119,17 +131,20 @@ export class Beams {
     }
   }
 
-  /** Returns the best sequences, best first; those that are still open, if the search is not done. */
+  /**
+   * Returns the best sequences, best first; those that are still open, if the search is not done. If the model allows fewer, the rest are
+   * empty, with the score −∞.
+   */
   best(count: number): readonly Hypothesis[] {
-    if (!this.isDone)
-      for (const [beam, link] of this.#links.entries())
-        if (this.#scores[beam]! > neverContinued / 2) this.#end(link, this.#scores[beam]!, false);
+    if (!this.isDone) for (const [beam, link] of this.#links.entries()) this.#end(link, this.#scores[beam]!, false);
     this.isDone = true;
-    return this.#ended.slice(0, count);
+    const found = this.#ended.slice(0, count);
+    const none: Hypothesis = { tokens: [], score: Number.NEGATIVE_INFINITY, isFinished: false };
+    return [...found, ...Array<Hypothesis>(count - found.length).fill(none)];
   }
 
   #end(last: Link | undefined, sum: number, isFinished: boolean): void {
-    if (sum < neverContinued / 2) return;
+    if (isImpossible(sum)) return;
     const tokens: number[] = [];
     for (let link = last; link; link = link.before) tokens.push(link.token);
     const score = sum / this.#length ** this.#rules.lengthPenalty;

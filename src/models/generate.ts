@@ -25,7 +25,7 @@ export interface GenerateOptions<S = unknown> {
    * false.
    */
   readonly doSample?: boolean;
-  /** What the logits are divided by: below 1, likely tokens become more likely. 0 takes the most likely token. Default 1. */
+  /** What the logits are divided by: below 1, likely tokens become more likely. 0, or below 1e-30, takes the most likely token. Default 1. */
   readonly temperature?: number;
   /** Draws from this many most likely tokens. Default: all. */
   readonly topK?: number;
@@ -60,7 +60,10 @@ export interface GenerateOptions<S = unknown> {
   readonly state?: S;
 }
 
-/** What was generated: for each prompt `numReturnSequences` sequences, those of the first prompt first. */
+/**
+ * What was generated: for each prompt `numReturnSequences` sequences, those of the first prompt first. If a beam search finds fewer, because
+ * the logits of all other tokens are −∞, the rest are empty, with the score −∞.
+ */
 export interface Generated {
   /** The new tokens of each sequence, without its prompt and without the token that ended it. */
   readonly sequences: readonly (readonly number[])[];
@@ -107,7 +110,7 @@ export class Generation implements PromiseLike<Generated>, AsyncIterable<readonl
  *     for await (const [token] of generate(model, { prompt: ids })) process.stdout.write(tokenizer.decode([token!]));
  *
  * Throws ConfigError for invalid options and for an empty prompt without `bosTokenId`, ShapeError for a model whose state or logits do not
- * have the batch first.
+ * have the batch first, and in a beam search DataError for logits that are NaN, or −∞ for every token.
  */
 export function generate<S>(model: StepModel<S>, options: GenerateOptions<NoInfer<S>> = {}): Generation {
   expectArguments("generate", [aStepModel, optionsOf(kinds)], [model, options]);
@@ -184,6 +187,9 @@ function fail(problem: string, fix: string): never {
   throw new ConfigError("generate", problem, fix);
 }
 
+/** Logits divided by less could become infinite. Long before that, a draw is always the most likely token. */
+const coldest = 1e-30;
+
 function complete(options: GenerateOptions): Request {
   const { prompt = [], maxNewTokens = 20, topK, topP = 1, repetitionPenalty = 1, lengthPenalty = 1 } = options;
   const { numBeams = 1, numReturnSequences = 1, eosTokenId = [], bosTokenId, seed } = options;
@@ -200,7 +206,7 @@ function complete(options: GenerateOptions): Request {
   if (bosTokenId !== undefined && !isIds([bosTokenId])) fail(`bosTokenId is ${bosTokenId}`, "give an id from 0 on");
 
   const ofSampling = (["temperature", "topK", "topP"] as const).find((name) => options[name] !== undefined);
-  const doSample = (options.doSample ?? ofSampling !== undefined) && temperature > 0;
+  const doSample = (options.doSample ?? ofSampling !== undefined) && temperature > coldest;
   if (options.doSample === false && ofSampling)
     fail(`doSample is false and ${ofSampling} is given, which is for draws`, "leave out one of the two");
   if (numBeams > 1 && (ofSampling || options.doSample))

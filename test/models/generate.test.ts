@@ -11,6 +11,8 @@ import {
   type StepModel,
   type Tensor,
   tensor,
+  where,
+  zeros,
 } from "../../src/node.ts";
 
 const vocabulary = 7;
@@ -245,8 +247,8 @@ describe("sampling", () => {
     }
   });
 
-  test("temperature 0 is greedy", async () => {
-    const { sequences } = await generate(tested, { prompt: [1], maxNewTokens: 8, temperature: 0, topK: 3 });
+  test.each([0, 1e-50, 1e-38, 1e-31])("temperature %d is greedy", async (temperature) => {
+    const { sequences } = await generate(tested, { prompt: [1], maxNewTokens: 8, temperature, topK: 3 });
     expect(sequences).toEqual([await greedy([1], 8)]);
   });
 
@@ -324,6 +326,57 @@ describe("beam search", () => {
         [tested, seedOfModel] = [model(0), 0];
       }
     });
+
+  test("gives each prompt as many sequences as were asked for, also where the model allows fewer", async () => {
+    // A token may be followed by those whose logit is finite: 0 by three, 1 by one, 2 by an end alone.
+    const never = Number.NEGATIVE_INFINITY;
+    const table = tensor([
+      [0, 1, 2, never],
+      [never, never, 3, never],
+      [never, never, never, 0],
+      [0, 0, 0, 0],
+    ]);
+    const allowed: StepModel<{ s: Tensor<[number, 1], "float32"> }> = {
+      startState: (batch) => ({ s: zeros([batch, 1]) }),
+      step: (tokens, state) => ({ logits: table.take(tokens) as Tensor<[number, number], "float32">, state }),
+    };
+    const options = { numBeams: 4, numReturnSequences: 4, maxNewTokens: 2, eosTokenId: 3 };
+    const { sequences, scores, isFinished } = await generate(allowed, { prompt: [[1], [2], [0]], ...options });
+    expect(sequences.map(String)).toEqual(["2", "", "", "", "", "", "", "", ...sequences.slice(8).map(String)]);
+    expect(scores!.map(Number.isFinite)).toEqual([
+      true,
+      false,
+      false,
+      false,
+      true,
+      false,
+      false,
+      false,
+      ...Array(4).fill(true),
+    ]);
+    expect(isFinished.slice(0, 5)).toEqual([true, false, false, false, true]);
+    expect(new Set(sequences.slice(8).map(String)).size).toBe(4);
+  });
+
+  test.each([
+    ["NaN", Number.NaN],
+    ["−∞ for every token", Number.NEGATIVE_INFINITY],
+  ])("refuses logits that are %s", async (_, logit) => {
+    const broken: StepModel<{ s: Tensor<[number, 1], "float32"> }> = {
+      startState: (batch) => ({ s: zeros([batch, 1]) }),
+      step: (tokens, state) => ({
+        logits: where(
+          tokens.reshape([tokens.sizes()[0], 1]).equal(1),
+          zeros([1, 4]).add(logit),
+          zeros([1, 4]),
+        ) as Tensor<[number, number], "float32">,
+        state,
+      }),
+    };
+    await expect(generate(broken, { prompt: [[0], [1]], numBeams: 2, maxNewTokens: 1 })).rejects.toThrow(
+      "generate: the model's logits are NaN, or −∞ for every token",
+    );
+  });
 
   test("finds a more likely sequence than the greedy choice", async () => {
     const logProbability = async (prompt: number[], tokens: readonly number[]): Promise<number> => {
