@@ -203,6 +203,38 @@ test("what people write who come from other frameworks", async () => {
   expect(await sentence(() => tensor(untyped([1, "2"])))).toContain('among the values is "2"');
 });
 
+test.each<[string, (word: never) => unknown]>([
+  [
+    "scatter's reduction",
+    (reduction) => ones([1, 2]).scatter(tensor([[0, 0]], "int32"), ones([1, 2]), 0, { reduction }),
+  ],
+  [
+    "crossEntropy's reduction",
+    (reduction) => glissade.crossEntropy(ones([2, 3]), tensor([0, 1], "int32"), { reduction }),
+  ],
+  ["huber's reduction", (reduction) => glissade.huber(ones([2]), ones([2]), { reduction })],
+  ["softCrossEntropy's reduction", (reduction) => glissade.softCrossEntropy(ones([2]), ones([2]), { reduction })],
+  ["cosineDistance's reduction", (reduction) => glissade.cosineDistance(ones([2, 2]), ones([2, 2]), { reduction })],
+  ["pad's mode", (mode) => ones([3]).pad([[1, 1]], { mode })],
+  ["a convolution's padding", (padding) => glissade.functional.conv(ones([1, 1, 3]), ones([1, 1, 2]), { padding })],
+  ["maxPool's padding", (padding) => glissade.functional.maxPool(ones([1, 1, 3]), { kernel: 2, padding })],
+  ["bleu's tokenize", (tokenize) => glissade.bleu(["a"], ["a"], { tokenize })],
+  ["f1's average", (average) => glissade.metric.f1({ average })],
+  [
+    "earlyStopping",
+    (earlyStopping) =>
+      glissade.generate({ step: () => undefined, startState: () => undefined } as never, {
+        prompt: [1],
+        numBeams: 2,
+        earlyStopping,
+      }),
+  ],
+  ["an engine's implementation", (implementation) => glissade.nodeEngine({ implementation })],
+])("%s that there is not", async (_, call) => {
+  for (const word of ["foo", "toString", "", null])
+    expect(await sentence(() => call(word as never))).toMatch(/^ConfigError: .*\n {2}fix: /);
+});
+
 test("typed arrays as values", async () => {
   const untyped = (value: unknown): never => value as never;
   const read = async (x: Tensor): Promise<unknown> => [x.dtype, await x.array()];

@@ -32,6 +32,9 @@ export const aWhole: Kind = kind("a whole number", Number.isSafeInteger);
 export const aText: Kind = kind("a text", (value) => typeof value === "string");
 export const aFlag: Kind = kind("true or false", (value) => typeof value === "boolean");
 export const aFunction: Kind = kind("a function", (value) => typeof value === "function");
+/** One of some words. */
+export const oneOf = (...words: readonly string[]): Kind =>
+  kind(words.map((word) => quoted(word)).join(" or "), (value) => words.some((word) => word === value));
 export const sizes: Kind = kind(
   "an array of numbers, one for each axis",
   (value) => Array.isArray(value) && value.every(isNumber),

@@ -4,12 +4,14 @@ import {
   aNumber,
   aTensor,
   aWhole,
+  described,
   expectArguments,
   expectOptions,
+  oneOf,
   optional,
   readingOptions,
 } from "../graph/arguments.ts";
-import { unobserved, withName } from "../graph/scope.ts";
+import { currentPath, unobserved, withName } from "../graph/scope.ts";
 import type { Matches, Reduced, Show } from "../graph/shape-types.ts";
 import { type DType, resolveAxis, type Shape, sameShape, showShape, showType } from "../graph/types.ts";
 import { probabilityLoss } from "../ops/losses.ts";
@@ -25,7 +27,11 @@ export interface LossOptions<N extends Reduction = Reduction> {
   readonly reduction?: N;
 }
 
+const reductions: readonly Reduction[] = ["mean", "sum", "none"];
+
 function reduced(losses: Tensor, reduction: Reduction = "mean"): Tensor {
+  const instead = oneOf(...reductions)(reduction);
+  if (instead) throw new ConfigError(currentPath() || "a loss", `the reduction is ${described(reduction)}`, instead);
   if (reduction === "none") return losses;
   return reduction === "sum" ? losses.sum() : losses.mean();
 }

@@ -220,7 +220,7 @@ function fitting(
   const context: SetupContext = {
     async fitted(name, fit, restore) {
       const subject = `${recipe}: fitted`;
-      if (typeof name !== "string" || name === "" || name in fitted)
+      if (typeof name !== "string" || name === "" || Object.hasOwn(fitted, name))
         throw new ConfigError(
           subject,
           `the name is ${described(name)}${fitted[name] === undefined ? "" : ", a second time"}`,

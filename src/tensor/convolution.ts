@@ -66,6 +66,12 @@ function windows(
     });
     return { stride: steps, dilation: gaps, padding: sides };
   }
+  if (typeof padding !== "number" && !Array.isArray(padding))
+    throw new ConfigError(
+      subject,
+      `padding is ${described(padding)}`,
+      'give zeros for each side, [before, after] for each axis, or "same"',
+    );
   const sides = typeof padding === "number" ? Array<number>(axes).fill(padding) : padding;
   const pairs = sides.map((side) => (typeof side === "number" ? ([side, side] as const) : side));
   perAxis(subject, "padding", pairs.flat(), 2 * axes, 0);

@@ -1,5 +1,5 @@
 /** Padding: elements added at the ends of axes. */
-import { ConfigError, ShapeError } from "../errors.ts";
+import { ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
 import { showType } from "../graph/types.ts";
 import * as movement from "../ops/movement.ts";
@@ -58,8 +58,6 @@ function extended(
 ): Tensor {
   const size = x.shape[axis]!;
   const most = { reflect: size - 1, edge: size === 0 ? 0 : Number.POSITIVE_INFINITY, circular: size }[mode];
-  if (most === undefined)
-    throw new ConfigError("pad", `the mode ${mode}`, 'use "constant", "reflect", "edge" or "circular"');
   if (before > most || after > most)
     throw new ShapeError(
       "pad",
