@@ -192,12 +192,6 @@ function expectFit(subject: string, q: Tensor, k: Tensor, v?: Tensor): void {
       );
 }
 
-/**
- * The score of a key that a query may not attend to is lowered by this number: far below every real score, so that its weight is exactly
- * 0, and not −∞, so that a row of such scores alone gives no NaN.
- */
-const far = 1.7e38;
-
 /** Returns where queries may attend to keys, bool, for scores of a shape; undefined if everywhere. */
 function allowed(subject: string, scores: Shape, { mask, causal = false }: Scoring): Tensor | undefined {
   const [queries, keys] = scores.slice(-2) as [number, number];
@@ -244,9 +238,15 @@ function weighed(
   const all = sameShape(wide.slice(0, -2), lead) ? q : expanded(q, [...wide.slice(0, -2), ...q.shape.slice(-2)]);
   let scores: Tensor = all.matmul(k.mT()).mul(scale);
   if (bias) scores = scores.add(bias);
-  if (may) scores = scores.add(may.cast(q.dtype).sub(1).mul(far));
   // Under a causal mask alone, each query attends to itself at least.
   const attends = mask && may && !options.everyQueryAttends ? (may as Bool).any(-1, { keepDims: true }) : undefined;
+  if (may) {
+    // A row of −∞ alone would become NaN.
+    const never = attends
+      ? where(attends as Bool, q.scalar(Number.NEGATIVE_INFINITY), q.scalar(0))
+      : q.scalar(Number.NEGATIVE_INFINITY);
+    scores = where(may as Bool, scores as Float, never as Float) as Tensor;
+  }
   return { weights: scores.softmax(), attends: attends as Tensor | undefined };
 }
 
