@@ -79,7 +79,7 @@ export function crossEntropy<
     if (labelSmoothing === 0) return ofLabels(logProbabilities, y, options);
     const weighted = weights ? logProbabilities.mul(weights) : logProbabilities;
     const everywhere = weighted.sum(-1).mul(labelSmoothing / x.shape.at(-1)!);
-    return ofLabels(logProbabilities.mul(1 - labelSmoothing), y, options, everywhere);
+    return ofLabels(logProbabilities, y, options, { share: 1 - labelSmoothing, everywhere });
   }) as Tensor<N extends "none" ? L : [], D>;
 }
 
@@ -106,19 +106,19 @@ export function negativeLogLikelihood<
   return withName("negativeLogLikelihood", () => ofLabels(x, y, options)) as Tensor<N extends "none" ? L : [], D>;
 }
 
-/** −(x[label] + extra), with ignored labels and class weights. */
+/** −x[label], with ignored labels and class weights; smoothed, it is −(share·x[label] + everywhere). */
 function ofLabels(
   x: Tensor,
   labels: Tensor,
   { ignore, weights, reduction = "mean" }: ClassOptions,
-  extra?: Tensor,
+  smoothed?: { readonly share: number; readonly everywhere: Tensor },
 ): Tensor {
   const counted = ignore === undefined ? undefined : labels.notEqual(ignore);
   const safe = (counted ? labels.mul(counted.cast("int32")) : labels) as Tensor<Shape, "int32">;
   const weight = weights && expectWeights(weights, x).take(safe);
   const picked = x.pick(safe);
   const weighted = weight ? picked.mul(weight) : picked;
-  const all = extra ? weighted.add(extra) : weighted;
+  const all = smoothed ? weighted.mul(smoothed.share).add(smoothed.everywhere) : weighted;
   const losses = counted ? where(counted as Tensor<Shape, "bool">, all, 0) : all;
   if (reduction !== "mean" || (!weight && !counted)) return reduced(losses, reduction).neg();
   const share = counted ? counted.cast(x.dtype) : weight!;

@@ -19,6 +19,7 @@ import {
   useEngine,
   zeros,
 } from "../../src/index.ts";
+import { unpick } from "../../src/ops/indexing.ts";
 import { adopt } from "../../src/tensor/create.ts";
 import { bothWays, normal } from "../support/both-ways.ts";
 
@@ -120,14 +121,38 @@ describe("passes over memory are saved", () => {
     expect(await bothWays(slopes, normal(60, 300), normal(300), normal(300))).toMatchObject({ product: 4 });
     expect(await bothWays(slopes, normal(6, 3), normal(3), normal(3))).toMatchObject({ product: 5 });
   });
-  test("cross-entropy's gradient touches the labels' places alone", async () => {
+  test.each([
+    ["plain", {}],
+    ["with ignored labels", { ignore: 0 }],
+    ["smoothed", { labelSmoothing: 0.1 }],
+    ["smoothed, with ignored labels", { labelSmoothing: 0.1, ignore: 0 }],
+    ["weighted", { weights: tensor([1, 2, 3]) }],
+    ["smoothed and weighted", { labelSmoothing: 0.1, weights: tensor([1, 2, 3]), ignore: 2 }],
+    ["of each example", { reduction: "none", labelSmoothing: 0.1 }],
+  ] as const)("cross-entropy's gradient touches the labels' places alone: %s", async (_, options) => {
     const labels = tensor([2, 0], "int32");
     const ops = await bothWays(
-      (x) => gradients(crossEntropy(x as Tensor<[number, number]>, labels), [x])[0],
+      (x) => gradients(crossEntropy(x as Tensor<[number, number], "float32">, labels, options).sum(), [x])[0],
       normal(2, 3),
     );
     expect(ops.addAt).toBe(1);
     expect(ops.unpick).toBeUndefined();
+  });
+  test("what is added at places is added last", async () => {
+    const at = tensor([1, 2], "int32");
+    const put = (x: Tensor): Tensor => x.apply(unpick, [at], { depth: 3 });
+    const sums: ((x: Tensor, z: Tensor, row: Tensor) => Tensor)[] = [
+      (x, z, row) => put(x).add(row).add(z),
+      (x, z, row) => z.add(put(x)).sub(row),
+      (x, z, row) => row.sub(put(x).sub(z)),
+      (x, z) => z.mul(2).sub(put(x)).add(z),
+      (x, z) => put(x).add(z).sum(-1, { keepDims: true }),
+      (x) => put(x).sum(-1),
+    ];
+    for (const f of sums) {
+      const ops = await bothWays(f, normal(2), normal(2, 3), normal(2, 1));
+      expect(ops.unpick).toBeUndefined();
+    }
   });
   test("gelu shares erf with its gradient, and stays whole without one", async () => {
     expect(await bothWays((x) => x.gelu(), normal(5))).toEqual({ gelu: 1 });

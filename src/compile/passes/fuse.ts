@@ -27,22 +27,70 @@ const geluFromErf: RewriteRule = ruleFor("gelu from erf", gelu, ([x], _, { users
   return s.mul(s.halfErf()).mul(Math.SQRT2);
 });
 
-/** y ± unpick(x) changes only the picked places of y. The gradient of cross-entropy has this form. */
+/** A tensor with something added at picked places. */
+interface Picked {
+  /** What is added to; undefined for zeros. */
+  readonly y: Tensor | undefined;
+  readonly x: Tensor;
+  readonly indices: Tensor;
+}
+
+function pickedOf(tensor: Tensor, { uses }: Match): Picked | undefined {
+  const [value, places] = paramsOf(tensor, unpick)?.inputs ?? [];
+  if (value && places) return { y: undefined, x: value, indices: places };
+  const [y, x, indices] = paramsOf(tensor, addAt)?.inputs ?? [];
+  // Rows that are repeated take no pass of their own, wherever they are added.
+  const isFree = y && (uses(tensor) === 1 || paramsOf(y, movement.expand));
+  return isFree && x && indices ? { y, x, indices } : undefined;
+}
+
+/** The other side of a sum or difference with a picked tensor, in the shape of the result; undefined if that is larger. */
+function besides(z: Tensor, { x, indices }: Picked, { node }: Match): Tensor | undefined {
+  const { shape } = node.outputs[0]!;
+  if (shape.length !== indices.shape.length + 1 || !sameShape(shape.slice(0, -1), x.shape)) return undefined;
+  return sameShape(z.shape, shape) ? z : z.expand(shape);
+}
+
+/**
+ * y ± unpick(x) changes only the picked places of y. The gradient of cross-entropy has this form. What is added at places is added last: then
+ * the rest is one pass over memory, and a few places of its result are changed.
+ */
 const addPicked: readonly RewriteRule[] = [
-  ruleFor("y + unpick(x)", arithmetic.add, ([y, u]) => {
-    const picked = paramsOf(u!, unpick);
-    return picked && sameShape(y!.shape, u!.shape) ? apply(addAt, [y!, ...picked.inputs], undefined) : undefined;
+  ruleFor("picked + z", arithmetic.add, ([u, other], _, match) => {
+    const picked = pickedOf(u!, match);
+    const z = picked && besides(other!, picked, match);
+    return z && apply(addAt, [picked.y ? picked.y.add(z) : z, picked.x, picked.indices], undefined);
   }),
-  ruleFor("unpick(x) + y", arithmetic.add, ([u, y]) => {
-    const picked = paramsOf(u!, unpick);
-    return picked && sameShape(y!.shape, u!.shape) ? apply(addAt, [y!, ...picked.inputs], undefined) : undefined;
+  ruleFor("z + picked", arithmetic.add, ([other, u], _, match) => {
+    const picked = pickedOf(u!, match);
+    const z = picked && besides(other!, picked, match);
+    return z && apply(addAt, [picked.y ? z.add(picked.y) : z, picked.x, picked.indices], undefined);
   }),
-  ruleFor("unpick(x) − y·c", arithmetic.sub, ([u, y]) => {
-    const picked = paramsOf(u!, unpick);
-    const scaled = scaledBy(y!);
-    return picked && scaled && sameShape(y!.shape, u!.shape)
-      ? apply(addAt, [scaled.x.mul(-scaled.factor), ...picked.inputs], undefined)
-      : undefined;
+  ruleFor("picked − z", arithmetic.sub, ([u, other], _, match) => {
+    const picked = pickedOf(u!, match);
+    const z = picked && besides(other!, picked, match);
+    if (!z) return undefined;
+    const scaled = scaledBy(z);
+    const rest = picked.y ? picked.y.sub(z) : scaled ? scaled.x.mul(-scaled.factor) : z.neg();
+    return apply(addAt, [rest, picked.x, picked.indices], undefined);
+  }),
+  ruleFor("z − picked", arithmetic.sub, ([other, u], _, match) => {
+    const picked = pickedOf(u!, match);
+    const z = picked && besides(other!, picked, match);
+    return z && apply(addAt, [picked.y ? z.sub(picked.y) : z, picked.x.neg(), picked.indices], undefined);
+  }),
+  ruleFor("sum of picked along their axis", sum, ([u], { axes, keepDims }) => {
+    const last = u!.shape.length - 1;
+    if (axes.length !== 1 || axes[0] !== last) return undefined;
+    const [y, x] = paramsOf(u!, addAt)?.inputs ?? [undefined, paramsOf(u!, unpick)?.inputs[0]];
+    if (!x) return undefined;
+    const column = [...x.shape, 1];
+    const added: Tensor = keepDims ? x.reshape(column) : x;
+    if (!y) return added;
+    const row = paramsOf(y, movement.expand)?.inputs[0];
+    const isColumn = row && sameShape(row.shape, column);
+    const rest = isColumn ? row.mul(u!.shape[last]!) : y.sum(last, { keepDims: true });
+    return (keepDims ? rest : rest.reshape(x.shape)).add(added);
   }),
   ruleFor("y·c with d added at places", addAt, ([y, x, indices]) => {
     const scaled = scaledBy(y!);
