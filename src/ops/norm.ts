@@ -3,6 +3,7 @@ import { defineOp, floats, type OnnxGraph, type OnnxValue, type Op } from "../gr
 import { sameShape, sizeOf, type TensorType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { chosen } from "./arithmetic.ts";
+import { zeros } from "./convolution.ts";
 import { reducedPosition } from "./reduce.ts";
 import { type ReduceParams, reducedShape, reduceNode, sumNodes, sumOfSquaresNodes } from "./sums.ts";
 
@@ -37,9 +38,10 @@ export const norm: Op<NormParams> = defineOp<NormParams>({
   },
   onnx(graph, [x], { params, inputTypes: [type], outputTypes: [output] }) {
     if (params.axes.length === 0) return graph.node("Abs", [x]);
+    if (sizeOf(output!.shape) === 0) return zeros(graph, output!);
     const width = widthOf(type!, params);
     const isKernel = graph.target.kernels && type!.dtype === "float32" && width > 0;
-    if (isKernel && params.order === 2 && sizeOf(output!.shape) > 0) return graph.lengths(x!, width, output!.shape);
+    if (isKernel && params.order === 2) return graph.lengths(x!, width, output!.shape);
     const length = (params.order === 2 ? euclidean : scaled)(graph, x!, type!, params);
     const computed = isTotal(type!, params) ? [] : reducedShape(type!, { ...params, keepDims: true });
     return sameShape(computed, output!.shape) ? length : graph.node("Reshape", [length, graph.integers(output!.shape)]);
@@ -59,6 +61,8 @@ export const norm: Op<NormParams> = defineOp<NormParams>({
     { inputs: [random.real()], params: { axes: [], keepDims: false, order: 2 } },
     { inputs: [random.real(2, 0)], params: onLast },
     { inputs: [random.real(0, 3)], params: onLast },
+    { inputs: [random.real(3, 0)], params: { axes: [0], keepDims: false, order: 2 } },
+    { inputs: [random.real(2, 0, 3)], params: { axes: [0, 2], keepDims: true, order: 3 } },
   ],
 });
 

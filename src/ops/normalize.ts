@@ -161,6 +161,12 @@ export const layerNorm: Op<LayerNormParams> = register<LayerNormParams>({
   onnx(graph, { inputs, inputTypes, params: { epsilon } }) {
     const [type] = inputTypes as [TensorType];
     const axis = type.shape.length - 1;
+    // A line without elements has no mean.
+    if (type.shape[axis] === 0) {
+      const lines = graph.integers([...type.shape.slice(0, -1), 1]);
+      const none = graph.node("Expand", [graph.constant(type.dtype, [], [Number.NaN]), lines]);
+      return [inputs[0]!, none, none];
+    }
     if (type.dtype === "float32" && !isLong(type, axis))
       return graph.nodes("LayerNormalization", inputs, 3, { axis, epsilon: { float: epsilon } });
     // ONNX Runtime's LayerNormalization gives μ and r in float32 even for float64, and loses digits in long float32 lines. In these two
@@ -194,5 +200,6 @@ export const layerNorm: Op<LayerNormParams> = register<LayerNormParams>({
   samples: (random) => [
     { inputs: [random.real(2, 4), random.real(4), random.real(4)], params: { epsilon: 1e-5 } },
     { inputs: [random.real(2, 3, 5), random.positive(5), random.real(5)], params: { epsilon: 1e-3 } },
+    { inputs: [random.real(2, 0), random.real(0), random.real(0)], params: { epsilon: 1e-5 } },
   ],
 });

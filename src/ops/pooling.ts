@@ -64,7 +64,7 @@ function poolShape(op: string, x: TensorType, params: PoolParams): Shape {
   const isTooWide = params.padding.some(
     ([before, after], i) => Math.max(before, after) >= params.kernel[i]! * params.dilation[i]!,
   );
-  if (counts.some((count) => count < 1) || isTooWide)
+  if (counts.some((count) => count < 1) || isTooWide || shape.includes(0, 2))
     throw new ShapeError(
       op,
       `windows ${showShape(params.kernel)} do not fit into ${showType(x)} with its padding`,
