@@ -19,7 +19,7 @@ export interface Measured {
   /** The last tensor of the batch. */
   readonly target: Tensor;
   readonly batch: readonly Tensor[];
-  /** The loss of the batch, a scalar. */
+  /** The loss of the batch, a scalar; 0 if the weight is 0. */
   readonly loss: Tensor;
   /** The number of examples, or tokens, that the loss is the mean of: a scalar. */
   readonly weight: Tensor;
