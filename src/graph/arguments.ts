@@ -36,6 +36,10 @@ export const sizes: Kind = kind(
   "an array of numbers, one for each axis",
   (value) => Array.isArray(value) && value.every(isNumber),
 );
+export const wholeSizes: Kind = kind(
+  "an array of whole numbers from 0 on, one for each axis",
+  (value) => Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0),
+);
 export const axes: Kind = kind(
   "an axis, or an array of axes",
   (value) => Number.isSafeInteger(value) || (Array.isArray(value) && value.every(Number.isSafeInteger)),

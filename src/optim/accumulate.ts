@@ -1,12 +1,12 @@
 /** Gradients added up over several small batches, to train as with one large batch. */
 import { ConfigError, GraphError, ShapeError } from "../errors.ts";
-import { described } from "../graph/arguments.ts";
+import { anOperand, aTensor, described, expectArguments, options as record } from "../graph/arguments.ts";
 import { allocate, showShape } from "../graph/types.ts";
 import { full } from "../tensor/create.ts";
 import { type Parameter, State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { countedBy, guardGradients, guardLoss, guardScalar } from "./guards.ts";
-import { type MinimizeOptions, namesOf, Optimizer } from "./optimizer.ts";
+import { type MinimizeOptions, minimizeKinds, namesOf, Optimizer } from "./optimizer.ts";
 
 /**
  * Adds up gradients between updates:
@@ -46,6 +46,7 @@ export class GradientAccumulator {
    * scalar.
    */
   add(loss: Tensor, weight: number | Tensor = 1): void {
+    expectArguments("gradientAccumulator.add", [aTensor, anOperand], [loss, weight]);
     if (typeof weight === "number" && !(weight > 0 && Number.isFinite(weight)))
       throw new ConfigError("gradientAccumulator", `the weight is ${weight}`, "give a finite number above 0");
     if (typeof weight !== "number" && weight.shape.length > 0)
@@ -80,6 +81,7 @@ export class GradientAccumulator {
    * throws a DataError.
    */
   apply(options: MinimizeOptions = {}): { readonly norm: Tensor } {
+    expectArguments("gradientAccumulator.apply", [record(minimizeKinds)], [options]);
     const share = this.#weight.current().reciprocal();
     guardScalar(
       "gradientAccumulator.apply",
