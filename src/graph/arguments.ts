@@ -68,6 +68,7 @@ export const aNumberThat = (wanted: string, holds: (value: number) => boolean): 
   kind(wanted, (value) => typeof value === "number" && Number.isFinite(value) && holds(value));
 export const aPositive: Kind = aNumberThat("a finite number above 0", (value) => value > 0);
 export const fromZero: Kind = aNumberThat("a finite number of at least 0", (value) => value >= 0);
+export const aShare: Kind = aNumberThat("a number from 0 to 1", (value) => value >= 0 && value <= 1);
 export const wholeFromZero: Kind = aNumberThat(
   "a whole number from 0 on",
   (value) => Number.isSafeInteger(value) && value >= 0,

@@ -9,6 +9,7 @@ import {
   aNumber,
   aNumberThat,
   aPositive,
+  aShare,
   expectArguments,
   fromZero,
   type Kind,
@@ -26,8 +27,6 @@ function scheduleOf(subject: string, rateAt: Schedule): Schedule {
     return rateAt(step);
   };
 }
-
-const aShare: Kind = aNumberThat("a number from 0 to 1", (value) => value >= 0 && value <= 1);
 
 /** Makes a schedule with the same rate at every step. */
 export function constant(rate: number): Schedule {
