@@ -160,6 +160,41 @@ test.each(methods)("tensor.%s", async (name) => {
   expect(await walked(`x.${name}`, (args) => x[name]!(...args), [x, x])).toEqual([]);
 });
 
+/** Objects with public methods, each with arguments that its methods take. */
+const objects: Readonly<Record<string, readonly [make: () => object, right: () => readonly unknown[]]>> = {
+  Generator: [() => glissade.randomGenerator(1), () => [[2], { mean: 0 }]],
+  "Generator of probabilities": [() => glissade.randomGenerator(1), () => [ones([2]), [2]]],
+  Plateau: [() => new glissade.schedule.Plateau(1), () => []],
+  Optimizer: [() => glissade.adam(glissade.linear(2, 2)), () => []],
+  GradientAccumulator: [() => glissade.gradientAccumulator(glissade.adam(glissade.linear(2, 2))), () => []],
+};
+
+const objectMethods = Object.entries(objects).flatMap(([name, [make, right]]) =>
+  Object.entries(Object.getOwnPropertyDescriptors(Object.getPrototypeOf(make()))).flatMap(([method, { value }]) =>
+    typeof value === "function" && method !== "constructor"
+      ? [[`${name}.${method}`, method, make, right] as const]
+      : [],
+  ),
+);
+
+test.each(objectMethods)("%s", async (name, method, make, right) => {
+  const call = (args: readonly unknown[]): unknown => (make() as Record<string, Callable>)[method]!(...args);
+  expect(await walked(name, call, right())).toEqual([]);
+  // Updates outside of a compiled function wait for the next evaluation. They are made here, so that no other test meets them.
+  await tensor(1)
+    .add(1)
+    .data()
+    .catch(() => {});
+});
+
+const classes: readonly [string, new (...args: readonly never[]) => object][] = [
+  ["Plateau", glissade.schedule.Plateau],
+];
+
+test.each(classes)("new %s", async (name, made) => {
+  expect(await walked(name, (args) => new made(...(args as readonly never[])), [1, {}])).toEqual([]);
+});
+
 const sentence = async (run: () => unknown): Promise<string> => {
   try {
     await run();

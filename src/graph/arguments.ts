@@ -39,6 +39,10 @@ export const sizes: Kind = kind(
   "an array of numbers, one for each axis",
   (value) => Array.isArray(value) && value.every(isNumber),
 );
+export const wholeSizes: Kind = kind(
+  "an array of whole numbers from 0 on, one for each axis",
+  (value) => Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0),
+);
 export const axes: Kind = kind(
   "an axis, or an array of axes",
   (value) => Number.isSafeInteger(value) || (Array.isArray(value) && value.every(Number.isSafeInteger)),
@@ -62,18 +66,30 @@ export const optional =
   (value) =>
     value === undefined ? undefined : of(value);
 
-/** The kind of a record of options, given by name. Each option may be left out. */
-export function options(known: Readonly<Record<string, Kind>>): Kind {
+/** The kind of a number that is finite and in a range. */
+export const aNumberThat = (wanted: string, holds: (value: number) => boolean): Kind =>
+  kind(wanted, (value) => typeof value === "number" && Number.isFinite(value) && holds(value));
+export const aPositive: Kind = aNumberThat("a finite number above 0", (value) => value > 0);
+export const fromZero: Kind = aNumberThat("a finite number of at least 0", (value) => value >= 0);
+export const aShare: Kind = aNumberThat("a number from 0 to 1", (value) => value >= 0 && value <= 1);
+export const wholeFromZero: Kind = aNumberThat(
+  "a whole number from 0 on",
+  (value) => Number.isSafeInteger(value) && value >= 0,
+);
+
+/** The kind of a record of options, given by name. Each option may be left out, except those that are `required`. */
+export function options(known: Readonly<Record<string, Kind>>, required: readonly string[] = []): Kind {
   return (value) => {
-    if (value === undefined) return undefined;
     const names = Object.keys(known);
+    if (value === undefined && required.length === 0) return undefined;
     if (!isRecord(value)) return `give options as a record: { ${names.join(", ")} }`;
     for (const [name, of] of Object.entries(value)) {
       if (!Object.hasOwn(known, name)) return missing(name, names);
       const instead = optional(known[name]!)(of);
       if (instead) return `${instead} for \`${name}\`, which is ${described(of)}`;
     }
-    return undefined;
+    const absent = required.find((name) => value[name] === undefined);
+    return absent === undefined ? undefined : `${known[absent]!(undefined)} for \`${absent}\``;
   };
 }
 

@@ -2,6 +2,16 @@
 
 import { ConfigError, ShapeError } from "../errors.ts";
 import { apply } from "../graph/apply.ts";
+import {
+  aNumber,
+  anOperand,
+  aTensor,
+  aText,
+  aWhole,
+  expectArguments,
+  options as record,
+  wholeSizes,
+} from "../graph/arguments.ts";
 import { type Shape, showType, sizeOf } from "../graph/types.ts";
 import { randomBits } from "../ops/random.ts";
 import { expectSeed, fromHostWords, hostStream, hostWords, initialState } from "../random/generator.ts";
@@ -51,6 +61,7 @@ export class Generator {
    * on how much other parts draw. Splitting draws no number.
    */
   split(name: string): Generator {
+    expectArguments("split", [aText], [name]);
     this.#catchUp();
     const part = new Generator(0, this.#stream);
     part.#restart(splitKey(this.#key, name));
@@ -102,6 +113,7 @@ export class Generator {
 
   /** Draws float32 numbers, uniform in [low, high), by default [0, 1). `high` itself occurs only through rounding. */
   uniform<const S extends Shape>(shape: readonly [...S], options: UniformOptions = {}): Tensor<S, "float32"> {
+    expectArguments("uniform", [wholeSizes, record({ low: aNumber, high: aNumber })], [shape, options]);
     const { low = 0, high = 1 } = options;
     if (!(Number.isFinite(low) && Number.isFinite(high) && low <= high))
       throw new ConfigError("uniform", `the bounds are ${low} and ${high}`, "give two finite numbers, the lower first");
@@ -112,6 +124,7 @@ export class Generator {
 
   /** Draws int32 numbers from `low` to `high` − 1, each equally likely to within 2⁻²⁴ of the range. The range has at most 2²⁴ numbers. */
   integers<const S extends Shape>(shape: readonly [...S], low: number, high: number): Tensor<S, "int32"> {
+    expectArguments("integers", [wholeSizes, aNumber, aNumber], [shape, low, high]);
     const isRange = Number.isSafeInteger(low) && Number.isSafeInteger(high) && low < high && high - low <= 2 ** 24;
     if (!isRange || low < -(2 ** 31) || high > 2 ** 31)
       throw new ConfigError(
@@ -132,6 +145,7 @@ export class Generator {
    * mean.
    */
   normal<const S extends Shape>(shape: readonly [...S], options: NormalOptions = {}): Tensor<S, "float32"> {
+    expectArguments("normal", [wholeSizes, record(normalKinds)], [shape, options]);
     const { mean, deviation } = normalOptions("normal", options);
     const size = sizeOf(shape);
     const half = Math.ceil(size / 2);
@@ -150,6 +164,8 @@ export class Generator {
     shape: readonly [...S],
     options: NormalOptions & { readonly limit?: number } = {},
   ): Tensor<S, "float32"> {
+    const kinds = { ...normalKinds, limit: aNumber };
+    expectArguments("truncatedNormal", [wholeSizes, record(kinds)], [shape, options]);
     const { mean, deviation } = normalOptions("truncatedNormal", options);
     const { limit = 2 } = options;
     if (!(limit > 0 && limit <= 5))
@@ -170,6 +186,7 @@ export class Generator {
 
   /** Draws float32 numbers with density e⁻ˣ, x ≥ 0. */
   exponential<const S extends Shape>(shape: readonly [...S]): Tensor<S, "float32"> {
+    expectArguments("exponential", [wholeSizes], [shape]);
     return asExponential(this.#bits(shape, 23, "float32"));
   }
 
@@ -178,6 +195,7 @@ export class Generator {
    * logits' softmax.
    */
   gumbel<const S extends Shape>(shape: readonly [...S]): Tensor<S, "float32"> {
+    expectArguments("gumbel", [wholeSizes], [shape]);
     return asGumbel(this.#bits(shape, 23, "float32"));
   }
 
@@ -185,6 +203,7 @@ export class Generator {
   bernoulli<S extends Shape>(probability: Tensor<S, "float32">): Tensor<S, "bool">;
   bernoulli<const S extends Shape>(probability: number, shape: readonly [...S]): Tensor<S, "bool">;
   bernoulli(probability: Tensor<Shape, "float32"> | number, shape: Shape = []): Tensor<Shape, "bool"> {
+    expectArguments("bernoulli", [anOperand, wholeSizes], [probability, shape]);
     if (typeof probability !== "number") return this.uniform(probability.shape).less(probability);
     if (!(probability >= 0 && probability <= 1))
       throw new ConfigError("bernoulli", `the probability is ${probability}`, "give a number from 0 to 1");
@@ -194,6 +213,7 @@ export class Generator {
 
   /** Draws a class for each row of logits [...rows, classes] from the row's softmax, by the Gumbel-max trick. Returns int32 [...rows]. */
   categorical<L extends Shape>(logits: Tensor<readonly [...L, number], "float32">): Tensor<L, "int32"> {
+    expectArguments("categorical", [aTensor], [logits]);
     if (logits.shape.length === 0 || logits.shape.at(-1) === 0)
       throw new ShapeError(
         "categorical",
@@ -209,8 +229,8 @@ export class Generator {
    * the rows of x. Equal words keep their order; 10⁵ numbers have about one such pair.
    */
   permutation<const N extends number>(count: N): Tensor<[N], "int32"> {
-    if (!Number.isSafeInteger(count) || count < 0)
-      throw new ConfigError("permutation", `the count is ${count}`, "give a whole number from 0 on");
+    expectArguments("permutation", [aWhole], [count]);
+    if (count < 0) throw new ConfigError("permutation", `the count is ${count}`, "give a whole number from 0 on");
     return this.#bits([count], 32, "int32").argsort(0) as Tensor<[N], "int32">;
   }
 
@@ -257,6 +277,8 @@ export interface NormalOptions {
   /** The standard deviation; default 1. */
   readonly deviation?: number;
 }
+
+const normalKinds = { mean: aNumber, deviation: aNumber } as const;
 
 function normalOptions(subject: string, { mean = 0, deviation = 1 }: NormalOptions): Required<NormalOptions> {
   if (!(Number.isFinite(mean) && deviation >= 0 && Number.isFinite(deviation)))

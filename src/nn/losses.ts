@@ -1,17 +1,18 @@
 /** Losses. They are averaged over all examples unless `reduction` says otherwise. */
-import { ConfigError, DTypeError, ShapeError } from "../errors.ts";
+import { DTypeError, ShapeError } from "../errors.ts";
 import {
-  aNumber,
+  aFlag,
+  aShare,
   aTensor,
   aWhole,
-  described,
   expectArguments,
-  expectOptions,
+  fromZero,
+  type Kind,
   oneOf,
   optional,
-  readingOptions,
+  options as record,
 } from "../graph/arguments.ts";
-import { currentPath, unobserved, withName } from "../graph/scope.ts";
+import { unobserved, withName } from "../graph/scope.ts";
 import type { Matches, Reduced, Show } from "../graph/shape-types.ts";
 import { type DType, resolveAxis, type Shape, sameShape, showShape, showType } from "../graph/types.ts";
 import { probabilityLoss } from "../ops/losses.ts";
@@ -27,11 +28,18 @@ export interface LossOptions<N extends Reduction = Reduction> {
   readonly reduction?: N;
 }
 
-const reductions: readonly Reduction[] = ["mean", "sum", "none"];
+const aReduction = oneOf("mean", "sum", "none");
+
+/** Checks the two tensors and the options of a loss. `kinds` are those of the options besides the reduction. */
+function expectLossArguments(
+  loss: string,
+  [x, y, options]: readonly [unknown, unknown, unknown],
+  kinds: Readonly<Record<string, Kind>> = {},
+): void {
+  expectArguments(loss, [aTensor, aTensor, record({ ...kinds, reduction: aReduction })], [x, y, options]);
+}
 
 function reduced(losses: Tensor, reduction: Reduction = "mean"): Tensor {
-  const instead = oneOf(...reductions)(reduction);
-  if (instead) throw new ConfigError(currentPath() || "a loss", `the reduction is ${described(reduction)}`, instead);
   if (reduction === "none") return losses;
   return reduction === "sum" ? losses.sum() : losses.mean();
 }
@@ -45,6 +53,8 @@ export interface ClassOptions<N extends Reduction = Reduction> extends LossOptio
   /** A weight for each class, [classes]. The mean is then the weighted mean. Default: 1 for each class. */
   readonly weights?: Tensor;
 }
+
+const classKinds = { ignore: aWhole, weights: aTensor } as const;
 
 /** Options of `crossEntropy`. */
 export interface CrossEntropyOptions<N extends Reduction = Reduction> extends ClassOptions<N> {
@@ -68,12 +78,10 @@ export function crossEntropy<
     Matches<R, L, `crossEntropy: logits ${Show<[...L, C]>} need labels ${Show<L>}, and got ${Show<R>}`>,
   options: CrossEntropyOptions<N> = {},
 ): Tensor<N extends "none" ? L : [], D> {
-  expectOptions("crossEntropy", options, ["labelSmoothing", "ignore", "weights", "reduction"]);
+  expectLossArguments("crossEntropy", [logits, labels, options], { ...classKinds, labelSmoothing: aShare });
   const [x, y] = [logits as Tensor, labels as Tensor];
   expectLabels("crossEntropy", "logits", x, y);
   const { labelSmoothing = 0, weights } = options;
-  if (!(labelSmoothing >= 0 && labelSmoothing <= 1))
-    throw new ConfigError("crossEntropy", `labelSmoothing is ${labelSmoothing}`, "give a number from 0 to 1");
   return withName("crossEntropy", () => {
     const logProbabilities = x.logSoftmax();
     if (labelSmoothing === 0) return ofLabels(logProbabilities, y, options);
@@ -100,7 +108,7 @@ export function negativeLogLikelihood<
     >,
   options: ClassOptions<N> = {},
 ): Tensor<N extends "none" ? L : [], D> {
-  expectOptions("negativeLogLikelihood", options, ["ignore", "weights", "reduction"]);
+  expectLossArguments("negativeLogLikelihood", [logProbabilities, labels, options], classKinds);
   const [x, y] = [logProbabilities as Tensor, labels as Tensor];
   expectLabels("negativeLogLikelihood", "log-probabilities", x, y);
   return withName("negativeLogLikelihood", () => ofLabels(x, y, options)) as Tensor<N extends "none" ? L : [], D>;
@@ -139,7 +147,6 @@ function expectWeights(weights: Tensor, x: Tensor): Tensor {
 }
 
 function expectLabels(loss: string, what: string, x: Tensor, labels: Tensor): void {
-  expectArguments(loss, [aTensor, aTensor], [x, labels]);
   const lead = x.shape.slice(0, -1);
   if (!sameShape(lead, labels.shape) || x.shape.length === 0)
     throw new ShapeError(
@@ -168,7 +175,7 @@ export function softCrossEntropy<
     Matches<R, [...L, C], `softCrossEntropy: ${Show<[...L, C]>} against ${Show<R>}`>,
   options: LossOptions<N> = {},
 ): Tensor<N extends "none" ? L : [], D> {
-  expectOptions("softCrossEntropy", options, ["reduction"]);
+  expectLossArguments("softCrossEntropy", [logits, probabilities, options]);
   const [x, p] = [logits as Tensor, probabilities as Tensor];
   expectSame("softCrossEntropy", x, p);
   return withName("softCrossEntropy", () => reduced(x.logSoftmax().mul(p).sum(-1).neg(), options.reduction)) as Tensor<
@@ -194,16 +201,17 @@ export type PairLoss<Name extends string, O extends object = object> = <
 function pairLoss<Name extends string, O extends object = object>(
   name: Name,
   f: (x: Tensor, y: Tensor, options: O) => Tensor,
+  kinds?: Readonly<Record<keyof O, Kind>>,
 ): PairLoss<Name, O> {
   const loss = (x: Tensor, y: Tensor, options: LossOptions & O = {} as O): Tensor => {
+    expectLossArguments(name, [x, y, options], kinds);
     expectSame(name, x, y);
-    return withName(name, () => readingOptions(name, options, (own) => reduced(f(x, y, own), own.reduction)));
+    return withName(name, () => reduced(f(x, y, options), options.reduction));
   };
   return loss as PairLoss<Name, O>;
 }
 
 function expectSame(loss: string, a: Tensor, b: Tensor): void {
-  expectArguments(loss, [aTensor, aTensor], [a, b]);
   if (!sameShape(a.shape, b.shape))
     throw new ShapeError(
       loss,
@@ -212,15 +220,16 @@ function expectSame(loss: string, a: Tensor, b: Tensor): void {
     );
 }
 
-function expectPositive(loss: string, name: string, value: number): void {
-  if (!(value > 0)) throw new ConfigError(loss, `${name} is ${value}`, "give a number above 0");
-}
-
 /** (x − y)² */
 export const meanSquaredError: PairLoss<"meanSquaredError"> = pairLoss("meanSquaredError", (x, y) => x.sub(y).square());
 
 /** |x − y| */
 export const meanAbsoluteError: PairLoss<"meanAbsoluteError"> = pairLoss("meanAbsoluteError", (x, y) => x.sub(y).abs());
+
+const aBend: Kind = (value) => (typeof value === "number" && value > 0 ? undefined : "give a number above 0");
+
+/** The largest finite number of a tensor's dtype. */
+const largestOf = ({ dtype }: Tensor): number => (dtype === "float64" ? Number.MAX_VALUE : (2 - 2 ** -23) * 2 ** 127);
 
 /** Returns ½d², with |d| capped at c, and the part of |d| beyond c. Both have a finite slope for every d, also at infinity. */
 function bent(d: Tensor, c: number): readonly [Tensor, Tensor] {
@@ -234,12 +243,17 @@ export interface HuberOptions {
   readonly delta?: number;
 }
 
-/** ½d² for |d| ≤ δ, δ·(|d| − ½δ) beyond, with d = x − y (Huber 1964). */
-export const huber: PairLoss<"huber", HuberOptions> = pairLoss("huber", (x, y, { delta = 1 }: HuberOptions) => {
-  expectPositive("huber", "delta", delta);
-  const [parabola, line] = bent(x.sub(y), delta);
-  return parabola.add(line.mul(delta));
-});
+/** ½d² for |d| ≤ δ, δ·(|d| − ½δ) beyond, with d = x − y (Huber 1964). For δ = ∞ it is ½d² everywhere. */
+export const huber: PairLoss<"huber", HuberOptions> = pairLoss(
+  "huber",
+  (x, y, { delta = 1 }: HuberOptions) => {
+    const d = x.sub(y);
+    if (delta > largestOf(d)) return d.square().mul(0.5);
+    const [parabola, line] = bent(d, delta);
+    return parabola.add(line.mul(delta));
+  },
+  { delta: aBend },
+);
 
 /** Options of `smoothL1`. */
 export interface SmoothL1Options {
@@ -247,15 +261,17 @@ export interface SmoothL1Options {
   readonly beta?: number;
 }
 
-/** ½d²/β for |d| < β, |d| − ½β beyond, with d = x − y (Girshick 2015). */
+/** ½d²/β for |d| < β, |d| − ½β beyond, with d = x − y (Girshick 2015). For β = 0 it is |d|. */
 export const smoothL1: PairLoss<"smoothL1", SmoothL1Options> = pairLoss(
   "smoothL1",
   (x, y, { beta = 1 }: SmoothL1Options) => {
-    if (beta === 0) return x.sub(y).abs();
-    expectPositive("smoothL1", "beta", beta);
-    const [parabola, line] = bent(x.sub(y), beta);
+    const d = x.sub(y);
+    // A β whose reciprocal overflows is 0 for all other numbers.
+    if (1 / beta > largestOf(d)) return d.abs();
+    const [parabola, line] = bent(d, beta);
     return parabola.mul(1 / beta).add(line);
   },
+  { beta: fromZero },
 );
 
 /** Options of `binaryCrossEntropy`. */
@@ -263,6 +279,9 @@ export interface BinaryCrossEntropyOptions {
   /** The weight w of positive labels; a tensor is broadcast to the logits. Default 1. */
   readonly positiveWeight?: Tensor | number;
 }
+
+const aWeight: Kind = (value) =>
+  typeof value === "number" ? fromZero(value) : aTensor(value) && "give a tensor or a finite number of at least 0";
 
 /**
  * −w·y·log σ(x) − (1 − y)·log(1 − σ(x)) for logits x and labels y of the same dtype: in the form
@@ -274,6 +293,7 @@ export const binaryCrossEntropy: PairLoss<"binaryCrossEntropy", BinaryCrossEntro
     const weight = positiveWeight === undefined ? y : y.mul(positiveWeight);
     return y.neg().add(1).mul(x.softplus()).add(weight.mul(x.neg().softplus()));
   },
+  { positiveWeight: aWeight },
 );
 
 /**
@@ -304,6 +324,7 @@ export const klDivergence: PairLoss<"klDivergence", KlDivergenceOptions> = pairL
     if (logTargets) return y.exp().mul(where(isZero, y.scalar(0).expand(y.shape), y).sub(own));
     return y.mul(where(isZero, y.add(1), y).log().sub(own));
   },
+  { logTargets: aFlag },
 );
 
 /** Computes 1 − x·y / (|x|·|y|) along the last axis, averaged: 0 for vectors of the same direction, 2 for opposite ones. */
@@ -319,8 +340,8 @@ export function cosineDistance<
   options: LossOptions<N> = {},
 ): Tensor<N extends "none" ? L : [], D> {
   const [a, b] = [x as Tensor, y as Tensor];
+  expectLossArguments("cosineDistance", [x, y, options]);
   expectSame("cosineDistance", a, b);
-  expectOptions("cosineDistance", options, ["reduction"]);
   return withName("cosineDistance", () => reduced(cosineSimilarity(a, b).neg().add(1), options.reduction)) as Tensor<
     N extends "none" ? L : [],
     D
@@ -334,7 +355,7 @@ export function cosineSimilarity<S extends Shape, R extends Shape, D extends DTy
   axis?: A,
   epsilon: number = 1e-8,
 ): Tensor<Reduced<S, A, false>, D> {
-  expectArguments("cosineSimilarity", [aTensor, aTensor, optional(aWhole), optional(aNumber)], [x, y, axis, epsilon]);
+  expectArguments("cosineSimilarity", [aTensor, aTensor, optional(aWhole), optional(fromZero)], [x, y, axis, epsilon]);
   const [a, b] = [x as Tensor, y as Tensor];
   expectSame("cosineSimilarity", a, b);
   const at = resolveAxis("cosineSimilarity", axis ?? -1, a.shape.length);

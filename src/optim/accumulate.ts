@@ -1,12 +1,12 @@
 /** Gradients added up over several small batches, to train as with one large batch. */
 import { ConfigError, GraphError, ShapeError } from "../errors.ts";
-import { described } from "../graph/arguments.ts";
+import { anOperand, aTensor, described, expectArguments, options as record } from "../graph/arguments.ts";
 import { allocate, showShape } from "../graph/types.ts";
 import { full } from "../tensor/create.ts";
 import { type Parameter, State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { guardGradients, guardLoss, guardScalar } from "./guards.ts";
-import { type MinimizeOptions, namesOf, Optimizer } from "./optimizer.ts";
+import { countedBy, guardGradients, guardLoss, guardScalar } from "./guards.ts";
+import { type MinimizeOptions, minimizeKinds, namesOf, Optimizer } from "./optimizer.ts";
 
 /**
  * Adds up gradients between updates:
@@ -41,10 +41,12 @@ export class GradientAccumulator {
   /**
    * Adds to the graph: the gradients of a loss, times a weight, are added to the sums. The weight is 1 by default; give the number of
    * examples that the loss is the mean of, or a scalar tensor if the number is known only in the run, such as the number of tokens that are
-   * not padding. A run in which the loss or a gradient is not finite adds nothing and throws a DataError. Throws ConfigError for a number
-   * that is not positive, ShapeError for a tensor that is not a scalar.
+   * not padding. A run in which the tensor is 0 adds nothing, whatever its loss. Any other run in which the loss or a gradient is not
+   * finite adds nothing and throws a DataError. Throws ConfigError for a number that is not positive, ShapeError for a tensor that is not a
+   * scalar.
    */
   add(loss: Tensor, weight: number | Tensor = 1): void {
+    expectArguments("gradientAccumulator.add", [aTensor, anOperand], [loss, weight]);
     if (typeof weight === "number" && !(weight > 0 && Number.isFinite(weight)))
       throw new ConfigError("gradientAccumulator", `the weight is ${weight}`, "give a finite number above 0");
     if (typeof weight !== "number" && weight.shape.length > 0)
@@ -53,9 +55,10 @@ export class GradientAccumulator {
       typeof weight === "number" ? weight : weight.detach().cast(dtype);
     this.#trained();
     const subject = "gradientAccumulator.add";
-    const { parameters, gradients } = this.#optimizer.gradients(loss);
+    const { parameters, gradients: all } = this.#optimizer.gradients(loss);
+    const gradients = all.map((g) => countedBy(weight, g));
     for (const parameter of parameters) this.#reached.add(parameter);
-    guardLoss(subject, loss);
+    guardLoss(subject, countedBy(weight, loss));
     if (typeof weight !== "number")
       guardScalar(
         subject,
@@ -78,12 +81,13 @@ export class GradientAccumulator {
    * throws a DataError.
    */
   apply(options: MinimizeOptions = {}): { readonly norm: Tensor } {
+    expectArguments("gradientAccumulator.apply", [record(minimizeKinds)], [options]);
     const share = this.#weight.current().reciprocal();
     guardScalar(
       "gradientAccumulator.apply",
       share,
-      () => "no gradients were added since the last update, so none was made",
-      "run a step that calls add before each step that calls apply",
+      () => "no gradients were added since the last update, or all with the weight 0, so none was made",
+      "run a step that calls add, with something that counts, before each step that calls apply",
     );
     // Which parameters the losses depend on is known only after a step that calls `add` has been traced.
     const isReached = (parameter: Parameter): boolean => this.#reached.size === 0 || this.#reached.has(parameter);

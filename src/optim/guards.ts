@@ -3,6 +3,7 @@ import { DataError } from "../errors.ts";
 import type { Check, Flaw } from "../graph/check.ts";
 import { currentScope } from "../graph/scope.ts";
 import { showPlace } from "../graph/types.ts";
+import { where } from "../tensor/create.ts";
 import type { Parameter } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
@@ -28,6 +29,29 @@ export function guardLoss(subject: string, loss: Tensor): void {
         "lower the learning rate or clip the gradients; look at the inputs if it happened on the first step",
       ),
   });
+}
+
+/**
+ * Returns a loss or a gradient of a batch; zeros if the batch has the weight 0. The mean over a batch in which nothing counts is NaN, and
+ * NaN · 0 is NaN too, so a product with the weight is not enough.
+ */
+export function countedBy(weight: Tensor | number, value: Tensor): Tensor {
+  return typeof weight === "number" ? value : where(weight.detach().notEqual(0) as Tensor<[], "bool">, value, 0);
+}
+
+/**
+ * Adds a check of a loss whose batch has the weight 0: a run in which it is not finite assigns nothing and throws a DataError that says
+ * that nothing in the batch counts.
+ */
+export function guardWeight(subject: string, loss: Tensor, weight: Tensor | number): void {
+  if (typeof weight === "number") return;
+  guardScalar(
+    subject,
+    where(weight.detach().equal(0) as Tensor<[], "bool">, loss, 0),
+    (value) =>
+      `the weight is 0, so nothing in the batch counts, and the loss is ${value}; all parameters keep their values`,
+    "leave such batches out, accumulate gradients over several batches, or divide the loss by a count of at least 1: count.clip(1)",
+  );
 }
 
 /** Adds a check of gradients: a run in which one of them is not finite assigns nothing and throws a DataError. */

@@ -1,7 +1,17 @@
 /** The parts that optimizers share: they find parameters, keep state for each, and make one graph of loss, gradients and update. */
 import { partialGradients } from "../autodiff/gradients.ts";
 import { ConfigError, DTypeError, GraphError, ShapeError } from "../errors.ts";
-import { described, expectArguments, readingOptions } from "../graph/arguments.ts";
+import {
+  aFlag,
+  aNumber,
+  aTensor,
+  described,
+  expectArguments,
+  type Kind,
+  readingOptions,
+  options as record,
+  tensors,
+} from "../graph/arguments.ts";
 import { allocate, isFloat, sameShape, showType, type TensorType, type Values } from "../graph/types.ts";
 import { Parameter, State, type Version } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -107,6 +117,13 @@ export interface MinimizeOptions {
   /** Scales all gradients together so that their global norm is at most this value. */
   readonly clipNorm?: number;
 }
+
+/** The kinds of `MinimizeOptions`. */
+export const minimizeKinds: Readonly<Record<keyof MinimizeOptions, Kind>> = {
+  clipValue: aNumber,
+  clipEachNorm: aNumber,
+  clipNorm: aNumber,
+};
 
 /** Options of an optimizer's `apply`. */
 export interface ApplyOptions extends MinimizeOptions {
@@ -243,6 +260,7 @@ export class Optimizer {
    * on standard error. Throws GraphError when the loss depends on no parameter, or when all parameters are frozen.
    */
   minimize(loss: Tensor, options: MinimizeOptions = {}): { readonly norm: Tensor } {
+    expectArguments(`${this.name}.minimize`, [aTensor, record(minimizeKinds)], [loss, options]);
     const { parameters, gradients } = this.gradients(loss);
     guardLoss(`${this.name}.minimize`, loss);
     guardGradients(`${this.name}.minimize`, parameters, gradients);
@@ -255,6 +273,7 @@ export class Optimizer {
    * left.
    */
   gradients(loss: Tensor): { readonly parameters: readonly Parameter[]; readonly gradients: readonly Tensor[] } {
+    expectArguments(`${this.name}.gradients`, [aTensor], [loss]);
     const trained = this.trained();
     const found = partialGradients(loss, trained);
     const parameters = trained.filter((_, i) => found[i]);
@@ -294,8 +313,11 @@ export class Optimizer {
   apply(
     parameters: readonly Parameter[],
     given: readonly Tensor[],
-    { loss, guard = true, ...options }: ApplyOptions = {},
+    applyOptions: ApplyOptions = {},
   ): { readonly norm: Tensor } {
+    const kinds = [parameterList, tensors, record({ ...minimizeKinds, loss: aTensor, guard: aFlag })];
+    expectArguments(`${this.name}.apply`, kinds, [parameters, given, applyOptions]);
+    const { loss, guard = true, ...options } = applyOptions;
     this.#expectFit(parameters, given);
     if (loss) expectLoss(this.name, loss);
     if (loss) guardLoss(`${this.name}.apply`, loss);
@@ -396,6 +418,11 @@ export function defineOptimizer<Options extends OptimizerOptions, Names extends 
   return (target, options) =>
     optimizerOf(name, target, options ?? ({} as Options), defaults, (own) => withHyper(rule, { ...own }));
 }
+
+const parameterList: Kind = (value) =>
+  Array.isArray(value) && value.every((each) => each instanceof Parameter)
+    ? undefined
+    : "give an array of parameters, such as model.parameters()";
 
 const someParameters = (value: unknown): string | undefined =>
   (typeof value === "object" || typeof value === "function") &&

@@ -3,21 +3,36 @@
  * rate is a variable of the compiled graph, so the graph is not compiled again.
  */
 
-import { ConfigError } from "../errors.ts";
-import { aFunction, aNumber, aRecord, expectArguments } from "../graph/arguments.ts";
+import {
+  aFlag,
+  aFunction,
+  aNumber,
+  aNumberThat,
+  aPositive,
+  aShare,
+  expectArguments,
+  fromZero,
+  type Kind,
+  options as record,
+  wholeFromZero,
+} from "../graph/arguments.ts";
 
 /** Returns the rate at a step, counted from 0. */
 export type Schedule = (step: number) => number;
 
-function expectSteps(subject: string, steps: number): void {
-  if (!(steps > 0)) throw new ConfigError(subject, `${steps} steps`, "give a number above 0");
+/** Checks the step that a schedule is asked for. */
+function scheduleOf(subject: string, rateAt: Schedule): Schedule {
+  return (step) => {
+    expectArguments(`the schedule ${subject}`, [fromZero], [step]);
+    return rateAt(step);
+  };
 }
 
 /** Makes a schedule with the same rate at every step. */
-export const constant =
-  (rate: number): Schedule =>
-  () =>
-    rate;
+export function constant(rate: number): Schedule {
+  expectArguments("constant", [fromZero], [rate]);
+  return scheduleOf("constant", () => rate);
+}
 
 /** Options of `schedule.steps`. */
 export interface StepsOptions {
@@ -29,18 +44,18 @@ export interface StepsOptions {
 
 /** Makes the schedule rate·factor^⌊step / every⌋. */
 export function steps(rate: number, options: StepsOptions): Schedule {
-  expectArguments("steps", [aNumber, aRecord], [rate, options]);
+  const kinds = { every: aPositive, factor: aPositive };
+  expectArguments("steps", [fromZero, record(kinds, ["every"])], [rate, options]);
   const { every, factor = 0.1 } = options;
-  expectSteps("steps", every);
-  return (step) => rate * factor ** Math.floor(step / every);
+  return scheduleOf("steps", (step) => rate * factor ** Math.floor(step / every));
 }
 
 /** Makes the schedule rate·factor^(step / per), which falls smoothly by `factor` every `per` steps (default 1). */
 export function exponential(rate: number, options: { factor: number; per?: number }): Schedule {
-  expectArguments("exponential", [aNumber, aRecord], [rate, options]);
+  const kinds = { factor: aPositive, per: aPositive };
+  expectArguments("exponential", [fromZero, record(kinds, ["factor"])], [rate, options]);
   const { factor, per = 1 } = options;
-  expectSteps("exponential", per);
-  return (step) => rate * factor ** (step / per);
+  return scheduleOf("exponential", (step) => rate * factor ** (step / per));
 }
 
 /** Options of `schedule.cosine` and `schedule.linear`. */
@@ -51,23 +66,23 @@ export interface DecayOptions {
   readonly end?: number;
 }
 
+const decayOptions: Kind = record({ steps: aPositive, end: fromZero }, ["steps"]);
+
 /** Makes a schedule from `rate` to `end` along half a cosine, then constant at `end` (Loshchilov and Hutter 2017, without restarts). */
 export function cosine(rate: number, options: DecayOptions): Schedule {
-  expectArguments("cosine", [aNumber, aRecord], [rate, options]);
+  expectArguments("cosine", [fromZero, decayOptions], [rate, options]);
   const { steps: total, end = 0 } = options;
-  expectSteps("cosine", total);
-  return (step) => end + ((rate - end) * (1 + Math.cos(Math.PI * Math.min(1, step / total)))) / 2;
+  return scheduleOf("cosine", (step) => end + ((rate - end) * (1 + Math.cos(Math.PI * Math.min(1, step / total)))) / 2);
 }
 
 /** Makes a schedule from `rate` to `end` along a straight line, then constant at `end`. */
 export function linear(rate: number, options: DecayOptions): Schedule {
-  expectArguments("linear", [aNumber, aRecord], [rate, options]);
+  expectArguments("linear", [fromZero, decayOptions], [rate, options]);
   const { steps: total, end = 0 } = options;
-  expectSteps("linear", total);
-  return (step) => {
+  return scheduleOf("linear", (step) => {
     const share = Math.min(1, step / total);
     return rate * (1 - share) + end * share;
-  };
+  });
 }
 
 /**
@@ -75,10 +90,11 @@ export function linear(rate: number, options: DecayOptions): Schedule {
  * of the climb has the rate (k + 1) / (steps + 1) times that first rate.
  */
 export function warmUp(schedule: Schedule, options: { steps: number }): Schedule {
-  expectArguments("warmUp", [aFunction, aRecord], [schedule, options]);
+  expectArguments("warmUp", [aFunction, record({ steps: fromZero }, ["steps"])], [schedule, options]);
   const { steps: climb } = options;
-  if (!(climb >= 0)) throw new ConfigError("warmUp", `${climb} steps`, "give a number of at least 0");
-  return (step) => (step < climb ? (schedule(0) * (step + 1)) / (climb + 1) : schedule(step - climb));
+  return scheduleOf("warmUp", (step) =>
+    step < climb ? (schedule(0) * (step + 1)) / (climb + 1) : schedule(step - climb),
+  );
 }
 
 /**
@@ -86,10 +102,12 @@ export function warmUp(schedule: Schedule, options: { steps: number }): Schedule
  * root.
  */
 export function inverseSquareRoot(peak: number, options: { warmUpSteps?: number } = {}): Schedule {
-  expectArguments("inverseSquareRoot", [aNumber, aRecord], [peak, options]);
+  expectArguments("inverseSquareRoot", [fromZero, record({ warmUpSteps: aPositive })], [peak, options]);
   const { warmUpSteps = 4000 } = options;
-  expectSteps("inverseSquareRoot", warmUpSteps);
-  return (step) => peak * Math.min((step + 1) / warmUpSteps, Math.sqrt(warmUpSteps / (step + 1)));
+  return scheduleOf(
+    "inverseSquareRoot",
+    (step) => peak * Math.min((step + 1) / warmUpSteps, Math.sqrt(warmUpSteps / (step + 1))),
+  );
 }
 
 /** Options of `schedule.transformer`. */
@@ -107,10 +125,9 @@ export interface TransformerOptions {
  * (d·w)^−½.
  */
 export function transformer(options: TransformerOptions): Schedule {
-  expectArguments("transformer", [aRecord], [options]);
+  const kinds = { width: aPositive, warmUpSteps: aPositive, factor: fromZero };
+  expectArguments("transformer", [record(kinds, ["width"])], [options]);
   const { width, warmUpSteps = 4000, factor = 1 } = options;
-  expectSteps("transformer", warmUpSteps);
-  if (!(width > 0)) throw new ConfigError("transformer", `the width is ${width}`, "give the model's width");
   return inverseSquareRoot(factor * (width * warmUpSteps) ** -0.5, { warmUpSteps });
 }
 
@@ -131,20 +148,18 @@ export interface OneCycleOptions {
  * 2018).
  */
 export function oneCycle(peak: number, options: OneCycleOptions): Schedule {
-  expectArguments("oneCycle", [aNumber, aRecord], [peak, options]);
+  const kinds = { steps: aPositive, growth: aShare, startDivisor: aPositive, endDivisor: aPositive };
+  expectArguments("oneCycle", [fromZero, record(kinds, ["steps"])], [peak, options]);
   const { steps: total, growth = 0.3, startDivisor = 25, endDivisor = 1e4 } = options;
-  expectSteps("oneCycle", total);
-  if (!(growth >= 0 && growth <= 1))
-    throw new ConfigError("oneCycle", `the share of growth is ${growth}`, "give a number from 0 to 1");
   const start = peak / startDivisor;
   const end = start / endDivisor;
   const top = growth * total - 1;
   const between = (from: number, to: number, share: number): number =>
     to + ((from - to) * (1 + Math.cos(Math.PI * share))) / 2;
-  return (step) => {
+  return scheduleOf("oneCycle", (step) => {
     if (step >= total - 1) return end;
     return step < top ? between(start, peak, step / top) : between(peak, end, (step - top) / (total - 1 - top));
-  };
+  });
 }
 
 /** Options of `schedule.Plateau`. */
@@ -174,42 +189,65 @@ export interface PlateauState {
   readonly cooling: number;
 }
 
+const plateauOptions: Kind = record({
+  factor: aNumberThat("a number between 0 and 1", (value) => value > 0 && value < 1),
+  patience: wholeFromZero,
+  threshold: fromZero,
+  cooldown: wholeFromZero,
+  least: fromZero,
+  maximize: aFlag,
+});
+
+const aBest: Kind = (value) => (value === null ? undefined : aNumberThat("a finite number or null", () => true)(value));
+const plateauState: Kind = record({ rate: fromZero, best: aBest, bad: wholeFromZero, cooling: wholeFromZero }, [
+  "rate",
+  "best",
+  "bad",
+  "cooling",
+]);
+
 /** Lowers the rate when a measurement, such as the validation loss, has stopped improving. */
 export class Plateau {
   readonly #options: Required<PlateauOptions>;
-  /** The present state. To continue from an earlier point, assign the state that was read there. */
-  state: PlateauState;
+  #state: PlateauState;
 
-  /** Throws ConfigError for a factor outside (0, 1). */
+  /** Throws ConfigError for a rate or an option out of range. */
   constructor(rate: number, options: PlateauOptions = {}) {
-    this.#options = { factor: 0.1, patience: 10, threshold: 1e-4, cooldown: 0, least: 0, maximize: false, ...options };
-    this.state = { rate, best: null, bad: 0, cooling: 0 };
-    const { factor } = this.#options;
-    if (!(factor > 0 && factor < 1))
-      throw new ConfigError("Plateau", `the factor is ${factor}`, "give a number between 0 and 1");
+    expectArguments("Plateau", [fromZero, plateauOptions], [rate, options]);
+    const { factor = 0.1, patience = 10, threshold = 1e-4, cooldown = 0, least = 0, maximize = false } = options;
+    this.#options = { factor, patience, threshold, cooldown, least, maximize };
+    this.#state = { rate, best: null, bad: 0, cooling: 0 };
+  }
+
+  /** The present state. To continue from an earlier point, assign the state that was read there. */
+  get state(): PlateauState {
+    return this.#state;
+  }
+
+  set state(state: PlateauState) {
+    expectArguments("Plateau.state", [plateauState], [state]);
+    this.#state = state;
   }
 
   get rate(): number {
-    return this.state.rate;
+    return this.#state.rate;
   }
 
-  /** Takes a measurement and returns the rate to use from now on. NaN does not count as an improvement. */
+  /** Takes a measurement and returns the rate to use from now on. One that is not finite does not count as an improvement. */
   update(measurement: number): number {
+    expectArguments("Plateau.update", [aNumber], [measurement]);
     const { factor, patience, threshold, cooldown, least, maximize } = this.#options;
-    const { rate, cooling } = this.state;
-    const { best } = this.state;
+    const { rate, cooling, best } = this.#state;
     const margin = threshold * Math.abs(best ?? 0);
     const isBetter =
-      best === null
-        ? Number.isFinite(measurement)
-        : maximize
-          ? measurement > best + margin
-          : measurement < best - margin;
-    const bad = isBetter || cooling > 0 ? 0 : this.state.bad + 1;
+      Number.isFinite(measurement) &&
+      (best === null || (maximize ? measurement > best + margin : measurement < best - margin));
+    const bad = isBetter || cooling > 0 ? 0 : this.#state.bad + 1;
     const falls = bad > patience;
-    this.state = {
-      rate: falls ? Math.max(least, rate * factor) : rate,
-      best: isBetter ? measurement : this.state.best,
+    this.#state = {
+      // A rate that is already below the lowest one stays.
+      rate: falls ? Math.min(rate, Math.max(least, rate * factor)) : rate,
+      best: isBetter ? measurement : best,
       bad: falls ? 0 : bad,
       cooling: falls ? cooldown : Math.max(0, cooling - 1),
     };

@@ -5,6 +5,7 @@ import { type BatchSource, epochOf } from "../data/batches.ts";
 import { DataError } from "../errors.ts";
 import { arrayTypes, sizeOf, type Values } from "../graph/types.ts";
 import { inMode } from "../nn/module.ts";
+import { countedBy } from "../optim/guards.ts";
 import { full } from "../tensor/create.ts";
 import { State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -78,8 +79,15 @@ export class Evaluator {
     for (const metric of this.#setup.metrics)
       metrics[metric.name] =
         "sums" in metric ? metric.value(ownSums(sums, metric.name)) : counts[this.#host.indexOf(metric)]!.value();
+    const weight = sums.get("weight")![0]!;
+    if (weight === 0)
+      throw new DataError(
+        "evaluation",
+        "nothing counts: the weights of all batches are 0",
+        "give validation data in which something counts, or look at `weight` of the setup",
+      );
     return {
-      loss: loss[0]! / sums.get("weight")![0]!,
+      loss: loss[0]! / weight,
       metrics,
       examples,
       seconds: (performance.now() - started) / 1000,
@@ -150,6 +158,7 @@ class Batch implements Measured {
   readonly #setup: CompleteSetup;
   #output: Tensor | undefined;
   #loss: Tensor | undefined;
+  #given: Tensor | number | undefined;
 
   constructor(setup: CompleteSetup, batch: readonly Tensor[]) {
     this.#setup = setup;
@@ -162,7 +171,7 @@ class Batch implements Measured {
   }
 
   get loss(): Tensor {
-    this.#loss ??= this.#setup.loss(...this.batch);
+    this.#loss ??= countedBy(this.#givenWeight, this.#setup.loss(...this.batch));
     return this.#loss;
   }
 
@@ -170,13 +179,14 @@ class Batch implements Measured {
     return this.batch.at(-1)!;
   }
 
+  /** A float64 scalar. */
   get weight(): Tensor {
-    return weightIn(this.#setup, this.batch);
+    const weight = this.#givenWeight;
+    return typeof weight === "number" ? full([], weight, "float64") : weight.cast("float64");
   }
-}
 
-/** Returns the weight of a batch as a float64 scalar. */
-export function weightIn(setup: CompleteSetup, batch: readonly Tensor[]): Tensor<[], "float64"> {
-  const weight = setup.weight?.(...batch) ?? examplesIn(batch);
-  return (typeof weight === "number" ? full([], weight, "float64") : weight.cast("float64")) as Tensor<[], "float64">;
+  get #givenWeight(): Tensor | number {
+    this.#given ??= this.#setup.weight?.(...this.batch) ?? examplesIn(this.batch);
+    return this.#given;
+  }
 }

@@ -103,7 +103,9 @@ class Mean {
     this.#weight = weight;
   }
 
+  /** Counts a value. A value of weight 0 counts nothing, even if it is NaN. */
   add(value: number, weight: number): void {
+    if (weight === 0) return;
     this.#sum += value * weight;
     this.#weight += weight;
   }
@@ -458,10 +460,11 @@ export class Training {
         place.step,
       );
       for (const { weight, norm, examples, log } of unread) {
-        last = number();
+        const loss = number();
         const share = typeof weight === "number" ? weight : number();
-        this.#means.log.add(last, share);
-        this.#means.epoch.add(last, share);
+        if (share !== 0) last = loss;
+        this.#means.log.add(loss, share);
+        this.#means.epoch.add(loss, share);
         if (norm) this.#means.norm.add(number(), 1);
         this.#examples += examples;
         if (log) await this.#tellLog(log);

@@ -5,9 +5,10 @@ import {
   aText,
   aWhole,
   expectArguments,
-  expectOptions,
+  type Kind,
   optional,
   options as record,
+  wholeFromZero,
 } from "../graph/arguments.ts";
 import { showShape, type Values } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -19,7 +20,7 @@ export interface Measured {
   /** The last tensor of the batch. */
   readonly target: Tensor;
   readonly batch: readonly Tensor[];
-  /** The loss of the batch, a scalar. */
+  /** The loss of the batch, a scalar; 0 if the weight is 0. */
   readonly loss: Tensor;
   /** The number of examples, or tokens, that the loss is the mean of: a scalar. */
   readonly weight: Tensor;
@@ -171,12 +172,14 @@ export interface F1Options extends ClassMetricOptions {
   readonly positive?: number;
 }
 
+const anAverage: Kind = (value) =>
+  ["macro", "micro", "binary"].includes(value as string) ? undefined : 'give "macro", "micro" or "binary"';
+
 /** Makes the metric F1 = 2·TP / (2·TP + FP + FN), the harmonic mean of precision and recall; 0 for an absent class (as in scikit-learn). */
 export function f1(options: F1Options = {}): SummedMetric {
-  expectOptions("metric.f1", options, ["name", "ignore", "average", "positive"]);
+  const kinds = { ...classOptions, average: anAverage, positive: wholeFromZero };
+  expectArguments("metric.f1", [optional(record(kinds))], [options]);
   const { name = "f1", ignore, average = "macro", positive = 1 } = options;
-  if (!["macro", "micro", "binary"].includes(average))
-    throw new ConfigError("metric.f1", `the average is ${String(average)}`, 'give "macro", "micro" or "binary"');
   return {
     name,
     greaterIsBetter: true,

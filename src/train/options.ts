@@ -131,8 +131,12 @@ export function completeOptions(
       throw new ConfigError(subject, `${name} is ${value}`, "give a number of batches, or a share between 0 and 1");
   }
   const { maxGradNorm, earlyStoppingThreshold = 0, evalStrategy, evalSteps } = given;
-  if (maxGradNorm !== undefined && !(maxGradNorm > 0 && Number.isFinite(maxGradNorm)))
-    throw new ConfigError(subject, `maxGradNorm is ${maxGradNorm}`, "give a finite number above 0, or leave it out");
+  if (maxGradNorm !== undefined && !(maxGradNorm > 0))
+    throw new ConfigError(
+      subject,
+      `maxGradNorm is ${maxGradNorm}`,
+      "give a number above 0; with Infinity the norm is only measured",
+    );
   if (!(earlyStoppingThreshold >= 0))
     throw new ConfigError(subject, `earlyStoppingThreshold is ${earlyStoppingThreshold}`, "give a number from 0 on");
   if (given.seed !== undefined) expectSeed(subject, given.seed);

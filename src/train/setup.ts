@@ -41,7 +41,7 @@ export interface TrainingSetup<C extends readonly Column[] = readonly Column[]> 
   output?(...batch: Batch<C>): Tensor;
   /**
    * Returns how many items the loss of a batch is the mean of: examples, or tokens that are not masked. It is the batch's weight in means
-   * over several batches and in accumulated gradients. Default: the number of examples in the batch.
+   * over several batches and in accumulated gradients; a batch of weight 0 counts nothing there. Default: the number of examples in it.
    */
   weight?(...batch: Batch<C>): Tensor | number;
   /** What evaluations measure besides the loss: `[metric.accuracy()]`. Default: no metrics. */

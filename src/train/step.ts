@@ -3,6 +3,7 @@ import { compile } from "../compile/compile.ts";
 import { currentScope } from "../graph/scope.ts";
 import { inMode } from "../nn/module.ts";
 import { gradientAccumulator } from "../optim/accumulate.ts";
+import { guardWeight } from "../optim/guards.ts";
 import { State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { savedStates } from "./checkpoint.ts";
@@ -77,7 +78,8 @@ export function trainingStep(
     const learn = compile(function step(look: boolean, ...batch: readonly Tensor[]): Tensor[] {
       return inMode(mode, () => {
         const weighed = weigh(batch);
-        const { loss } = weighed;
+        const { loss, weight } = weighed;
+        guardWeight("fit", loss, weight);
         const seen = look ? optimizer.gradients(loss) : undefined;
         const { norm } = seen
           ? optimizer.apply(seen.parameters, seen.gradients, { ...clip, loss })

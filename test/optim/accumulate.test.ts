@@ -171,6 +171,30 @@ test("gradients that are not finite are not added: the round goes on with those 
   expect(await x.array()).toEqual([-2]);
 });
 
+test.each(["plain", "native"])("a batch of weight 0 adds nothing, though its loss is NaN, %s", async (engine) => {
+  if (engine === "native") useEngine(native);
+  const x = new Parameter({ shape: [2], dtype: "float32" }, Float32Array.of(1, 2));
+  const sums = gradientAccumulator(sgd([x], { learningRate: 1 }));
+  const add = compile((mask: Tensor) => {
+    const count = mask.sum() as Tensor;
+    sums.add(x.square().mul(mask).sum().div(count), count);
+  });
+  const update = compile(() => void sums.apply());
+  for (const mask of [
+    [0, 0],
+    [1, 0],
+    [0, 0],
+    [1, 1],
+  ])
+    add(tensor(mask) as Tensor);
+  update();
+  await update.finished();
+  expect(await x.array()).toEqual([1 - 4 / 3, 2 - 4 / 3].map((value) => expect.closeTo(value, 6)));
+  add(tensor([0, 0]) as Tensor);
+  update();
+  await expect(update.finished()).rejects.toThrow("or all with the weight 0");
+});
+
 test("a weight that is not finite is refused before anything is added", async () => {
   const x = new Parameter({ shape: [1], dtype: "float32" }, Float32Array.of(1));
   const sums = gradientAccumulator(sgd([x], { learningRate: 1 }));

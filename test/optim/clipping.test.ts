@@ -1,17 +1,19 @@
 /** Clipping against PyTorch's, whose norms have 1e-6 added before it divides by them. */
-import { beforeEach, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import {
   clipByGlobalNorm,
   clipByNorm,
   clipByValue,
   compile,
+  type Engine,
   globalNorm,
+  nodeEngine,
   plainEngine,
   sgd,
   type Tensor,
   tensor,
   useEngine,
-} from "../../src/index.ts";
+} from "../../src/node.ts";
 import { Parameter } from "../../src/tensor/state.ts";
 import { fixture } from "../support/optimizer-fixture.ts";
 
@@ -83,7 +85,80 @@ test("gradients of 0 stay 0; limits that are none are refused", async () => {
   expect(await clipByGlobalNorm(none, 1).gradients[0]!.array()).toEqual([0, 0]);
   expect(await clipByNorm(none, 1).gradients[0]!.array()).toEqual([0, 0]);
   expect(() => clipByValue(none, 0)).toThrow("clipByValue: the limit is 0");
-  expect(() => clipByGlobalNorm(none, Infinity)).toThrow("clipByGlobalNorm: the limit is Infinity");
+  expect(() => clipByGlobalNorm(none, Number.NaN)).toThrow("clipByGlobalNorm: the limit is NaN");
   expect(() => clipByNorm(none, -1)).toThrow("clipByNorm: the limit is -1");
   expect(() => globalNorm([])).toThrow("globalNorm: there are no gradients");
+});
+
+const engines: [string, () => Engine][] = [
+  ["plain", plainEngine],
+  ["node", () => nodeEngine({ threads: 1 })],
+  ["node without kernels", () => nodeEngine({ threads: 1, kernels: false })],
+];
+
+/** Limits from the smallest to those that no number reaches. */
+const limits = [
+  1e-300,
+  1e-40,
+  1e-30,
+  0.3,
+  1,
+  5,
+  1e4,
+  1e20,
+  8e37,
+  9e37,
+  1e38,
+  3.4e38,
+  1e39,
+  1e300,
+  Number.MAX_VALUE,
+  Infinity,
+];
+
+describe.each(engines)("any limit on the %s engine", (_, makeEngine) => {
+  test.each(["float32", "float64"] as const)("of gradients in %s", async (dtype) => {
+    useEngine(makeEngine());
+    const round = dtype === "float32" ? Math.fround : Number;
+    for (const limit of limits)
+      for (const values of [
+        [3, 4],
+        [0, 0],
+        [3e30, 4e30],
+        [1e38, 0],
+      ]) {
+        const g = tensor(values, dtype) as Tensor;
+        const norm = round(Math.hypot(...values.map(round)));
+        const wanted = Math.min(1, limit / norm);
+        const results = {
+          clipByGlobalNorm: clipByGlobalNorm([g], limit).gradients,
+          clipByNorm: clipByNorm([g], limit).gradients,
+        };
+        for (const [name, [clipped]] of Object.entries(results))
+          for (const [i, value] of (await clipped!.data()).entries()) {
+            const call = `${name}([${values}], ${limit})`;
+            // A factor below the smallest normal number may be flushed to 0.
+            const lost = dtype === "float32" && wanted < 2 ** -125 ? 1 : 1e-6;
+            expect(Math.abs(value - values[i]! * wanted), call).toBeLessThanOrEqual(lost * values[i]! * wanted);
+            if (limit > 1e38) expect(value, call).toBe(round(values[i]!));
+          }
+        const [cut] = clipByValue([g], limit);
+        for (const [i, value] of (await cut!.data()).entries())
+          expect(Math.abs(value - Math.min(values[i]!, limit)), `clipByValue ${limit}`).toBeLessThanOrEqual(
+            1e-6 * Math.min(values[i]!, limit) + (dtype === "float32" ? 2e-38 : 0),
+          );
+      }
+  });
+});
+
+test("a limit near the gradients scales them with the same bits as 1 / max(norm, limit) · limit", async () => {
+  useEngine(nodeEngine({ threads: 1 }));
+  const g = tensor([0.3, -2.7, 11.1]) as Tensor;
+  for (const limit of [0.05, 0.3, 1, 5, 7, 100, 1e4]) {
+    const norm = g.norm();
+    const [clipped] = clipByGlobalNorm([g], limit).gradients;
+    expect(await clipped!.data(), `limit ${limit}`).toEqual(
+      await g.mul(norm.maximum(limit).reciprocal().mul(limit)).data(),
+    );
+  }
 });

@@ -94,39 +94,145 @@ describe("a plateau", () => {
   });
 });
 
-test("what they refuse", () => {
-  const refusals: (() => unknown)[] = [
-    () => schedule.steps(1, { every: 0 }),
-    () => schedule.exponential(1, { factor: 0.5, per: -1 }),
-    () => schedule.cosine(1, { steps: 0 }),
-    () => schedule.linear(1, { steps: Number.NaN }),
-    () => schedule.warmUp(schedule.constant(1), { steps: -1 }),
-    () => schedule.inverseSquareRoot(1, { warmUpSteps: 0 }),
-    () => schedule.transformer({ width: 0 }),
-    () => schedule.oneCycle(1, { steps: 10, growth: 2 }),
-    () => new schedule.Plateau(1, { factor: 1 }),
-  ];
-  const sentences = refusals.map((call) => {
-    try {
-      call();
-      return "nothing was thrown";
-    } catch (error) {
-      return (error as Error).message.split("\n")[0];
+describe("what they refuse", () => {
+  const { Plateau } = schedule;
+  /** Every schedule with its options: one that it needs is given as it must be. */
+  const makers: Readonly<Record<string, readonly [make: (options: never) => unknown, right: object]>> = {
+    steps: [(options) => schedule.steps(1, options), { every: 2, factor: 0.5 }],
+    exponential: [(options) => schedule.exponential(1, options), { factor: 0.5, per: 2 }],
+    cosine: [(options) => schedule.cosine(1, options), { steps: 9, end: 0.1 }],
+    linear: [(options) => schedule.linear(1, options), { steps: 9, end: 0.1 }],
+    warmUp: [(options) => schedule.warmUp(schedule.constant(1), options), { steps: 9 }],
+    inverseSquareRoot: [(options) => schedule.inverseSquareRoot(1, options), { warmUpSteps: 9 }],
+    transformer: [(options) => schedule.transformer(options), { width: 8, warmUpSteps: 9, factor: 1 }],
+    oneCycle: [(options) => schedule.oneCycle(1, options), { steps: 9, growth: 0.3, startDivisor: 2, endDivisor: 3 }],
+    Plateau: [
+      (options) => new Plateau(1, options),
+      { factor: 0.5, patience: 3, threshold: 0.1, cooldown: 1, least: 0.1 },
+    ],
+  };
+  const untyped = (value: unknown): never => value as never;
+  const wrong = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -1, "1", null, [1], true, 1n];
+
+  test.each(Object.entries(makers))("options of %s", (name, [make, right]) => {
+    for (const option of Object.keys(right)) {
+      for (const value of wrong)
+        expect(() => make(untyped({ ...right, [option]: value })), `${option}: ${String(value)}`).toThrow(
+          new RegExp(`^${name}: .*\\n  fix: give .* for \`${option}\``),
+        );
+      const misspelt = `${option}s`;
+      expect(() => make(untyped({ ...right, [misspelt]: 1 }))).toThrow(`did you mean ${option}?`);
     }
+    for (const value of [null, 3, "fast"]) expect(() => make(untyped(value))).toThrow("give options as a record");
   });
-  expect(sentences).toMatchInlineSnapshot(`
-    [
-      "steps: 0 steps",
-      "exponential: -1 steps",
-      "cosine: 0 steps",
-      "linear: NaN steps",
-      "warmUp: -1 steps",
-      "inverseSquareRoot: 0 steps",
-      "transformer: the width is 0",
-      "oneCycle: the share of growth is 2",
-      "Plateau: the factor is 1",
-    ]
-  `);
+
+  test("every schedule is here", () => {
+    expect(Object.keys(makers).sort()).toEqual(
+      Object.keys(schedule)
+        .filter((name) => name !== "constant")
+        .sort(),
+    );
+  });
+
+  test.each(["steps", "exponential", "cosine", "linear", "warmUp", "transformer", "oneCycle"])(
+    "%s without the option that it needs",
+    (name) => {
+      const [make, right] = makers[name]!;
+      const [needed] = Object.keys(right);
+      for (const options of [{}, { [needed!]: undefined }])
+        expect(() => make(untyped(options))).toThrow(`for \`${needed}\``);
+      expect(() => make(untyped(undefined))).toThrow("give options as a record");
+    },
+  );
+
+  test("an option that is undefined has its default", () => {
+    const plain = schedule.oneCycle(1, { steps: 9 });
+    const other = schedule.oneCycle(1, untyped({ steps: 9, growth: undefined, startDivisor: undefined }));
+    expect([0, 3, 8].map(other)).toEqual([0, 3, 8].map(plain));
+    const all = { factor: undefined, patience: undefined, threshold: undefined, cooldown: undefined, least: undefined };
+    const [a, b] = [new Plateau(1), new Plateau(1, untyped({ ...all, maximize: undefined }))];
+    for (let i = 0; i < 30; i++) expect(b.update(1)).toBe(a.update(1));
+    expect(a.rate).toBeLessThan(0.1);
+  });
+
+  test("rates and steps that are none", () => {
+    const rates: ((rate: never) => unknown)[] = [
+      (rate) => schedule.constant(rate),
+      (rate) => schedule.steps(rate, { every: 2 }),
+      (rate) => schedule.exponential(rate, { factor: 0.5 }),
+      (rate) => schedule.cosine(rate, { steps: 9 }),
+      (rate) => schedule.linear(rate, { steps: 9 }),
+      (rate) => schedule.inverseSquareRoot(rate),
+      (rate) => schedule.oneCycle(rate, { steps: 9 }),
+      (rate) => new Plateau(rate),
+    ];
+    for (const make of rates)
+      for (const value of [...wrong, undefined])
+        expect(() => make(untyped(value))).toThrow("give a finite number of at least 0");
+    for (const [name, rate] of Object.entries(written))
+      for (const value of [...wrong, undefined])
+        expect(() => rate(untyped(value)), name).toThrow("give a finite number of at least 0");
+  });
+
+  test("what a plateau is told", () => {
+    const plateau = new Plateau(1);
+    expect(() => plateau.update(untyped("0.5"))).toThrow('Plateau.update: argument 1 is "0.5"');
+    for (const state of [null, {}, { ...plateau.state, rate: Number.NaN }, { ...plateau.state, bad: -1 }])
+      expect(() => {
+        plateau.state = untyped(state);
+      }).toThrow("Plateau.state: ");
+    expect(plateau.state).toEqual({ rate: 1, best: null, bad: 0, cooling: 0 });
+  });
+
+  test("sentences", () => {
+    const refusals: (() => unknown)[] = [
+      () => schedule.steps(1, { every: 0 }),
+      () => schedule.exponential(1, untyped({ gamma: 0.9 })),
+      () => schedule.oneCycle(1, { steps: 10, growth: 2 }),
+      () => schedule.cosine(1, untyped({})),
+      () => new Plateau(1, { factor: 1 }),
+      () => new Plateau(1, { patience: -1 }),
+    ];
+    const sentences = refusals.map((call) => {
+      try {
+        call();
+        return "nothing was thrown";
+      } catch (error) {
+        return (error as Error).message;
+      }
+    });
+    expect(sentences).toMatchInlineSnapshot(`
+      [
+        "steps: argument 2 is a record { every }
+        fix: give a finite number above 0 for \`every\`, which is 0",
+        "exponential: argument 2 is a record { gamma }
+        fix: there is no option "gamma"; the options are factor, per",
+        "oneCycle: argument 2 is a record { steps, growth }
+        fix: give a number from 0 to 1 for \`growth\`, which is 2",
+        "cosine: argument 2 is a record {  }
+        fix: give a finite number above 0 for \`steps\`",
+        "Plateau: argument 2 is a record { factor }
+        fix: give a number between 0 and 1 for \`factor\`, which is 1",
+        "Plateau: argument 2 is a record { patience }
+        fix: give a whole number from 0 on for \`patience\`, which is -1",
+      ]
+    `);
+  });
+});
+
+test("a plateau with a lowest rate above its own never raises the rate", () => {
+  const plateau = new schedule.Plateau(0.1, { least: 0.5, patience: 0 });
+  expect([1, 1, 1].map((value) => plateau.update(value))).toEqual([0.1, 0.1, 0.1]);
+});
+
+test("a plateau of infinite measurements has a state that JSON holds", () => {
+  for (const maximize of [false, true])
+    for (const value of [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, Number.NaN]) {
+      const plateau = new schedule.Plateau(1, { maximize, patience: 1 });
+      for (const each of [3, value, value]) plateau.update(each);
+      expect(JSON.parse(JSON.stringify(plateau.state))).toEqual(plateau.state);
+      expect(plateau.state).toEqual({ rate: 0.1, best: 3, bad: 0, cooling: 0 });
+    }
 });
 
 describe("a plateau of measurements that may be negative", () => {

@@ -1,5 +1,5 @@
 /** The training loop: what it computes, in which order it says so, and where it ends. */
-import { describe, expect, test } from "vitest";
+import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import {
   adam,
   type BatchSource,
@@ -8,6 +8,7 @@ import {
   dataset,
   decodeSafetensors,
   dropout,
+  type Engine,
   encodeWeights,
   type FitOptions,
   fit,
@@ -15,6 +16,8 @@ import {
   linear,
   loader,
   metric,
+  nodeEngine,
+  plainEngine,
   relu,
   schedule,
   seed,
@@ -22,6 +25,8 @@ import {
   sgd,
   type Tensor,
   type TrainingEvent,
+  useEngine,
+  validate,
 } from "../../src/node.ts";
 
 type X = Tensor<[number, 2], "float32">;
@@ -287,4 +292,81 @@ describe("what cannot be is refused", () => {
     const setup = { ...makeSetup(), optimiser: 3 };
     await expect(fit(setup)).rejects.toThrow("did you mean optimizer?");
   });
+});
+
+describe("batches in which nothing counts", () => {
+  const engines: [string, () => Engine][] = [
+    ["plain", plainEngine],
+    ["node", () => nodeEngine({ threads: 1 })],
+    ["node without kernels", () => nodeEngine({ threads: 1, kernels: false })],
+  ];
+  afterAll(() => useEngine(nodeEngine()));
+
+  /** A setup over batches of 4 in their order. `counted` says of each whether it counts; the labels of the others are −1. */
+  function setupOf(counted: readonly boolean[], count = true) {
+    seed(6);
+    const model = linear(2, 2);
+    const size = 4 * counted.length;
+    const values = Float32Array.from({ length: 2 * size }, (_, i) => Math.sin(i % 8));
+    const labels = Int32Array.from({ length: size }, (_, i) => (counted[Math.floor(i / 4)] ? i % 2 : -1));
+    const data = dataset(
+      { shape: [size, 2], dtype: "float32", values },
+      { shape: [size], dtype: "int32", values: labels },
+    );
+    const options = { ignore: -1 };
+    return {
+      model,
+      loss: (x: X, y: Y) => crossEntropy(model(x), y, options),
+      ...(count && { weight: (_: X, y: Y) => y.notEqual(-1).countNonZero() }),
+      train: loader(data, { batchSize: 4, shuffle: false }),
+      validation: loader(data, { batchSize: 4, shuffle: false }),
+      optimizer: sgd(model, { learningRate: 0.1 }),
+      metrics: [metric.accuracy(options), metric.perplexity(), metric.bitsPerCharacter()],
+    };
+  }
+  const some = [false, true, false, true, true, false];
+  const all = [true, true, true];
+
+  describe.each(engines)("on the %s engine", (_, makeEngine) => {
+    beforeEach(() => useEngine(makeEngine()));
+
+    test("count nothing in an evaluation", async () => {
+      const [mixed, whole] = [await validate(setupOf(some)), await validate(setupOf(all, false))];
+      expect(mixed.loss).toBeCloseTo(whole.loss, 6);
+      for (const [name, value] of Object.entries(whole.metrics))
+        expect(mixed.metrics[name]).toBeCloseTo(value as number, 6);
+    });
+
+    test("add nothing to accumulated gradients and to mean losses", async () => {
+      const [mixed, whole] = [setupOf(some), setupOf(all, false)];
+      const [a, b] = [
+        await fit(mixed, { epochs: 2, gradientAccumulationSteps: 6, maxGradNorm: 100 }),
+        await fit(whole, { epochs: 2, gradientAccumulationSteps: 3, maxGradNorm: 100 }),
+      ];
+      expect(a.epochs[1]!.loss).toBeCloseTo(b.epochs[1]!.loss, 6);
+      const [of, and] = [await mixed.model.weight.data(), await whole.model.weight.data()];
+      for (const [i, value] of of.entries()) expect(value).toBeCloseTo(and[i]!, 6);
+    });
+
+    test("make no step of their own: the error says why", async () => {
+      const setup = setupOf([true, false]);
+      const sentence = "fit: the weight is 0, so nothing in the batch counts, and the loss is NaN";
+      await expect(fit(setup, { epochs: 1 })).rejects.toThrow(sentence);
+      const safe = {
+        ...setup,
+        loss: (x: X, y: Y) => sumOver(setup.model(x), y).div(y.notEqual(-1).countNonZero().cast("float32").clip(1)),
+      };
+      const { epochs } = await fit(safe, { epochs: 1 });
+      expect(epochs[0]!.loss).toBeGreaterThan(0);
+    });
+
+    test("and where no batch counts, that is what is said", async () => {
+      await expect(validate(setupOf([false, false]))).rejects.toThrow("evaluation: nothing counts");
+      await expect(fit(setupOf([false, false]), { epochs: 1, gradientAccumulationSteps: 2 })).rejects.toThrow(
+        "or all with the weight 0, so none was made",
+      );
+    });
+  });
+  const sumOver = (logits: Tensor<[number, 2], "float32">, labels: Y) =>
+    crossEntropy(logits, labels, { ignore: -1, reduction: "sum" });
 });

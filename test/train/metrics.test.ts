@@ -138,6 +138,6 @@ describe("metrics that cannot be", () => {
       "accuracy: outputs [3] against targets int32[3]",
     );
     expect(() => metric.topK(0)).toThrow("k is 0");
-    expect(() => metric.f1({ average: "weighted" as "macro" })).toThrow("the average is weighted");
+    expect(() => metric.f1({ average: "weighted" as "macro" })).toThrow('give "macro", "micro" or "binary"');
   });
 });
