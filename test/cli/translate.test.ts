@@ -84,7 +84,7 @@ describe("glissade translate", () => {
 
 describe("glissade train translate", () => {
   test.each([
-    ["no file", [], /the hyperparameter file is not given/],
+    ["no file", [], /the hyperparameter file is not given.*\n {2}fix: give a text .*lines of pairs.*: --file$/m],
     ["a file with too few pairs", ["--file", "pairs"], /it has 72 pairs, and 2500 are to be held out/],
     [
       "pairs that are too long",
