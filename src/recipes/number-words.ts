@@ -9,6 +9,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { loadNumberWords, type NamedNumber } from "../text/node/number-words.ts";
 import { type Vocabulary, vocabulary } from "../text/vocabulary.ts";
 import type { SummedMetric } from "../train/metrics.ts";
+import { losesFew } from "./batches.ts";
 import { type Ids, transformerHyperparameters, transformerTraining } from "./encoder-decoder.ts";
 import { defineRecipe, type Recipe } from "./recipe.ts";
 
@@ -86,11 +87,13 @@ const recipe: Recipe = defineRecipe({
       dropout: given.dropout,
       longest: 32,
     });
-    const batches = loader(dataset(...encoded(symbols, bothWays(train))), {
-      batchSize,
+    const pairs = bothWays(train);
+    const together = Math.min(batchSize, pairs.length);
+    const batches = loader(dataset(...encoded(symbols, pairs)), {
+      batchSize: together,
       shuffle: true,
       seed,
-      dropLast: true,
+      dropLast: losesFew(pairs.length, together),
     });
     return {
       setup: {
@@ -98,7 +101,7 @@ const recipe: Recipe = defineRecipe({
         ...transformerTraining(model, padding, given),
         output: (source: Ids) => model.greedy(source, longestTarget),
         train: batches,
-        validation: loader(dataset(...encoded(symbols, bothWays(test))), { batchSize: 500 }),
+        validation: loader(dataset(...encoded(symbols, bothWays(test))), { batchSize: Math.min(500, 2 * testNumbers) }),
         metrics: [exactMatch(padding)],
       },
       options: { epochs, metricForBestModel: "exactMatch" },

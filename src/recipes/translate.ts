@@ -15,6 +15,7 @@ import { readTranslationPairs } from "../text/node/translation-pairs.ts";
 import { decodeTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { trainBpe } from "../text/tokenizers.ts";
 import type { HostMetric } from "../train/metrics.ts";
+import { losesFew } from "./batches.ts";
 import { type Ids, transformerHyperparameters, transformerTraining } from "./encoder-decoder.ts";
 import { defineRecipe, type Recipe } from "./recipe.ts";
 
@@ -171,6 +172,9 @@ const recipe: Recipe = defineRecipe({
       return kept;
     };
     const train = encoded(trained, "to learn from");
+    const together = Math.min(batchSize, train.length);
+    // A bucket of a small corpus has several batches, too, rather than a few pairs.
+    const buckets = Math.min(mostBuckets, Math.ceil(train.length / (4 * together)));
     const model = transformer({
       vocabularySize: tokenizer.size,
       startToken: start,
@@ -191,12 +195,11 @@ const recipe: Recipe = defineRecipe({
         ...transformerTraining(model, padding, given),
         output: (source: Ids) => model.greedy(source, maxLength),
         train: loader(columns(train), {
-          // At least one bucket has as many pairs as this, so that an epoch has a batch.
-          batchSize: Math.min(batchSize, Math.ceil(train.length / buckets)),
+          batchSize: together,
           buckets,
           shuffle: true,
           seed,
-          dropLast: true, //  so that each bucket has one shape; others are dropped in each epoch
+          dropLast: losesFew(train.length, together, buckets),
         }),
         validation: held(0, given.validationPairs, "to validate with"),
         metrics: [bleuMetric(tokenizer)],
@@ -208,7 +211,7 @@ const recipe: Recipe = defineRecipe({
   },
 });
 
-/** Batches of about one length come in so many lengths. */
-const buckets = 8;
+/** Batches of about one length come in at most so many lengths. */
+const mostBuckets = 8;
 
 export default recipe;
