@@ -5,6 +5,7 @@ import { CsvRecords, CsvRows, textOf } from "../data/csv.ts";
 import type { Column } from "../data/dataset.ts";
 import { jsonRow } from "../data/json-lines.ts";
 import { decodeImage } from "../data/node/images.ts";
+import { type Origin, placeOfRow, readAt } from "../data/places.ts";
 import { toTensor } from "../data/tensors.ts";
 import { ConfigError, DataError, FormatError, printable } from "../errors.ts";
 import { readFileChecked } from "../files/node/atomic.ts";
@@ -68,18 +69,21 @@ export function rowsOf(bytes: Uint8Array, source: string): Row[] {
   const text = textOf(bytes, source).replace(/^\uFEFF/, "");
   const [first] = text.trimStart();
   if (first === undefined) throw new DataError(source, "it is empty", "give rows as CSV, JSON or JSON lines");
-  if (first === "[") return jsonArray(text, source);
+  const origin: Origin = { source, unit: first === "[" ? "element" : "line" };
+  if (first === "[") return jsonArray(text, source).map((row, i) => readAt(row, origin, i + 1));
   if (first === "{")
     return text.split("\n").flatMap((line, i): readonly Row[] => {
       const row = jsonRow(line, i + 1, source);
-      return row ? [row] : [];
+      return row ? [readAt(row, origin, i + 1)] : [];
     });
   const delimiter = /\.(?:tsv|tab)$/i.test(source) ? "\t" : ",";
   const reader = new CsvRows(source);
   const rows = reader.take(new CsvRecords(source, delimiter).take(text, true));
   if (rows.length === 0)
     throw new DataError(source, "it has the names of columns and no rows", "give one row at least");
-  return rows.map(({ fields }) => Object.fromEntries(reader.names.map((name, k) => [name, fields[k]])));
+  return rows.map(({ fields, line }) =>
+    readAt(Object.fromEntries(reader.names.map((name, k) => [name, fields[k]])), origin, line),
+  );
 }
 
 function jsonArray(text: string, source: string): Row[] {
@@ -123,7 +127,7 @@ function columnsOf(rows: readonly Row[], { prediction }: PreparedRecipe, { colum
   if (names.length !== size)
     throw new DataError(
       "predict",
-      `a row has ${names.length} values, and the model takes ${size}`,
+      `${placeOfRow(rows[0]!, 1)} has ${names.length} values, and the model takes ${size}`,
       "give the values of the input, in their order; or give the recipe's prediction a function `rows`",
     );
   const { values } = numbersOf(rows, names);

@@ -135,13 +135,19 @@ describe("predict", () => {
     [
       "a value that is no number",
       "sepal length,sepal width,petal length,petal width\n5.1,wide,1.4,0.2\n",
-      /row 1, "sepal width": "wide" is no number/,
+      /rows: line 2 of .*rows\.csv, "sepal width": "wide" is no number/,
     ],
     [
       "a column that is missing",
       "sepal length,sepal width,petal length\n5.1,3.5,1.4\n",
       /"petal width": there is no such value/,
     ],
+    [
+      "a value that is no number, behind many rows",
+      `${csv}${"5.1,3.5,1.4,0.2\n".repeat(300)}5.1,,1.4,0.2\n`,
+      /line 304 of .*rows\.csv, "sepal width"/,
+    ],
+    ["an element that lacks a value", '[{ "sepal length": 1 }]', /element 1 of .*rows\.csv, "sepal width"/],
     ["a row with a field too many", `${csv}1,2,3,4,5\n`, /line 4 has 5 fields/],
     ["nothing", "", /it is empty/],
     ["an array of numbers", "[1, 2]", /element 1 is 1/],
