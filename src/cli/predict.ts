@@ -15,7 +15,9 @@ import { inMode } from "../nn/module.ts";
 import type { PreparedRecipe } from "../recipes/recipe.ts";
 import { numbersOf } from "../recipes/rows.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { cannotBeAsked } from "./asking.ts";
 import { loadTrained, type Which } from "./checkpoint.ts";
+import { quotedForShell } from "./hyperparameters.ts";
 import { type Network, networkOf } from "./network.ts";
 
 export interface PredictOptions {
@@ -37,12 +39,20 @@ export async function predictCommand(
   { checkpoint, json = false }: PredictOptions,
   input: AsyncIterable<Uint8Array> = process.stdin,
 ): Promise<number> {
-  const { prepared } = await loadTrained(folder, checkpoint);
+  const run = await loadTrained(folder, checkpoint);
+  const { prepared } = run;
   const network = await networkOf(prepared);
   const writer = new Writer(network, json);
   const pictures = files.filter((file) => images.has(extname(file).toLowerCase()));
   const tables = files.filter((file) => !pictures.includes(file));
   if (files.length === 0) tables.push("-");
+  if (tables.length > 0 && !takesRows(prepared, network))
+    throw cannotBeAsked(run, {
+      verb: "predict",
+      why: "whose model takes no rows",
+      own: "give its prediction a function `rows`: prediction: { rows: (rows) => preparation.apply(rows).inputs }",
+      other: `measure it: npx glissade evaluate ${quotedForShell(printable(folder))}`,
+    });
   for (const file of tables) {
     const rows =
       file === "-" ? rowsOf(await allOf(input), "standard input") : rowsOf(await readFileChecked(file), file);
@@ -112,16 +122,15 @@ function jsonArray(text: string, source: string): Row[] {
   return rows as Row[];
 }
 
+/** Whether rows can become the model's input: the recipe says how, or it is one column of numbers. */
+function takesRows({ prediction }: PreparedRecipe, { columns }: Network): boolean {
+  return prediction.rows !== undefined || (columns.length <= 2 && columns[0]?.dtype === "float32");
+}
+
 /** The model's input, made by the recipe, or of the values of the rows in their order. */
 function columnsOf(rows: readonly Row[], { prediction }: PreparedRecipe, { columns }: Network): readonly Column[] {
   if (prediction.rows) return [prediction.rows(rows)];
-  const { shape, dtype } = columns[0]!;
-  if (columns.length > 2 || dtype !== "float32")
-    throw new ConfigError(
-      "predict",
-      "the recipe does not say how rows become the model's input",
-      "give its prediction a function `rows`: prediction: { rows: (rows) => preparation.apply(rows).inputs }",
-    );
+  const { shape } = columns[0]!;
   const names = Object.keys(rows[0]!);
   const size = sizeOf(shape);
   if (names.length !== size)
@@ -131,7 +140,7 @@ function columnsOf(rows: readonly Row[], { prediction }: PreparedRecipe, { colum
       "give the values of the input, in their order; or give the recipe's prediction a function `rows`",
     );
   const { values } = numbersOf(rows, names);
-  return [{ shape: [rows.length, ...shape], dtype, values }];
+  return [{ shape: [rows.length, ...shape], dtype: "float32", values }];
 }
 
 async function pixelsOf(

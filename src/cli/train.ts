@@ -10,6 +10,7 @@ import { fit } from "../train/node/fit.ts";
 import type { RunOptions } from "../train/node/options.ts";
 import { readRun } from "../train/node/read.ts";
 import { batchSizeOf, completeSetup } from "../train/setup.ts";
+import { commandsFor } from "./asking.ts";
 import { showExamples } from "./examples.ts";
 import { showTexts } from "./generate.ts";
 import { optionsFor, quotedForShell } from "./hyperparameters.ts";
@@ -230,12 +231,8 @@ async function save(
 }
 
 /** Commands that begin where the run has ended: with its hyperparameters, and one of them changed. */
-function sayWhatNext(
-  recipe: Recipe,
-  { hyperparameters, generation, prediction }: PreparedRecipe,
-  { subject, given }: Given,
-  outputDir: string,
-): void {
+function sayWhatNext(recipe: Recipe, prepared: PreparedRecipe, { subject, given }: Given, outputDir: string): void {
+  const { hyperparameters } = prepared;
   const isStart = process.env.npm_lifecycle_event === "start";
   const start = isStart ? "npm start --" : `npx glissade train ${quotedForShell(subject)}`;
   const again = (changes: Readonly<Record<string, unknown>>): string =>
@@ -258,8 +255,7 @@ function sayWhatNext(
     [again({ seed: hyperparameters.seed + 1 }), "other initial weights, another order"],
     [`npx glissade compare ${runs}/*`, "the curves of several runs"],
     [`npx glissade evaluate ${folder}`, "all metrics of the best checkpoint"],
-    ...(generation ? [[`npx glissade generate ${folder}`, "what it writes"]] : []),
-    ...(prediction.command ? [[`npx glissade ${prediction.command[0]} --run ${folder}`, prediction.command[1]]] : []),
+    ...commandsFor(prepared, outputDir),
   ];
   const most = 80; //  a longer command does not push the others' explanations out of sight
   const width = Math.max(0, ...lines.map(([command]) => command!.length).filter((length) => length <= most));
