@@ -121,6 +121,8 @@ describe("classify", () => {
       [...words, "--textColumn", "reviews"],
       /there is no column "reviews"\n {2}fix: name one with --text-column: did you mean "review"\?; the columns are "review", "score"/,
     );
+    expect(trained.out).toContain(`npx glissade classify "a fine day" --run ${inFolder("fine")}`);
+    await refused(["predict", inFolder("fine")], /takes no rows\n {2}fix: ask it with: npx glissade classify /);
     await refused([...words, "--examples", "1000"], /1000 examples are to be used, and there are 36/);
   }, 120_000);
 });
@@ -165,6 +167,16 @@ describe("gpt", () => {
     expect(head!.weights[0]!.slice(1).every((weight) => weight === 0)).toBe(true); //  no token looks ahead
     const [written] = jsonLines((await glissade("generate", inFolder("gpt"), "The cat", "--seed", "1", "--json")).out);
     expect(written).toMatchObject({ tokens: 8, text: expect.stringMatching(/^The cat/) });
+    const again = ["generate", inFolder("gpt-model"), "The cat", "--max-new-tokens", "8", "--seed", "1", "--json"];
+    const [fromFolder] = jsonLines((await glissade(...again)).out);
+    // The same tokens, but the folder's model ends at the token that ends a text.
+    expect(String(written!.text).startsWith(String(fromFolder!.text))).toBe(true);
+    const [begun] = jsonLines((await glissade("generate", inFolder("gpt-model"), "--json")).out);
+    expect(begun!.tokens).toBeGreaterThan(0);
+    await refused(
+      ["generate", inFolder("model")],
+      /its model is BertForPreTraining, which writes no texts\n {2}fix: give a folder of GPT2LMHeadModel/,
+    );
     await refused(["fill", "the [MASK]", "--run", inFolder("gpt-model")], /GPT2LMHeadModel, which cannot answer/);
   }, 120_000);
 });
