@@ -52,6 +52,7 @@ export {
   type RecipeParts,
   type SetupContext,
   type TextGeneration,
+  type TextTranslation,
 } from "./recipes/recipe.ts";
 export { type Brown, type BrownDocument, type BrownOptions, type BrownSentence, loadBrown } from "./text/node/brown.ts";
 export { type CitiesOptions, type City, loadCities } from "./text/node/cities.ts";

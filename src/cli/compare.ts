@@ -1,11 +1,10 @@
 /** `glissade compare`: curves of several runs in the terminal, and what was different between them. */
 import path from "node:path";
-import { plot } from "simple-ascii-chart";
-import { show } from "../doctor/words.ts";
 import { ConfigError, printable } from "../errors.ts";
 import { jsonOf, type MetricRecord, readMetrics } from "../train/node/layout.ts";
 import { type RunReport, readRun } from "../train/node/read.ts";
-import { bold, colour, isColoured, Table } from "./pictures.ts";
+import { drawCurves, markOf } from "./chart.ts";
+import { bold, colour, Table } from "./pictures.ts";
 import { metricText, warn } from "./view.ts";
 
 export interface CompareOptions {
@@ -18,10 +17,14 @@ interface Curve {
   readonly name: string;
   readonly run: RunReport;
   readonly points: readonly (readonly [step: number, value: number])[];
+  /** What stands for it in the picture; undefined without points. */
+  readonly mark: string | undefined;
 }
 
 const palette = ["cyan", "yellow", "green", "red"] as const;
-const ansi = { cyan: "ansiCyan", yellow: "ansiYellow", green: "ansiGreen", red: "ansiRed" } as const;
+
+/** A mark in the colour of its curve. */
+const painted = (mark: string, place: number): string => colour(palette[place % palette.length]!, mark);
 
 export async function compareCommand(folders: readonly string[], { metric, json }: CompareOptions): Promise<number> {
   const runs: RunReport[] = [];
@@ -39,10 +42,12 @@ export async function compareCommand(folders: readonly string[], { metric, json 
   if (!first) throw new ConfigError("compare", "none of these is a run", "name folders of runs: runs/*");
   const wanted = metric ?? first.status.best?.metric ?? "loss";
   const curves: Curve[] = [];
+  let marked = 0;
   const all = await Promise.all(runs.map((run) => readMetrics(run.folder)));
   for (const [i, run] of runs.entries()) {
     const points = all[i]!.flatMap((record) => pointOf(record, wanted));
-    curves.push({ name: printable(path.basename(run.folder)), run, points });
+    const mark = points.length > 0 ? markOf(marked++) : undefined;
+    curves.push({ name: printable(path.basename(run.folder)), run, points, mark });
   }
   if (curves.every(({ points }) => points.length === 0))
     throw new ConfigError(
@@ -91,26 +96,11 @@ function metricsIn(records: readonly MetricRecord[]): string[] {
 }
 
 function draw(metric: string, curves: readonly Curve[]): void {
-  const drawn = curves.filter(({ points }) => points.length > 1);
   console.log(bold(printable(metric)));
-  if (drawn.length === 0) return;
+  if (curves.every(({ points }) => points.length < 2)) return;
+  const drawn = curves.flatMap(({ points, mark }) => (mark === undefined ? [] : [{ points, mark }]));
   const width = Math.max(30, Math.min(process.stdout.columns ?? 80, 100) - 14);
-  const coloured = isColoured();
-  const text = plot(
-    drawn.map(({ points }) => points.map(([step, value]): [number, number] => [step, value])),
-    {
-      width,
-      height: 14,
-      formatter: (value, { axis }) => (axis === "x" ? String(Math.round(value)) : show(value, 3)),
-      ...(coloured && { color: drawn.map((_, i) => ansi[palette[i % palette.length]!]) }),
-    },
-  );
-  console.log(
-    text
-      .split("\n")
-      .filter((line) => line.trim() !== "")
-      .join("\n"),
-  );
+  for (const line of drawCurves(drawn, { width, height: 14, paint: painted })) console.log(line);
 }
 
 function sayTable(metric: string, curves: readonly Curve[]): void {
@@ -126,21 +116,19 @@ function sayTable(metric: string, curves: readonly Curve[]): void {
   ]);
   console.log(`\n${table.head()}`);
   let drawn = 0;
-  for (const { name, run, points } of curves) {
+  for (const { name, run, points, mark } of curves) {
     const values = points.map(([, value]) => value);
     const best = values.length === 0 ? undefined : rises ? Math.max(...values) : Math.min(...values);
     const text = (value: number | undefined): string => (value === undefined ? "–" : metricText(metric, value));
     const row = table.row([
-      `${points.length > 1 ? "━" : " "} ${name}`,
+      `${mark ?? " "} ${name}`,
       run.status.state,
       text(values.at(-1)),
       text(best),
       String(points.find(([, value]) => value === best)?.[0] ?? "–"),
       ...differing.map((each) => printable(JSON.stringify(run.config.hyperparameters[each] ?? null), 20)),
     ]);
-    const tint = palette[drawn % palette.length]!;
-    if (points.length > 1) drawn++;
-    console.log(points.length > 1 ? row.replace("━", colour(tint, "━")) : row);
+    console.log(mark === undefined ? row : row.replace(mark, painted(mark, drawn++)));
   }
 }
 

@@ -1,7 +1,12 @@
 /** `glissade generate`: texts that a run's model writes. */
 import { ConfigError, printable } from "../errors.ts";
 import { type GenerateOptions, generate } from "../models/generate.ts";
+import { gpt2LMHeadModel } from "../models/gpt.ts";
+import { isPretrainedFolder, loadPretrained, readConfig } from "../models/node/pretrained.ts";
+import { architectureOf } from "../models/pretrained.ts";
+import { gptGeneration } from "../recipes/gpt.ts";
 import type { TextGeneration } from "../recipes/recipe.ts";
+import { cannotBeAsked } from "./asking.ts";
 import { loadTrained, type Which } from "./checkpoint.ts";
 import { dim } from "./pictures.ts";
 
@@ -36,14 +41,9 @@ export async function generateCommand(
   beginning: string,
   given: GenerateCommandOptions,
 ): Promise<number> {
-  const { prepared, recipe } = await loadTrained(folder, given.checkpoint);
-  const { generation } = prepared;
-  if (!generation)
-    throw new ConfigError(
-      "generate",
-      `the model of ${printable(recipe.name)} writes no texts`,
-      "name a run of another recipe, or give this one a part `generation`: { model, encode, decode }",
-    );
+  const generation = (await isPretrainedFolder(folder))
+    ? await pretrainedGeneration(folder)
+    : await generationOf(folder, given.checkpoint);
   const options = optionsOf(generation, generation.encode(beginning), given);
   if (given.count === 1 && (options.numBeams ?? 1) === 1 && !given.json) {
     await write(generation, beginning, options);
@@ -64,6 +64,50 @@ export async function generateCommand(
     else console.log(shown(text));
   }
   return 0;
+}
+
+/** How the model of a run writes. Throws ConfigError for one that does not. */
+async function generationOf(folder: string, checkpoint: Which): Promise<TextGeneration> {
+  const run = await loadTrained(folder, checkpoint);
+  const { generation } = run.prepared;
+  if (generation) return generation;
+  throw cannotBeAsked(run, {
+    verb: "generate",
+    why: "whose model writes no texts",
+    own: "give it a part `generation`: { model, encode, decode }",
+    other: "name a run of gpt, names or brown-lm",
+  });
+}
+
+/** The most tokens that a pre-trained model writes unless the user says otherwise. */
+const usualTokens = 100;
+
+/** How a GPT-2 in a folder of Hugging Face's form writes. Throws ConfigError for another model. */
+async function pretrainedGeneration(folder: string): Promise<TextGeneration> {
+  const { architecture } = architectureOf(await readConfig(folder), folder);
+  if (architecture !== gpt2LMHeadModel.architecture)
+    throw new ConfigError(
+      "generate",
+      `${printable(folder)}: its model is ${architecture}, which writes no texts`,
+      `give a folder of ${gpt2LMHeadModel.architecture}; glissade fill and attend ask others`,
+    );
+  const { model, tokenizer } = await loadPretrained(gpt2LMHeadModel, folder);
+  if (!tokenizer)
+    throw new ConfigError(
+      "generate",
+      `there is no tokenizer in ${printable(folder)}`,
+      "put tokenizer.json, or vocab.json and merges.txt, into the folder",
+    );
+  const { maxPositionEmbeddings: length } = model.config;
+  const { eos: end, bos: first = end } = tokenizer.special;
+  // Texts begin with the token that ends them, or with a line break where there is none.
+  const empty = first === undefined ? tokenizer.ids("\n") : [first];
+  const generation = gptGeneration(model, tokenizer, { length, empty });
+  const maxNewTokens = Math.min(usualTokens, Math.floor(length / 2));
+  return {
+    ...generation,
+    options: { ...generation.options, maxNewTokens, ...(end !== undefined && { eosTokenId: end }) },
+  };
 }
 
 /** The text that ids go on with. A text that begins with nothing does not begin with a space. */

@@ -41,6 +41,34 @@ export function addHyperparameters(command: Command, recipe: Recipe): () => Reco
   };
 }
 
+/**
+ * The options that give a recipe these hyperparameters again, with `changes`: `--file "my moods.csv" --layers 1`. Values that are the
+ * recipe's default are left out.
+ */
+export function optionsFor(
+  recipe: Recipe,
+  given: Readonly<Record<string, unknown>>,
+  changes: Readonly<Record<string, unknown>> = {},
+): string {
+  const values: Readonly<Record<string, unknown>> = { ...given, ...changes };
+  return recipe.hyperparameters
+    .flatMap((each) => {
+      const value = values[each.name];
+      const isChanged = Object.hasOwn(changes, each.name);
+      if (value === undefined || (!isChanged && JSON.stringify(value) === JSON.stringify(each.default))) return [];
+      const word = each.type === "json" ? JSON.stringify(value) : String(value);
+      return [`--${kebabOf(each.name)} ${quotedForShell(word)}`];
+    })
+    .join(" ");
+}
+
+/** A word as it is written in a command: in quotation marks where a shell would read it in another way. */
+export function quotedForShell(word: string): string {
+  if (/^[\p{L}\p{N}_@%+=:,./-]+$/u.test(word)) return word;
+  // Double quotes are read by every shell, but some characters in them only as they are written in single ones.
+  return /["$`\\!]/.test(word) ? `'${word.replaceAll("'", "'\\''")}'` : `"${word}"`;
+}
+
 /** Words in which `--learningRate` is written `--learning-rate`, as options are. */
 export function withKebabs(words: readonly string[], recipe: Recipe): string[] {
   const names = new Set(recipe.hyperparameters.map(({ name }) => name));

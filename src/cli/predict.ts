@@ -5,6 +5,7 @@ import { CsvRecords, CsvRows, textOf } from "../data/csv.ts";
 import type { Column } from "../data/dataset.ts";
 import { jsonRow } from "../data/json-lines.ts";
 import { decodeImage } from "../data/node/images.ts";
+import { type Origin, placeOfRow, readAt } from "../data/places.ts";
 import { toTensor } from "../data/tensors.ts";
 import { ConfigError, DataError, FormatError, printable } from "../errors.ts";
 import { readFileChecked } from "../files/node/atomic.ts";
@@ -14,7 +15,9 @@ import { inMode } from "../nn/module.ts";
 import type { PreparedRecipe } from "../recipes/recipe.ts";
 import { numbersOf } from "../recipes/rows.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { cannotBeAsked } from "./asking.ts";
 import { loadTrained, type Which } from "./checkpoint.ts";
+import { quotedForShell } from "./hyperparameters.ts";
 import { type Network, networkOf } from "./network.ts";
 
 export interface PredictOptions {
@@ -36,12 +39,20 @@ export async function predictCommand(
   { checkpoint, json = false }: PredictOptions,
   input: AsyncIterable<Uint8Array> = process.stdin,
 ): Promise<number> {
-  const { prepared } = await loadTrained(folder, checkpoint);
+  const run = await loadTrained(folder, checkpoint);
+  const { prepared } = run;
   const network = await networkOf(prepared);
   const writer = new Writer(network, json);
   const pictures = files.filter((file) => images.has(extname(file).toLowerCase()));
   const tables = files.filter((file) => !pictures.includes(file));
   if (files.length === 0) tables.push("-");
+  if (tables.length > 0 && !takesRows(prepared, network))
+    throw cannotBeAsked(run, {
+      verb: "predict",
+      why: "whose model takes no rows",
+      own: "give its prediction a function `rows`: prediction: { rows: (rows) => preparation.apply(rows).inputs }",
+      other: `measure it: npx glissade evaluate ${quotedForShell(printable(folder))}`,
+    });
   for (const file of tables) {
     const rows =
       file === "-" ? rowsOf(await allOf(input), "standard input") : rowsOf(await readFileChecked(file), file);
@@ -68,18 +79,21 @@ export function rowsOf(bytes: Uint8Array, source: string): Row[] {
   const text = textOf(bytes, source).replace(/^\uFEFF/, "");
   const [first] = text.trimStart();
   if (first === undefined) throw new DataError(source, "it is empty", "give rows as CSV, JSON or JSON lines");
-  if (first === "[") return jsonArray(text, source);
+  const origin: Origin = { source, unit: first === "[" ? "element" : "line" };
+  if (first === "[") return jsonArray(text, source).map((row, i) => readAt(row, origin, i + 1));
   if (first === "{")
     return text.split("\n").flatMap((line, i): readonly Row[] => {
       const row = jsonRow(line, i + 1, source);
-      return row ? [row] : [];
+      return row ? [readAt(row, origin, i + 1)] : [];
     });
   const delimiter = /\.(?:tsv|tab)$/i.test(source) ? "\t" : ",";
   const reader = new CsvRows(source);
   const rows = reader.take(new CsvRecords(source, delimiter).take(text, true));
   if (rows.length === 0)
     throw new DataError(source, "it has the names of columns and no rows", "give one row at least");
-  return rows.map(({ fields }) => Object.fromEntries(reader.names.map((name, k) => [name, fields[k]])));
+  return rows.map(({ fields, line }) =>
+    readAt(Object.fromEntries(reader.names.map((name, k) => [name, fields[k]])), origin, line),
+  );
 }
 
 function jsonArray(text: string, source: string): Row[] {
@@ -108,26 +122,25 @@ function jsonArray(text: string, source: string): Row[] {
   return rows as Row[];
 }
 
+/** Whether rows can become the model's input: the recipe says how, or it is one column of numbers. */
+function takesRows({ prediction }: PreparedRecipe, { columns }: Network): boolean {
+  return prediction.rows !== undefined || (columns.length <= 2 && columns[0]?.dtype === "float32");
+}
+
 /** The model's input, made by the recipe, or of the values of the rows in their order. */
 function columnsOf(rows: readonly Row[], { prediction }: PreparedRecipe, { columns }: Network): readonly Column[] {
   if (prediction.rows) return [prediction.rows(rows)];
-  const { shape, dtype } = columns[0]!;
-  if (columns.length > 2 || dtype !== "float32")
-    throw new ConfigError(
-      "predict",
-      "the recipe does not say how rows become the model's input",
-      "give its prediction a function `rows`: prediction: { rows: (rows) => preparation.apply(rows).inputs }",
-    );
+  const { shape } = columns[0]!;
   const names = Object.keys(rows[0]!);
   const size = sizeOf(shape);
   if (names.length !== size)
     throw new DataError(
       "predict",
-      `a row has ${names.length} values, and the model takes ${size}`,
+      `${placeOfRow(rows[0]!, 1)} has ${names.length} values, and the model takes ${size}`,
       "give the values of the input, in their order; or give the recipe's prediction a function `rows`",
     );
   const { values } = numbersOf(rows, names);
-  return [{ shape: [rows.length, ...shape], dtype, values }];
+  return [{ shape: [rows.length, ...shape], dtype: "float32", values }];
 }
 
 async function pixelsOf(

@@ -177,8 +177,8 @@ Examples:
 
   program
     .command("generate")
-    .summary("what a run's model writes")
-    .argument("<run>", "the folder of the run")
+    .summary("what a run's model writes, or a pre-trained GPT-2")
+    .argument("<run>", "the folder of the run, or of a pre-trained model")
     .argument("[beginning]", "what the text begins with", "")
     .option(...checkpoint)
     .option("--count <n>", "how many texts", wholeNumber(1), 1)
@@ -195,7 +195,8 @@ Examples:
       `
 Examples:
   glissade generate runs/names-2026-11-29-120000 --count 10
-  glissade generate runs/brown-lm-2026-11-29-120000 "The governor said" --temperature 0.7 --top-p 0.9`,
+  glissade generate runs/brown-lm-2026-11-29-120000 "The governor said" --temperature 0.7 --top-p 0.9
+  glissade generate gpt2 "The governor said" --max-new-tokens 40     (a folder from Hugging Face's hub)`,
     )
     .action(async (run: string, beginning: string, options: GenerateCommandOptions) => {
       const { generateCommand } = await import("./generate.ts");
@@ -226,7 +227,7 @@ Examples:
 
   program
     .command("translate")
-    .summary("sentences in another language, by a model of the recipe translate")
+    .summary("sentences in another language, by a model of translate or number-words")
     .argument("<texts...>", "sentences, each in quotation marks")
     .option("--run <folder>", "the run whose model is used (default: the newest of translate in runs)")
     .option("--checkpoint <which>", "best, last or a step", whichCheckpoint, "best")

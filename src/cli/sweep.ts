@@ -20,6 +20,7 @@ import type { Recipe } from "../recipes/recipe.ts";
 import { jsonOf, readMetrics } from "../train/node/layout.ts";
 import { readRun } from "../train/node/read.ts";
 import { pointOf, risesWithSkill } from "./compare.ts";
+import { quotedForShell } from "./hyperparameters.ts";
 import { bold, colour, dim, Table } from "./pictures.ts";
 import { loadSubject } from "./subject.ts";
 import { exitCodes } from "./train.ts";
@@ -85,7 +86,7 @@ export async function sweepCommand(
     throw new ConfigError(
       "sweep",
       `${printable(folder)} holds a sweep already`,
-      `go on with it: glissade sweep --resume ${folder}`,
+      `go on with it: glissade sweep --resume ${quotedForShell(folder)}`,
     );
   await mkdir(folder, { recursive: true });
   const plan: SweepPlan = {
@@ -291,7 +292,7 @@ class Sweep {
       process.off("SIGTERM", interrupt);
     }
     if (this.#isStopping) {
-      const text = `Stopped, as you asked; everything is saved. Go on with:\n  npx glissade sweep --resume ${this.#folder}`;
+      const text = `Stopped, as you asked; everything is saved. Go on with:\n  npx glissade sweep --resume ${quotedForShell(this.#folder)}`;
       if (this.#json) console.error(text);
       else say(`\n${colour("yellow", text)}`);
       return exitCodes.stopped;

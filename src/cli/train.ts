@@ -4,15 +4,16 @@ import { currentEngine } from "../compile/runtime.ts";
 import { ConfigError, printable } from "../errors.ts";
 import { writeFileAtomically } from "../files/node/atomic.ts";
 import { saveWeights } from "../files/node/model.ts";
-import { kebabOf } from "../recipes/hyperparameters.ts";
 import type { PreparedRecipe, Recipe } from "../recipes/recipe.ts";
 import type { FitResult } from "../train/fit.ts";
 import { fit } from "../train/node/fit.ts";
 import type { RunOptions } from "../train/node/options.ts";
 import { readRun } from "../train/node/read.ts";
 import { batchSizeOf, completeSetup } from "../train/setup.ts";
+import { commandsFor } from "./asking.ts";
 import { showExamples } from "./examples.ts";
 import { showTexts } from "./generate.ts";
+import { optionsFor, quotedForShell } from "./hyperparameters.ts";
 import { judgedOn, type Network, networkAsOnnx, networkOf } from "./network.ts";
 import { changedRecipe, openRun, writeOrigin } from "./origin.ts";
 import { bold, colour, dim } from "./pictures.ts";
@@ -63,7 +64,12 @@ export async function trainCommand(
     await expectFree(out, overwrite);
     await writeOrigin(out, subject, recipe, given, prepared.fitted); //  first: a run that is killed must be found again
   }
-  return trained(recipe, prepared, { ...run, ...(maxSteps !== undefined && { maxSteps }) }, { ...options, subject });
+  return trained(
+    recipe,
+    prepared,
+    { ...run, ...(maxSteps !== undefined && { maxSteps }) },
+    { ...options, subject, given },
+  );
 }
 
 /** Goes on with a run from its last checkpoint, as if it had never stopped. Returns the process's exit code. */
@@ -81,15 +87,21 @@ export async function resumeCommand(folder: string, options: TrainOptions): Prom
       ...(maxSteps !== undefined && { maxSteps }),
       ...(saveSteps !== undefined && { saveSteps }),
     },
-    { ...options, subject: run.subject },
+    { ...options, subject: run.subject, given: run.origin.hyperparameters },
   );
+}
+
+/** What a run is made of, as it was given. */
+interface Given {
+  readonly subject: string;
+  readonly given: Readonly<Record<string, unknown>>;
 }
 
 async function trained(
   recipe: Recipe,
   prepared: PreparedRecipe,
   run: RunOptions,
-  { json = false, next = true, subject }: TrainOptions & { readonly subject: string },
+  { json = false, next = true, subject, given }: TrainOptions & Given,
 ): Promise<number> {
   const { setup, options, prediction } = prepared;
   const say = json ? (): void => {} : (text: string): void => console.log(text);
@@ -111,13 +123,13 @@ async function trained(
   if (!json && prepared.generation) await showTexts(prepared.generation);
   if (outputDir !== undefined) await save(prepared, network, outputDir, say);
   if (isStopped) {
-    const line = outputDir === undefined ? "" : ` Go on with:\n  ${commandLine(`resume ${outputDir}`)}`;
+    const line = outputDir === undefined ? "" : ` Go on with:\n  ${commandLine(`resume ${quotedForShell(outputDir)}`)}`;
     const text = `Stopped after ${result.step} steps, as you asked; everything is saved.${line}`;
     if (json) console.error(text);
     else console.log(`\n${colour("yellow", text)}`);
     return exitCodes.stopped;
   }
-  if (!json && next && outputDir !== undefined) sayWhatNext(recipe, prepared, subject, outputDir);
+  if (!json && next && outputDir !== undefined) sayWhatNext(recipe, prepared, { subject, given }, outputDir);
   return exitCodes.done;
 }
 
@@ -159,7 +171,7 @@ async function expectFree(folder: string, overwrite: boolean): Promise<void> {
   throw new ConfigError(
     "train",
     `${printable(folder)} holds a run already`,
-    `go on with it: ${commandLine(`resume ${printable(folder)}`)}; replace it: --overwrite; or choose another folder: --out`,
+    `go on with it: ${commandLine(`resume ${quotedForShell(printable(folder))}`)}; replace it: --overwrite; or choose another folder: --out`,
   );
 }
 
@@ -218,37 +230,35 @@ async function save(
   }
 }
 
-function sayWhatNext(
-  recipe: Recipe,
-  { hyperparameters, generation, prediction }: PreparedRecipe,
-  subject: string,
-  folder: string,
-): void {
+/** Commands that begin where the run has ended: with its hyperparameters, and one of them changed. */
+function sayWhatNext(recipe: Recipe, prepared: PreparedRecipe, { subject, given }: Given, outputDir: string): void {
+  const { hyperparameters } = prepared;
   const isStart = process.env.npm_lifecycle_event === "start";
-  const start = isStart ? "npm start --" : `npx glissade train ${subject}`;
-  const options = new Map(recipe.hyperparameters.map((each) => [each.name, each]));
-  const number = (name: string): number | undefined => {
+  const start = isStart ? "npm start --" : `npx glissade train ${quotedForShell(subject)}`;
+  const again = (changes: Readonly<Record<string, unknown>>): string =>
+    `${start} ${optionsFor(recipe, given, changes)}`;
+  /** A command with another value of a number: the first that the recipe accepts. */
+  const other = (name: string, what: string, change: (value: number) => readonly number[]): (readonly string[])[] => {
+    const schema = recipe.schemas[name];
     const value = (hyperparameters as Readonly<Record<string, unknown>>)[name];
-    return options.has(name) && typeof value === "number" ? value : undefined;
+    const values = schema && typeof value === "number" ? change(value) : [];
+    const accepted = values.find((each) => schema?.safeParse(each).success);
+    return accepted === undefined ? [] : [[again({ [name]: accepted }), what]];
   };
-  const [epochs, rate] = [number("epochs"), number("learningRate")];
+  const folder = quotedForShell(outputDir);
+  const runs = quotedForShell(path.dirname(outputDir));
   const lines = [
-    ...(epochs === undefined ? [] : [[`${start} --epochs ${2 * epochs}`, "train longer"]]),
-    ...(rate === undefined
-      ? []
-      : [
-          [
-            `${start} --${kebabOf("learningRate")} ${Number((rate * 50).toPrecision(1))}`,
-            "see what a rate that is too large does",
-          ],
-        ]),
-    [`${start} --seed ${hyperparameters.seed + 1}`, "other initial weights, another order"],
-    ["npx glissade compare runs/*", "the curves of several runs"],
+    ...other("epochs", "train longer", (epochs) => [2 * epochs]),
+    ...other("learningRate", "see what a rate that is too large does", (rate) =>
+      [50, 20, 5].map((factor) => Number((rate * factor).toPrecision(1))),
+    ),
+    [again({ seed: hyperparameters.seed + 1 }), "other initial weights, another order"],
+    [`npx glissade compare ${runs}/*`, "the curves of several runs"],
     [`npx glissade evaluate ${folder}`, "all metrics of the best checkpoint"],
-    ...(generation ? [[`npx glissade generate ${folder}`, "what it writes"]] : []),
-    ...(prediction.command ? [[`npx glissade ${prediction.command[0]} --run ${folder}`, prediction.command[1]]] : []),
-  ] as const;
-  const width = Math.max(...lines.map(([command]) => command!.length));
+    ...commandsFor(prepared, outputDir),
+  ];
+  const most = 80; //  a longer command does not push the others' explanations out of sight
+  const width = Math.max(0, ...lines.map(([command]) => command!.length).filter((length) => length <= most));
   console.log(`\n${bold("What to try next")}`);
   for (const [command, what] of lines) console.log(`  ${command!.padEnd(width)}  ${dim(what!)}`);
 }

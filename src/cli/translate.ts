@@ -1,9 +1,8 @@
-/** `glissade translate`: sentences in another language, by a model that the recipe `translate` has trained. */
+/** `glissade translate`: sentences in another language, by a model of the recipe `translate`, `number-words`, or another that translates. */
 import { ConfigError, printable } from "../errors.ts";
-import type { Transformer } from "../models/transformer.ts";
-import recipe, { translate } from "../recipes/translate.ts";
+import recipe from "../recipes/translate.ts";
+import { cannotBeAsked } from "./asking.ts";
 import { loadTrained, newestRun, type Which } from "./checkpoint.ts";
-import { openRun } from "./origin.ts";
 
 export interface TranslateCommandOptions {
   /** The folder of a run. Default: the newest one of the recipe in runs. */
@@ -23,13 +22,16 @@ export async function translateCommand(
   if (texts.some((text) => text.trim() === ""))
     throw new ConfigError("translate", "a text is empty", 'give some: glissade translate "Choose a file."');
   const folder = run ?? (await newestRun("translate", recipe.name, howToTrain));
-  const { recipe: used } = await openRun(folder);
-  if (used.name !== recipe.name)
-    throw new ConfigError("translate", `${printable(folder)} is a run of ${printable(used.name)}`, howToTrain);
-  const { prepared } = await loadTrained(folder, checkpoint);
-  const model = prepared.setup.model as unknown as Transformer;
-  const maxLength = prepared.hyperparameters.maxLength as number;
-  const translations = await translate(model, prepared.prediction.tokenizer!, texts, { beams, maxLength });
+  const opened = await loadTrained(folder, checkpoint);
+  const { translation } = opened.prepared;
+  if (!translation)
+    throw cannotBeAsked(opened, {
+      verb: "translate",
+      why: "whose model does not translate",
+      own: "give it a part `translation`: (texts, { beams }) => translations",
+      other: howToTrain,
+    });
+  const translations = await translation(texts, { beams });
   for (const [i, source] of texts.entries())
     console.log(
       json

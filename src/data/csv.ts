@@ -2,15 +2,8 @@
 import Papa from "papaparse";
 import { DataError, FormatError, quoted } from "../errors.ts";
 import { anything, aText, expectArguments, options as optionsOf } from "../graph/arguments.ts";
-import {
-  buildTable,
-  type Cell,
-  expectColumns,
-  type Origin,
-  type Table,
-  type TableOptions,
-  tableOptionKinds,
-} from "./table.ts";
+import type { Origin } from "./places.ts";
+import { buildTable, type Cell, expectColumns, type Table, type TableOptions, tableOptionKinds } from "./table.ts";
 
 /** Options of `parseCsv`. */
 export interface CsvOptions extends TableOptions {

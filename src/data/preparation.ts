@@ -10,6 +10,7 @@ import {
   options as optionsOf,
 } from "../graph/arguments.ts";
 import type { Column } from "./dataset.ts";
+import { originOfRows } from "./places.ts";
 import { fitStandardizer } from "./standardize.ts";
 import { type ColumnKind, columnsOf, recordOf, Table, type TableSchema, tableOfRows } from "./table.ts";
 
@@ -251,12 +252,11 @@ export class Preparation {
     const present = Object.keys(all).filter(has);
     const cells = rows.map((row) => (aRecord(row) === undefined ? withAll(row, present) : row));
     const schema = recordOf(present.map((name) => [name, all[name]!] as const));
-    return tableOfRows(
-      cells,
-      Uint32Array.from(rows.keys()),
-      { source: "rows", unit: "row" },
-      { schema, missing: [""] },
-    );
+    const { origin, places } = originOfRows(rows) ?? {
+      origin: { source: "rows", unit: "row" } as const,
+      places: Uint32Array.from(rows.keys()),
+    };
+    return tableOfRows(cells, places, origin, { schema, missing: [""] });
   }
 
   /** Returns the index of each row's category, −1 for an unknown value that is ignored. */

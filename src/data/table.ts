@@ -11,6 +11,7 @@ import {
 } from "../graph/arguments.ts";
 import { expectSeed } from "../random/generator.ts";
 import { folds, parts, type StratifyByName, stratifyByName } from "./parts.ts";
+import { type Origin, placeIn } from "./places.ts";
 
 /**
  * The kind of a table's column. `numeric`: numbers to learn from. `category`: one of a few texts. `text`: free text, which is not changed.
@@ -37,14 +38,6 @@ export interface TableOptions {
 
 /** A value of a file: `undefined` is a missing value. */
 export type Cell = string | number | boolean | undefined;
-
-/** The origin of rows, for messages. */
-export interface Origin {
-  /** The name of the file or other source. */
-  readonly source: string;
-  /** How messages count rows: by the line of a file, or by the position in an array. */
-  readonly unit: "line" | "row";
-}
 
 interface StoredColumn {
   readonly kind: ColumnKind;
@@ -118,8 +111,7 @@ export class Table {
 
   /** Returns the origin of a row for messages: `line 4 of people.csv`, or `row 2`. */
   placeOf(row: number): string {
-    const { source, unit } = this.#origin;
-    return unit === "row" ? `row ${this.#places[row]}` : `line ${this.#places[row]} of ${printable(source)}`;
+    return placeIn(this.#origin, this.#places[row]!);
   }
 
   /** Returns a table of the rows at `indices`, in that order. Throws DataError for an index out of range. */
@@ -290,7 +282,7 @@ export function tableOfRows(
   options: TableOptions,
   always: readonly string[] = [],
 ): Table {
-  const place = (row: number): string => (origin.unit === "row" ? `row ${places[row]}` : `line ${places[row]}`);
+  const place = (row: number): string => `${origin.unit} ${places[row]}`;
   const cells = new Map<string, Cell[]>(always.map((name) => [name, []]));
   for (const [i, row] of rows.entries()) {
     if (aRecord(row) !== undefined)

@@ -153,7 +153,7 @@ export function described(value: unknown): string {
 }
 
 /** Returns the known name that is most like another: the same letters in another spelling, the same initials, or a typing error. */
-function nearest(name: string, known: readonly string[]): string | undefined {
+export function nearest(name: string, known: readonly string[]): string | undefined {
   const plain = (text: string): string =>
     text
       .slice(0, 60)

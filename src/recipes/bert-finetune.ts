@@ -1,13 +1,13 @@
 /** BERT's fine-tuning: a pre-trained encoder with a new classifier learns labels of texts (Devlin et al. 2019, section 4). */
 import { z } from "zod";
-import { CsvRecords, CsvRows, textOf } from "../data/csv.ts";
+import { CsvRecords, type CsvRow, CsvRows, textOf } from "../data/csv.ts";
 import { dataset } from "../data/dataset.ts";
 import { delimiterOf } from "../data/node/tables.ts";
 import { permutation } from "../data/shuffle.ts";
 import { loader } from "../data/tensors.ts";
 import { ConfigError, DataError, printable, quoted } from "../errors.ts";
 import { readFileChecked } from "../files/node/atomic.ts";
-import { missing } from "../graph/arguments.ts";
+import { nearest } from "../graph/arguments.ts";
 import { type BertConfig, type BertForSequenceClassification, bertForSequenceClassification } from "../models/bert.ts";
 import { loadPretrained } from "../models/node/pretrained.ts";
 import { crossEntropy } from "../nn/losses.ts";
@@ -18,6 +18,7 @@ import { decodeTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { trainWordPiece } from "../text/tokenizers.ts";
 import { accuracy } from "../train/metrics.ts";
 import { adamWForTransformers } from "./bert-pretrain.ts";
+import { kebabOf } from "./hyperparameters.ts";
 import { defineRecipe, type Recipe } from "./recipe.ts";
 
 type Ids = Tensor<[number, number], "int32">;
@@ -29,22 +30,49 @@ interface Labelled {
   readonly labels: readonly string[];
 }
 
-/** Reads the texts and labels of a CSV file. */
-async function readLabelled(file: string, text: string, label: string): Promise<Labelled> {
+/** The columns of a file that are read, by the hyperparameter that names each. */
+interface ColumnNames {
+  readonly textColumn: string;
+  readonly labelColumn: string;
+}
+
+/** What was read of a file, and what of it was left out, in words. */
+interface Read extends Labelled {
+  readonly leftOut: string | undefined;
+}
+
+/** Reads the texts and labels of a CSV file. Rows without a text or without a label are left out. */
+async function readLabelled(file: string, names: ColumnNames): Promise<Read> {
   const content = textOf(await readFileChecked(file), file).replace(/^\uFEFF/, "");
   const reader = new CsvRows(file);
   const rows = reader.take(new CsvRecords(file, delimiterOf(file)).take(content, true));
-  const places = [text, label].map((name) => reader.names.indexOf(name));
-  const absent = [text, label].find((_, i) => places[i]! < 0);
-  if (absent !== undefined)
+  const placeOf = (role: keyof ColumnNames): number => {
+    const place = reader.names.indexOf(names[role]);
+    if (place >= 0) return place;
+    const near = nearest(names[role], reader.names);
     throw new DataError(
       file,
-      `there is no column ${quoted(absent)}`,
-      missing(absent, reader.names).replace("no option", "no column").replace("the options", "the columns"),
+      `there is no column ${quoted(names[role])}`,
+      `name one with --${kebabOf(role)}${near ? `: did you mean ${quoted(near)}?` : ""}; the columns are ${reader.names.map((each) => quoted(each)).join(", ")}`,
     );
-  const [atText, atLabel] = places as [number, number];
-  const whole = rows.filter(({ fields }) => (fields[atText] ?? "").trim() !== "" && (fields[atLabel] ?? "") !== "");
-  return { texts: whole.map(({ fields }) => fields[atText]!), labels: whole.map(({ fields }) => fields[atLabel]!) };
+  };
+  const [atText, atLabel] = [placeOf("textColumn"), placeOf("labelColumn")];
+  const isWhole = ({ fields }: CsvRow): boolean => [atText, atLabel].every((at) => (fields[at] ?? "").trim() !== "");
+  const whole = rows.filter(isWhole);
+  if (whole.length === 0)
+    throw new DataError(
+      file,
+      `none of its ${rows.length} rows has both a text and a label`,
+      `give rows with ${quoted(names.textColumn)} and ${quoted(names.labelColumn)}`,
+    );
+  const first = rows.find((row) => !isWhole(row));
+  return {
+    texts: whole.map(({ fields }) => fields[atText]!),
+    labels: whole.map(({ fields }) => fields[atLabel]!),
+    leftOut:
+      first &&
+      `${printable(file)}: ${rows.length - whole.length} of ${rows.length} rows have no text or no label and are left out, the first in line ${first.line}`,
+  };
 }
 
 /** Puts aside a share of examples, drawn by the seed. */
@@ -94,10 +122,10 @@ const bertFinetune: Recipe = defineRecipe({
     vocabularySize: z.int().min(50).max(100_000).default(8000).describe("of a model without pre-training"),
   },
   async setup({ file, textColumn, labelColumn, epochs, batchSize, learningRate, dropout, seed, ...given }, { fitted }) {
-    const all = await readLabelled(file, textColumn, labelColumn);
-    const held = given.validationFile
-      ? ([all, await readLabelled(given.validationFile, textColumn, labelColumn)] as const)
-      : divided(all, Math.max(1, Math.round(all.texts.length / 10)), seed);
+    const names = { textColumn, labelColumn };
+    const all = await readLabelled(file, names);
+    const other = given.validationFile === undefined ? undefined : await readLabelled(given.validationFile, names);
+    const held = other ? ([all, other] as const) : divided(all, Math.max(1, Math.round(all.texts.length / 10)), seed);
     const validation = held[1];
     const { examples = held[0].texts.length } = given;
     if (examples > held[0].texts.length)
@@ -107,12 +135,17 @@ const bertFinetune: Recipe = defineRecipe({
         "give fewer",
       );
     const train = examples < held[0].texts.length ? divided(held[0], examples, seed)[1] : held[0];
-    const id2label = await fitted("labels", () => [...new Set(held[0].labels)].sort(), z.array(z.string()).parse);
+    const fitLabels = (): string[] => {
+      for (const { leftOut } of other ? [all, other] : [all])
+        if (leftOut !== undefined) console.error(`warning: ${leftOut}`);
+      return [...new Set(all.labels)].sort();
+    };
+    const id2label = await fitted("labels", fitLabels, z.array(z.string()).parse);
     if (id2label.length < 2 || id2label.length > 1000)
       throw new DataError(
         file,
-        `the column ${quoted(labelColumn)} has ${id2label.length} different labels`,
-        "give a column with from 2 to 1,000",
+        `the column ${quoted(labelColumn)} has ${id2label.length === 1 ? "one label" : `${id2label.length} different labels`} in ${all.texts.length} row${all.texts.length === 1 ? "" : "s"}`,
+        "give a column with from 2 to 1,000, with --label-column",
       );
     const rates = { hiddenDropoutProb: dropout, attentionProbsDropoutProb: dropout };
     const config = { ...rates, id2label, numLabels: id2label.length };
@@ -169,7 +202,7 @@ const bertFinetune: Recipe = defineRecipe({
         metrics: [accuracy()],
       },
       options: { epochs, maxGradNorm: 1, metricForBestModel: "accuracy" },
-      prediction: { tokenizer, classes: id2label },
+      prediction: { tokenizer, classes: id2label, command: ['classify "a fine day"', "the label of a text"] },
     };
   },
 });

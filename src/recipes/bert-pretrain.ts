@@ -232,7 +232,11 @@ const bertPretrain: Recipe = defineRecipe({
         ],
       },
       options: { epochs, maxGradNorm: 1, metricForBestModel: "maskedAccuracy" },
-      prediction: { tokenizer, classes: ["follows", "another text"] },
+      prediction: {
+        tokenizer,
+        classes: ["follows", "another text"],
+        command: ['fill "the [MASK] sat"', "the most likely words for a mask"],
+      },
     };
   },
 });

@@ -1,11 +1,16 @@
 /** What the recipes that train a Transformer, encoder and decoder, have in common: hyperparameters, loss and optimizer of Vaswani et al. 2017. */
 import { z } from "zod";
+import { DataError, quoted } from "../errors.ts";
+import { generate } from "../models/generate.ts";
 import type { Transformer } from "../models/transformer.ts";
 import { crossEntropy } from "../nn/losses.ts";
+import { inMode } from "../nn/module.ts";
 import { adam } from "../optim/adam.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { inverseSquareRoot, type Schedule } from "../optim/schedules.ts";
+import { fromValues } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import type { TextTranslation } from "./recipe.ts";
 
 /** Token ids, [batch, tokens]. */
 export type Ids = Tensor<[number, number], "int32">;
@@ -75,5 +80,55 @@ export function transformerTraining(
     weight: (_, targets) => targets.notEqual(padding).countNonZero(),
     optimizer: adam(model, { learningRate, betas: [0.9, 0.98], epsilon: 1e-9 }),
     schedule: inverseSquareRoot(learningRate, { warmUpSteps }),
+  };
+}
+
+/** What a Transformer needs to translate texts. */
+export interface TranslationParts {
+  /** Returns the ids of a text. */
+  encode(text: string): ArrayLike<number>;
+  /** Returns the text of ids, without END. */
+  decode(ids: Int32Array): string;
+  /** The ids that a target begins and ends with. */
+  readonly start: number;
+  readonly end: number;
+  /** The most tokens of a text, and of its translation. */
+  readonly longest: number;
+  readonly longestTarget: number;
+}
+
+/** Translates texts, one after the other, by beam search. Throws DataError for a text that is empty or too long. */
+export function translationBy(model: Transformer, parts: TranslationParts): TextTranslation {
+  const { start, end, longest, longestTarget } = parts;
+  return async (texts, { beams }) => {
+    const encoded = texts.map((text) => {
+      const ids = parts.encode(text.trim());
+      if (ids.length === 0) throw new DataError("translate", "a text is empty", "give a sentence");
+      if (ids.length > longest)
+        throw new DataError(
+          "translate",
+          `${quoted(text)} has ${ids.length} tokens, and the model was trained with up to ${longest}`,
+          "give it sentence by sentence",
+        );
+      return ids;
+    });
+    const translations: string[] = [];
+    for (const ids of encoded) {
+      const source: Ids = fromValues(Int32Array.from(ids), [1, ids.length]);
+      const { sequences } = await inMode(false, () =>
+        generate(model, {
+          prompt: [[]],
+          state: model.encode(source, longestTarget),
+          bosTokenId: start,
+          eosTokenId: end,
+          numBeams: beams,
+          maxNewTokens: longestTarget,
+        }),
+      );
+      const written = Int32Array.from(sequences[0]!);
+      const length = written.indexOf(end);
+      translations.push(parts.decode(length < 0 ? written : written.subarray(0, length)));
+    }
+    return translations;
   };
 }

@@ -4,16 +4,16 @@ import { dataset } from "../data/dataset.ts";
 import { loader } from "../data/tensors.ts";
 import { DataError, printable } from "../errors.ts";
 import { readFileChecked } from "../files/node/atomic.ts";
-import { gpt2LMHeadModel } from "../models/gpt.ts";
+import { type Gpt2LMHeadModel, gpt2LMHeadModel } from "../models/gpt.ts";
 import { crossEntropy } from "../nn/losses.ts";
 import { linear as falling, warmUp } from "../optim/schedules.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { loadBrown } from "../text/node/brown.ts";
-import { decodeTokenizer } from "../text/tokenizer.ts";
+import { decodeTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { trainBpe } from "../text/tokenizers.ts";
 import { accuracy, perplexity } from "../train/metrics.ts";
 import { adamWForTransformers } from "./bert-pretrain.ts";
-import { defineRecipe, type Recipe } from "./recipe.ts";
+import { defineRecipe, type Recipe, type TextGeneration } from "./recipe.ts";
 
 type Ids = Tensor<[number, number], "int32">;
 
@@ -31,6 +31,24 @@ async function textsOf(file: string | undefined): Promise<{ readonly train: stri
   if (cut === 0 || cut >= text.length)
     throw new DataError(printable(file), `it has ${text.length} characters on one line`, "give a longer text of lines");
   return { train: text.slice(0, cut), validation: text.slice(cut) };
+}
+
+/**
+ * How a GPT-2 writes: with room for as many tokens as it has positions, of which half are for the beginning of a text. `empty` are the ids
+ * that a text without a beginning is begun with.
+ */
+export function gptGeneration(
+  model: Gpt2LMHeadModel,
+  tokenizer: Tokenizer,
+  { length, empty }: { readonly length: number; readonly empty: ArrayLike<number> },
+): TextGeneration {
+  return {
+    model,
+    // Of a long beginning, the end is what the model has room for.
+    encode: (text) => (text === "" ? empty : tokenizer.ids(text).slice(-Math.ceil(length / 2))),
+    decode: (ids) => tokenizer.decode(ids),
+    options: { maxNewTokens: Math.floor(length / 2), temperature: 0.8, topK: 40 },
+  };
 }
 
 const gpt: Recipe = defineRecipe({
@@ -104,13 +122,7 @@ const gpt: Recipe = defineRecipe({
       },
       options: { epochs, maxGradNorm: 1 },
       prediction: { tokenizer },
-      generation: {
-        model,
-        // Texts begin with a line break; of a long beginning, the end is what the model has room for.
-        encode: (text) => tokenizer.ids(text === "" ? "\n" : text).slice(-Math.ceil(length / 2)),
-        decode: (ids) => tokenizer.decode(ids),
-        options: { maxNewTokens: Math.floor(length / 2), temperature: 0.8, topK: 40 },
-      },
+      generation: gptGeneration(model, tokenizer, { length, empty: tokenizer.ids("\n") }), //  as texts begin here
     };
   },
 });

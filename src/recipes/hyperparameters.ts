@@ -184,9 +184,13 @@ function refused(
   value: unknown,
   error: { readonly issues: readonly { readonly code?: string; readonly message: string }[] },
 ): ConfigError {
-  const { wanted, default: usual } = describeHyperparameter(name, schema);
+  const { wanted, default: usual, description: about } = describeHyperparameter(name, schema);
   if (value === undefined)
-    return new ConfigError(subject, `the hyperparameter ${name} is not given, and has no default`, `give ${wanted}`);
+    return new ConfigError(
+      subject,
+      `the hyperparameter ${name} is not given, and has no default`,
+      `give ${wanted}${about === "" ? "" : ` (${printable(about)})`}; on a command line: --${kebabOf(name)}`,
+    );
   const [issue] = error.issues;
   const own = issue?.code === "custom" ? `, because ${printable(issue.message)}` : "";
   return new ConfigError(

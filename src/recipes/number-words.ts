@@ -3,13 +3,15 @@ import { z } from "zod";
 import { dataset } from "../data/dataset.ts";
 import { type Sequences, sequences } from "../data/sequences.ts";
 import { loader } from "../data/tensors.ts";
+import { DataError, quoted } from "../errors.ts";
 import { transformer } from "../models/transformer.ts";
 import { full } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { loadNumberWords, type NamedNumber } from "../text/node/number-words.ts";
 import { type Vocabulary, vocabulary } from "../text/vocabulary.ts";
 import type { SummedMetric } from "../train/metrics.ts";
-import { type Ids, transformerHyperparameters, transformerTraining } from "./encoder-decoder.ts";
+import { losesFew } from "./batches.ts";
+import { type Ids, transformerHyperparameters, transformerTraining, translationBy } from "./encoder-decoder.ts";
 import { defineRecipe, type Recipe } from "./recipe.ts";
 
 /** What is translated into what. */
@@ -33,6 +35,23 @@ const encoded = (
   sequences(pairs.map(({ target }) => symbols.encode(target, { eos: true }))),
 ];
 
+/** The symbols of a number as a user writes it: "42", or "forty two". */
+function symbolsOf(text: string, symbols: Vocabulary): readonly string[] {
+  const found = /^\d+$/.test(text)
+    ? [...text]
+    : text
+        .toLowerCase()
+        .split(/[\s-]+/)
+        .filter(Boolean);
+  const unknown = found.find((symbol) => symbols.idOf(symbol) === undefined);
+  if (unknown === undefined) return found;
+  throw new DataError(
+    "translate",
+    `${quoted(unknown)} is no number, and no word of a number's name that the model has learnt`,
+    'give a number below a million, in digits or in words: 42, or "forty two"',
+  );
+}
+
 /** The share of targets that `output` is, without any mistake, END included. Outputs are at least as long as targets. */
 export function exactMatch(padding: number): SummedMetric {
   return {
@@ -51,6 +70,9 @@ export function exactMatch(padding: number): SummedMetric {
 
 /** "nine hundred ninety nine thousand nine hundred ninety nine", END, and some to spare. */
 const longestTarget = 12;
+
+/** The positions that the model has. */
+const longestSource = 32;
 
 const recipe: Recipe = defineRecipe({
   name: "number-words",
@@ -76,21 +98,24 @@ const recipe: Recipe = defineRecipe({
       special: { pad: "<pad>", bos: "<s>", eos: "</s>" },
     });
     const padding = symbols.idFor("pad")!;
+    const [start, end] = [symbols.idFor("bos")!, symbols.idFor("eos")!];
     const model = transformer({
       vocabularySize: symbols.size,
-      startToken: symbols.idFor("bos")!,
+      startToken: start,
       paddingToken: padding,
       width: given.width,
       heads: given.heads,
       layers: given.layers,
       dropout: given.dropout,
-      longest: 32,
+      longest: longestSource,
     });
-    const batches = loader(dataset(...encoded(symbols, bothWays(train))), {
-      batchSize,
+    const pairs = bothWays(train);
+    const together = Math.min(batchSize, pairs.length);
+    const batches = loader(dataset(...encoded(symbols, pairs)), {
+      batchSize: together,
       shuffle: true,
       seed,
-      dropLast: true,
+      dropLast: losesFew(pairs.length, together),
     });
     return {
       setup: {
@@ -98,10 +123,22 @@ const recipe: Recipe = defineRecipe({
         ...transformerTraining(model, padding, given),
         output: (source: Ids) => model.greedy(source, longestTarget),
         train: batches,
-        validation: loader(dataset(...encoded(symbols, bothWays(test))), { batchSize: 500 }),
+        validation: loader(dataset(...encoded(symbols, bothWays(test))), { batchSize: Math.min(500, 2 * testNumbers) }),
         metrics: [exactMatch(padding)],
       },
       options: { epochs, metricForBestModel: "exactMatch" },
+      translation: translationBy(model, {
+        encode: (text) => symbols.encode(symbolsOf(text, symbols)),
+        decode(ids) {
+          const written = symbols.decode(ids);
+          return written.join(written.every((symbol) => /^\d$/.test(symbol)) ? "" : " ");
+        },
+        start,
+        end,
+        longest: longestSource,
+        longestTarget,
+      }),
+      prediction: { command: ["translate 42", "a number in words; words as a number"] },
     };
   },
 });

@@ -17,6 +17,7 @@ import { errorRate } from "../text/edit-distance.ts";
 import { loadCmudict, type PronouncedWord } from "../text/node/cmudict.ts";
 import { type Vocabulary, vocabulary } from "../text/vocabulary.ts";
 import type { HostMetric } from "../train/metrics.ts";
+import { losesFew } from "./batches.ts";
 import { defineRecipe, type Recipe } from "./recipe.ts";
 
 type Ids = Tensor<[number, number], "int32">;
@@ -240,7 +241,7 @@ const recipe: Recipe = defineRecipe({
       buckets: bounds,
       shuffle: true,
       seed,
-      dropLast: true, //  so that each bucket has one shape; others are dropped in each epoch
+      dropLast: losesFew(pairs.length, batchSize, bounds.length),
     });
     const heldOut = dataset(...encoded(test.map(({ word, pronunciations }) => ({ word, spoken: pronunciations[0]! }))));
     const steps = epochs * batches.batches;

@@ -54,6 +54,15 @@ export interface TextGeneration {
   readonly samples?: number;
 }
 
+/**
+ * How a trained model translates texts: for `glissade translate`. Returns a text for each, by a search that keeps `beams` of them at each
+ * step. Throws DataError for a text that the model cannot read.
+ */
+export type TextTranslation = (
+  texts: readonly string[],
+  options: { readonly beams: number },
+) => Promise<readonly string[]>;
+
 /** Another way to do what a recipe's model learns, measured on the same data: what the model has to beat. */
 export interface Baseline {
   /** What it is: "Kneser–Ney trigrams". */
@@ -84,6 +93,8 @@ export interface RecipeParts<C extends readonly Column[] = readonly Column[]> {
   readonly prediction?: Prediction;
   /** How the model writes, if it is one that does. */
   readonly generation?: TextGeneration;
+  /** How the model translates, if it is one that does. */
+  readonly translation?: TextTranslation;
   /** Data with the columns of `validation` that nothing of the training has seen, not even the choice of its best step. */
   readonly test?: Dataset<C> | BatchSource;
   /** What the model has to beat. */
@@ -126,6 +137,7 @@ export interface PreparedRecipe<S extends HyperparameterSchemas = Hyperparameter
   readonly options: RunOptions;
   readonly prediction: Prediction;
   readonly generation?: TextGeneration;
+  readonly translation?: TextTranslation;
   readonly test?: Dataset | BatchSource;
   readonly baselines: readonly Baseline[];
   /** What the setup has fitted to its training data: `prepare(hyperparameters, fitted)` makes the same model on other data. */
@@ -147,7 +159,7 @@ export interface Recipe<S extends HyperparameterSchemas = HyperparameterSchemas>
   prepare(given?: GivenHyperparameters<S>, fitted?: FittedValues): Promise<PreparedRecipe<S>>;
 }
 
-const partNames = ["setup", "options", "prediction", "generation", "test", "baselines"] as const;
+const partNames = ["setup", "options", "prediction", "generation", "translation", "test", "baselines"] as const;
 
 /**
  * Defines a recipe:
@@ -203,6 +215,7 @@ export function defineRecipe<const S extends HyperparameterSchemas, C extends re
         options: { ...parts.options, seed: seedValue },
         prediction: parts.prediction ?? {},
         ...(parts.generation && { generation: parts.generation }),
+        ...(parts.translation && { translation: parts.translation }),
         ...(parts.test && { test: parts.test as unknown as Dataset | BatchSource }),
         baselines: parts.baselines ?? [],
         fitted,

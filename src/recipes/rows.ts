@@ -1,11 +1,12 @@
 /** Converts rows from outside to columns. */
 import type { Column } from "../data/dataset.ts";
+import { placeOfRow } from "../data/places.ts";
 import { DataError, quoted } from "../errors.ts";
 import { described } from "../graph/arguments.ts";
 
 /**
  * Returns the numbers of rows under these names, float32 [rows, names]. Numbers may be given as texts, as in CSV. Throws DataError, with
- * the row and the name, for a value that is missing or not a number.
+ * the row's place and the name, for a value that is missing or not a number.
  */
 export function numbersOf(
   rows: readonly Readonly<Record<string, unknown>>[],
@@ -19,7 +20,7 @@ export function numbersOf(
       if (typeof value !== "number" || !Number.isFinite(value))
         throw new DataError(
           "rows",
-          `row ${i + 1}, ${quoted(name)}: ${given === undefined ? "there is no such value" : `${described(given)} is no number`}`,
+          `${placeOfRow(row, i + 1)}, ${quoted(name)}: ${given === undefined ? "there is no such value" : `${described(given)} is no number`}`,
           `give rows with numbers for ${names.map(quoted).join(", ")}`,
         );
       values[i * names.length + k] = value;

@@ -4,18 +4,16 @@ import { dataset } from "../data/dataset.ts";
 import { sequences } from "../data/sequences.ts";
 import { permutation } from "../data/shuffle.ts";
 import { loader } from "../data/tensors.ts";
-import { DataError, printable, quoted } from "../errors.ts";
-import { generate } from "../models/generate.ts";
-import { type Transformer, transformer } from "../models/transformer.ts";
-import { inMode } from "../nn/module.ts";
+import { DataError, printable } from "../errors.ts";
+import { transformer } from "../models/transformer.ts";
 import { hostStream } from "../random/generator.ts";
-import { fromValues } from "../tensor/create.ts";
 import { bleu } from "../text/bleu.ts";
 import { readTranslationPairs } from "../text/node/translation-pairs.ts";
 import { decodeTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { trainBpe } from "../text/tokenizers.ts";
 import type { HostMetric } from "../train/metrics.ts";
-import { type Ids, transformerHyperparameters, transformerTraining } from "./encoder-decoder.ts";
+import { losesFew } from "./batches.ts";
+import { type Ids, transformerHyperparameters, transformerTraining, translationBy } from "./encoder-decoder.ts";
 import { defineRecipe, type Recipe } from "./recipe.ts";
 
 /** The first tokens of the vocabulary. */
@@ -65,50 +63,6 @@ export function bleuMetric(tokenizer: Tokenizer): HostMetric {
       };
     },
   };
-}
-
-/** Options of `translate`. */
-export interface TranslateOptions {
-  /** Translations that are kept at each step. Default 4. */
-  readonly beams?: number;
-  /** The most tokens of a text, and of its translation. */
-  readonly maxLength: number;
-}
-
-/** Translates texts, one after the other, by beam search. Throws DataError for a text that is empty or too long. */
-export async function translate(
-  model: Transformer,
-  tokenizer: Tokenizer,
-  texts: readonly string[],
-  { beams = 4, maxLength }: TranslateOptions,
-): Promise<string[]> {
-  const encoded = texts.map((text) => {
-    const ids = tokenizer.ids(text.trim());
-    if (ids.length === 0) throw new DataError("translate", "a text is empty", "give a sentence");
-    if (ids.length > maxLength)
-      throw new DataError(
-        "translate",
-        `${quoted(text)} has ${ids.length} tokens, and the model was trained with up to ${maxLength}`,
-        "give it sentence by sentence",
-      );
-    return ids;
-  });
-  const translations: string[] = [];
-  for (const ids of encoded) {
-    const source: Ids = fromValues(Int32Array.from(ids), [1, ids.length]);
-    const { sequences: found } = await inMode(false, () =>
-      generate(model, {
-        prompt: [[]],
-        state: model.encode(source, maxLength),
-        bosTokenId: start,
-        eosTokenId: end,
-        numBeams: beams,
-        maxNewTokens: maxLength,
-      }),
-    );
-    translations.push(tokenizer.decode(written(Int32Array.from(found[0]!))));
-  }
-  return translations;
 }
 
 const recipe: Recipe = defineRecipe({
@@ -171,6 +125,9 @@ const recipe: Recipe = defineRecipe({
       return kept;
     };
     const train = encoded(trained, "to learn from");
+    const together = Math.min(batchSize, train.length);
+    // A bucket of a small corpus has several batches, too, rather than a few pairs.
+    const buckets = Math.min(mostBuckets, Math.ceil(train.length / (4 * together)));
     const model = transformer({
       vocabularySize: tokenizer.size,
       startToken: start,
@@ -191,24 +148,31 @@ const recipe: Recipe = defineRecipe({
         ...transformerTraining(model, padding, given),
         output: (source: Ids) => model.greedy(source, maxLength),
         train: loader(columns(train), {
-          // At least one bucket has as many pairs as this, so that an epoch has a batch.
-          batchSize: Math.min(batchSize, Math.ceil(train.length / buckets)),
+          batchSize: together,
           buckets,
           shuffle: true,
           seed,
-          dropLast: true, //  so that each bucket has one shape; others are dropped in each epoch
+          dropLast: losesFew(train.length, together, buckets),
         }),
         validation: held(0, given.validationPairs, "to validate with"),
         metrics: [bleuMetric(tokenizer)],
       },
       options: { epochs, maxGradNorm: 1, metricForBestModel: "bleu" },
+      translation: translationBy(model, {
+        encode: (text) => tokenizer.ids(text),
+        decode: (ids) => tokenizer.decode(ids),
+        start,
+        end,
+        longest: maxLength,
+        longestTarget: maxLength,
+      }),
       prediction: { tokenizer, command: ['translate "Choose a file."', "what it makes of a sentence"] },
       test: held(given.validationPairs, heldOut, "to test with"),
     };
   },
 });
 
-/** Batches of about one length come in so many lengths. */
-const buckets = 8;
+/** Batches of about one length come in at most so many lengths. */
+const mostBuckets = 8;
 
 export default recipe;

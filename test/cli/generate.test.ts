@@ -83,7 +83,7 @@ test("what cannot be is said", async () => {
   const iris = path.join(folder, "iris");
   await glissade("train", "iris", "--epochs", "1", "--out", iris);
   const { err, code } = await glissade("generate", iris);
-  expect(err).toMatch(/the model of iris writes no texts/);
+  expect(err).toMatch(/is a run of iris, whose model writes no texts\n {2}fix: name a run of gpt/);
   expect(code).toBe(1);
   expect((await glissade("evaluate", iris, "--test")).err).toMatch(/iris has no test data/);
 });

@@ -1,5 +1,5 @@
 /** Language models from the command line: pre-trained, exported as a folder, asked, fine-tuned, looked into. */
-import { readFile, rm, stat } from "node:fs/promises";
+import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import "../../src/node.ts";
@@ -117,9 +117,40 @@ describe("classify", () => {
       /BertForSequenceClassification, which cannot answer `fill`/,
     );
     await refused(["classify", "a", "--run", inFolder("model")], /BertForPreTraining, which cannot answer `classify`/);
-    await refused([...words, "--textColumn", "reviews"], /there is no column "reviews"/);
+    await refused(
+      [...words, "--textColumn", "reviews"],
+      /there is no column "reviews"\n {2}fix: name one with --text-column: did you mean "review"\?; the columns are "review", "score"/,
+    );
+    expect(trained.out).toContain(`npx glissade classify "a fine day" --run ${inFolder("fine")}`);
+    await refused(["predict", inFolder("fine")], /takes no rows\n {2}fix: ask it with: npx glissade classify /);
     await refused([...words, "--examples", "1000"], /1000 examples are to be used, and there are 36/);
   }, 120_000);
+});
+
+describe("labelled texts", () => {
+  const trained = async (content: string, ...words: readonly string[]) => {
+    const file = inFolder("moods.csv");
+    await writeFile(file, content);
+    const columns = ["--text-column", "text", "--label-column", "mood"];
+    return glissade("train", "bert-finetune", "--file", file, ...columns, "--fast-dev-run", ...words);
+  };
+
+  test("rows without a text or a label are left out with a warning", async () => {
+    const rows = ["a fine day,happy", " ,happy", "a wet day,sad", "a day,", "a cold day,sad", "a warm day,happy"];
+    const { code, err } = await trained(`text,mood\n${rows.join("\n")}\n`);
+    expect(err).toMatch(/^warning: .*moods\.csv: 2 of 6 rows have no text or no label .* in line 3\n$/);
+    expect(code).toBe(0);
+  });
+
+  test.each([
+    ["one row", "text,mood\nhello,happy\n", /column "mood" has one label in 1 row\n {2}fix: .*--label-column/],
+    ["no whole row", "text,mood\nhello,\n,sad\n", /none of its 2 rows has both a text and a label/],
+    ["another column", "text,feeling\nhello,happy\n", /no column "mood"\n {2}fix: name one with --label-column; the/],
+  ])("%s is refused with a sentence", async (_, content, sentence) => {
+    const { code, err } = await trained(content);
+    expect(err).toMatch(sentence);
+    expect(code).toBe(1);
+  });
 });
 
 describe("gpt", () => {
@@ -136,6 +167,16 @@ describe("gpt", () => {
     expect(head!.weights[0]!.slice(1).every((weight) => weight === 0)).toBe(true); //  no token looks ahead
     const [written] = jsonLines((await glissade("generate", inFolder("gpt"), "The cat", "--seed", "1", "--json")).out);
     expect(written).toMatchObject({ tokens: 8, text: expect.stringMatching(/^The cat/) });
+    const again = ["generate", inFolder("gpt-model"), "The cat", "--max-new-tokens", "8", "--seed", "1", "--json"];
+    const [fromFolder] = jsonLines((await glissade(...again)).out);
+    // The same tokens, but the folder's model ends at the token that ends a text.
+    expect(String(written!.text).startsWith(String(fromFolder!.text))).toBe(true);
+    const [begun] = jsonLines((await glissade("generate", inFolder("gpt-model"), "--json")).out);
+    expect(begun!.tokens).toBeGreaterThan(0);
+    await refused(
+      ["generate", inFolder("model")],
+      /its model is BertForPreTraining, which writes no texts\n {2}fix: give a folder of GPT2LMHeadModel/,
+    );
     await refused(["fill", "the [MASK]", "--run", inFolder("gpt-model")], /GPT2LMHeadModel, which cannot answer/);
   }, 120_000);
 });

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { decodeHyperparameters } from "../../src/cli/hyperparameters.ts";
+import { decodeHyperparameters, quotedForShell } from "../../src/cli/hyperparameters.ts";
 import { decodeOrigin } from "../../src/cli/origin.ts";
 import { FormatError, GlissadeError, readMetrics } from "../../src/node.ts";
 import iris from "../../src/recipes/iris.ts";
@@ -59,6 +59,28 @@ describe("train", () => {
     const config = JSON.parse(await readFile(path.join(run, "config.json"), "utf8"));
     expect(config).toMatchObject({ name: "iris", batchSize: 16, hyperparameters: { learningRate: 0.02 }, seed: 0 });
     expect(await readFile(path.join(run, "model.onnx"))).not.toHaveLength(0);
+  });
+
+  test("commands to try next repeat what was chosen, and another value of it", async () => {
+    const run = inFolder("to be quoted/iris");
+    const given = ["--hidden-size", "8", "--learning-rate", "0.5", "--epochs", "2", "--batch-size", "16"];
+    const { out } = await glissade("train", "iris", ...given, "--out", run);
+    const next = out.slice(out.indexOf("What to try next"));
+    expect(next).toContain("  npx glissade train iris --epochs 4 --learning-rate 0.5 --hidden-size 8 ");
+    expect(next).toContain("  npx glissade train iris --epochs 2 --learning-rate 0.5 --hidden-size 8 --seed 1 ");
+    expect(next).not.toContain("--learning-rate 25"); //  which the recipe refuses
+    expect(next).toContain(`npx glissade compare "${path.dirname(run)}"/*`);
+    expect(next).toContain(`npx glissade evaluate "${run}"`);
+  });
+
+  test.each([
+    ["plain", "runs/iris-1", "runs/iris-1"],
+    ["a space", "my moods.csv", '"my moods.csv"'],
+    ["a quotation mark", `it's "it"`, `'it'\\''s "it"'`],
+    ["a variable", "$HOME", "'$HOME'"],
+    ["nothing", "", '""'],
+  ])("words of commands are quoted: %s", (_, word, quoted) => {
+    expect(quotedForShell(word)).toBe(quoted);
   });
 
   test("as JSON: a line for each event", async () => {

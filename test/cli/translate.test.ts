@@ -56,7 +56,11 @@ describe("glissade translate", () => {
   test.each([
     ["an empty text", ["translate", " "], /a text is empty\n {2}fix: give some: glissade translate/],
     ["a long text", ["translate", "The cat sleeps. ".repeat(20), "--run", "run"], /tokens, and the model was trained/],
-    ["another recipe's run", ["translate", "a", "--run", "iris"], /is a run of iris\n {2}fix: train one: npx glissade/],
+    [
+      "another recipe's run",
+      ["translate", "a", "--run", "iris"],
+      /is a run of iris, .*\n {2}fix: train one: npx glissade/,
+    ],
     ["no run", ["translate", "a", "--run", "nowhere"], /it is no folder of a run/],
     ["no such checkpoint", ["translate", "a", "--run", "run", "--checkpoint", "7"], /there is no checkpoint 7/],
     ["no beams", ["translate", "a", "--beams", "0"], /Give a whole number from 1 on/],
@@ -82,9 +86,29 @@ describe("glissade translate", () => {
   });
 });
 
+describe("a run of number-words", () => {
+  test("translates numbers, its training names the command, and other verbs do", async () => {
+    const sizes = ["--train-numbers", "40", "--test-numbers", "20", "--width", "16", "--heads", "2", "--layers", "1"];
+    const trained = await glissade("train", "number-words", ...sizes, "--epochs", "1", "--out", inFolder("nw"));
+    expect(trained).toMatchObject({ code: 0, err: "" });
+    const command = `npx glissade translate 42 --run ${inFolder("nw")}`;
+    expect(trained.out).toContain(command);
+    const { code, out } = await glissade("translate", "42", "Forty-two", "--run", inFolder("nw"), "--json");
+    expect(code).toBe(0);
+    expect(out).toMatch(/^\{"source":"42","translation":".*"\}\n\{"source":"Forty-two","translation":".*"\}\n$/);
+    const hello = await glissade("translate", "hello", "--run", inFolder("nw"));
+    expect(hello.err).toMatch(/"hello" is no number, .*\n {2}fix: give a number below a million/);
+    for (const verb of ["predict", "generate"]) {
+      const { err } = await glissade(verb, inFolder("nw"));
+      expect(err).toMatch(/ is a run of number-words, whose model (takes no rows|writes no texts)\n/);
+      expect(err).toContain(`fix: ask it with: ${command}\n`);
+    }
+  }, 60_000);
+});
+
 describe("glissade train translate", () => {
   test.each([
-    ["no file", [], /the hyperparameter file is not given/],
+    ["no file", [], /the hyperparameter file is not given.*\n {2}fix: give a text .*lines of pairs.*: --file$/m],
     ["a file with too few pairs", ["--file", "pairs"], /it has 72 pairs, and 2500 are to be held out/],
     [
       "pairs that are too long",

@@ -6,6 +6,7 @@ import path from "node:path";
 import fc from "fast-check";
 import { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { drawCurves, markOf } from "../../src/cli/chart.ts";
 import { predictCommand, rowsOf } from "../../src/cli/predict.ts";
 import { choiceOf, decodePlan, trialsOf } from "../../src/cli/sweep.ts";
 import { GlissadeError } from "../../src/node.ts";
@@ -58,13 +59,31 @@ describe("compare", () => {
     expect(code).toBe(0);
     expect(out).toMatch(/^accuracy\n/);
     expect(out).toContain("┤");
-    expect(out).toMatch(/learningRate\n─+\n━ a +finished +\d+\.\d\d% .* 0\.01\n━ b .* 0\.05\n$/);
+    expect(out).toMatch(/learningRate\n─+\n *o a +finished +\d+\.\d\d% .* 0\.01\n *x b .* 0\.05\n$/);
     expect(err).toMatch(/is left out/);
     const lines = jsonLines((await glissade("compare", inFolder("runs/a"), "--metric", "train-loss", "--json")).out);
     expect(lines[0]).toMatchObject({
       metric: "train-loss",
       points: expect.arrayContaining([[48, expect.any(Number)]]),
     });
+  });
+
+  test("curves have marks of their own and a readable axis, whatever their numbers of points", () => {
+    const line = (count: number, apart: number, value: (i: number) => number) =>
+      Array.from({ length: count }, (_, i) => [(i + 1) * apart, value(i)] as const);
+    const curves = [
+      { mark: markOf(0), points: line(40, 73, (i) => 1 / (i + 1)) },
+      { mark: markOf(1), points: line(7, 365, (i) => 1 - i / 10) },
+      { mark: markOf(2), points: [[73, 0.5] as const] },
+      { mark: markOf(3), points: line(7, 365, (i) => 1 - i / 10) },
+    ];
+    const rows = drawCurves(curves, { width: 66, height: 14, paint: (mark) => mark });
+    expect(rows).toHaveLength(16);
+    for (const { mark } of curves) expect(rows.slice(0, 14).join("\n")).toContain(mark);
+    expect(rows.at(-1)).toMatch(/^ +500 +1000 +1500 +2000 +2500 +steps$/);
+    for (const row of rows) expect(row.length).toBeLessThan(82);
+    const flat = drawCurves([{ mark: "o", points: line(3, 1, () => 2) }], { width: 30, height: 14, paint: String });
+    expect(flat[0]).toMatch(/^2 ┤o+$/);
   });
 
   test("refuses a metric that no run has, with those that there are", async () => {
@@ -135,13 +154,19 @@ describe("predict", () => {
     [
       "a value that is no number",
       "sepal length,sepal width,petal length,petal width\n5.1,wide,1.4,0.2\n",
-      /row 1, "sepal width": "wide" is no number/,
+      /rows: line 2 of .*rows\.csv, "sepal width": "wide" is no number/,
     ],
     [
       "a column that is missing",
       "sepal length,sepal width,petal length\n5.1,3.5,1.4\n",
       /"petal width": there is no such value/,
     ],
+    [
+      "a value that is no number, behind many rows",
+      `${csv}${"5.1,3.5,1.4,0.2\n".repeat(300)}5.1,,1.4,0.2\n`,
+      /line 304 of .*rows\.csv, "sepal width"/,
+    ],
+    ["an element that lacks a value", '[{ "sepal length": 1 }]', /element 1 of .*rows\.csv, "sepal width"/],
     ["a row with a field too many", `${csv}1,2,3,4,5\n`, /line 4 has 5 fields/],
     ["nothing", "", /it is empty/],
     ["an array of numbers", "[1, 2]", /element 1 is 1/],

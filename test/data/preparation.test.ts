@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parseCsv } from "../../src/data/csv.ts";
+import { readAt } from "../../src/data/places.ts";
 import { fitPreparation, preparation } from "../../src/data/preparation.ts";
 import { table } from "../../src/data/table.ts";
 import { ConfigError, DataError, FormatError, GlissadeError } from "../../src/errors.ts";
@@ -102,6 +103,17 @@ describe("a fitted preparation", () => {
         },
       ),
     );
+  });
+
+  test("says where rows from a file were read, and counts those of a program", () => {
+    const fitted = fitPreparation(train());
+    const origin = { source: "people.csv", unit: "line" } as const;
+    const read = [readAt({ age: "20", city: "Rome" }, origin, 2), readAt({ age: "old", city: "Rome" }, origin, 3)];
+    expect(complaint(DataError, () => fitted.apply(read))).toContain('people.csv: line 3, column "age"');
+    read[1] = readAt({ age: "30", city: "Oslo" }, origin, 4);
+    expect(complaint(DataError, () => fitted.apply(read))).toContain('line 4 of people.csv, column "city"');
+    read[1] = { age: "old", city: "Rome" }; //  not read from there
+    expect(complaint(DataError, () => fitted.apply(read))).toContain('rows: row 1, column "age"');
   });
 
   test("reads a file of the same form without the answers", () => {

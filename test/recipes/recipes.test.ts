@@ -4,6 +4,7 @@ import path from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
+import { Loader } from "../../src/data/loader.ts";
 import {
   adam,
   ConfigError,
@@ -53,6 +54,23 @@ async function givenFor(name: string): Promise<Readonly<Record<string, unknown>>
 }
 
 describe("recipes of ours", () => {
+  test("an epoch of a small corpus has all its examples", async () => {
+    const epochOf = async (name: "translate" | "number-words", given: Readonly<Record<string, unknown>>) => {
+      const { train } = (await (await loadRecipe(name)).prepare(given)).setup;
+      return train instanceof Loader ? { of: train.dataset?.length, examples: train.examples } : undefined;
+    };
+    const file = await writePairs();
+    for (const batchSize of [8, 16, 64]) {
+      const epoch = await epochOf("translate", { file, ...tinyTranslation, batchSize });
+      expect(epoch!.of).toBeGreaterThan(30);
+      expect(epoch!.examples).toBe(epoch!.of);
+    }
+    const numbers = { testNumbers: 50, width: 16, heads: 2, layers: 1 };
+    expect(await epochOf("number-words", { ...numbers, trainNumbers: 100 })).toEqual({ of: 200, examples: 200 });
+    expect(await epochOf("number-words", { ...numbers, trainNumbers: 10 })).toEqual({ of: 20, examples: 20 });
+    expect(await epochOf("number-words", { ...numbers, trainNumbers: 9000 })).toEqual({ of: 18_000, examples: 17_920 });
+  });
+
   test.each(recipeNames)("%s makes a step through everything", async (name) => {
     const recipe = await loadRecipe(name);
     expect(recipe.name).toBe(name);

@@ -14,7 +14,8 @@ import {
   textOf,
 } from "../csv.ts";
 import { expectJsonOptions, jsonRow, parseJsonLines } from "../json-lines.ts";
-import { type Origin, type Table, type TableOptions, type TableSchema, tableOfRows } from "../table.ts";
+import type { Origin } from "../places.ts";
+import { type Table, type TableOptions, type TableSchema, tableOfRows } from "../table.ts";
 
 /** Returns the name of a file for messages. */
 export const nameOf = (location: FileLocation): string => (location instanceof URL ? location.pathname : location);
