@@ -136,7 +136,7 @@ const translator = transformer({
   vocabularySize: 20,
   startToken: 1,
   paddingToken: 0,
-  width: 8,
+  width: 64,
   heads: 2,
   layers: 1,
   dropout: 0,
