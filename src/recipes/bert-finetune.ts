@@ -169,7 +169,7 @@ const bertFinetune: Recipe = defineRecipe({
         metrics: [accuracy()],
       },
       options: { epochs, maxGradNorm: 1, metricForBestModel: "accuracy" },
-      prediction: { tokenizer, classes: id2label },
+      prediction: { tokenizer, classes: id2label, length },
     };
   },
 });

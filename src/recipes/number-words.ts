@@ -102,6 +102,7 @@ const recipe: Recipe = defineRecipe({
         metrics: [exactMatch(padding)],
       },
       options: { epochs, metricForBestModel: "exactMatch" },
+      prediction: { length: longestTarget }, //  each number is learnt both ways, so sources are no longer than targets
     };
   },
 });

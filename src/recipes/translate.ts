@@ -202,7 +202,11 @@ const recipe: Recipe = defineRecipe({
         metrics: [bleuMetric(tokenizer)],
       },
       options: { epochs, maxGradNorm: 1, metricForBestModel: "bleu" },
-      prediction: { tokenizer, command: ['translate "Choose a file."', "what it makes of a sentence"] },
+      prediction: {
+        tokenizer,
+        length: maxLength,
+        command: ['translate "Choose a file."', "what it makes of a sentence"],
+      },
       test: held(given.validationPairs, heldOut, "to test with"),
     };
   },
