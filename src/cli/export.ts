@@ -11,6 +11,7 @@ import { zeros } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { completeSetup } from "../train/setup.ts";
 import { loadTrained, type Which } from "./checkpoint.ts";
+import { inputsOf } from "./inspect.ts";
 import { networkAsOnnx, networkOf } from "./network.ts";
 import { colour } from "./pictures.ts";
 
@@ -37,9 +38,13 @@ const usualNames = {
 export async function exportCommand(folder: string, options: ExportCommandOptions): Promise<number> {
   const { format, checkpoint, out = path.join(folder, usualNames[options.format]) } = options;
   const { prepared, step } = await loadTrained(folder, checkpoint);
+  let taken = "";
   if (format === "safetensors") await saveWeights(prepared.setup.model, out, { step: String(step) });
-  else if (format === "onnx") await writeFileAtomically(out, await networkAsOnnx(prepared, await networkOf(prepared)));
-  else if (format === "step") await writeFileAtomically(out, await stepAsOnnx(prepared));
+  else if (format === "onnx") {
+    const model = await networkAsOnnx(prepared, await networkOf(prepared));
+    await writeFileAtomically(out, model);
+    taken = `, takes ${inputsOf(model)}`;
+  } else if (format === "step") await writeFileAtomically(out, await stepAsOnnx(prepared));
   else {
     const { setup, prediction } = prepared;
     if (!("architecture" in setup.model))
@@ -52,7 +57,7 @@ export async function exportCommand(folder: string, options: ExportCommandOption
       ...(prediction.tokenizer && { tokenizer: prediction.tokenizer }),
     });
   }
-  console.log(`${colour("green", "Saved")} ${out}  (step ${step})`);
+  console.log(`${colour("green", "Saved")} ${out}  (step ${step}${taken})`);
   return 0;
 }
 

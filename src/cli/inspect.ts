@@ -104,6 +104,12 @@ function inspectOnnx(bytes: Uint8Array, file: string, json: boolean): void {
   );
 }
 
+/** The names and types of what an ONNX model takes. */
+export function inputsOf(model: Uint8Array): string {
+  const { graph } = fromBinary(ModelProtoSchema, model);
+  return graph!.input.map((port) => `${printable(port.name)} ${typeOfPort(port)}`).join(", ");
+}
+
 function typeOfPort({ type }: ValueInfoProto): string {
   if (type?.value.case !== "tensorType") return type?.value.case ?? "unknown";
   const { elemType, shape } = type.value.value;

@@ -30,12 +30,13 @@ export interface Network {
 export async function networkOf(prepared: PreparedRecipe): Promise<Network> {
   const batch = await firstBatch(prepared);
   const { setup, prediction } = prepared;
-  // Sequences are as long as the longest, and padded.
+  // Sequences are padded to the length that the recipe names, or to the longest.
   const known = judgedOn(prepared)?.columns ?? [];
-  const columns = batch.map(({ shape, dtype }, i) => ({
-    shape: (known[i]?.offsets ? known[i] : { shape }).shape.slice(1),
-    dtype,
-  }));
+  const columns = batch.map(({ shape, dtype }, i) => {
+    if (!known[i]?.offsets) return { shape: shape.slice(1), dtype };
+    const [, longest, ...step] = known[i].shape;
+    return { shape: [prediction.length ?? longest!, ...step], dtype };
+  });
   const last = columns.at(-1)!;
   const task: Task = last.dtype === "int32" && last.shape.length === 0 && !prediction.targets ? "classes" : "numbers";
   const output = (...inputs: readonly Tensor[]): Tensor =>

@@ -14,6 +14,7 @@ import { commandsFor } from "./asking.ts";
 import { showExamples } from "./examples.ts";
 import { showTexts } from "./generate.ts";
 import { optionsFor, quotedForShell } from "./hyperparameters.ts";
+import { inputsOf } from "./inspect.ts";
 import { judgedOn, type Network, networkAsOnnx, networkOf } from "./network.ts";
 import { changedRecipe, openRun, writeOrigin } from "./origin.ts";
 import { bold, colour, dim } from "./pictures.ts";
@@ -221,10 +222,12 @@ async function save(
   const width = weights.length;
   say(`\n${colour("green", "Saved")} ${weights}  ${dim("weights, in PyTorch's names")}`);
   try {
-    await writeFileAtomically(onnx, await networkAsOnnx(prepared, network));
+    const model = await networkAsOnnx(prepared, network);
+    await writeFileAtomically(onnx, model);
     const out = network.task === "classes" ? "probabilities" : "numbers";
-    const into = prepared.prediction.image ? "pixels" : "inputs";
-    say(`      ${onnx.padEnd(width)}  ${dim(`${into} in, ${out} out; opens in Netron and any ONNX runtime`)}`);
+    say(
+      `      ${onnx.padEnd(width)}  ${dim(`${inputsOf(model)} in, ${out} out; opens in Netron and any ONNX runtime`)}`,
+    );
   } catch (error) {
     warn(`the network was not exported as ONNX: ${error instanceof Error ? error.message : String(error)}`);
   }

@@ -141,6 +141,10 @@ export function inverse(permutation: readonly number[]): number[] {
   return [...permutation.keys()].map((axis) => permutation.indexOf(axis));
 }
 
+/** The sizes that Expand is given: 1 for each axis that keeps its size, so that only axes that are repeated have their size in the model. */
+const repeatsOf = (from: Shape, to: Shape): number[] =>
+  to.map((size, axis) => (size === from[axis - to.length + from.length] ? 1 : size));
+
 export const expand: Op<ShapeParams> = defineOp<ShapeParams>({
   name: "expand",
   rearranges: true,
@@ -159,7 +163,7 @@ export const expand: Op<ShapeParams> = defineOp<ShapeParams>({
   onnx: (graph, [x], { params: { shape }, inputTypes }) =>
     sizeOf(shape) === 0
       ? graph.constant(inputTypes[0]!.dtype, shape, [])
-      : graph.node("Expand", [x, graph.integers(shape)]),
+      : graph.node("Expand", [x, graph.integers(repeatsOf(inputTypes[0]!.shape, shape))]),
   kernel: (_, [x]) => x,
   evaluate([x], y) {
     const at = broadcastPositions(x!.shape, y.shape);
@@ -215,17 +219,42 @@ export function resolveSlice(
   return { starts, sizes, steps };
 }
 
-/** The stops for ONNX: just behind the last element, or, for a negative step, just before it. */
+/** The stops of a slice: just behind the last element, or, for a negative step, just before it. */
 const stopsOf = ({ starts, sizes, steps }: SliceParams): number[] =>
-  starts.map((start, axis) => {
-    if (sizes[axis] === 0) return start;
-    const last = start + (sizes[axis]! - 1) * steps[axis]!;
-    if (steps[axis]! > 0) return last + 1;
-    return last > 0 ? last - 1 : beforeFirst;
-  });
+  starts.map((start, axis) =>
+    sizes[axis] === 0 ? start : start + (sizes[axis]! - 1) * steps[axis]! + Math.sign(steps[axis]!),
+  );
 
-/** The stop that means "down to the first element, inclusive" in ONNX, where −1 would mean the last element. */
-const beforeFirst = -(2 ** 31);
+/** The stops that mean "to the end of the axis, inclusive" in ONNX, upwards and downwards, whatever the axis's size is. */
+const [upToLast, downToFirst] = [2 ** 31 - 1, -(2 ** 31)] as const;
+
+/**
+ * Adds a Slice. It names only the axes that are cut or turned, and a range that begins or ends where the axis does is written without the
+ * axis's size: so the model holds no size that it does not need.
+ */
+function sliceNode(graph: OnnxGraph, x: OnnxValue, shape: Shape, params: SliceParams): OnnxValue {
+  const { starts, sizes, steps } = params;
+  if (shape.length === 0) return graph.node("Identity", [x]);
+  const cut = [...shape.keys()].filter((axis) => sizes[axis] !== shape[axis] || steps[axis] !== 1);
+  // A slice that cuts nothing has one axis too: then it differs only in numbers from a slice that cuts.
+  const axes = cut.length > 0 ? cut : [0];
+  const stops = stopsOf(params);
+  const startAt = (axis: number): number =>
+    sizes[axis]! > 0 && steps[axis]! < 0 && starts[axis] === shape[axis]! - 1 ? -1 : starts[axis]!;
+  const stopAt = (axis: number): number => {
+    const next = starts[axis]! + sizes[axis]! * steps[axis]!;
+    if (sizes[axis] === 0) return stops[axis]!;
+    if (steps[axis]! > 0) return next >= shape[axis]! ? upToLast : stops[axis]!;
+    return next < 0 ? downToFirst : stops[axis]!;
+  };
+  return graph.node("Slice", [
+    x,
+    graph.integers(axes.map(startAt)),
+    graph.integers(axes.map(stopAt)),
+    graph.integers(axes),
+    graph.integers(axes.map((axis) => steps[axis]!)),
+  ]);
+}
 
 /** Returns a function from each position in a slice to the position of the same element in the whole tensor. */
 function slicePositions(whole: Shape, part: Shape, { starts, steps }: SliceParams): (position: number) => number {
@@ -243,16 +272,7 @@ export const slice: Op<SliceParams> = defineOp<SliceParams>({
   dtypes: anyType,
   shape: (_, { sizes }) => sizes,
   gradient: ([x], _y, dy, params) => [dy.apply(unslice, [], { ...params, shape: x!.shape })],
-  onnx: (graph, [x], { params }) =>
-    params.starts.length === 0
-      ? graph.node("Identity", [x])
-      : graph.node("Slice", [
-          x,
-          graph.integers(params.starts),
-          graph.integers(stopsOf(params)),
-          graph.integers([...params.starts.keys()]),
-          graph.integers(params.steps),
-        ]),
+  onnx: (graph, [x], { params, inputTypes }) => sliceNode(graph, x!, inputTypes[0]!.shape, params),
   evaluate([x], y, params) {
     const at = slicePositions(x!.shape, y.shape, params);
     for (let i = 0; i < y.values.length; i++) y.values[i] = x!.values[at(i)]!;
@@ -293,7 +313,7 @@ export const unslice: Op<UnsliceParams> = defineOp<UnsliceParams>({
       graph.node("Pad", [value, graph.integers([...before, ...after]), rest]);
     // A negative step along an axis is a positive step with the tensor reversed along that axis.
     const turned = params.steps.flatMap((step, axis) => (step < 0 ? [axis] : []));
-    const forward = turned.length === 0 ? x! : reversed(graph, x!, turned);
+    const forward = turned.length === 0 ? x! : reversed(graph, x!, sizes, turned);
     const steps = params.steps.map(Math.abs);
     const starts = params.starts.map((start, axis) =>
       params.steps[axis]! < 0 && sizes[axis]! > 0 ? start + (sizes[axis]! - 1) * params.steps[axis]! : start,
@@ -309,14 +329,10 @@ export const unslice: Op<UnsliceParams> = defineOp<UnsliceParams>({
       apart.map(() => 0),
       steps.flatMap((step) => [0, step - 1]),
     );
-    const joined = graph.node("Reshape", [blocks, graph.integers(sizes.map((size, axis) => size * steps[axis]!))], {
-      allowzero: 1,
-    });
-    const cut = graph.node("Slice", [
-      joined,
-      graph.integers(sizes.map(() => 0)),
-      graph.integers(stops.map((stop, axis) => stop - starts[axis]!)),
-    ]);
+    const joined = sizes.map((size, axis) => size * steps[axis]!);
+    const long = graph.node("Reshape", [blocks, graph.integers(joined)], { allowzero: 1 });
+    const ends = stops.map((stop, axis) => stop - starts[axis]!);
+    const cut = sliceNode(graph, long, joined, { starts: ends.map(() => 0), sizes: ends, steps: ends.map(() => 1) });
     return pad(cut, starts, after);
   },
   evaluate([x], y, params) {
@@ -332,14 +348,13 @@ export const unslice: Op<UnsliceParams> = defineOp<UnsliceParams>({
   ],
 });
 
-function reversed(graph: OnnxGraph, x: OnnxValue, axes: readonly number[]): OnnxValue {
-  return graph.node("Slice", [
-    x,
-    graph.integers(axes.map(() => -1)),
-    graph.integers(axes.map(() => beforeFirst)),
-    graph.integers(axes),
-    graph.integers(axes.map(() => -1)),
-  ]);
+function reversed(graph: OnnxGraph, x: OnnxValue, sizes: Shape, axes: readonly number[]): OnnxValue {
+  const isTurned = sizes.map((_, axis) => axes.includes(axis));
+  return sliceNode(graph, x, sizes, {
+    starts: sizes.map((size, axis) => (isTurned[axis] ? Math.max(0, size - 1) : 0)),
+    sizes,
+    steps: isTurned.map((turned) => (turned ? -1 : 1)),
+  });
 }
 
 export const concat: Op<{ readonly axis: number }> = defineOp<{ readonly axis: number }>({

@@ -202,7 +202,7 @@ const bertFinetune: Recipe = defineRecipe({
         metrics: [accuracy()],
       },
       options: { epochs, maxGradNorm: 1, metricForBestModel: "accuracy" },
-      prediction: { tokenizer, classes: id2label, command: ['classify "a fine day"', "the label of a text"] },
+      prediction: { tokenizer, classes: id2label, length, command: ['classify "a fine day"', "the label of a text"] },
     };
   },
 });

@@ -62,6 +62,7 @@ const elmo: Recipe = defineRecipe({
         metrics: [perplexity()],
       },
       options: { epochs, maxGradNorm: 1 },
+      prediction: { length: longest + 2 },
     };
   },
 });

@@ -76,6 +76,7 @@ const names: Recipe = defineRecipe({
         metrics: [bitsPerCharacter()],
       },
       options: { epochs, maxGradNorm: 5 },
+      prediction: { length: longest + 1 },
       generation: {
         model,
         encode: (text) => [...letters.encode(text, { bos: true })],

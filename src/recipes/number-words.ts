@@ -138,7 +138,8 @@ const recipe: Recipe = defineRecipe({
         longest: longestSource,
         longestTarget,
       }),
-      prediction: { command: ["translate 42", "a number in words; words as a number"] },
+      // Each number is learnt both ways, so sources are no longer than targets.
+      prediction: { length: longestTarget, command: ["translate 42", "a number in words; words as a number"] },
     };
   },
 });

@@ -180,8 +180,11 @@ const encoded = (
   sequences(pairs.map(({ spoken }) => phones.encode(spoken, { eos: true }))),
 ];
 
+/** No word of the dictionary has more letters, nor more phones with END. */
+const longestWord = 40;
+
 /** Lengths to which words are padded: letters, or phones and END, whichever are more. */
-const bounds = [4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 17, 40];
+const bounds = [4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 17, longestWord];
 
 const recipe: Recipe = defineRecipe({
   name: "pronounce",
@@ -259,7 +262,7 @@ const recipe: Recipe = defineRecipe({
         output: (words: Ids) => greedy(model, words),
         weight: (_, spoken) => spoken.notEqual(padding).countNonZero(),
         train: batches,
-        validation: loader(heldOut, { batchSize: 250, buckets: [6, 8, 10, 13, 40] }),
+        validation: loader(heldOut, { batchSize: 250, buckets: [6, 8, 10, 13, longestWord] }),
         optimizer: adamW(model, { learningRate, weightDecay }),
         schedule: warmUp(falling(learningRate, { steps: Math.max(1, steps - climb) }), { steps: climb }),
         metrics: [rateOf("phonemeErrorRate", "rate", test), rateOf("wordErrorRate", "wrong", test)],
@@ -271,7 +274,7 @@ const recipe: Recipe = defineRecipe({
         metricForBestModel: "wordErrorRate",
         ...(given.setting === "minute" && { evalStrategy: "no" as const }),
       },
-      prediction: { command: ["pronounce glissade", "how it says a word"] },
+      prediction: { length: longestWord, command: ["pronounce glissade", "how it says a word"] },
     };
   },
 });

@@ -34,6 +34,11 @@ export interface Prediction {
   rows?(rows: readonly Readonly<Record<string, unknown>>[]): Column;
   /** The size of the images in the first column. They are [channels, height, width], or the same values as one axis, from 0 to 1. */
   readonly image?: { readonly width: number; readonly height: number; readonly channels?: 1 | 3 };
+  /**
+   * The length of the sequences that the exported network takes, such as the most tokens of a text; shorter ones end in padding. Default:
+   * the longest of the examples that the model is judged on.
+   */
+  readonly length?: number;
   /** The tokenizer of the model's texts. */
   readonly tokenizer?: Tokenizer;
   /** A command that shows what the model does, and what it shows, for recipes that have one: `["pronounce hello", "how it says a word"]`. */

@@ -159,6 +159,7 @@ const tagger: Recipe = defineRecipe({
         metrics: [accuracy({ ignore })],
       },
       options: { epochs, maxGradNorm: 5, evalSteps: epochs * batches.batches },
+      prediction: { length: longest + 2 },
       test: loader(dataOf(sentencesIn(brown.test)), { batchSize: 128, buckets }),
     };
   },

@@ -166,7 +166,11 @@ const recipe: Recipe = defineRecipe({
         longest: maxLength,
         longestTarget: maxLength,
       }),
-      prediction: { tokenizer, command: ['translate "Choose a file."', "what it makes of a sentence"] },
+      prediction: {
+        tokenizer,
+        length: maxLength,
+        command: ['translate "Choose a file."', "what it makes of a sentence"],
+      },
       test: held(given.validationPairs, heldOut, "to test with"),
     };
   },

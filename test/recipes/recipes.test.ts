@@ -1,9 +1,12 @@
 /** Every recipe of ours goes through a step of everything; definitions and hyperparameters that cannot be are refused. */
 import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { fromBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
+import { ModelProtoSchema } from "onnx-buf";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
+import { judgedOn, networkAsOnnx, networkOf } from "../../src/cli/network.ts";
 import { Loader } from "../../src/data/loader.ts";
 import {
   adam,
@@ -13,6 +16,7 @@ import {
   fit,
   linear,
   meanSquaredError,
+  type PreparedRecipe,
   type Tensor,
 } from "../../src/node.ts";
 import { loadRecipe, recipeNames } from "../../src/recipes/index.ts";
@@ -53,6 +57,16 @@ async function givenFor(name: string): Promise<Readonly<Record<string, unknown>>
   return {};
 }
 
+/** The network of a recipe as ONNX: the columns, and the sizes of the inputs as the file says them. */
+async function exported(prepared: PreparedRecipe) {
+  const network = await networkOf(prepared);
+  const { graph } = fromBinary(ModelProtoSchema, await networkAsOnnx(prepared, network));
+  const inputs = graph!.input.map(({ type }) =>
+    type?.value.case === "tensorType" ? type.value.value.shape!.dim.map(({ value }) => value.value) : [],
+  );
+  return { columns: network.columns, inputs };
+}
+
 describe("recipes of ours", () => {
   test("an epoch of a small corpus has all its examples", async () => {
     const epochOf = async (name: "translate" | "number-words", given: Readonly<Record<string, unknown>>) => {
@@ -76,12 +90,20 @@ describe("recipes of ours", () => {
     expect(recipe.name).toBe(name);
     for (const { description, wanted } of recipe.hyperparameters) expect(description && wanted).not.toBe("");
     const given = await givenFor(name);
-    const { setup, options } = await recipe.prepare({ batchSize: 16, ...given });
+    const prepared = await recipe.prepare({ batchSize: 16, ...given });
+    const { setup, options } = prepared;
     const result = await fit(setup, { ...options, fastDevRun: 2, onEvent: () => {} });
     expect(result).toMatchObject({ step: 2, reason: "finished" });
     const measured = Object.values(result.evaluations.at(-1)!.metrics);
     expect(measured.length).toBeGreaterThan(0);
     for (const value of measured) expect(value).toBeTypeOf("number");
+
+    // Its network takes any batch, of sequences as long as the recipe allows.
+    const { columns, inputs } = await exported(prepared);
+    expect(inputs.map(([batch]) => batch)).toEqual(inputs.map(() => "batch"));
+    const isSequence = judgedOn(prepared)?.columns.map(({ offsets }) => offsets !== undefined) ?? [];
+    for (const [i, { shape }] of columns.entries())
+      if (isSequence[i]) expect(shape[0]).toBe(prepared.prediction.length);
   });
 });
 

@@ -25,17 +25,14 @@ export const putRows: Op<{ readonly axis: number }> = defineOp<{ readonly axis: 
   onnx(graph, [x, places, rows], { params: { axis }, inputTypes }) {
     const { shape } = inputTypes[1]!;
     const listed = graph.node("Unsqueeze", [graph.cast(places!, "int64"), graph.integers([-1])]);
-    // The places of a row in the axes before: a constant.
-    const [outer, count] = [shape.slice(0, axis), sizeOf(shape)];
-    const before = outer.map((size, k) => {
-      const stride = sizeOf(shape.slice(k + 1));
-      return (at: number): number => Math.floor(at / stride) % size;
+    // The places of a row in the axes before: 0, 1, 2, … along each.
+    const before = shape.slice(0, axis).map((size, k) => {
+      const [zero, end, one] = [0, size, 1].map((value) => graph.constant("int64", [], [value]));
+      const along = graph.integers([-1, ...shape.slice(k + 1).map(() => 1), 1]);
+      const line = graph.node("Reshape", [graph.node("Range", [zero, end, one]), along]);
+      return graph.node("Expand", [line, graph.integers([...shape.map((each, i) => (i === k ? 1 : each)), 1])]);
     });
-    const values = Array.from({ length: count }, (_, at) => before.map((place) => place(at))).flat();
-    const all =
-      axis === 0
-        ? listed
-        : graph.node("Concat", [graph.constant("int64", [...shape, axis], values), listed], { axis: axis + 1 });
+    const all = axis === 0 ? listed : graph.node("Concat", [...before, listed], { axis: axis + 1 });
     return graph.node("ScatterND", [x, all, rows]);
   },
   evaluate([x, places, rows], y, { axis }) {
