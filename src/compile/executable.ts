@@ -6,7 +6,7 @@ import { collect, type Node, traceOf, type Value } from "../graph/node.ts";
 import type { Filling } from "../graph/target.ts";
 import { canonicalText, paramsKey } from "../graph/text.ts";
 import { sameShape, sizeOf } from "../graph/types.ts";
-import { type Steps, type Waiting, wait } from "../task.ts";
+import { type Steps, Task, type Waiting, wait } from "../task.ts";
 import { Run } from "../tensor/run.ts";
 import type { Change, State, Version } from "../tensor/state.ts";
 import { Storage } from "../tensor/storage.ts";
@@ -103,7 +103,7 @@ export function executableFor(
   const program = lower({ leaves, roots, watched, plan, trace }, engine.target);
   const make = (key: string, made: GraphProgram | OpenProgram): Executable => {
     const rewritten = performance.now();
-    const session = engine.load(made);
+    const session = made.outputs.length === 0 ? Task.done(noWork) : engine.load(made);
     session.then(undefined, () => cache.delete(key));
     debug.compiled({
       engine,
@@ -123,6 +123,9 @@ export function executableFor(
   const open = family?.find(engine, program, (wider) => make(`open ${openSessions++}`, wider));
   return open ?? { executable: make(text, program) };
 }
+
+/** The session of a function that gives nothing and writes no state: engines do not take an empty graph. */
+const noWork: Session = { run: () => Task.done(undefined), release() {} };
 
 /** A counter that makes cache keys for sessions for many sizes: the text of one graph does not identify them. */
 let openSessions = 0;

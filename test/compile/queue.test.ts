@@ -187,6 +187,13 @@ describe.each(engines)("on the %s engine", (_, engine) => {
   });
 });
 
+test.each(engines)("on the %s engine a function that gives nothing does nothing", async (_, engine) => {
+  useEngine(engine());
+  const [nothing, list, record] = [compile((x: Tensor) => void x.mul(2)), compile(() => []), compile(() => ({}))];
+  expect([nothing(tensor([1])), list(), record()]).toEqual([undefined, [], {}]);
+  await evaluate();
+});
+
 test.each<[string, () => Engine]>([
   ["plain", plainEngine],
   ["node", () => nodeEngine({ threads: 1 })],
