@@ -3,7 +3,7 @@ import { GraphError } from "../errors.ts";
 import type { Check } from "../graph/check.ts";
 import { collect, makeNode, type Node, type Value } from "../graph/node.ts";
 import { fromStorage } from "../tensor/create.ts";
-import { type State, stateOf } from "../tensor/state.ts";
+import { type State, stateOf, type Version } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { checksOf, type LeafCheck } from "./checks.ts";
@@ -16,10 +16,13 @@ export interface Roots {
   readonly assigned: ReadonlyMap<State, Tensor>;
 }
 
-/** A graph with its leaves in order, and what each leaf is bound to: a storage, a state, or the position of an argument. */
+/**
+ * A graph with its leaves in order, and what each leaf is bound to: a storage, a state, an old value of a state, or the position of an
+ * argument.
+ */
 export interface Bound {
   readonly leaves: readonly Node[];
-  readonly sources: readonly (Storage | State | number)[];
+  readonly sources: readonly (Storage | State | Version | number)[];
   readonly roots: readonly Value[];
   readonly outputs: readonly (State | undefined)[];
   /** How many of the outputs are results; they come first, before the new values of states. */
@@ -56,13 +59,15 @@ export function bind({ results, checks, assigned }: Roots): Bound {
   };
 }
 
-function sourceOf(leaf: Node): Storage | State | number {
+function sourceOf(leaf: Node): Storage | State | Version | number {
   const source = leaf.source!;
   switch (source.kind) {
     case "argument":
       return source.position;
-    case "state":
-      return stateOf(leaf).state;
+    case "state": {
+      const { state, version } = stateOf(leaf);
+      return leaf.trace || version === state.version ? state : version;
+    }
     case "host":
       return source.storage as Storage;
   }
@@ -107,7 +112,7 @@ export function expectFresh(leaves: readonly Node[]): void {
   for (const leaf of leaves) {
     if (leaf.source?.kind !== "state") continue;
     const { state, version } = stateOf(leaf);
-    if (version !== state.version)
+    if (version !== state.version && !state.keepsOldValues)
       throw new GraphError(
         "evaluate",
         `an expression was built on a value of ${state.label} that has been updated since`,

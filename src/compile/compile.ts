@@ -9,7 +9,7 @@ import { isFloat, showPlace, showType, type TensorType } from "../graph/types.ts
 import type { Steps } from "../task.ts";
 import { fromStorage } from "../tensor/create.ts";
 import { type Run, tellFailures } from "../tensor/run.ts";
-import { State } from "../tensor/state.ts";
+import { State, type Version } from "../tensor/state.ts";
 import { Storage } from "../tensor/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { flatten, type IsTree } from "../tensor/tree.ts";
@@ -37,7 +37,7 @@ export interface Compiled<A extends readonly unknown[], R> {
 const [bytesOfTrace, bytesOfNode] = [4096, 1024];
 
 interface Trace extends Ready, Cached {
-  readonly sources: readonly (Storage | State | number)[];
+  readonly sources: readonly (Storage | State | Version | number)[];
   readonly outputs: readonly (State | undefined)[];
   readonly results: number;
   readonly types: readonly TensorType[];

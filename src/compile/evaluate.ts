@@ -96,7 +96,7 @@ export function launch(tensors: readonly Tensor[]): Launched {
     expectFresh(bound.leaves);
     const submitted = submit({
       ...executableFor(currentEngine(), bound),
-      inputs: bound.sources as (Storage | State)[],
+      inputs: bound.sources as (Storage | State | Version)[],
       outputs: bound.outputs,
       types: bound.roots.map(({ node, index }) => node.outputs[index]!),
       leafChecks: bound.leafChecks,

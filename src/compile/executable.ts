@@ -8,7 +8,7 @@ import { canonicalText, paramsKey } from "../graph/text.ts";
 import { sameShape, sizeOf } from "../graph/types.ts";
 import { type Steps, Task, type Waiting, wait } from "../task.ts";
 import { Run } from "../tensor/run.ts";
-import type { Change, State, Version } from "../tensor/state.ts";
+import { type Change, State, type Version } from "../tensor/state.ts";
 import { Storage } from "../tensor/storage.ts";
 import type { Bound } from "./bind.ts";
 import { Cache, type Cached, touch } from "./cache.ts";
@@ -139,7 +139,7 @@ export interface Ready {
 
 /** A run to be queued: what it reads and where its outputs go. */
 export interface Job extends Ready {
-  readonly inputs: readonly (Storage | State)[];
+  readonly inputs: readonly (Storage | State | Version)[];
   /** For each output the state that takes it; undefined for a result. */
   readonly outputs: readonly (State | undefined)[];
   readonly types: readonly Storage["type"][];
@@ -161,7 +161,7 @@ export function submit(job: Job): { readonly run: Run; readonly results: readonl
   }
   const run = new Run(job.owner);
   // The versions that the run reads and writes are fixed now: writes and runs queued later come after it.
-  const sources = job.inputs.map((input) => (input instanceof Storage ? input : input.version));
+  const sources = job.inputs.map((input) => (input instanceof State ? input.version : input));
   const changes = job.outputs.map((state) => state?.change());
   const results = job.outputs.map((state, i) => (state ? undefined : Storage.ofRun(job.types[i]!, run)));
   const given: Storage[] = [];

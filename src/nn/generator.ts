@@ -44,6 +44,7 @@ export class Generator {
     this.#host = hostStream(this.#key, "generator", stream);
     this.state = new State({ shape: [4], dtype: "int32" }, initialState(this.#key, stream), {
       name: "generator.state",
+      keepsOldValues: true, //  values that were drawn can be read one after the other
     });
     const words = hostWords(this.#key, stream, this.#host);
     this.#hostState = new State({ shape: [5], dtype: "int32" }, words, { name: "generator.host" });

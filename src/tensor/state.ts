@@ -26,6 +26,11 @@ export interface StateOptions {
   readonly name?: string;
   /** Whether the variable is written to a model's file. Default true. */
   readonly persistent?: boolean;
+  /**
+   * Whether expressions that were built before an update go on with the value from then, as those on a generator's position do. Otherwise
+   * they cannot be evaluated any more. Each such value is kept in memory as long as its expressions. Default false.
+   */
+  readonly keepsOldValues?: boolean;
 }
 
 /**
@@ -76,6 +81,7 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
   /** The variable's name in messages. A module sets it to the path under which the module holds the variable. */
   label: string;
   readonly persistent: boolean;
+  readonly keepsOldValues: boolean;
   readonly #type: TensorType;
   #version: Version;
   #spare: { readonly engine: Engine; readonly buffer: EngineBuffer } | undefined;
@@ -96,6 +102,7 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
     super(leaf);
     this.label = options.name ?? "state";
     this.persistent = options.persistent ?? true;
+    this.keepsOldValues = options.keepsOldValues ?? false;
     this.#type = leaf.outputs[0]!;
     this.#version = values instanceof Version ? values : this.#versionOf("State", values);
     bindings.set(leaf, { state: this, version: this.#version });
@@ -165,7 +172,8 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
   /** Returns a new variable with this one's value. Both share the value, without a copy, until one of them gets a new value. */
   fork(): State<S, D> {
     this.#version.share();
-    return new State<S, D>(this.#type as never, this.#version, { name: this.label, persistent: this.persistent });
+    const { label: name, persistent, keepsOldValues } = this;
+    return new State<S, D>(this.#type as never, this.#version, { name, persistent, keepsOldValues });
   }
 
   /**
@@ -259,6 +267,7 @@ export class State<S extends Shape = Shape, D extends DType = DType> extends Ten
   }
 
   #become(version: Version): void {
+    if (this.keepsOldValues && this.#leaf) this.#version.share();
     this.#version = version;
     this.#leaf = undefined;
   }

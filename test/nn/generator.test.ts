@@ -3,9 +3,15 @@ import type { Engine } from "../../src/engine/engine.ts";
 import { nodeEngine } from "../../src/engine/node/index.ts";
 import {
   compile,
+  dropout,
+  evaluate,
   type Generator,
+  gradients,
+  linear,
+  ones,
   plainEngine,
   randomGenerator,
+  sequential,
   type Tensor,
   tensor,
   useEngine,
@@ -204,4 +210,56 @@ test("what cannot be drawn is said", () => {
     "ShapeError: categorical: logits of float32[3, 0] have no classes to draw from",
     "ConfigError: permutation: the count is -1",
   ]);
+});
+
+describe.each<[string, () => Engine]>([
+  ["plain", plainEngine],
+  ["node", () => nodeEngine({ threads: 1 })],
+])("draws on the %s engine", (_, engine) => {
+  beforeAll(() => useEngine(engine()));
+
+  test("are read one after the other, in any order, and again as parts of others", async () => {
+    const values = async (read: (a: Tensor, b: Tensor, c: Tensor) => Promise<unknown>): Promise<unknown> => {
+      const random = randomGenerator(2);
+      const [a, b] = [random.normal([3]), random.uniform([2])];
+      return read(a, b, a.mul(b.sum()));
+    };
+    const together = await values(async (a, b, c) => {
+      await evaluate(a, b, c);
+      return [await a.array(), await b.array(), await c.array()];
+    });
+    const inTurn = await values(async (a, b, c) => {
+      const second = await b.array();
+      return [await a.array(), second, await c.array()];
+    });
+    const lastFirst = await values(async (a, b, c) => {
+      const third = await c.array();
+      return [await a.array(), await b.array(), third];
+    });
+    expect(inTurn).toEqual(together);
+    expect(lastFirst).toEqual(together);
+  });
+
+  test("outlive compiled steps, seeds and draws that come after them", async () => {
+    const random = randomGenerator(3);
+    const [early, late] = [random.normal([4]), random.normal([4])];
+    const twin = randomGenerator(3);
+    const wanted = [await twin.normal([4]).array(), await twin.normal([4]).array()];
+    const step = compile(() => random.normal([5]).sum());
+    for (let i = 0; i < 3; i++) await step().item();
+    random.seed(9);
+    await random.uniform([2]).array();
+    expect([await early.array(), await late.array()]).toEqual(wanted);
+  });
+
+  test("with dropout: the loss, then the output that it was computed from, then the gradients", async () => {
+    const model = sequential(linear(4, 3), dropout(0.5));
+    const y = model(ones([2, 4]));
+    const loss = y.mul(y).sum();
+    const value = await loss.item();
+    const rows = (await y.array()) as number[][];
+    expect(rows.flat().reduce((sum, x) => sum + x * x, 0)).toBeCloseTo(value, 5);
+    const [slope] = gradients(loss, [y]);
+    expect(await slope!.array()).toEqual(rows.map((row) => row.map((x) => expect.closeTo(2 * x, 5))));
+  });
 });
