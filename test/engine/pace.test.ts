@@ -22,11 +22,14 @@ test("a run is handed over until one was short; a longer one only while JavaScri
     whileBusy.push([longer.isOnTheSpot()]);
   }
   expect(whileBusy.slice(-2)).toEqual([[false, true, false], [false]]);
-  for (let i = 0; i < 100; i++) {
+  // On a busy machine even an idle loop seems to work at times.
+  const whileIdle: boolean[] = [];
+  for (let i = 0; i < 2000 && !whileIdle.at(-1); i++) {
     await pause(1);
-    longer.isOnTheSpot();
+    whileIdle.push(longer.isOnTheSpot());
   }
-  expect([unknown, short, longer, long].map((pace) => pace.isOnTheSpot())).toEqual([false, true, true, false]);
+  expect(whileIdle.at(-1)).toBe(true);
+  expect([unknown, short, long].map((pace) => pace.isOnTheSpot())).toEqual([false, true, false]);
   for (let i = 0; i < 4; i++) short.note(9);
   expect(short.isOnTheSpot()).toBe(false);
   short.note(1);
@@ -37,10 +40,15 @@ test("a run is handed over until one was short; a longer one only while JavaScri
 test("runs on the caller's thread are not counted as JavaScript's work", () => {
   const pace = new Pace(2);
   pace.note(3);
-  for (let i = 0; i < 100; i++) {
+  for (let i = 0; i < 40; i++) {
+    work(3);
     pace.isOnTheSpot();
-    const steps = pace.onTheSpot(() => work(3));
-    steps.next();
   }
-  expect(pace.isOnTheSpot()).toBe(true);
+  expect(pace.isOnTheSpot()).toBe(false);
+  const found: boolean[] = [];
+  for (let i = 0; i < 2000 && !found.at(-1); i++) {
+    found.push(pace.isOnTheSpot());
+    pace.onTheSpot(() => work(3)).next();
+  }
+  expect(found.at(-1)).toBe(true);
 });
