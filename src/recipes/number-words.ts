@@ -78,7 +78,7 @@ const recipe: Recipe = defineRecipe({
   name: "number-words",
   description: "A Transformer learns to write numbers as English words, and back: exact pairs, for a first try",
   hyperparameters: {
-    epochs: z.int().min(1).default(4).describe("how often each pair is seen"),
+    epochs: z.int().min(1).default(6).describe("how often each pair is seen"),
     batchSize: z.int().min(1).max(8192).default(128).describe("pairs in a step"),
     ...transformerHyperparameters({
       symbol: "symbol",
@@ -139,7 +139,7 @@ const recipe: Recipe = defineRecipe({
         longestTarget,
       }),
       // Each number is learnt both ways, so sources are no longer than targets.
-      prediction: { length: longestTarget, command: ["translate 42", "a number in words; words as a number"] },
+      prediction: { length: longestTarget, command: ["translate 421907", "a number in words; words as a number"] },
     };
   },
 });

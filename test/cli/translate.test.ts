@@ -108,7 +108,7 @@ describe("a run of number-words", () => {
     const sizes = ["--train-numbers", "40", "--test-numbers", "20", "--width", "16", "--heads", "2", "--layers", "1"];
     const trained = await glissade("train", "number-words", ...sizes, "--epochs", "1", "--out", inFolder("nw"));
     expect(trained).toMatchObject({ code: 0, err: "" });
-    const command = `npx glissade translate 42 --run ${inFolder("nw")}`;
+    const command = `npx glissade translate 421907 --run ${inFolder("nw")}`;
     expect(trained.out).toContain(command);
     const { code, out } = await glissade("translate", "42", "Forty-two", "--run", inFolder("nw"), "--json");
     expect(code).toBe(0);
