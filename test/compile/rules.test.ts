@@ -138,6 +138,14 @@ describe("passes over memory are saved", () => {
     expect(ops.addAt).toBe(1);
     expect(ops.unpick).toBeUndefined();
   });
+  test("but a single picked column that is widened stays one", async () => {
+    const at = tensor([0, 0], "int32");
+    const put = (x: Tensor): Tensor => x.apply(unpick, [at], { depth: 1 });
+    for (const f of [(x: Tensor, z: Tensor) => z.add(put(x)), (x: Tensor, z: Tensor) => z.sub(put(x))]) {
+      const ops = await bothWays(f, normal(2), normal(2, 3));
+      expect(ops.addAt).toBeUndefined();
+    }
+  });
   test("what is added at places is added last", async () => {
     const at = tensor([1, 2], "int32");
     const put = (x: Tensor): Tensor => x.apply(unpick, [at], { depth: 3 });

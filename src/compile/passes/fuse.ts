@@ -44,10 +44,10 @@ function pickedOf(tensor: Tensor, { uses }: Match): Picked | undefined {
   return isFree && x && indices ? { y, x, indices } : undefined;
 }
 
-/** The other side of a sum or difference with a picked tensor, in the shape of the result; undefined if that is larger. */
-function besides(z: Tensor, { x, indices }: Picked, { node }: Match): Tensor | undefined {
+/** The other side of a sum or difference with a picked tensor, in the shape of the result; undefined if that is larger than the picked one. */
+function besides(z: Tensor, picked: Tensor, { node }: Match): Tensor | undefined {
   const { shape } = node.outputs[0]!;
-  if (shape.length !== indices.shape.length + 1 || !sameShape(shape.slice(0, -1), x.shape)) return undefined;
+  if (!sameShape(picked.shape, shape)) return undefined;
   return sameShape(z.shape, shape) ? z : z.expand(shape);
 }
 
@@ -58,17 +58,17 @@ function besides(z: Tensor, { x, indices }: Picked, { node }: Match): Tensor | u
 const addPicked: readonly RewriteRule[] = [
   ruleFor("picked + z", arithmetic.add, ([u, other], _, match) => {
     const picked = pickedOf(u!, match);
-    const z = picked && besides(other!, picked, match);
+    const z = picked && besides(other!, u!, match);
     return z && apply(addAt, [picked.y ? picked.y.add(z) : z, picked.x, picked.indices], undefined);
   }),
   ruleFor("z + picked", arithmetic.add, ([other, u], _, match) => {
     const picked = pickedOf(u!, match);
-    const z = picked && besides(other!, picked, match);
+    const z = picked && besides(other!, u!, match);
     return z && apply(addAt, [picked.y ? z.add(picked.y) : z, picked.x, picked.indices], undefined);
   }),
   ruleFor("picked − z", arithmetic.sub, ([u, other], _, match) => {
     const picked = pickedOf(u!, match);
-    const z = picked && besides(other!, picked, match);
+    const z = picked && besides(other!, u!, match);
     if (!z) return undefined;
     const scaled = scaledBy(z);
     const rest = picked.y ? picked.y.sub(z) : scaled ? scaled.x.mul(-scaled.factor) : z.neg();
@@ -76,7 +76,7 @@ const addPicked: readonly RewriteRule[] = [
   }),
   ruleFor("z − picked", arithmetic.sub, ([other, u], _, match) => {
     const picked = pickedOf(u!, match);
-    const z = picked && besides(other!, picked, match);
+    const z = picked && besides(other!, u!, match);
     return z && apply(addAt, [picked.y ? z.sub(picked.y) : z, picked.x.neg(), picked.indices], undefined);
   }),
   ruleFor("sum of picked along their axis", sum, ([u], { axes, keepDims }) => {
