@@ -1,7 +1,8 @@
 """Writes 4,000 + 1,000 food reviews as CSV: python3 food_reviews.py r-cran-modeldata_1.1.0-1_all.deb|FOLDER OUT
 
 They are `small_fine_foods` of the R package modeldata (MIT), which Debian has as r-cran-modeldata: `apt-get download r-cran-modeldata`. OUT gets
-train.csv and test.csv with the columns review and score, "great" or "other". Needs only Python: R keeps the tables in its own serialization, packed
+train.csv and test.csv with the columns review and score, "great" or "other", and the folder `texts`, in which each review of train.csv is a file
+without its score, for pre-training. Needs only Python: R keeps the tables in its own serialization, packed
 with LZMA, which is read here.
 """
 import csv
@@ -109,6 +110,11 @@ def main(source, out):
             writer = csv.writer(file)
             writer.writerow(["review", "score"])
             writer.writerows(zip(rows["review"], rows["score"]))
+        if target == "train":
+            os.makedirs(f"{out}/texts", exist_ok=True)
+            for i, review in enumerate(rows["review"]):
+                with open(f"{out}/texts/{i:05d}.txt", "w") as file:
+                    file.write(review.replace("<br />", "\n\n"))
         print(f"{out}/{target}.csv: {len(rows['score'])} reviews, {sum(s == 'great' for s in rows['score'])} great")
 
 

@@ -1,9 +1,8 @@
 /** Beam search: the step inside the graph, and the record of finished sequences outside of it. */
-import { DataError } from "../errors.ts";
 import type { Values } from "../graph/types.ts";
 import { arange, where } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import type { Logits } from "./sampling.ts";
+import { type Logits, noToken } from "./sampling.ts";
 import type { TokenIds } from "./step-model.ts";
 
 /** What a step of a beam search takes besides its tokens. */
@@ -109,12 +108,7 @@ export class Beams {
     if (this.isDone) return;
     const { beams, ends, lengthPenalty, earlyStopping, most } = this.#rules;
     // NaN comes first. The log probabilities of a row of −∞ are NaN too.
-    if (Number.isNaN(values[0]))
-      throw new DataError(
-        "generate",
-        "the model's logits are NaN, or −∞ for every token",
-        "look at its weights, and at what masks its logits",
-      );
+    if (Number.isNaN(values[0])) throw noToken();
     this.#length++;
     for (let rank = 0; rank < Math.min(beams, values.length); rank++)
       if (ends.has(ids[rank]!)) this.#end(this.#links[parents[rank]!], values[rank]!, true);

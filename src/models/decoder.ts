@@ -89,7 +89,8 @@ function decoder(model: StepModel<Tree>): Decoder {
     ),
     sample: compile((tokens: TokenIds, carried: Carried, plan: SamplingPlan, numbers: StepNumbers) =>
       inMode(false, () => {
-        const { scores, state, history } = scored(tokens, carried, numbers, (logits) => logits);
+        // −1 is no token: the caller, who reads it later, stops.
+        const { scores, state, history } = scored(tokens.maximum(0), carried, numbers, (logits) => logits);
         const choice = choose(scores, carried.random, plan, numbers);
         return { tokens: choice.tokens, carried: { state, random: choice.random, history } };
       }),

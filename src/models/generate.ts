@@ -9,6 +9,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import type { Tree } from "../tensor/tree.ts";
 import { type BeamRules, Beams, neverContinued } from "./beam-search.ts";
 import { type Carried, decoderOf, type Prefix, type StepNumbers, stepsInBlocks } from "./decoder.ts";
+import { noToken } from "./sampling.ts";
 import { discardState, expectBatch, type StepModel, type TokenIds } from "./step-model.ts";
 
 /** The options of `generate`. Names, meanings and defaults are those of Hugging Face's `GenerationConfig`. */
@@ -110,7 +111,7 @@ export class Generation implements PromiseLike<Generated>, AsyncIterable<readonl
  *     for await (const [token] of generate(model, { prompt: ids })) process.stdout.write(tokenizer.decode([token!]));
  *
  * Throws ConfigError for invalid options and for an empty prompt without `bosTokenId`, ShapeError for a model whose state or logits do not
- * have the batch first, and in a beam search DataError for logits that are NaN, or −∞ for every token.
+ * have the batch first, DataError for logits that are NaN, or −∞ for every token.
  */
 export function generate<S>(model: StepModel<S>, options: GenerateOptions<NoInfer<S>> = {}): Generation {
   expectArguments("generate", [aStepModel, optionsOf(kinds)], [model, options]);
@@ -321,6 +322,7 @@ class Decoding {
     for await (const [values] of stepsInBlocks(step, most)) {
       const now = Array.from(values!, (token, row) => {
         if (open.has(row) && ends.includes(token)) open.delete(row);
+        if (open.has(row) && token < 0) throw noToken();
         return open.has(row) ? token : undefined;
       });
       if (open.size === 0) return;

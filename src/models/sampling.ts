@@ -1,4 +1,5 @@
 /** The choice of the next token from logits, inside the graph. */
+import { DataError } from "../errors.ts";
 import { gumbelFrom } from "../nn/generator.ts";
 import { concat, where } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -6,6 +7,14 @@ import type { TokenIds } from "./step-model.ts";
 
 /** Logits or log probabilities of all tokens, [batch, vocabulary]. */
 export type Logits = Tensor<[number, number], "float32">;
+
+/** The error for a row of logits in which no token is the best. */
+export const noToken = (): DataError =>
+  new DataError(
+    "generate",
+    "the model's logits are NaN, or −∞ for every token",
+    "look at its weights, and at what masks its logits",
+  );
 
 /** What is part of the graph: a call with another plan is another graph. */
 export interface SamplingPlan {
@@ -25,6 +34,7 @@ export interface SamplingNumbers {
 
 /** A choice and the next state of its random numbers. */
 export interface Choice {
+  /** −1 in rows in which no token is the best: the logits have a NaN, or are −∞ for every token. */
   readonly tokens: TokenIds;
   readonly random: Tensor<[4], "int32">;
 }
@@ -39,16 +49,16 @@ export function choose(
   plan: SamplingPlan,
   numbers: SamplingNumbers,
 ): Choice {
-  if (!plan.doSample) return { tokens: logits.argmax(-1), random };
+  if (!plan.doSample) return { tokens: best(logits), random };
   const [batch, vocabulary] = logits.sizes();
   const warm = logits.div(numbers.temperature);
   const draw = (from: Logits): Choice => {
     const { noise, state } = gumbelFrom(random, from.shape);
-    return { tokens: from.add(noise as Logits).argmax(-1), random: state };
+    return { tokens: best(from.add(noise as Logits)), random: state };
   };
   if (plan.topK === undefined && !plan.hasTopP) return draw(warm);
-  const [best, ids] = warm.topK(Math.min(plan.topK ?? vocabulary, vocabulary));
-  let kept: Logits = best;
+  const [likely, ids] = warm.topK(Math.min(plan.topK ?? vocabulary, vocabulary));
+  let kept: Logits = likely;
   if (plan.hasTopP) {
     // The fewest tokens whose probabilities sum up to p: those before which the sum is less than p. The most likely one is always kept.
     const probabilities = kept.softmax(-1);
@@ -56,7 +66,15 @@ export function choose(
     kept = where(before.less(numbers.topP), kept, Number.NEGATIVE_INFINITY);
   }
   const { tokens: places, random: next } = draw(kept);
-  return { tokens: ids.gather(places.reshape([batch, 1]), 1).reshape([batch]), random: next };
+  const chosen = ids.gather(places.maximum(0).reshape([batch, 1]), 1).reshape([batch]);
+  return { tokens: where(places.less(0), places, chosen), random: next };
+}
+
+/** The place of the largest element of each row; −1 if an element is NaN, and if all are −∞. */
+function best(logits: Logits): TokenIds {
+  const places = logits.argmax(-1); //  of a NaN, if there is one
+  const largest = logits.gather(places.unsqueeze(1), 1).squeeze(1);
+  return where(largest.greater(Number.NEGATIVE_INFINITY), places, -1) as TokenIds;
 }
 
 /**

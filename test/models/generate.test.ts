@@ -373,9 +373,18 @@ describe("beam search", () => {
         state,
       }),
     };
-    await expect(generate(broken, { prompt: [[0], [1]], numBeams: 2, maxNewTokens: 1 })).rejects.toThrow(
-      "generate: the model's logits are NaN, or −∞ for every token",
-    );
+    const ways: Omit<GenerateOptions, "state">[] = [
+      { numBeams: 2 },
+      {},
+      { seed: 0, temperature: 2 },
+      { topK: 2 },
+      { topP: 0.9 },
+    ];
+    for (const way of [...ways, { repetitionPenalty: 2 }])
+      for (const maxNewTokens of [1, 5])
+        await expect(generate(broken, { prompt: [[0], [1]], maxNewTokens, ...way })).rejects.toThrow(
+          "generate: the model's logits are NaN, or −∞ for every token",
+        );
   });
 
   test("finds a more likely sequence than the greedy choice", async () => {
