@@ -34,6 +34,7 @@ import {
   arrayTypes,
   copyOf,
   type DType,
+  isFloat,
   resolveAxis,
   type Shape,
   sameShape,
@@ -256,13 +257,17 @@ export function arange(first: number, stop?: number, step: number = 1, dtype: DT
       `from ${first} by ${step} in int32`,
       `name a dtype that holds fractions: arange(${first}, ${stop}, ${step}, "float32")`,
     );
-  return spaced(count, first, step, dtype);
+  return countTo(count).cast(dtype).mul(step).add(first);
+}
+
+function expectLength(subject: string, length: number): void {
+  if (!Number.isInteger(length) || length < 0)
+    throw new ShapeError(subject, `a length of ${length}`, "give a whole number of at least 0");
 }
 
 /** Returns 0, 1, …, length − 1 as int32. */
 function countTo(length: number): Tensor {
-  if (!Number.isInteger(length) || length < 0)
-    throw new ShapeError("arange", `a length of ${length}`, "give a whole number of at least 0");
+  expectLength("arange", length);
   if (length >= 2 ** 31)
     throw new ShapeError("arange", `a length of ${length}, and int32 counts to ${2 ** 31 - 1}`, "work on parts");
   if (length > longestRange) {
@@ -274,23 +279,35 @@ function countTo(length: number): Tensor {
   return apply(movement.arange, [], { length });
 }
 
-/** Returns `count` numbers from `start` to `stop`, both included, at equal distances. Default dtype: float32. */
+/**
+ * Returns `count` numbers from `start` to `stop`, both included, at equal distances. Default dtype: float32. Each number is computed in
+ * float64 and rounded once; the first and the last are `start` and `stop`. Throws ShapeError for a negative
+ * count, DTypeError for fractions in int32.
+ */
 export function linspace<const N extends number, const D extends DType = "float32">(
   start: number,
   stop: number,
   count: N,
-  dtype?: D,
+  dtype: D = "float32" as D,
 ): Tensor<[N], NoInfer<D>> {
-  expectArguments("linspace", [aNumber, aNumber, aWhole, optional(aText)], [start, stop, count, dtype]);
-  return spaced(count, start, count > 1 ? (stop - start) / (count - 1) : 0, dtype) as unknown as Tensor<[N], D>;
-}
-
-function spaced<D extends DType>(count: number, start: number, step: number, dtype?: D): Tensor<[number], D> {
-  const places = countTo(count);
-  return places
-    .cast(dtype ?? ("float32" as D))
-    .mul(step)
-    .add(start) as Tensor<[number], D>;
+  expectArguments("linspace", [aNumber, aNumber, aWhole, aText], [start, stop, count, dtype]);
+  expectDType("linspace", dtype);
+  expectLength("linspace", count);
+  const last = count - 1;
+  // The distance from start to stop may be infinite.
+  const whole = Number.isFinite(stop - start) ? (stop - start) / last : stop / last - start / last;
+  const step = last > 0 ? whole : 0;
+  if (!isFloat(dtype) && !(Number.isInteger(start) && Number.isInteger(step)))
+    throw new DTypeError(
+      "linspace",
+      `from ${start} by ${step} in ${dtype}`,
+      `name a dtype that holds fractions: linspace(${start}, ${stop}, ${count}, "float32")`,
+    );
+  const type = { shape: [count], dtype } as const;
+  const values = allocate(type);
+  // From the nearer end: so both ends are exact.
+  for (let i = 0; i < count; i++) values[i] = 2 * i <= last ? start + i * step : stop - (last - i) * step;
+  return adopt(type, values) as unknown as Tensor<[N], D>;
 }
 
 /** The signature of `where`. The first overload is for operands that broadcast to a's shape, and for generic code. */

@@ -5,6 +5,7 @@ import {
   concat,
   fromValues,
   full,
+  linspace,
   plainEngine,
   type Tensor,
   tensor,
@@ -160,5 +161,35 @@ describe("values", () => {
     );
     expect(() => tensor([1, 2]).item()).toThrow("item: float32[2] has 2 elements");
     expect(() => (tensor([1, 2]) as Tensor).reshape([3])).toThrow("reshape: [2] has 2 elements, [3] has 3");
+  });
+});
+
+describe("linspace", () => {
+  test("rounds each number once, and both ends are exact", async () => {
+    for (const [start, stop] of [
+      [0, 1],
+      [0.1, 2],
+      [7.3, -3],
+      [-3e38, 3e38],
+    ] as const)
+      for (let count = 2; count < 100; count++) {
+        const values = await linspace(start, stop, count).data();
+        const wanted = Float32Array.from({ length: count }, (_, i) => start + ((stop - start) / (count - 1)) * i);
+        expect([values[0], values.at(-1)]).toEqual([Math.fround(start), Math.fround(stop)]);
+        for (const [i, value] of values.entries())
+          expect(Math.abs(value - wanted[i]!)).toBeLessThanOrEqual(
+            1e-15 * Math.max(Math.abs(start), Math.abs(stop)) + 1.2e-7 * Math.abs(wanted[i]!),
+          );
+      }
+    expect([...(await linspace(-1.7e308, 1.7e308, 3, "float64").data())]).toEqual([-1.7e308, 0, 1.7e308]);
+  });
+
+  test("of one number is its start, of none is empty; integers where they are whole", async () => {
+    expect([...(await linspace(3, 9, 1).data())]).toEqual([3]);
+    expect(linspace(3, 9, 0).shape).toEqual([0]);
+    expect([...(await linspace(0, 8, 5, "int32").data())]).toEqual([0, 2, 4, 6, 8]);
+    expect(() => linspace(0, 10, 5, "int32")).toThrow("linspace: from 0 by 2.5 in int32");
+    expect(() => linspace(0, 1, -2)).toThrow("linspace: a length of -2");
+    expect(() => linspace(0, 1, 2, "float16" as "float32")).toThrow("linspace: there is no dtype float16");
   });
 });
