@@ -309,7 +309,7 @@ const manyColumns = 128;
 
 /**
  * Gemm reads a transposed left side once for every few columns of the result, against the order of memory. Where there are many columns, it
- * is faster to transpose it once: the gradients of weights take a tenth less time.
+ * is faster to transpose it once, as in the gradients of weights.
  */
 function gemmNode(
   graph: OnnxGraph,
