@@ -4,7 +4,7 @@ import { setDefaultEngine } from "./compile/runtime.ts";
 import { plainEngine } from "./engine/plain.ts";
 
 export { gradients } from "./autodiff/gradients.ts";
-export { type Compiled, compile } from "./compile/compile.ts";
+export { type Compiled, type CompileOptions, compile } from "./compile/compile.ts";
 export { evaluate, read } from "./compile/evaluate.ts";
 export { currentEngine, useEngine } from "./compile/runtime.ts";
 export { printGraph } from "./compile/text.ts";

@@ -1,6 +1,7 @@
 /** `compile`: a function of tensors, traced once for each signature of its arguments and run as one graph from then on. */
 import { DataError } from "../errors.ts";
 import { tensorOf } from "../graph/apply.ts";
+import { aFlag, aFunction, expectArguments, options as optionsOf } from "../graph/arguments.ts";
 import type { Check } from "../graph/check.ts";
 import { input } from "../graph/leaf.ts";
 import { collect, makeNode, type Value } from "../graph/node.ts";
@@ -14,10 +15,10 @@ import { Storage } from "../tensor/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { flatten, type IsTree } from "../tensor/tree.ts";
 import { given, nameAt, withStandIns } from "./arguments.ts";
-import { bind, knownStorage } from "./bind.ts";
+import { type Bound, bind, knownStorage } from "./bind.ts";
 import { Cache, type Cached, touch } from "./cache.ts";
 import { launch, settleCaptured } from "./evaluate.ts";
-import { type Executable, executableFor, type Job, type Ready, submit } from "./executable.ts";
+import { type Constants, type Executable, executableFor, type Job, type Ready, submit } from "./executable.ts";
 import { Family } from "./open.ts";
 import { Retraces } from "./retraces.ts";
 import { currentEngine } from "./runtime.ts";
@@ -31,6 +32,19 @@ export interface Compiled<A extends readonly unknown[], R> {
    * yet.
    */
   finished(): Promise<void>;
+}
+
+/** Options of `compile`. */
+export interface CompileOptions {
+  /**
+   * Whether the values of the variables that the function reads and does not assign become part of its session, as constants: for functions
+   * that run often between two changes of the weights, as those that write texts token by token or answer requests. ONNX Runtime then lays
+   * out weights for its products once, in place of in each run, which takes up to three quarters of the time of products of few rows. The
+   * price is memory, twice that of the weights; and when a weight has changed, the next run makes a new session. Sums of products are added
+   * up in another order, so the last digits of results may differ. Engines other than `nodeEngine()` with its direct implementation ignore
+   * it. Default false.
+   */
+  readonly constantWeights?: boolean;
 }
 
 /** About how many bytes a trace takes, and how many more for each node that it keeps. */
@@ -66,15 +80,24 @@ interface Trace extends Ready, Cached {
  * must be synchronous and may not read values. It returns a tensor, or arrays and records of tensors; the call returns tensors with values
  * in the same form. Throws ConfigError for an argument of another kind.
  */
-export function compile<A extends readonly unknown[], R>(fn: (...args: A) => R & IsTree<NoInfer<R>>): Compiled<A, R> {
-  return compileOver(fn as (...args: A) => R, (state) => state);
+export function compile<A extends readonly unknown[], R>(
+  fn: (...args: A) => R & IsTree<NoInfer<R>>,
+  options: CompileOptions = {},
+): Compiled<A, R> {
+  expectArguments("compile", [aFunction, optionsOf({ constantWeights: aFlag })], [fn, options]);
+  return compileOver(fn as (...args: A) => R, (state) => state, options);
 }
+
+/** How many functions with constant weights there are so far. */
+let functionsWithConstants = 0;
 
 /** Does what `compile` does, but the runs read and write `standIn(variable)` in place of each variable. */
 export function compileOver<A extends readonly unknown[], R>(
   fn: (...args: A) => R,
   standIn: (state: State) => State,
+  { constantWeights = false }: CompileOptions = {},
 ): Compiled<A, R> {
+  const owner = constantWeights ? `constants ${functionsWithConstants++} ` : undefined;
   const traces = new Cache<Trace>();
   const family = new Family<Executable>();
   const retraces = new Retraces();
@@ -93,7 +116,7 @@ export function compileOver<A extends readonly unknown[], R>(
     if (!trace?.isCurrent() || trace.executable.engine !== engine || trace.executable.isReleased) {
       // A retrace counts only when the function's arguments caused it, not a change of engine or a released session.
       const isItsOwn = !trace || (trace.executable.engine === engine && !trace.executable.isReleased);
-      trace = traceFunction(fn, args, standIn, family);
+      trace = traceFunction(fn, args, standIn, family, owner);
       if (isItsOwn && !compiled.has(trace.executable)) retraces.note(fn.name || "a compiled function", args);
       compiled.add(trace.executable);
       traces.prune((old) => old.executable.isReleased);
@@ -193,10 +216,13 @@ function traceFunction<A extends readonly unknown[]>(
   args: A,
   standIn: (state: State) => State,
   family: Family<Executable>,
+  owner: string | undefined,
 ): Trace {
   const { identity, settings, rebuild, ...roots } = traceRoots(fn, args);
   const bound = bind(roots);
-  const ready = executableFor(currentEngine(), bound, identity, family);
+  const engine = currentEngine();
+  const constants = owner !== undefined && engine.takesConstants ? constantsOf(owner, bound) : undefined;
+  const ready = executableFor(engine, bound, identity, family, constants);
   const { checks, leaves } = bound;
   const graph = ready.filling ? undefined : () => ({ checks, leaves });
   return {
@@ -217,6 +243,14 @@ function traceFunction<A extends readonly unknown[]>(
     isCurrent: () => settings.every((holds) => holds()),
     rebuild,
   };
+}
+
+/** Returns the variables that are constants of a function: those of floats that it reads and does not assign. Undefined if there are none. */
+function constantsOf(owner: string, { sources, outputs }: Bound): Constants | undefined {
+  const isConstant = (source: Bound["sources"][number]): boolean =>
+    source instanceof State && isFloat(source.dtype) && !outputs.includes(source);
+  const positions = new Set([...sources.keys()].filter((i) => isConstant(sources[i]!)));
+  return positions.size > 0 ? { owner, positions } : undefined;
 }
 
 /** Throws a DataError that names the first argument with a NaN or an infinity, if there is one. */

@@ -16,7 +16,8 @@ interface Compilation {
   readonly before: number;
   /** Milliseconds. */
   readonly rewriting: number;
-  readonly session: Waiting<Session>;
+  /** Absent if it is made with the first run. */
+  readonly session?: Waiting<Session> | undefined;
 }
 
 function readLevel(): number {
@@ -44,7 +45,7 @@ export const debug: { compiled(compilation: Compilation): void } = {
         `glissade: ${before} nodes → ${program.size} in ${rewriting.toFixed(1)} ms, session on ${engine.name} in ${creating.toFixed(1)} ms`,
       );
     };
-    session.then(report, () => {});
+    session?.then(report, () => {});
     if (level! >= 2) console.error(printGraph(...roots.map(({ node, index }) => tensorOf(node, index))));
     if (level! >= 3) console.error(program.text());
   },

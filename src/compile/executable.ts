@@ -1,12 +1,12 @@
 /** Executables, which are sessions with what is bound to them, and their runs. */
 
-import type { Engine, EngineBuffer, InPlace, Session } from "../engine/engine.ts";
+import type { Engine, EngineBuffer, InPlace } from "../engine/engine.ts";
 import { type Check, type Flaw, flawIn } from "../graph/check.ts";
 import { collect, type Node, traceOf, type Value } from "../graph/node.ts";
 import type { Filling } from "../graph/target.ts";
 import { canonicalText, paramsKey } from "../graph/text.ts";
-import { sameShape, sizeOf } from "../graph/types.ts";
-import { type Steps, Task, type Waiting, wait } from "../task.ts";
+import { sameShape, sizeInBytes, sizeOf } from "../graph/types.ts";
+import { type Steps, Task, wait } from "../task.ts";
 import { Run } from "../tensor/run.ts";
 import { type Change, State, type Version } from "../tensor/state.ts";
 import { Storage } from "../tensor/storage.ts";
@@ -18,11 +18,12 @@ import { lower, noPlan } from "./lower.ts";
 import type { Family, OpenProgram } from "./open.ts";
 import type { GraphProgram } from "./program.ts";
 import { enqueue } from "./queue.ts";
+import { noWork, OneSession, type Sessions, SessionsWithConstants, type Sources } from "./sessions.ts";
 
-/** A session for one graph on one engine. */
+/** The sessions for one graph on one engine. */
 export class Executable implements Cached {
   readonly engine: Engine;
-  readonly session: Waiting<Session>;
+  readonly sessions: Sessions;
   readonly inPlace: InPlace;
   /** The buffer of the last output, which the guard sets to 1 when all checks hold; undefined for a graph without checks. */
   readonly passed: EngineBuffer | undefined;
@@ -34,9 +35,9 @@ export class Executable implements Cached {
   #runs = 0;
   #isReleased = false;
 
-  constructor({ engine, session, inPlace, passed, bytes }: ExecutableFields) {
+  constructor({ engine, sessions, inPlace, passed, bytes }: ExecutableFields) {
     this.engine = engine;
-    this.session = session;
+    this.sessions = sessions;
     this.inPlace = inPlace;
     this.passed = passed;
     this.bytes = bytes;
@@ -66,16 +67,13 @@ export class Executable implements Cached {
 
   #freeWhenIdle(): void {
     if (!this.#isReleased || this.#runs > 0) return;
-    this.session.then(
-      (session) => session.release(),
-      () => {}, //  the session could not be made
-    );
+    this.sessions.release();
     this.passed?.release();
     for (const buffer of this.spares.splice(0).flat()) buffer.release();
   }
 }
 
-type ExecutableFields = Pick<Executable, "engine" | "session" | "inPlace" | "passed" | "bytes">;
+type ExecutableFields = Pick<Executable, "engine" | "sessions" | "inPlace" | "passed" | "bytes">;
 
 /** A result of at most this many elements, such as a loss, is copied out of its buffer: a new buffer in every run would cost more. */
 const smallResult = 256;
@@ -85,17 +83,28 @@ const bytesOfNode = 12 * 2 ** 10;
 
 const caches = new WeakMap<Engine, Cache<Executable>>();
 
-/** Returns the executable for a graph, from the cache if the same graph has run before, with any values, names and states. */
+/** Leaves that are constants of the sessions of one function. */
+export interface Constants {
+  /** The function's own text: other functions with the same graph have other weights. */
+  readonly owner: string;
+  readonly positions: ReadonlySet<number>;
+}
+
+/**
+ * Returns the executable for a graph, from the cache if the same graph has run before, with any values, names and states; with
+ * constants, if the same function has.
+ */
 export function executableFor(
   engine: Engine,
   { leaves, roots, checks, plan }: Pick<Bound, "leaves" | "roots" | "checks" | "plan">,
   trace?: object,
   family?: Family<Executable>,
+  constants?: Constants,
 ): Ready {
   const cache = caches.get(engine) ?? new Cache<Executable>();
   caches.set(engine, cache);
   const all = [...roots, ...checks.map(({ value }) => value)];
-  const text = `${canonicalText(leaves, all)}${checks.length + plan.states.length > 0 ? paramsKey(plan) : ""}`;
+  const text = `${constants?.owner ?? ""}${canonicalText(leaves, all)}${checks.length + plan.states.length > 0 ? paramsKey(plan) : ""}`;
   const known = cache.get(text);
   if (known) return { executable: known };
   const started = performance.now();
@@ -103,20 +112,15 @@ export function executableFor(
   const program = lower({ leaves, roots, watched, plan, trace }, engine.target);
   const make = (key: string, made: GraphProgram | OpenProgram): Executable => {
     const rewritten = performance.now();
-    const session = made.outputs.length === 0 ? Task.done(noWork) : engine.load(made);
-    session.then(undefined, () => cache.delete(key));
-    debug.compiled({
-      engine,
-      program: made,
-      roots,
-      before: collect(all).length,
-      rewriting: rewritten - started,
-      session,
-    });
+    const session = made.outputs.length === 0 ? Task.done(noWork) : constants ? undefined : engine.load(made);
+    session?.then(undefined, () => cache.delete(key));
+    const times = { before: collect(all).length, rewriting: rewritten - started, session };
+    debug.compiled({ engine, program: made, roots, ...times });
+    const sessions = session ? new OneSession(session) : new SessionsWithConstants(engine, made, constants!.positions);
     const passed = checks.length > 0 ? engine.buffer({ shape: [], dtype: "float32" }) : undefined;
     // The text contains the constants and the bodies of loops, so its length counts their memory.
-    const bytes = made.size * bytesOfNode + 4 * text.length;
-    const executable = new Executable({ engine, session, inPlace: made.inPlace, passed, bytes });
+    const bytes = made.size * bytesOfNode + 4 * text.length + (constants ? 2 * bytesOf(leaves, constants) : 0);
+    const executable = new Executable({ engine, sessions, inPlace: made.inPlace, passed, bytes });
     cache.add(key, executable);
     return executable;
   };
@@ -124,8 +128,10 @@ export function executableFor(
   return open ?? { executable: make(text, program) };
 }
 
-/** The session of a function that gives nothing and writes no state: engines do not take an empty graph. */
-const noWork: Session = { run: () => Task.done(undefined), release() {} };
+/** The bytes of leaves that are constants. While a session is made, it has them as they are and as its products read them. */
+function bytesOf(leaves: readonly Node[], { positions }: Constants): number {
+  return leaves.reduce((bytes, { outputs }, i) => bytes + (positions.has(i) ? sizeInBytes(outputs[0]!) : 0), 0);
+}
 
 /** A counter that makes cache keys for sessions for many sizes: the text of one graph does not identify them. */
 let openSessions = 0;
@@ -181,7 +187,7 @@ function takenFrom(buffers: EngineBuffer[] = [], { shape }: Storage["type"]): En
 }
 
 /** The buffer of an input that is of no more use after this run; undefined if it is, or has no buffer. */
-function yielded(engine: Engine, sources: readonly (Storage | Version)[], at: number = -1): EngineBuffer | undefined {
+function yielded(engine: Engine, sources: Sources, at: number = -1): EngineBuffer | undefined {
   const source = sources[at];
   if (!(source instanceof Storage) || sources.filter((each) => each === source).length > 1) return undefined;
   return source.yieldBufferOn(engine);
@@ -192,7 +198,7 @@ const notPassed = new Float32Array(1);
 
 function* execute(
   job: Job,
-  sources: readonly (Storage | Version)[],
+  sources: Sources,
   changes: readonly (Change | undefined)[],
   results: readonly (Storage | undefined)[],
 ): Steps<void> {
@@ -205,22 +211,22 @@ function* execute(
 
 function* compute(
   job: Job,
-  sources: readonly (Storage | Version)[],
+  sources: Sources,
   changes: readonly (Change | undefined)[],
   results: readonly (Storage | undefined)[],
 ): Steps<void> {
-  const { engine, spares, inPlace, passed } = job.executable;
+  const { engine, sessions, spares, inPlace, passed } = job.executable;
   const inputs: EngineBuffer[] = [];
   const outputs: EngineBuffer[] = [];
   let hasBegun = false;
   try {
-    const session = yield* wait(job.executable.session);
     for (const source of sources) {
       const storage = source instanceof Storage ? source : source.storage;
       storage.expectArrived();
       if (storage.isForeignTo(engine)) yield* storage.moveToHost();
       inputs.push(storage.bufferOn(engine));
     }
+    const session = yield* wait(sessions.for(sources, inputs));
     for (const check of job.leafChecks) {
       const storage = sources[check.position] as Storage;
       expectMet(storage, yield* storage.take(), check, check.what);
@@ -236,7 +242,7 @@ function* compute(
     }
     passed?.write(notPassed);
     hasBegun = true;
-    yield* wait(session.run(inputs, passed ? [...outputs, passed] : outputs, job.filling));
+    yield* wait(session.run(sessions.inputs(inputs), passed ? [...outputs, passed] : outputs, job.filling));
   } catch (error) {
     const [hasWritten] = passed && hasBegun ? yield* wait(passed.read()) : [];
     for (const [i, state] of job.outputs.entries())
@@ -295,7 +301,7 @@ function* flawsOf(
   const outputs = roots.map(({ node, index }) => engine.buffer(node.outputs[index]!));
   const given = read.map((leaf) => inputs[leaves.indexOf(leaf)]!);
   try {
-    yield* wait((yield* wait(executable.session)).run(given, outputs));
+    yield* wait((yield* wait(executable.sessions.for([], given))).run(given, outputs));
     const flaws: (Flaw | undefined)[] = [];
     for (const [i, output] of outputs.entries())
       flaws.push(flawIn(yield* wait(output.read()), output.type, checks[i]!.condition));

@@ -9,7 +9,7 @@ import type { Node } from "../graph/node.ts";
 import type { OnnxValue } from "../graph/op.ts";
 import type { Filling, Hole, Port, Target } from "../graph/target.ts";
 import type { AnyKernelOp } from "../kernel/kernel.ts";
-import { encodeModel, OnnxBuilder } from "../onnx/model.ts";
+import { encodeModel, OnnxBuilder, type Weights } from "../onnx/model.ts";
 import { Opening } from "./opening.ts";
 import { nodesOf, openNodes, type Recording, record } from "./recording.ts";
 
@@ -37,14 +37,14 @@ export class OpenProgram implements Program {
     return this.#opening.holes;
   }
 
-  onnx(): Uint8Array<ArrayBuffer> {
+  onnx(weights?: Weights): Uint8Array<ArrayBuffer> {
     const builder = new OnnxBuilder(this.#target, this.holes);
     const results = this.#opening.write(
       builder,
       this.inputs.map(({ name }) => name as OnnxValue),
     );
     this.#kernels = builder.kernels;
-    return encodeModel(builder.model(this.inputs, this.outputs, results));
+    return encodeModel(builder.model(this.inputs, this.outputs, results, weights));
   }
 
   get kernels(): readonly AnyKernelOp[] {

@@ -5,9 +5,9 @@ import { Body } from "../graph/body.ts";
 import type { Node, Value } from "../graph/node.ts";
 import type { OnnxValue } from "../graph/op.ts";
 import type { Port, Target } from "../graph/target.ts";
-import type { TensorType, Values } from "../graph/types.ts";
+import type { TensorType } from "../graph/types.ts";
 import type { AnyKernelOp } from "../kernel/kernel.ts";
-import { encodeModel, OnnxBuilder } from "../onnx/model.ts";
+import { encodeModel, OnnxBuilder, type Weights } from "../onnx/model.ts";
 
 /** A program over the graph between `inputs` (leaves) and `outputs`. */
 export class GraphProgram implements Program {
@@ -38,8 +38,8 @@ export class GraphProgram implements Program {
     return this.body.toJSON();
   }
 
-  onnx(): Uint8Array<ArrayBuffer> {
-    return encodeModel(this.model());
+  onnx(weights?: Weights): Uint8Array<ArrayBuffer> {
+    return encodeModel(this.model(weights));
   }
 
   get kernels(): readonly AnyKernelOp[] {
@@ -48,7 +48,7 @@ export class GraphProgram implements Program {
   }
 
   /** Returns the ONNX model. `weights` are values, by port, that are stored in the model instead of being inputs. */
-  model(weights?: ReadonlyMap<Port, Values>, opset?: number): ModelProto {
+  model(weights?: Weights, opset?: number): ModelProto {
     const builder = new OnnxBuilder(this.#target);
     const results = this.body.lower(
       builder,

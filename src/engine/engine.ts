@@ -21,6 +21,11 @@ export interface Program {
   readonly inPlace?: InPlace | undefined;
   /** The holes, which each run fills with constants; in the model they come after the inputs. Default: none. */
   readonly holes?: readonly Hole[] | undefined;
+  /**
+   * Values that are part of the program, by name: the engine gets them when it makes the session and may lay them out as its products read
+   * them best. The model names them as initializers without values. Only for engines that take constants. Default: none.
+   */
+  readonly constants?: ReadonlyMap<string, EngineBuffer> | undefined;
   /** The ONNX model, encoded. */
   onnx(): Uint8Array<ArrayBuffer>;
   /** The kernels, guards, draws and lengths that the model calls; only for a target that has kernels. */
@@ -62,6 +67,8 @@ export interface Engine {
   buffer(type: TensorType, values?: Values, isOwned?: boolean): EngineBuffer;
   /** Copies constants for a program's holes into the engine's memory. Absent if the engine takes no programs with holes. */
   filling?(constants: readonly Constant[]): Filling;
-  /** Makes a program ready to run. */
+  /** Whether it takes programs with constants. Default false. */
+  readonly takesConstants?: boolean | undefined;
+  /** Makes a program ready to run. A program's constants are read while the session is made, and not afterwards. */
   load(program: Program): Waiting<Session>;
 }

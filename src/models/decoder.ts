@@ -1,8 +1,8 @@
 /** The compiled functions that decode a model, and the queue of their steps. */
-import { type Compiled, compile } from "../compile/compile.ts";
+import { type Compiled, type CompileOptions, compile } from "../compile/compile.ts";
 import { valuesOf } from "../compile/evaluate.ts";
-import type { Values } from "../graph/types.ts";
-import { inMode } from "../nn/module.ts";
+import { sizeInBytes, type Values } from "../graph/types.ts";
+import { inMode, isModule } from "../nn/module.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Tree } from "../tensor/tree.ts";
 import { type BeamOutput, type BeamPlan, beamStep } from "./beam-search.ts";
@@ -52,18 +52,28 @@ export interface Prefix {
   readonly lengths: TokenIds;
 }
 
-const decoders = new WeakMap<object, Decoder>();
+/** The most bytes of weights that are constants of the steps of a single sequence: for larger ones it gains a tenth, and takes much memory. */
+const mostBytesOfOne = 2 ** 26;
 
-/** Returns the compiled functions of a model, the same ones for the same object. */
-export function decoderOf(model: StepModel<Tree>): Decoder {
-  const known = decoders.get(model);
-  if (known) return known;
-  const made = decoder(model);
-  decoders.set(model, made);
+/** Whether the weights are constants of a model's steps: steps are many, and have few rows, one for each sequence. */
+function holdsWeights(model: object, rows: number): boolean {
+  const parameters = isModule(model) ? model.parameters() : [];
+  return rows > 1 || parameters.reduce((bytes, each) => bytes + sizeInBytes(each), 0) <= mostBytesOfOne;
+}
+
+/** The compiled functions of each model: those with constant weights, and those without. */
+const decoders = [new WeakMap<object, Decoder>(), new WeakMap<object, Decoder>()] as const;
+
+/** Returns the compiled functions of a model for this many sequences, the same ones for the same object. */
+export function decoderOf(model: StepModel<Tree>, rows: number): Decoder {
+  const constantWeights = holdsWeights(model, rows);
+  const known = decoders[constantWeights ? 1 : 0];
+  const made = known.get(model) ?? decoder(model, { constantWeights });
+  known.set(model, made);
   return made;
 }
 
-function decoder(model: StepModel<Tree>): Decoder {
+function decoder(model: StepModel<Tree>, options: CompileOptions): Decoder {
   /** Makes a step, and applies the repetition penalty to `scoresOf` its logits. */
   const scored = (
     tokens: TokenIds,
@@ -87,13 +97,15 @@ function decoder(model: StepModel<Tree>): Decoder {
         return { state: takeRows(fed, copies) };
       }),
     ),
-    sample: compile((tokens: TokenIds, carried: Carried, plan: SamplingPlan, numbers: StepNumbers) =>
-      inMode(false, () => {
-        // −1 is no token: the caller, who reads it later, stops.
-        const { scores, state, history } = scored(tokens.maximum(0), carried, numbers, (logits) => logits);
-        const choice = choose(scores, carried.random, plan, numbers);
-        return { tokens: choice.tokens, carried: { state, random: choice.random, history } };
-      }),
+    sample: compile(
+      (tokens: TokenIds, carried: Carried, plan: SamplingPlan, numbers: StepNumbers) =>
+        inMode(false, () => {
+          // −1 is no token: the caller, who reads it later, stops.
+          const { scores, state, history } = scored(tokens.maximum(0), carried, numbers, (logits) => logits);
+          const choice = choose(scores, carried.random, plan, numbers);
+          return { tokens: choice.tokens, carried: { state, random: choice.random, history } };
+        }),
+      options,
     ),
     search: compile(
       (
@@ -114,6 +126,7 @@ function decoder(model: StepModel<Tree>): Decoder {
           };
           return { ...output, carried: after };
         }),
+      options,
     ),
   };
 }

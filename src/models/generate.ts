@@ -8,7 +8,7 @@ import { fromValues, tensor } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Tree } from "../tensor/tree.ts";
 import { type BeamRules, Beams, neverContinued } from "./beam-search.ts";
-import { type Carried, decoderOf, type Prefix, type StepNumbers, stepsInBlocks } from "./decoder.ts";
+import { type Carried, type Decoder, decoderOf, type Prefix, type StepNumbers, stepsInBlocks } from "./decoder.ts";
 import { noToken } from "./sampling.ts";
 import { discardState, expectBatch, type StepModel, type TokenIds } from "./step-model.ts";
 
@@ -287,7 +287,7 @@ class Decoding {
         : undefined;
     const isRagged = lengths.some((length) => length !== time);
     const isNeeded = prefix !== undefined || copies > 1;
-    const { state } = isNeeded ? decoderOf(this.#model).begin(start, ids(rows), prefix, isRagged) : { state: start };
+    const { state } = isNeeded ? this.#decoder.begin(start, ids(rows), prefix, isRagged) : { state: start };
     const history =
       repetitionPenalty === 1
         ? undefined
@@ -299,6 +299,11 @@ class Decoding {
     return { tokens: ids(rows.map((row) => prompts[row]!.at(-1)!)), carried: { state, random, history } };
   }
 
+  get #decoder(): Decoder {
+    const { prompts, copies } = this.#request;
+    return decoderOf(this.#model, prompts.length * copies);
+  }
+
   get #numbers(): StepNumbers {
     const { temperature, topP, repetitionPenalty } = this.#request;
     return { temperature: tensor(temperature), topP: tensor(topP), repetitionPenalty: tensor(repetitionPenalty) };
@@ -307,7 +312,7 @@ class Decoding {
   /** Yields the tokens of each step; undefined for sequences that have ended. */
   async *sample(): AsyncGenerator<readonly (number | undefined)[], void, void> {
     const { doSample, topK, topP, ends, most } = this.#request;
-    const decoder = decoderOf(this.#model);
+    const decoder = this.#decoder;
     const numbers = this.#numbers;
     const plan = { doSample, topK, hasTopP: doSample && topP < 1 };
     let { tokens, carried } = this.#begin();
@@ -340,7 +345,7 @@ class Decoding {
 
   async search(): Promise<Generated> {
     const { prompts, beams, ends, most, returned, lengthPenalty, earlyStopping } = this.#request;
-    const decoder = decoderOf(this.#model);
+    const decoder = this.#decoder;
     const numbers = this.#numbers;
     const plan = { beams, candidates: Math.max(2, 1 + ends.length) * beams };
     const rules: BeamRules = { beams, ends: new Set(ends), lengthPenalty, earlyStopping, most };

@@ -10,7 +10,9 @@ import {
   type NodeProto,
   NodeProtoSchema,
   OperatorSetIdProtoSchema,
+  StringStringEntryProtoSchema,
   type TensorProto,
+  TensorProto_DataLocation,
   TensorProtoSchema,
   type ValueInfoProto,
   ValueInfoProtoSchema,
@@ -44,6 +46,9 @@ const latestOpset = 21;
 /** The operator sets that exported models may ask for. No lowering uses what is new in 21. */
 export const opsets: readonly number[] = [20, latestOpset];
 const irVersion = 10n;
+
+/** Values that are stored in a model in place of inputs, by port; "elsewhere" for those that come with the loading of the model. */
+export type Weights = ReadonlyMap<Port, Values | "elsewhere">;
 
 /** Collects the nodes and constants of one model. */
 export class OnnxBuilder extends NodeWriter implements OnnxGraph {
@@ -205,12 +210,15 @@ export class OnnxBuilder extends NodeWriter implements OnnxGraph {
     return { graph, toJSON: () => prefix };
   }
 
-  /** Returns the finished model. `weights` become initializers under their own names: values in the model, not inputs of it. */
+  /**
+   * Returns the finished model. `weights` become initializers under their own names: values in the model, not inputs of it. Those of
+   * "elsewhere" have no values in the model: whoever loads it gives them.
+   */
   model(
     inputs: readonly Port[],
     outputs: readonly Port[],
     results: readonly OnnxValue[],
-    weights: ReadonlyMap<Port, Values> = new Map(),
+    weights: Weights = new Map(),
     opset: number = latestOpset,
   ): ModelProto {
     const graph = this.#graph(inputs, outputs, results, weights);
@@ -229,10 +237,12 @@ export class OnnxBuilder extends NodeWriter implements OnnxGraph {
     inputs: readonly Described[],
     outputs: readonly Described[],
     results: readonly OnnxValue[],
-    weights: ReadonlyMap<Described, Values> = new Map(),
+    weights: ReadonlyMap<Described, Values | "elsewhere"> = new Map(),
   ): GraphProto {
     const initializers = [...weights].map(([{ name, type }, values]) =>
-      tensorProto(name, type.dtype, type.shape, new Uint8Array(values.slice().buffer)),
+      values === "elsewhere"
+        ? tensorElsewhere(name, type)
+        : tensorProto(name, type.dtype, type.shape, new Uint8Array(values.slice().buffer)),
     );
     const named = results.map((value, i) =>
       create(NodeProtoSchema, { opType: "Identity", input: [value], output: [outputs[i]!.name] }),
@@ -314,6 +324,16 @@ export function encodeModel(model: ModelProto): Uint8Array<ArrayBuffer> {
 
 function tensorProto(name: string, dtype: OnnxType, shape: Shape, rawData: Uint8Array<ArrayBuffer>): TensorProto {
   return create(TensorProtoSchema, { name, dataType: dataTypes[dtype], dims: shape.map(BigInt), rawData });
+}
+
+function tensorElsewhere(name: string, { dtype, shape }: OnnxTensorType): TensorProto {
+  return create(TensorProtoSchema, {
+    name,
+    dataType: dataTypes[dtype],
+    dims: shape.map(BigInt),
+    dataLocation: TensorProto_DataLocation.EXTERNAL,
+    externalData: [create(StringStringEntryProtoSchema, { key: "location", value: name })],
+  });
 }
 
 /** Little-endian bytes, as ONNX wants them; every platform with a JavaScript engine is little-endian. */

@@ -138,8 +138,8 @@ interface Names extends Words {
   readonly texts: readonly Uint8Array[];
 }
 
-function namesOf(ort: OrtApi, ports: readonly Pick<Port, "name">[]): Names {
-  const texts = ports.map(({ name }) => new TextEncoder().encode(`${name}\0`));
+function namesOf(ort: OrtApi, names: readonly string[]): Names {
+  const texts = names.map((name) => new TextEncoder().encode(`${name}\0`));
   const addresses = BigUint64Array.from(texts, (text) => ort.koffi.address(text));
   return { texts, ...words(ort, addresses) };
 }
@@ -203,8 +203,13 @@ class DirectSession implements Session {
     this.#pace = new Pace(onTheSpot);
     this.#ports = { inputs, outputs, inPlace };
     this.#holes = holes.length;
-    this.#inputNames = namesOf(ort, [...inputs, ...holes]);
-    this.#outputNames = namesOf(ort, outputs);
+    const named = (ports: readonly Pick<Port, "name">[]): Names =>
+      namesOf(
+        ort,
+        ports.map(({ name }) => name),
+      );
+    this.#inputNames = named([...inputs, ...holes]);
+    this.#outputNames = named(outputs);
     this.#handle = handle;
     dropped.register(this, handle, this);
   }
@@ -366,6 +371,16 @@ function makeNative(): Native {
   return { ort, kernels: Kernels.for(ort), thread: new NativeThread(ort), flushed: flushedDenormals(ort), runOptions };
 }
 
+/** Throws EngineError for a constant in a buffer of another engine. */
+function expectDirect(name: string, buffer: EngineBuffer): DirectBuffer {
+  if (buffer instanceof DirectBuffer) return buffer;
+  throw new EngineError(
+    subject,
+    `the constant ${name} is a buffer of another engine`,
+    "make it with this engine's buffer()",
+  );
+}
+
 /** A program with its encoded model and the domain of its kernels. */
 interface Model {
   readonly program: Program;
@@ -396,12 +411,28 @@ export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: D
     const environment = ort.environment(threads).pointer;
     const options = makeOptions(shared, made);
     const session = words(ort, new BigUint64Array(1));
+    const given = [...(made.program.constants ?? [])].map(
+      ([name, buffer]) => [name, expectDirect(name, buffer)] as const,
+    );
+    const names = namesOf(
+      ort,
+      given.map(([name]) => name),
+    );
+    const values = words(
+      ort,
+      BigUint64Array.from(given, ([, { pointer }]) => pointer),
+    );
+    if (given.length > 0) ort.call("AddExternalInitializers", options, names.address, values.address, given.length);
+    for (const [, buffer] of given) buffer.hold();
     const parameters = [environment, ort.koffi.address(model), model.length, options, session.address];
     try {
-      const status = yield* wait(thread.call("CreateSessionFromArray", parameters, [model, domain, session]));
+      const status = yield* wait(
+        thread.call("CreateSessionFromArray", parameters, [model, domain, session, names, values]),
+      );
       ort.check("making a session", status);
     } finally {
       ort.release("ReleaseSessionOptions", options);
+      for (const [, buffer] of given) buffer.unhold();
     }
     return session.array[0]!;
   }
@@ -458,6 +489,7 @@ export function directEngine({ threads, profile, onTheSpot, kernels: wanted }: D
         return native.block.width;
       },
     },
+    takesConstants: true,
     buffer: (type, values, isOwned) => new DirectBuffer(ort, type, values, isOwned),
     filling: (constants) => new DirectFilling(ort, constants),
     load: (program) => Task.started(load(program)),

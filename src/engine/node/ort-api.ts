@@ -38,6 +38,7 @@ type FunctionName =
   | "KernelContext_GetInput"
   | "KernelContext_GetOutput"
   | "KernelContext_ParallelFor"
+  | "AddExternalInitializers"
   | "ReleaseCustomOpDomain"
   | "CreateTensorWithDataAsOrtValue"
   | "CreateCpuMemoryInfo"
@@ -111,6 +112,7 @@ const functions: Readonly<Record<FunctionName, Signature>> = {
   SetGlobalDenormalAsZero: [155, "void*", ["void*"]],
   CreateArenaCfg: [156, "void*", ["size_t", "int", "int", "int", made]],
   ReleaseArenaCfg: [157, "void", ["void*"]],
+  AddExternalInitializers: [210, "void*", ["void*", "void*", "void*", "size_t"]],
   KernelContext_ParallelFor: [274, "void*", ["void*", "void*", "size_t", "size_t", "void*"]],
 };
 
