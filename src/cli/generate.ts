@@ -2,9 +2,9 @@
 import { ConfigError, printable } from "../errors.ts";
 import { type GenerateOptions, generate } from "../models/generate.ts";
 import { gpt2LMHeadModel } from "../models/gpt.ts";
-import { isPretrainedFolder, loadPretrained, readConfig } from "../models/node/pretrained.ts";
+import { isPretrainedFolder, readConfig } from "../models/node/pretrained.ts";
 import { architectureOf } from "../models/pretrained.ts";
-import { gptGeneration } from "../recipes/gpt.ts";
+import { pretrainedGeneration, pretrainedGpt } from "../recipes/gpt.ts";
 import type { TextGeneration } from "../recipes/recipe.ts";
 import { cannotBeAsked } from "./asking.ts";
 import { loadTrained, type Which } from "./checkpoint.ts";
@@ -42,7 +42,7 @@ export async function generateCommand(
   given: GenerateCommandOptions,
 ): Promise<number> {
   const generation = (await isPretrainedFolder(folder))
-    ? await pretrainedGeneration(folder)
+    ? await generationOfFolder(folder)
     : await generationOf(folder, given.checkpoint);
   const options = optionsOf(generation, generation.encode(beginning), given);
   if (given.count === 1 && (options.numBeams ?? 1) === 1 && !given.json) {
@@ -79,11 +79,8 @@ async function generationOf(folder: string, checkpoint: Which): Promise<TextGene
   });
 }
 
-/** The most tokens that a pre-trained model writes unless the user says otherwise. */
-const usualTokens = 100;
-
 /** How a GPT-2 in a folder of Hugging Face's form writes. Throws ConfigError for another model. */
-async function pretrainedGeneration(folder: string): Promise<TextGeneration> {
+async function generationOfFolder(folder: string): Promise<TextGeneration> {
   const { architecture } = architectureOf(await readConfig(folder), folder);
   if (architecture !== gpt2LMHeadModel.architecture)
     throw new ConfigError(
@@ -91,23 +88,8 @@ async function pretrainedGeneration(folder: string): Promise<TextGeneration> {
       `${printable(folder)}: its model is ${architecture}, which writes no texts`,
       `give a folder of ${gpt2LMHeadModel.architecture}; glissade fill and attend ask others`,
     );
-  const { model, tokenizer } = await loadPretrained(gpt2LMHeadModel, folder);
-  if (!tokenizer)
-    throw new ConfigError(
-      "generate",
-      `there is no tokenizer in ${printable(folder)}`,
-      "put tokenizer.json, or vocab.json and merges.txt, into the folder",
-    );
-  const { maxPositionEmbeddings: length } = model.config;
-  const { eos: end, bos: first = end } = tokenizer.special;
-  // Texts begin with the token that ends them, or with a line break where there is none.
-  const empty = first === undefined ? tokenizer.ids("\n") : [first];
-  const generation = gptGeneration(model, tokenizer, { length, empty });
-  const maxNewTokens = Math.min(usualTokens, Math.floor(length / 2));
-  return {
-    ...generation,
-    options: { ...generation.options, maxNewTokens, ...(end !== undefined && { eosTokenId: end }) },
-  };
+  const { model, tokenizer } = await pretrainedGpt(folder);
+  return pretrainedGeneration(model, tokenizer);
 }
 
 /** The text that ids go on with. A text that begins with nothing does not begin with a space. */

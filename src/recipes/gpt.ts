@@ -4,7 +4,8 @@ import { dataset } from "../data/dataset.ts";
 import { loader } from "../data/tensors.ts";
 import { DataError, printable } from "../errors.ts";
 import { readFileChecked } from "../files/node/atomic.ts";
-import { type Gpt2LMHeadModel, gpt2LMHeadModel } from "../models/gpt.ts";
+import { type Gpt2Config, type Gpt2LMHeadModel, gpt2LMHeadModel } from "../models/gpt.ts";
+import { loadPretrained } from "../models/node/pretrained.ts";
 import { crossEntropy } from "../nn/losses.ts";
 import { linear as falling, warmUp } from "../optim/schedules.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -33,11 +34,55 @@ async function textsOf(file: string | undefined): Promise<{ readonly train: stri
   return { train: text.slice(0, cut), validation: text.slice(cut) };
 }
 
+/** A GPT-2 with its configuration. */
+type Writer = Gpt2LMHeadModel & { readonly config: Gpt2Config };
+
+/**
+ * The model and the tokenizer of a folder in Hugging Face's form. Throws DataError for one without a tokenizer, or with one that has more
+ * tokens than the model.
+ */
+export async function pretrainedGpt(
+  folder: string,
+  config: Partial<Gpt2Config> = {},
+): Promise<{ readonly model: Writer; readonly tokenizer: Tokenizer }> {
+  const { model, tokenizer } = await loadPretrained(gpt2LMHeadModel, folder, { config });
+  if (!tokenizer)
+    throw new DataError(
+      printable(folder),
+      "there is no tokenizer in the folder",
+      "put tokenizer.json, or vocab.json and merges.txt, beside the weights",
+    );
+  if (tokenizer.size > model.config.vocabSize)
+    throw new DataError(
+      printable(folder),
+      `its tokenizer has ${tokenizer.size} tokens, and its model ${model.config.vocabSize}`,
+      "give the tokenizer with which the model was trained",
+    );
+  return { model, tokenizer };
+}
+
+/** The most tokens that a pre-trained model writes unless the user says otherwise. */
+const usualTokens = 100;
+
+/** How a pre-trained GPT-2 writes: up to the token that ends a text. */
+export function pretrainedGeneration(model: Writer, tokenizer: Tokenizer): TextGeneration {
+  const { maxPositionEmbeddings: length } = model.config;
+  const { eos: end, bos: first = end } = tokenizer.special;
+  // Texts begin with the token that ends them, or with a line break where there is none.
+  const empty = first === undefined ? tokenizer.ids("\n") : [first];
+  const generation = gptGeneration(model, tokenizer, { length, empty });
+  const maxNewTokens = Math.min(usualTokens, Math.floor(length / 2));
+  return {
+    ...generation,
+    options: { ...generation.options, maxNewTokens, ...(end !== undefined && { eosTokenId: end }) },
+  };
+}
+
 /**
  * How a GPT-2 writes: with room for as many tokens as it has positions, of which half are for the beginning of a text. `empty` are the ids
  * that a text without a beginning is begun with.
  */
-export function gptGeneration(
+function gptGeneration(
   model: Gpt2LMHeadModel,
   tokenizer: Tokenizer,
   { length, empty }: { readonly length: number; readonly empty: ArrayLike<number> },
@@ -53,40 +98,58 @@ export function gptGeneration(
 
 const gpt: Recipe = defineRecipe({
   name: "gpt",
-  description: "A small GPT-2 learns to write on, from any text file",
+  description: "A small GPT-2, or a pre-trained one, learns to write on, from any text file",
   hyperparameters: {
     file: z.string().min(1).optional().describe("a text file; its last tenth is held out; default: the Brown corpus"),
+    pretrained: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("the folder of a GPT-2 to begin with, of `glissade export --format pretrained` or from the hub"),
     epochs: z.int().min(1).default(6).describe("how often the text is seen"),
     batchSize: z.int().min(1).max(4096).default(16).describe("rows of tokens in a step"),
     learningRate: z.number().positive().max(1).default(0.001).describe("of AdamW after the warm-up; falls to 0"),
     warmUp: z.number().min(0).lt(1).default(0.05).describe("the share of steps in which the rate climbs"),
     weightDecay: z.number().min(0).default(0.1).describe("of AdamW, for matrices"),
-    length: z.int().min(2).max(1024).default(128).describe("tokens in a row, the most that the model looks back"),
-    layers: z.int().min(1).max(48).default(4).describe("layers of the decoder"),
-    hiddenSize: z.int().min(4).max(1600).default(128).describe("the width of the vectors"),
-    heads: z.int().min(1).max(64).default(4).describe("attention heads of a layer"),
+    length: z
+      .int()
+      .min(2)
+      .max(1024)
+      .default(128)
+      .describe("tokens in a row; without pre-training the most that the model looks back"),
+    layers: z.int().min(1).max(48).default(4).describe("layers of a model without pre-training"),
+    hiddenSize: z.int().min(4).max(1600).default(128).describe("the width of its vectors, without pre-training"),
+    heads: z.int().min(1).max(64).default(4).describe("attention heads of a layer, without pre-training"),
     dropout: z.number().min(0).lt(1).default(0.1).describe("the share of features and attention weights left out"),
-    vocabularySize: z.int().min(257).max(100_000).default(4000).describe("byte-level tokens, learnt from the text"),
+    vocabularySize: z
+      .int()
+      .min(257)
+      .max(100_000)
+      .default(4000)
+      .describe("byte-level tokens learnt from the text, without pre-training"),
   },
-  async setup({ file, epochs, batchSize, learningRate, weightDecay, length, dropout, seed, ...given }, { fitted }) {
+  async setup({ file, epochs, batchSize, learningRate, weightDecay, dropout, seed, ...given }, { fitted }) {
     const texts = await textsOf(file);
+    const rates = { embdPdrop: dropout, residPdrop: dropout, attnPdrop: dropout };
+    const pretrained = given.pretrained === undefined ? undefined : await pretrainedGpt(given.pretrained, rates);
     const tokenizer = await fitted(
       "tokenizer",
-      () => trainBpe([texts.train], { vocabularySize: given.vocabularySize }),
+      () => pretrained?.tokenizer ?? trainBpe([texts.train], { vocabularySize: given.vocabularySize }),
       decodeTokenizer,
     );
     const end = tokenizer.special.eos;
-    const model = gpt2LMHeadModel({
-      vocabSize: tokenizer.size,
-      hiddenSize: given.hiddenSize,
-      numHiddenLayers: given.layers,
-      numAttentionHeads: given.heads,
-      maxPositionEmbeddings: length,
-      embdPdrop: dropout,
-      residPdrop: dropout,
-      attnPdrop: dropout,
-      ...(end !== undefined && { bosTokenId: end, eosTokenId: end }),
-    });
+    const scratch = (): Writer =>
+      gpt2LMHeadModel({
+        vocabSize: tokenizer.size,
+        hiddenSize: given.hiddenSize,
+        numHiddenLayers: given.layers,
+        numAttentionHeads: given.heads,
+        maxPositionEmbeddings: given.length,
+        ...rates,
+        ...(end !== undefined && { bosTokenId: end, eosTokenId: end }),
+      });
+    const model = pretrained?.model ?? scratch();
+    const length = Math.min(given.length, model.config.maxPositionEmbeddings);
     const columns = (text: string) => {
       const ids = tokenizer.ids(text);
       const rows = Math.floor((ids.length - 1) / length);
@@ -122,7 +185,9 @@ const gpt: Recipe = defineRecipe({
       },
       options: { epochs, maxGradNorm: 1 },
       prediction: { tokenizer },
-      generation: gptGeneration(model, tokenizer, { length, empty: tokenizer.ids("\n") }), //  as texts begin here
+      generation: pretrained
+        ? pretrainedGeneration(model, tokenizer)
+        : gptGeneration(model, tokenizer, { length, empty: tokenizer.ids("\n") }), //  as texts begin here
     };
   },
 });

@@ -178,5 +178,19 @@ describe("gpt", () => {
       /its model is BertForPreTraining, which writes no texts\n {2}fix: give a folder of GPT2LMHeadModel/,
     );
     await refused(["fill", "the [MASK]", "--run", inFolder("gpt-model")], /GPT2LMHeadModel, which cannot answer/);
+
+    // The folder trains on, with its own sizes and its own tokens.
+    const on = ["train", "gpt", "--file", story, "--pretrained", inFolder("gpt-model"), "--batch-size", "8"];
+    const further = await glissade(...on, "--epochs", "1", "--out", inFolder("gpt-on"));
+    expect(further.err).toBe("");
+    expect(further.code).toBe(0);
+    const lossOf = async (run: string) => jsonLines((await glissade("evaluate", inFolder(run), "--json")).out)[0]!.loss;
+    expect(await lossOf("gpt-on")).toBeLessThan(Number(await lossOf("gpt")));
+    const [onward] = jsonLines((await glissade("generate", inFolder("gpt-on"), "The cat", "--json")).out);
+    expect(onward!.text).toMatch(/^The cat/);
+    await refused(
+      [...on.slice(0, 5), inFolder("model")],
+      /its model_type is "bert"\n {2}fix: give the folder of a model of type "gpt2"/,
+    );
   }, 120_000);
 });

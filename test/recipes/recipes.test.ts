@@ -1,5 +1,6 @@
 /** Every recipe of ours goes through a step of everything; definitions and hyperparameters that cannot be are refused. */
-import { readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { fromBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
@@ -14,10 +15,14 @@ import {
   dataset,
   defineRecipe,
   fit,
+  gpt2LMHeadModel,
   linear,
   meanSquaredError,
   type PreparedRecipe,
+  savePretrained,
   type Tensor,
+  type Tokenizer,
+  tokenizers,
 } from "../../src/node.ts";
 import { loadRecipe, recipeNames } from "../../src/recipes/index.ts";
 import { writeFashion } from "../support/fashion.ts";
@@ -116,6 +121,45 @@ async function rewrite(place: string): Promise<void> {
   const text = await readFile(place, "utf8");
   await writeFile(place, text.replaceAll(/\b(cat|chat|hen|poule|owl)\b/g, "quagga").replaceAll("other", "awful"));
 }
+
+describe("a pre-trained GPT-2 trains on", () => {
+  const small = { hiddenSize: 8, numHiddenLayers: 2, numAttentionHeads: 2, maxPositionEmbeddings: 12 } as const;
+  const tokenizer = tokenizers.trainBpe(["the cat sat on the mat"], { vocabularySize: 270 });
+  const prepared = async (vocabSize: number, files: { tokenizer?: Tokenizer }, given: object = {}) => {
+    const folder = await mkdtemp(path.join(tmpdir(), "glissade-gpt-"));
+    const model = gpt2LMHeadModel({ vocabSize, ...small, attnPdrop: 0.7 });
+    await savePretrained(model, folder, files);
+    const recipe = await loadRecipe("gpt");
+    return { model, run: await recipe.prepare({ file: await writeStory(), pretrained: folder, ...given }) };
+  };
+
+  test("with its sizes, weights and tokens, whatever sizes are given; rows are no longer than its positions", async () => {
+    const given = { layers: 1, hiddenSize: 16, heads: 4, vocabularySize: 300, dropout: 0.3, batchSize: 4 };
+    const { model, run } = await prepared(tokenizer.size, { tokenizer }, given);
+    const trained = run.setup.model as unknown as typeof model;
+    const wanted = { vocabSize: tokenizer.size, ...small, embdPdrop: 0.3, residPdrop: 0.3, attnPdrop: 0.3 };
+    expect(trained.config).toMatchObject(wanted);
+    expect(run.prediction.tokenizer!.toJSON()).toEqual(tokenizer.toJSON());
+    const weights = trained.namedStates();
+    for (const [name, weight] of model.namedStates())
+      expect(await weights.get(name)!.array()).toEqual(await weight.array());
+    expect(judgedOn(run)!.columns.map(({ shape }) => shape[1])).toEqual([12, 12]);
+    expect(run.generation!.options).toMatchObject({ maxNewTokens: 6, eosTokenId: tokenizer.special.eos });
+
+    const before = await trained.transformer.h[1]!.attn.c_attn.weight.array();
+    await fit(run.setup, { ...run.options, maxSteps: 3, onEvent: () => {} });
+    expect(await trained.transformer.h[1]!.attn.c_attn.weight.array()).not.toEqual(before);
+    const shorter = await prepared(tokenizer.size, { tokenizer }, { length: 5 });
+    expect(judgedOn(shorter.run)!.columns.map(({ shape }) => shape[1])).toEqual([5, 5]);
+  });
+
+  test("a folder without a tokenizer, or with that of another model, is refused", async () => {
+    await expect(prepared(300, {})).rejects.toThrow(/there is no tokenizer in the folder\n {2}fix: put tokenizer.json/);
+    await expect(prepared(tokenizer.size - 1, { tokenizer })).rejects.toThrow(
+      `its tokenizer has ${tokenizer.size} tokens, and its model ${tokenizer.size - 1}`,
+    );
+  });
+});
 
 describe("what a setup has fitted", () => {
   test.each([
