@@ -13,7 +13,15 @@ import { dim } from "./pictures.ts";
 /** The words of the command that are options of `generate`. */
 type Choice = Pick<
   GenerateOptions,
-  "maxNewTokens" | "temperature" | "topK" | "topP" | "repetitionPenalty" | "numBeams" | "seed"
+  | "maxNewTokens"
+  | "minNewTokens"
+  | "temperature"
+  | "topK"
+  | "topP"
+  | "repetitionPenalty"
+  | "noRepeatNgramSize"
+  | "numBeams"
+  | "seed"
 >;
 
 export interface GenerateCommandOptions extends Choice {
@@ -24,7 +32,17 @@ export interface GenerateCommandOptions extends Choice {
   readonly json?: boolean;
 }
 
-const choices = ["maxNewTokens", "temperature", "topK", "topP", "repetitionPenalty", "numBeams", "seed"] as const;
+const choices = [
+  "maxNewTokens",
+  "minNewTokens",
+  "temperature",
+  "topK",
+  "topP",
+  "repetitionPenalty",
+  "noRepeatNgramSize",
+  "numBeams",
+  "seed",
+] as const;
 
 /** The recipe's options with what the user has chosen. A beam search draws nothing, so that nothing of draws is left. */
 function optionsOf({ options = {} }: TextGeneration, beginning: ArrayLike<number>, given: GenerateCommandOptions) {

@@ -22,6 +22,13 @@ const checkpoint = ["--checkpoint <which>", "best, last or a step", whichCheckpo
 const languageRun = ["--run <folder>", "the folder of a run, or of a pre-trained model"] as const;
 const shells = ["bash", "zsh", "fish", "powershell"] as const;
 
+/** A number whose name begins with "no-", which usually means an option that can only be turned off. */
+function noRepeatNgramSize(): Option {
+  const option = new Option("--no-repeat-ngram-size <n>", "no so many tokens in a row occur twice; 0 allows it");
+  option.negate = false;
+  return option.argParser(wholeNumber(0));
+}
+
 /** The command line; `end` hears the exit code of a command. */
 export function makeProgram(end: (code: number) => void): Command {
   const program = new Command("glissade")
@@ -183,10 +190,12 @@ Examples:
     .option(...checkpoint)
     .option("--count <n>", "how many texts", wholeNumber(1), 1)
     .option("--max-new-tokens <n>", "the most tokens of a text (default: the recipe's)", wholeNumber(1))
+    .option("--min-new-tokens <n>", "how many tokens come before a text may end", wholeNumber(0))
     .option("--temperature <x>", "below 1 more likely, above 1 more surprising, 0 always the most likely", anyNumber)
     .option("--top-k <n>", "draws from so many most likely tokens", wholeNumber(1))
     .option("--top-p <x>", "draws from the most likely tokens that have this probability together", anyNumber)
     .option("--repetition-penalty <x>", "above 1: tokens that were there are less likely", anyNumber)
+    .addOption(noRepeatNgramSize())
     .option("--num-beams <n>", "searches for the most likely text instead of drawing", wholeNumber(1))
     .option("--seed <n>", "the same one, the same texts", wholeNumber(0))
     .option("--json", "a JSON line for each text, nothing else")

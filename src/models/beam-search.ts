@@ -2,11 +2,11 @@
 import type { Values } from "../graph/types.ts";
 import { arange, where } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { type Logits, noToken } from "./sampling.ts";
+import { type Logits, noToken, type Rules } from "./sampling.ts";
 import type { TokenIds } from "./step-model.ts";
 
 /** What a step of a beam search takes besides its tokens. */
-export interface BeamPlan {
+export interface BeamPlan extends Rules {
   readonly beams: number;
   /** How many continuations of a sequence are compared; the rest is left out. */
   readonly candidates: number;
@@ -83,6 +83,8 @@ export interface BeamRules {
   readonly earlyStopping: boolean | "never";
   /** The most new tokens. */
   readonly most: number;
+  /** Whether n-grams that were there are excluded. */
+  readonly excludes: boolean;
 }
 
 /** Whether a sum of log probabilities is that of a sequence which the model does not allow, or which continues a beam that is not there. */
@@ -106,9 +108,9 @@ export class Beams {
   /** Takes what a step has found for this sequence. Throws DataError if the model's logits are NaN, or −∞ for every token. */
   add(values: Values, parents: Values, ids: Values, chosen: Values): void {
     if (this.isDone) return;
-    const { beams, ends, lengthPenalty, earlyStopping, most } = this.#rules;
+    const { beams, ends, lengthPenalty, earlyStopping, most, excludes } = this.#rules;
     // NaN comes first. The log probabilities of a row of −∞ are NaN too.
-    if (Number.isNaN(values[0])) throw noToken();
+    if (Number.isNaN(values[0])) throw noToken(excludes);
     this.#length++;
     for (let rank = 0; rank < Math.min(beams, values.length); rank++)
       if (ends.has(ids[rank]!)) this.#end(this.#links[parents[rank]!], values[rank]!, true);

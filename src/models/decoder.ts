@@ -6,15 +6,27 @@ import { inMode, isModule } from "../nn/module.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Tree } from "../tensor/tree.ts";
 import { type BeamOutput, type BeamPlan, beamStep } from "./beam-search.ts";
-import { choose, penalized, remembered, type SamplingNumbers, type SamplingPlan } from "./sampling.ts";
+import {
+  choose,
+  type Logits,
+  penalized,
+  type Rules,
+  remembered,
+  type SamplingNumbers,
+  type SamplingPlan,
+  withoutEnds,
+  withoutRepeats,
+} from "./sampling.ts";
 import { feed, type StepModel, stepOf, type TokenIds, takeRows } from "./step-model.ts";
 
 /** What goes from step to step. It stays in the engine. */
 export interface Carried {
   readonly state: Tree;
   readonly random: Tensor<[4], "int32">;
-  /** The tokens that were fed, if a repetition penalty needs them: [batch, length], repeated at the beginning where there are fewer. */
+  /** The tokens that were fed, if the rules need them: [batch, length], with `noTokenYet` at the beginning where there are fewer. */
   readonly history: Tensor<[number, number], "int32"> | undefined;
+  /** How many tokens are to come before a sequence may end, [1]; undefined if it may end at once. */
+  readonly missing: Tensor<[1], "int32"> | undefined;
 }
 
 /** Numbers that a step takes as tensors, so that other values are not another graph. */
@@ -30,7 +42,7 @@ export interface Decoder {
     { readonly state: Tree }
   >;
   readonly sample: Compiled<
-    [tokens: TokenIds, carried: Carried, plan: SamplingPlan, numbers: StepNumbers],
+    [tokens: TokenIds, carried: Carried, plan: SamplingPlan, numbers: StepNumbers, ends: TokenIds | undefined],
     { readonly tokens: TokenIds; readonly carried: Carried }
   >;
   readonly search: Compiled<
@@ -74,21 +86,22 @@ export function decoderOf(model: StepModel<Tree>, rows: number): Decoder {
 }
 
 function decoder(model: StepModel<Tree>, options: CompileOptions): Decoder {
-  /** Makes a step, and applies the repetition penalty to `scoresOf` its logits. */
+  /** Makes a step, and applies the rules to `scoresOf` its logits, in the order of Hugging Face's `generate`. */
   const scored = (
     tokens: TokenIds,
-    { state, history }: Carried,
+    { state, history, missing }: Carried,
+    { penalizes, noRepeatNgramSize }: Rules,
     numbers: StepNumbers,
-    scoresOf: (logits: Tensor<[number, number], "float32">) => Tensor<[number, number], "float32">,
+    ends: TokenIds | undefined,
+    scoresOf: (logits: Logits) => Logits,
   ) => {
     const output = stepOf(model, tokens, state);
     const seen = history && remembered(history, tokens);
-    const scores = scoresOf(output.logits);
-    return {
-      scores: seen ? penalized(scores, seen, numbers.repetitionPenalty) : scores,
-      state: output.state,
-      history: seen,
-    };
+    let scores = scoresOf(output.logits);
+    if (seen && penalizes) scores = penalized(scores, seen, numbers.repetitionPenalty);
+    if (seen && noRepeatNgramSize > 0) scores = withoutRepeats(scores, seen, noRepeatNgramSize);
+    if (ends && missing) scores = withoutEnds(scores, ends, missing);
+    return { scores, state: output.state, history: seen, missing: missing?.sub(1) };
   };
   return {
     begin: compile((state: Tree, copies: TokenIds, prefix: Prefix | undefined, isRagged: boolean) =>
@@ -98,12 +111,13 @@ function decoder(model: StepModel<Tree>, options: CompileOptions): Decoder {
       }),
     ),
     sample: compile(
-      (tokens: TokenIds, carried: Carried, plan: SamplingPlan, numbers: StepNumbers) =>
+      (tokens: TokenIds, carried: Carried, plan: SamplingPlan, numbers: StepNumbers, ends: TokenIds | undefined) =>
         inMode(false, () => {
           // −1 is no token: the caller, who reads it later, stops.
-          const { scores, state, history } = scored(tokens.maximum(0), carried, numbers, (logits) => logits);
-          const choice = choose(scores, carried.random, plan, numbers);
-          return { tokens: choice.tokens, carried: { state, random: choice.random, history } };
+          const made = scored(tokens.maximum(0), carried, plan, numbers, ends, (logits) => logits);
+          const choice = choose(made.scores, carried.random, plan, numbers);
+          const { state, history, missing } = made;
+          return { tokens: choice.tokens, carried: { state, random: choice.random, history, missing } };
         }),
       options,
     ),
@@ -117,12 +131,13 @@ function decoder(model: StepModel<Tree>, options: CompileOptions): Decoder {
         ends: TokenIds | undefined,
       ) =>
         inMode(false, () => {
-          const made = scored(tokens, carried, numbers, (logits) => logits.logSoftmax(-1));
+          const made = scored(tokens, carried, plan, numbers, ends, (logits) => logits.logSoftmax(-1));
           const output = beamStep(made.scores, scores, plan, ends);
           const after: Carried = {
             state: takeRows(made.state, output.rows),
             random: carried.random,
             history: made.history?.take(output.rows),
+            missing: made.missing,
           };
           return { ...output, carried: after };
         }),

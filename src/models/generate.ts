@@ -9,7 +9,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import type { Tree } from "../tensor/tree.ts";
 import { type BeamRules, Beams, neverContinued } from "./beam-search.ts";
 import { type Carried, type Decoder, decoderOf, type Prefix, type StepNumbers, stepsInBlocks } from "./decoder.ts";
-import { noToken } from "./sampling.ts";
+import { noToken, noTokenYet, type Rules } from "./sampling.ts";
 import { discardState, expectBatch, type StepModel, type TokenIds } from "./step-model.ts";
 
 /** The options of `generate`. Names, meanings and defaults are those of Hugging Face's `GenerationConfig`. */
@@ -21,6 +21,8 @@ export interface GenerateOptions<S = unknown> {
   readonly prompt?: ArrayLike<number> | readonly ArrayLike<number>[];
   /** The most tokens to generate for each sequence. Default 20. */
   readonly maxNewTokens?: number;
+  /** How many tokens come before one of `eosTokenId` may be chosen, at most `maxNewTokens`. Default 0. */
+  readonly minNewTokens?: number;
   /**
    * Whether tokens are drawn at random; otherwise the most likely one is taken. Default: true if a temperature, topK or topP is given, else
    * false.
@@ -37,6 +39,8 @@ export interface GenerateOptions<S = unknown> {
   readonly topP?: number;
   /** Above 1, makes tokens less likely that the sequence or its prompt holds already. Default 1. */
   readonly repetitionPenalty?: number;
+  /** Above 0, no so many tokens in a row occur twice in a sequence, its prompt included: 3 for trigrams. Default 0. */
+  readonly noRepeatNgramSize?: number;
   /** The number of beams: above 1, the most likely sequences are searched for, with this many kept at each step. Default 1. */
   readonly numBeams?: number;
   /**
@@ -63,7 +67,7 @@ export interface GenerateOptions<S = unknown> {
 
 /**
  * What was generated: for each prompt `numReturnSequences` sequences, those of the first prompt first. If a beam search finds fewer, because
- * the logits of all other tokens are −∞, the rest are empty, with the score −∞.
+ * the logits of all other tokens are −∞ or `noRepeatNgramSize` excludes them, the rest are empty, with the score −∞.
  */
 export interface Generated {
   /** The new tokens of each sequence, without its prompt and without the token that ended it. */
@@ -111,7 +115,7 @@ export class Generation implements PromiseLike<Generated>, AsyncIterable<readonl
  *     for await (const [token] of generate(model, { prompt: ids })) process.stdout.write(tokenizer.decode([token!]));
  *
  * Throws ConfigError for invalid options and for an empty prompt without `bosTokenId`, ShapeError for a model whose state or logits do not
- * have the batch first, DataError for logits that are NaN, or −∞ for every token.
+ * have the batch first, DataError for logits that are NaN, or −∞ for every token that `noRepeatNgramSize` allows.
  */
 export function generate<S>(model: StepModel<S>, options: GenerateOptions<NoInfer<S>> = {}): Generation {
   expectArguments("generate", [aStepModel, optionsOf(kinds)], [model, options]);
@@ -150,11 +154,13 @@ const anEarlyStopping: Kind = (value) =>
 const kinds: Readonly<Record<keyof GenerateOptions, Kind>> = {
   prompt: aPrompt,
   maxNewTokens: aWhole,
+  minNewTokens: aWhole,
   doSample: aFlag,
   temperature: aNumber,
   topK: aWhole,
   topP: aNumber,
   repetitionPenalty: aNumber,
+  noRepeatNgramSize: aWhole,
   numBeams: aWhole,
   lengthPenalty: aNumber,
   earlyStopping: anEarlyStopping,
@@ -173,11 +179,13 @@ interface Request {
   readonly beams: number;
   readonly returned: number;
   readonly most: number;
+  readonly least: number;
   readonly doSample: boolean;
   readonly temperature: number;
   readonly topK: number | undefined;
   readonly topP: number;
   readonly repetitionPenalty: number;
+  readonly noRepeatNgramSize: number;
   readonly lengthPenalty: number;
   readonly earlyStopping: boolean | "never";
   readonly ends: readonly number[];
@@ -193,9 +201,14 @@ const coldest = 1e-30;
 
 function complete(options: GenerateOptions): Request {
   const { prompt = [], maxNewTokens = 20, topK, topP = 1, repetitionPenalty = 1, lengthPenalty = 1 } = options;
+  const { minNewTokens = 0, noRepeatNgramSize = 0 } = options;
   const { numBeams = 1, numReturnSequences = 1, eosTokenId = [], bosTokenId, seed } = options;
   for (const [name, value] of Object.entries({ maxNewTokens, topK, numBeams, numReturnSequences }))
     if (value !== undefined && value < 1) fail(`${name} is ${value}`, "give a whole number from 1 on");
+  for (const [name, value] of Object.entries({ minNewTokens, noRepeatNgramSize }))
+    if (value < 0) fail(`${name} is ${value}`, "give a whole number from 0 on; 0 means none");
+  if (minNewTokens > maxNewTokens)
+    fail(`minNewTokens is ${minNewTokens}, and maxNewTokens ${maxNewTokens}`, "give a larger maxNewTokens");
   if (!(topP > 0 && topP <= 1)) fail(`topP is ${topP}`, "give a number above 0, at most 1");
   const { temperature = 1 } = options;
   if (!(temperature >= 0 && Number.isFinite(temperature)))
@@ -237,11 +250,13 @@ function complete(options: GenerateOptions): Request {
     beams: numBeams,
     returned: numReturnSequences,
     most: maxNewTokens,
+    least: minNewTokens,
     doSample,
     temperature,
     topK,
     topP,
     repetitionPenalty,
+    noRepeatNgramSize,
     lengthPenalty,
     earlyStopping: options.earlyStopping ?? false,
     ends: typeof eosTokenId === "number" ? [eosTokenId] : eosTokenId,
@@ -267,7 +282,8 @@ class Decoding {
 
   /** Feeds the prompts up to their last tokens. Returns these, and what the first step takes; each row as often as there are copies. */
   #begin(): { readonly tokens: TokenIds; readonly carried: Carried } {
-    const { prompts, copies, most, repetitionPenalty, seed } = this.#request;
+    const { prompts, copies, most, least, ends, seed } = this.#request;
+    const { penalizes, noRepeatNgramSize } = this.#rules;
     const lengths = prompts.map(({ length }) => length - 1);
     const time = Math.max(...lengths);
     const batch = prompts.length;
@@ -289,14 +305,26 @@ class Decoding {
     const isNeeded = prefix !== undefined || copies > 1;
     const { state } = isNeeded ? this.#decoder.begin(start, ids(rows), prefix, isRagged) : { state: start };
     const history =
-      repetitionPenalty === 1
-        ? undefined
-        : idRows(
-            rows.map((row) => [...filling(row, time + most - lengths[row]!), ...before[row]!]),
+      penalizes || noRepeatNgramSize > 0
+        ? idRows(
+            rows.map((row) => [...Array<number>(time + most - lengths[row]!).fill(noTokenYet), ...before[row]!]),
             time + most,
-          );
+          )
+        : undefined;
+    const missing = least > 0 && ends.length > 0 ? (ids([least]) as Tensor<[1], "int32">) : undefined;
     const random = fromValues(decodingState(seed ?? defaultGenerator.host.next()), [4]) as Tensor<[4], "int32">;
-    return { tokens: ids(rows.map((row) => prompts[row]!.at(-1)!)), carried: { state, random, history } };
+    return { tokens: ids(rows.map((row) => prompts[row]!.at(-1)!)), carried: { state, random, history, missing } };
+  }
+
+  get #rules(): Rules {
+    const { repetitionPenalty, noRepeatNgramSize } = this.#request;
+    return { penalizes: repetitionPenalty !== 1, noRepeatNgramSize };
+  }
+
+  /** The tokens that end a sequence; undefined if there are none. */
+  get #ends(): TokenIds | undefined {
+    const { ends } = this.#request;
+    return ends.length > 0 ? ids(ends) : undefined;
   }
 
   get #decoder(): Decoder {
@@ -311,15 +339,16 @@ class Decoding {
 
   /** Yields the tokens of each step; undefined for sequences that have ended. */
   async *sample(): AsyncGenerator<readonly (number | undefined)[], void, void> {
-    const { doSample, topK, topP, ends, most } = this.#request;
+    const { doSample, topK, topP, ends, most, least } = this.#request;
     const decoder = this.#decoder;
     const numbers = this.#numbers;
-    const plan = { doSample, topK, hasTopP: doSample && topP < 1 };
+    const plan = { doSample, topK, hasTopP: doSample && topP < 1, ...this.#rules };
+    const endIds = least > 0 ? this.#ends : undefined;
     let { tokens, carried } = this.#begin();
     const given = carried; //  it may be the caller's state
     const step = (): readonly Tensor[] => {
       const before = carried;
-      ({ tokens, carried } = decoder.sample(tokens, carried, plan, numbers));
+      ({ tokens, carried } = decoder.sample(tokens, carried, plan, numbers, endIds));
       if (before !== given) discardState(before);
       return [tokens];
     };
@@ -327,7 +356,7 @@ class Decoding {
     for await (const [values] of stepsInBlocks(step, most)) {
       const now = Array.from(values!, (token, row) => {
         if (open.has(row) && ends.includes(token)) open.delete(row);
-        if (open.has(row) && token < 0) throw noToken();
+        if (open.has(row) && token < 0) throw noToken(plan.noRepeatNgramSize > 0);
         return open.has(row) ? token : undefined;
       });
       if (open.size === 0) return;
@@ -347,9 +376,10 @@ class Decoding {
     const { prompts, beams, ends, most, returned, lengthPenalty, earlyStopping } = this.#request;
     const decoder = this.#decoder;
     const numbers = this.#numbers;
-    const plan = { beams, candidates: Math.max(2, 1 + ends.length) * beams };
-    const rules: BeamRules = { beams, ends: new Set(ends), lengthPenalty, earlyStopping, most };
-    const endIds = ends.length > 0 ? ids(ends) : undefined;
+    const plan = { beams, candidates: Math.max(2, 1 + ends.length) * beams, ...this.#rules };
+    const excludes = plan.noRepeatNgramSize > 0;
+    const rules: BeamRules = { beams, ends: new Set(ends), lengthPenalty, earlyStopping, most, excludes };
+    const endIds = this.#ends;
     let { tokens, carried } = this.#begin();
     let scores = fromValues(
       Float32Array.from({ length: prompts.length * beams }, (_, i) => (i % beams === 0 ? 0 : neverContinued)),

@@ -1,23 +1,31 @@
 /** The choice of the next token from logits, inside the graph. */
 import { DataError } from "../errors.ts";
 import { gumbelFrom } from "../nn/generator.ts";
-import { concat, where } from "../tensor/create.ts";
+import { arange, concat, where, zeros } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { TokenIds } from "./step-model.ts";
 
 /** Logits or log probabilities of all tokens, [batch, vocabulary]. */
 export type Logits = Tensor<[number, number], "float32">;
 
-/** The error for a row of logits in which no token is the best. */
-export const noToken = (): DataError =>
+/** The error for a row of logits in which no token is the best. `excludes` says whether n-grams that were there are excluded. */
+export const noToken = (excludes: boolean): DataError =>
   new DataError(
     "generate",
-    "the model's logits are NaN, or −∞ for every token",
-    "look at its weights, and at what masks its logits",
+    `the model's logits are NaN, or −∞ for every token${excludes ? " that noRepeatNgramSize allows" : ""}`,
+    `look at its weights, and at what masks its logits${excludes ? "; or give a larger noRepeatNgramSize" : ""}`,
   );
 
+/** How logits, or log probabilities, are changed before a token is chosen. Part of the graph. */
+export interface Rules {
+  /** Whether the repetition penalty is not 1. */
+  readonly penalizes: boolean;
+  /** How long the n-grams are that occur once at most; 0 if they may occur often. */
+  readonly noRepeatNgramSize: number;
+}
+
 /** What is part of the graph: a call with another plan is another graph. */
-export interface SamplingPlan {
+export interface SamplingPlan extends Rules {
   /** Whether tokens are drawn; otherwise the most likely one is taken. */
   readonly doSample: boolean;
   /** The number of most likely tokens to draw from. */
@@ -77,17 +85,53 @@ function best(logits: Logits): TokenIds {
   return where(largest.greater(Number.NEGATIVE_INFINITY), places, -1) as TokenIds;
 }
 
+/** What stands in a history where there was no token yet: before the first one of its row. */
+export const noTokenYet = -1;
+
 /**
  * Makes the tokens of the history less likely (Keskar et al. 2019): their logits are divided by the penalty where they are positive, and
- * multiplied by it where they are negative. `history` is [batch, length]; a token may occur several times.
+ * multiplied by it where they are negative. `history` is [batch, length]; a token may occur several times, and the last one is real.
  */
 export function penalized(
   logits: Logits,
   history: Tensor<[number, number], "int32">,
   penalty: Tensor<[], "float32">,
 ): Logits {
-  const seen = logits.gather(history, 1);
-  return logits.scatter(history, where(seen.less(0), seen.mul(penalty), seen.div(penalty)), 1);
+  const [, length] = history.sizes();
+  const tokens = where(history.less(0), history.slice(null, [length - 1, length]), history) as typeof history;
+  const seen = logits.gather(tokens, 1);
+  return logits.scatter(tokens, where(seen.less(0), seen.mul(penalty), seen.div(penalty)), 1);
+}
+
+/**
+ * Excludes tokens that would end an n-gram which the history has already, as Hugging Face's `NoRepeatNGramLogitsProcessor`: those that
+ * followed the last n − 1 tokens before.
+ */
+export function withoutRepeats(logits: Logits, history: Tensor<[number, number], "int32">, n: number): Logits {
+  const [, length] = history.sizes();
+  const windows = length - n + 1;
+  if (windows < 1) return logits;
+  const from = (at: number, count: number): Tensor<[number, number], "int32"> => history.slice(null, [at, at + count]);
+  // A window whose first token is real is real as a whole.
+  let isRepeat: Tensor = from(0, windows).greaterEqual(0);
+  for (let i = 0; i < n - 1; i++) isRepeat = isRepeat.and(from(i, windows).equal(from(windows + i, 1)));
+  const excluded = zeros(logits.sizes(), "int32").scatter(
+    from(n - 1, windows).maximum(0) as Tensor<[number, number], "int32">,
+    isRepeat.cast("int32") as Tensor<[number, number], "int32">,
+    1,
+    { reduction: "max" },
+  );
+  return logits.maskedFill(excluded.greater(0), Number.NEGATIVE_INFINITY);
+}
+
+/**
+ * Excludes the tokens at which a sequence ends while fewer tokens are there than wanted, as Hugging Face's
+ * `MinNewTokensLengthLogitsProcessor`: while `missing`, [1], is above 0.
+ */
+export function withoutEnds(logits: Logits, ends: TokenIds, missing: Tensor<[1], "int32">): Logits {
+  const [, vocabulary] = logits.sizes();
+  const isEnd = arange(vocabulary).unsqueeze(1).equal(ends).any(1);
+  return logits.maskedFill(isEnd.and(missing.greater(0)), Number.NEGATIVE_INFINITY) as Logits;
 }
 
 /** Appends a token to each row of a history of fixed length; the oldest one is dropped. */

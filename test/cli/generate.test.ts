@@ -69,6 +69,24 @@ test("several texts, with what is drawn from", async () => {
   }
 });
 
+test("no letter twice, and a text that is not shorter than wanted", async () => {
+  const words = ["generate", run, "--count", "6", "--max-new-tokens", "9", "--seed", "2", "--json"];
+  const { out, err } = await glissade(...words, "--no-repeat-ngram-size", "1", "--min-new-tokens", "7");
+  expect(err).toBe("");
+  for (const { text, tokens } of textsOf(out)) {
+    expect(tokens).toBeGreaterThanOrEqual(7);
+    expect(new Set(text).size).toBe(text.length);
+  }
+  const plain = textsOf((await glissade(...words)).out);
+  expect(plain.some(({ text }) => new Set(text).size < text.length)).toBe(true);
+  const none = await glissade(...words, "--no-repeat-ngram-size", "0", "--min-new-tokens", "0");
+  expect(textsOf(none.out)).toEqual(plain);
+  const alone = await glissade("generate", run, "--no-repeat-ngram-size");
+  expect(alone.err).toMatch(/argument missing/);
+  const long = await glissade(...words, "--min-new-tokens", "10");
+  expect(long.err).toMatch(/minNewTokens is 10, and maxNewTokens 9/);
+});
+
 test("a beam search, with scores, best first", async () => {
   const { out } = await glissade("generate", run, "B", "--num-beams", "3", "--count", "2", "--json");
   const [best, second] = textsOf(out);
