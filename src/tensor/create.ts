@@ -1,5 +1,5 @@
 /** Functions that make tensors from values, and functions of several tensors. */
-import { DataError, DTypeError, ShapeError } from "../errors.ts";
+import { ConfigError, DataError, DTypeError, ShapeError } from "../errors.ts";
 import { apply, tensorOf } from "../graph/apply.ts";
 import {
   tensors as aListOfTensors,
@@ -11,6 +11,7 @@ import {
   described,
   expectArguments,
   optional,
+  options as optionsOf,
   sizes,
 } from "../graph/arguments.ts";
 import { input } from "../graph/leaf.ts";
@@ -390,13 +391,32 @@ type Alike<T extends readonly Tensor[], A extends number | undefined, Op extends
       : Matches<ShapeIn<T[K]>, ShapeIn<T[0]>, `${Op}: ${Show<ShapeIn<T[0]>>} and ${Show<ShapeIn<T[K]>>} differ`>);
 };
 
-/** Returns the rows of a table at `ids`: `embed(table [V, D], ids)` has the shape `[...ids, D]`. */
+/**
+ * Returns the rows of a table at `ids`: `embed(table [V, D], ids)` has the shape `[...ids, D]`. The row at `paddingIdx` gets no gradient.
+ * Throws ConfigError for a `paddingIdx` that is no row of the table.
+ */
 export function embed<S extends Shape, V extends number, W extends number, D extends DType>(
   table: Tensor<[V, W], D>,
   ids: Tensor<S, "int32">,
+  options: { /** The id of padding, if the ids have any. */ readonly paddingIdx?: number } = {},
 ): Tensor<[...S, W], D> {
-  expectArguments("embed", [aTensor, aTensor], [table, ids]);
-  return apply(indexing.take, [table, ids], { axis: 0 }) as Tensor<[...S, W], D>;
+  expectArguments("embed", [aTensor, aTensor, optionsOf({ paddingIdx: aWhole })], [table, ids, options]);
+  const rows = apply(indexing.take, [table, ids], { axis: 0 });
+  const { paddingIdx } = options;
+  if (paddingIdx === undefined) return rows as Tensor<[...S, W], D>;
+  expectRow("embed", paddingIdx, table.shape[0]!);
+  const isPadding = (ids as Tensor<Shape, "int32">).equal(paddingIdx).unsqueeze(-1) as Tensor<Shape, "bool">;
+  return where(isPadding, rows.detach(), rows) as unknown as Tensor<[...S, W], D>;
+}
+
+/** Throws ConfigError unless `paddingIdx` is one of `count` rows. */
+export function expectRow(subject: string, paddingIdx: number, count: number): void {
+  if (!(paddingIdx >= 0 && paddingIdx < count))
+    throw new ConfigError(
+      subject,
+      `paddingIdx is ${paddingIdx}, and the table has ${count} rows`,
+      `give the id of padding, from 0 to ${count - 1}`,
+    );
 }
 
 /** Returns both tensors, repeated to their common shape. Throws ShapeError when there is no common shape. */

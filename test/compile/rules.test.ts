@@ -17,6 +17,7 @@ import {
   type Tensor,
   tensor,
   useEngine,
+  where,
   zeros,
 } from "../../src/index.ts";
 import { unpick } from "../../src/ops/indexing.ts";
@@ -87,6 +88,15 @@ describe("passes over memory are saved", () => {
     ).toEqual({});
     expect(await bothWays((x, y) => x.add(y.neg()), normal(3), normal(3))).toEqual({ sub: 1 });
     expect(await bothWays((x, y) => x.sub(y).neg(), normal(3), normal(3))).toEqual({ sub: 1 });
+  });
+  test("a choice between a tensor and itself: a row without a gradient is read as all others are", async () => {
+    const ids = tensor([2, 0, 1], "int32");
+    const rows = (x: Tensor): Tensor => functional.embedding(x as never, ids, { paddingIdx: 1 });
+    expect(await bothWays(rows, normal(3, 2))).toEqual({ take: 1 });
+    const slope = (x: Tensor): Tensor => gradients(rows(x).square().sum(), [x])[0]!;
+    expect(await bothWays(slope, normal(3, 2))).toMatchObject({ take: 1, where: 1, scatterAdd: 1 });
+    const [is, x, y] = [tensor([true, false, true]), normal(3), normal(3)];
+    expect(await bothWays((x, y) => where(is, x, y) as Tensor, x, y)).toEqual({ where: 1 });
   });
   test("constants are folded, and widened late", async () => {
     expect(await bothWays((x) => x.mul(x.scalar(2).add(1).expand([2, 3])), normal(2, 3))).toEqual({

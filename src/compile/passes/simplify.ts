@@ -212,6 +212,9 @@ const moves: readonly RewriteRule[] = [
   scaleLater(movement.reshape),
   scaleLater(movement.transpose),
   ruleFor("detach", movement.detach, ([x]) => x),
+  ruleFor("a choice between x and x", arithmetic.where, ([, a, b]) =>
+    a!.node === b!.node && a!.index === b!.index ? a : undefined,
+  ),
   ruleFor("squared deviations written out", squaredDeviations, ([x], params, { node }) => {
     const away = deviations(x!, params);
     // The mean of the deviations is 0, except for the rounding of x̄, which is large where the numbers are large and close together. So

@@ -1,9 +1,19 @@
 /** Layers: modules with parameters in PyTorch's names and layouts, so that PyTorch's checkpoints load unchanged. */
-import { aNumber, aTensor, expectArguments, expectOptions } from "../../graph/arguments.ts";
+import {
+  aFunction,
+  aNumber,
+  anything,
+  aTensor,
+  aWhole,
+  expectArguments,
+  expectOptions,
+  options as optionsOf,
+} from "../../graph/arguments.ts";
 import { withName } from "../../graph/scope.ts";
 import type { Agree, ShapeMismatch } from "../../graph/shape-types.ts";
 import type { Shape } from "../../graph/types.ts";
-import { embed } from "../../tensor/create.ts";
+import type { PhiloxStream } from "../../random/stream.ts";
+import { embed, expectRow } from "../../tensor/create.ts";
 import type { Parameter } from "../../tensor/state.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import * as functional from "../functional.ts";
@@ -63,19 +73,48 @@ export interface Embedding<V extends number, W extends number> extends Module {
 export interface EmbeddingOptions {
   /** Default: standard normal, as in PyTorch. */
   readonly weight?: Initializer;
+  /**
+   * The id of padding: its vector begins as zeros, also with `weight`, and gets no gradient through the layer. Values that are written or
+   * loaded into it stay, as in PyTorch. Default: none.
+   */
+  readonly paddingIdx?: number;
   readonly generator?: Generator;
 }
 
-/** Makes a layer that maps each of `count` ids to a vector of `width` numbers. */
+/**
+ * Makes a layer that maps each of `count` ids to a vector of `width` numbers. Throws ConfigError for sizes that are not whole numbers from 1
+ * on, and for a `paddingIdx` that is not one of the ids.
+ */
 export function embedding<const V extends number, const W extends number>(
   count: V,
   width: W,
   options: EmbeddingOptions = {},
 ): Embedding<V, W> {
-  expectOptions("embedding", options, ["weight", "generator"]);
+  const known = optionsOf({ weight: aFunction, paddingIdx: aWhole, generator: anything });
+  expectArguments("embedding", [anything, anything, known], [count, width, options]);
   expectSizes("embedding", [count, width]);
-  const weight = parameter([count, width], options.weight ?? normal(1), options.generator);
-  return module("Embedding", { weight }, <S extends Shape>(ids: Tensor<S, "int32">) => embed(weight, ids));
+  const { weight: initializer = normal(1), paddingIdx, generator } = options;
+  if (paddingIdx !== undefined) expectRow("embedding", paddingIdx, count);
+  const begins = paddingIdx === undefined ? initializer : withZeroRow(initializer, paddingIdx);
+  const weight = parameter([count, width], begins, generator);
+  const padding = paddingIdx === undefined ? {} : { paddingIdx };
+  return module("Embedding", { weight }, <S extends Shape>(ids: Tensor<S, "int32">) => embed(weight, ids, padding));
+}
+
+/** An initializer of tables, [rows, width], whose values in one row are zeros; the others are those of `initializer`. */
+function withZeroRow(initializer: Initializer, row: number): Initializer {
+  // A copy: the values may be the caller's own.
+  const zeroed = (values: Float32Array, [, width]: Shape): Float32Array =>
+    values.slice().fill(0, row * width!, (row + 1) * width!);
+  const { later } = initializer;
+  return Object.assign((shape: Shape, random: PhiloxStream) => zeroed(initializer(shape, random), shape), {
+    ...(later && {
+      later: (shape: Shape, random: PhiloxStream) => {
+        const draw = later(shape, random);
+        return () => zeroed(draw(), shape);
+      },
+    }),
+  });
 }
 
 /** A layer that `dropout` makes. */
