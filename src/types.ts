@@ -41,6 +41,7 @@ export type {
   Data,
   Differentiation,
   IndexBound,
+  IndexWords,
   Lowering,
   OnnxAttribute,
   OnnxGraph,

@@ -3,6 +3,7 @@ import { DataError, type GlissadeError } from "../errors.ts";
 import { tensorOf } from "../graph/apply.ts";
 import { type Check, type Condition, type Flaw, flawIn } from "../graph/check.ts";
 import { collect, type Node, type StoredValues, traceOf, type Value, withoutMoves } from "../graph/node.ts";
+import type { IndexWords } from "../graph/op.ts";
 import { newScope, unobserved, withScope } from "../graph/scope.ts";
 import { showType, sizeOf, type TensorType } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -31,6 +32,8 @@ interface Demand {
   readonly path: string;
   /** The name of the value in the message. */
   readonly what: string;
+  /** What an index is called in the message, if it was not given as an index. */
+  readonly words?: IndexWords | undefined;
 }
 
 const typeOf = ({ node, index }: Value): TensorType => node.outputs[index]!;
@@ -80,15 +83,17 @@ function ownDemands({ op, inputs, params, path }: Node): Demand[] {
   const types = inputs.map(typeOf);
   const bound = op.indices?.(types, params);
   const divisor = op.divisor?.(types, params);
-  const demand = (input: number, condition: Condition, what: string): Demand => ({
+  const demand = (input: number, condition: Condition, what: string, words?: IndexWords): Demand => ({
     value: withoutMoves(inputs[input]!),
     condition,
-    op: op.name,
+    op: words?.subject ?? op.name,
     path,
     what,
+    words,
   });
+  const ofIndices = (words: IndexWords | undefined): string => `the ${words?.all ?? "indices"}`;
   return [
-    ...(bound ? [demand(bound.input, { kind: "index", below: bound.below }, "the indices")] : []),
+    ...(bound ? [demand(bound.input, { kind: "index", below: bound.below }, ofIndices(bound.words), bound.words)] : []),
     ...(divisor !== undefined ? [demand(divisor, { kind: "divisor" }, "the divisor")] : []),
   ];
 }
@@ -120,7 +125,18 @@ function isProven({ node, index }: Value, condition: Condition): boolean {
   return condition.kind === "divisor" && (least > 0 || largest < 0);
 }
 
-function failureOf({ condition, op, path }: Demand, { value, position, type }: Flaw, what: string): GlissadeError {
+function failureOf(
+  { condition, op, path, words }: Demand,
+  { value, position, type }: Flaw,
+  what: string,
+): GlissadeError {
+  if (condition.kind === "index" && words)
+    return new DataError(
+      op,
+      `a ${words.one} is ${value}, at position ${position} of ${what} (${showType(type)})`,
+      `give ${words.all} from 0 to ${condition.below - 1}, ${words.most}`,
+      path,
+    );
   if (condition.kind === "index")
     return new DataError(
       op,

@@ -167,6 +167,18 @@ export interface Sampler {
 export interface IndexBound {
   readonly input: number;
   readonly below: number;
+  readonly words?: IndexWords | undefined;
+}
+
+/** The words of the message about an index that is out of range, where the user did not give it as an index. */
+export interface IndexWords {
+  /** The function that was given it: "lstm". */
+  readonly subject: string;
+  /** What one is, and several are: "length", "lengths". */
+  readonly one: string;
+  readonly all: string;
+  /** What the largest one is: "the number of steps". */
+  readonly most: string;
 }
 
 /** The ends of an activation's range, at which its slope is 0. */

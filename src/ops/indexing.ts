@@ -6,6 +6,7 @@ import {
   type Data,
   defineOp,
   expectType,
+  type IndexWords,
   numeric,
   type OnnxGraph,
   type OnnxValue,
@@ -55,8 +56,14 @@ function eachGathered(
       for (let i = 0; i < inner; i++) visit((o * size + indices.values[j]!) * inner + i, (o * count + j) * inner + i);
 }
 
+export interface TakeParams {
+  readonly axis: number;
+  /** The words of the message about an index that is out of range. */
+  readonly words?: IndexWords;
+}
+
 /** Takes the entries of a table along an axis at the given indices. In the result, the axes of the indices replace that axis. */
-export const take: Op<{ readonly axis: number }> = defineOp<{ readonly axis: number }>({
+export const take: Op<TakeParams> = defineOp<TakeParams>({
   name: "take",
   shape: ([x, indices], { axis }) => [...x!.shape.slice(0, axis), ...indices!.shape, ...x!.shape.slice(axis + 1)],
   dtype([x, indices]) {
@@ -77,7 +84,7 @@ export const take: Op<{ readonly axis: number }> = defineOp<{ readonly axis: num
     { inputs: [random.real(5, 3), random.integers(5)], params: { axis: 0 } },
     { inputs: [random.real(5, 3), random.integers(5, 0)], params: { axis: 0 } },
   ],
-  indices: ([x], { axis }) => ({ input: 1, below: x!.shape[axis]! }),
+  indices: ([x], { axis, words }) => ({ input: 1, below: x!.shape[axis]!, words }),
 });
 
 /** Up to this many rows, a product with one-hot vectors is faster than scattering. */

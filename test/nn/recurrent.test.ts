@@ -344,8 +344,12 @@ test("lengths beyond the sequence stop the run", async () => {
     [4, -1],
   ])
     await expect(model(tensor(lengths, "int32") as Tensor<[2], "int32">).outputs.data()).rejects.toThrow(
-      /index (5|-1) at position . of the indices/,
+      /gru: a length is (5, at position 0|-1, at position 1) of the lengths \(int32\[2\]\)\n {2}in: {2}encoder\n {2}fix: give lengths from 0 to 4, the number of steps$/,
     );
+  // Lengths that the graph computes are checked by the run.
+  await expect(model(tensor([1, 2], "int32").mul(3) as Tensor<[2], "int32">).outputs.data()).rejects.toThrow(
+    /gru: a length is 6, at position 1 of the lengths .*\n {2}in: {2}encoder\n {2}fix: give lengths from 0 to 4/,
+  );
   const state = compile((lengths: Tensor<[2], "int32">) => model(lengths).outputs);
   expect((await state(tensor([4, 0], "int32")).data()).length).toBe(24);
 });
@@ -370,6 +374,8 @@ test("what does not fit is told, with the path of the layer", () => {
     sentence(() => model(x, { state: states(1, 4, 3) })),
     sentence(() => model(x, { state: { h: zeros([2, 4, 3]) } })),
     sentence(() => model(x, { lengths: zeros([5], "int32") })),
+    sentence(() => model(x, { lengths: zeros([4]) })),
+    sentence(() => model(x, { lengths: [5, 5, 5, 5] })),
     sentence(() => model(x, { mask: zeros([5, 4], "bool") })),
     sentence(() => model(x, { mask: zeros([4, 5], "bool"), lengths: zeros([4], "int32") })),
     sentence(() => model(x, { length: 3 })),
@@ -392,9 +398,14 @@ test("what does not fit is told, with the path of the layer", () => {
       fix: give [2, 4, 3], such as the state that came back, or zeroState(batch)",
       "lstm: argument 2 is a record { state }
       fix: give { h, c }, each a tensor for \`state\`, which is a record { h }",
-      "lstm: the lengths are int32[5]
+      "lstm: the lengths are int32[5], and x has 4 sequences of 5 steps
       in:  encoder
-      fix: give int32[4]",
+      fix: give int32[4], how many steps of each sequence are real: tensor(lengths, "int32")",
+      "lstm: the lengths are float32[4], and x has 4 sequences of 5 steps
+      in:  encoder
+      fix: give int32[4], how many steps of each sequence are real: tensor(lengths, "int32")",
+      "lstm: argument 2 is a record { lengths }
+      fix: give a tensor, made with tensor(values) for \`lengths\`, which is an array",
       "lstm: the mask is bool[5, 4]
       in:  encoder
       fix: give bool[4, 5], true where a step is real",

@@ -1,5 +1,6 @@
 /** Recurrent layers and cells. Names, layouts and gate orders of the parameters are PyTorch's, so PyTorch's checkpoints load unchanged. */
 import { ConfigError, ShapeError } from "../../errors.ts";
+import { apply } from "../../graph/apply.ts";
 import {
   aFlag,
   aNumber,
@@ -12,6 +13,7 @@ import {
 } from "../../graph/arguments.ts";
 import { currentPath, withName } from "../../graph/scope.ts";
 import { type Shape, sameShape, showShape, showType } from "../../graph/types.ts";
+import { take } from "../../ops/indexing.ts";
 import { arange, concat, where, zeros } from "../../tensor/create.ts";
 import { scan } from "../../tensor/scan.ts";
 import type { Parameter } from "../../tensor/state.ts";
@@ -91,7 +93,8 @@ export interface RecurrentInput<State, B extends number, M extends Shape> {
   readonly state?: State;
   /**
    * The number of real steps of each example, int32 [batch]. The steps after them are padding and may hold any values: their outputs are
-   * zeros, and the final state is that of the last real step.
+   * zeros, and the final state is that of the last real step. A length of 0 leaves the initial state. A run stops with a DataError at a
+   * length that is negative or beyond x's steps.
    */
   readonly lengths?: Tensor<[B], "int32">;
   /**
@@ -473,9 +476,15 @@ function realSteps(
     throw new ConfigError(subject, "it is given lengths and a mask", "give one of the two", currentPath());
   if (lengths) {
     if (lengths.dtype !== "int32" || !sameShape(lengths.shape, [batch]))
-      throw new ShapeError(subject, `the lengths are ${showType(lengths)}`, `give int32[${batch}]`, currentPath());
+      throw new ShapeError(
+        subject,
+        `the lengths are ${showType(lengths)}, and x has ${batch} sequences of ${time} steps`,
+        `give int32[${batch}], how many steps of each sequence are real: tensor(lengths, "int32")`,
+        currentPath(),
+      );
     // The lengths are looked up in 0 … time, so every run checks that they are in this range.
-    const known = withName("lengths", () => arange(time + 1).take(lengths as Tensor<Shape, "int32">)) as Tensor;
+    const words = { subject, one: "length", all: "lengths", most: "the number of steps" };
+    const known = apply(take, [arange(time + 1) as Tensor, lengths], { axis: 0, words });
     return arange(time)
       .reshape([time, 1, 1])
       .less(known.reshape([1, batch, 1])) as Tensor<Shape, "bool">;
