@@ -11,7 +11,7 @@ import type { Filling, Hole, Port, Target } from "../graph/target.ts";
 import type { AnyKernelOp } from "../kernel/kernel.ts";
 import { encodeModel, OnnxBuilder, type Weights } from "../onnx/model.ts";
 import { Opening } from "./opening.ts";
-import { nodesOf, openNodes, type Recording, record } from "./recording.ts";
+import { nodesOf, openNodes, record } from "./recording.ts";
 
 /** A program with open sizes: it runs every graph that differs from the others only in sizes and constants. */
 export class OpenProgram implements Program {
@@ -123,35 +123,28 @@ export class Family<E extends { readonly isReleased: boolean }> {
     if (!engine.filling) return undefined;
     const written = [...inPlace].join(";");
     const example: Example = { body, inPlace, nodes: nodesOf(body) };
-    const recordings = new Map<string, Recording>();
-    const recorded = (isOpen: readonly boolean[]): Recording => {
-      const key = isOpen.map(Number).join("");
-      const recording = recordings.get(key) ?? record(body, engine.target, isOpen);
-      recordings.set(key, recording);
-      return recording;
-    };
     const isLike = (other: { readonly engine: Engine; readonly inPlace: string }): boolean =>
       other.engine === engine && other.inPlace === written;
     const opened = (examples: readonly Example[], isOpen: readonly boolean[]): Open<E> | undefined => {
-      const others = examples.map((each) => record(each.body, engine.target, isOpen));
-      const opening = Opening.of(...others, recorded(isOpen));
+      const all = [...examples, example];
+      const opening = Opening.of(...all.map((each) => record(each.body, engine.target, isOpen)));
       if (!opening) return undefined;
       const program = new OpenProgram(opening, engine.target, inPlace, body.nodes.length);
-      const all = [...examples, example];
       return { opening, engine, inPlace: written, program, examples: all, isOpen, executable: make(program) };
     };
     const filled = ({ opening, executable, isOpen }: Open<E>): Filled<E> => ({
       executable,
-      filling: engine.filling!(opening.fillingFor(recorded(isOpen))!),
+      filling: engine.filling!(opening.fillingFor(body, isOpen)!),
     });
 
     const candidates = this.#open.filter(
       ({ isOpen, ...open }) => isLike(open) && isOpen.length === example.nodes.length,
     );
     for (const open of candidates) {
-      if (!open.opening.fillingFor(recorded(open.isOpen))) continue;
+      const constants = open.opening.fillingFor(body, open.isOpen);
+      if (!constants) continue;
       if (open.executable.isReleased) open.executable = make(open.program);
-      return filled(open);
+      return { executable: open.executable, filling: engine.filling(constants) };
     }
     for (const open of candidates) {
       const differs = openNodes(example.nodes, open.examples[0]!.nodes);

@@ -2,8 +2,18 @@
  * One model for several recordings with the same text, which differ in sizes and numbers alone: it runs their graphs, and others. The slots
  * that differ become holes, which each run fills.
  */
-import type { Constant, OnnxAttribute, OnnxSubgraph, OnnxTensorType, OnnxType, OnnxValue } from "../graph/op.ts";
-import type { Port } from "../graph/target.ts";
+import type { Body } from "../graph/body.ts";
+import type { Node } from "../graph/node.ts";
+import type {
+  Constant,
+  Lowering,
+  OnnxAttribute,
+  OnnxSubgraph,
+  OnnxTensorType,
+  OnnxType,
+  OnnxValue,
+} from "../graph/op.ts";
+import type { Port, Target } from "../graph/target.ts";
 import { paramsKey } from "../graph/text.ts";
 import type { Shape, TensorType } from "../graph/types.ts";
 import { type Kernel, type KernelValue, type Layout, rowBytesAt, type Step } from "../kernel/kernel.ts";
@@ -11,6 +21,7 @@ import type { OnnxBuilder, OpenType } from "../onnx/model.ts";
 import {
   argument,
   type ChoiceEntry,
+  haveSameText,
   type KernelEntry,
   type Notes,
   type Recorded,
@@ -19,6 +30,8 @@ import {
   type Recording,
   type Slot,
   slotOf,
+  slotsLike,
+  textOfRecording,
 } from "./recording.ts";
 
 const sameValues = (a: Slot, b: Slot): boolean =>
@@ -27,7 +40,7 @@ const sameValues = (a: Slot, b: Slot): boolean =>
   a.values.length === b.values.length &&
   (a.values as readonly number[]).every((value, i) => Object.is(value, b.values[i]));
 
-const textOf = ({ dtype, shape, values }: Slot): string =>
+const textOf = ({ dtype, shape, values }: Constant): string =>
   `${dtype}[${shape}]${Array.from(values, (value) => (Object.is(value, -0) ? "-0" : value)).join()}`;
 
 /** A hole: a constant that differs from size to size, and the slots that take its value. */
@@ -45,6 +58,35 @@ const mostHoles = 400;
 /** Sizes that stand for all others: short and long ones, with and without divisors. */
 const imaginedSizes = [37, 331, 1024, 5003] as const;
 
+/** Returns the slots of a node that chooses, with these sizes; undefined if its op does not allow them. */
+function slotsOf(
+  { op }: Node,
+  at: Lowering<unknown>,
+  target: Target,
+  constants: Notes["constants"],
+): readonly Slot[] | undefined {
+  // New constants stay here: they are of no use to others.
+  const own = new Map<OnnxValue, Constant>();
+  const notes: Notes = {
+    slots: [],
+    constants: {
+      get: (name) => own.get(name) ?? constants.get(name),
+      set: (name, constant) => own.set(name, constant),
+      get size() {
+        return constants.size + own.size;
+      },
+    },
+    choosers: [],
+    isOpen: () => true,
+  };
+  try {
+    op.onnx(new Recorder(target, notes, ""), at);
+  } catch {
+    return undefined;
+  }
+  return notes.slots;
+}
+
 /**
  * Returns the slots of nodes that choose, for imagined sizes: two real sizes may have too much in common to show which slots differ.
  * This is only a guess at which slots will differ; before each run, the recording of its own graph is compared in any case.
@@ -55,9 +97,12 @@ function imagined(
   size: number,
 ): (Slot | undefined)[] {
   const slots = Array<Slot | undefined>(first!.slots.length).fill(undefined);
+  // Layers that repeat have nodes that choose among the same ways.
+  const known = new Map<string, readonly Slot[] | undefined>();
   for (const [i, { node, at, from, to, constants }] of first!.choosers.entries()) {
     const other = second!.choosers[i];
-    if (!other || other.from !== from || paramsKey(other.at.params) !== paramsKey(at.params)) continue;
+    const params = paramsKey(at.params);
+    if (!other || other.from !== from || paramsKey(other.at.params) !== params) continue;
     const types = (side: "inputTypes" | "outputTypes"): TensorType[] =>
       at[side].map(({ dtype, shape }, n) => ({
         dtype,
@@ -70,23 +115,17 @@ function imagined(
           return size + 6 * which;
         }),
       }));
-    const notes: Notes = { slots: [], constants: new Map(constants), choosers: [], isOpen: () => true };
-    try {
-      node.op.onnx(new Recorder(first!.target, notes, ""), {
-        ...at,
-        inputTypes: types("inputTypes"),
-        outputTypes: types("outputTypes"),
-      });
-    } catch {
-      continue; //  the op does not allow this combination of sizes
-    }
-    const real = first!.slots.slice(from, Math.max(to, from + notes.slots.length));
-    const isAlike = notes.slots.every(({ dtype, shape, kind }, n) => {
-      const other = real[n];
+    const there = { ...at, inputTypes: types("inputTypes"), outputTypes: types("outputTypes") };
+    const given = at.inputs.map((name) => constants.get(name)).map((constant) => (constant ? textOf(constant) : ""));
+    const key = JSON.stringify([node.op.name, params, there.inputTypes, there.outputTypes, given]);
+    if (!known.has(key)) known.set(key, slotsOf(node, there, first!.target, constants));
+    const own = known.get(key);
+    if (!own || own.length < to - from) continue;
+    const isAlike = own.every(({ dtype, shape, kind }, n) => {
+      const other = first!.slots[from + n];
       return other?.dtype === dtype && other.kind === kind && other.shape.length === shape.length;
     });
-    if (isAlike && notes.slots.length >= to - from)
-      for (const [n, slot] of notes.slots.entries()) slots[from + n] = slot;
+    if (isAlike) for (const [n, slot] of own.entries()) slots[from + n] = slot;
   }
   return slots;
 }
@@ -95,6 +134,8 @@ function imagined(
 export class Opening {
   /** The recording from which the model is written. */
   readonly #example: Recording;
+  /** Its slots, as they are in ways that are not chosen. */
+  readonly #idle: readonly Slot[];
   /** The constants that differ. */
   readonly #holes: readonly HoleSlots[];
   readonly #holeOf = new Map<number, string>();
@@ -107,6 +148,7 @@ export class Opening {
 
   private constructor(examples: readonly Recording[]) {
     this.#example = examples.at(-1)!;
+    this.#idle = this.#example.slots.map((slot) => (slot.isIdle ? slot : { ...slot, isIdle: true }));
     const groups = new Map<string, number[]>();
     const names = new Map<string, string>();
     const sizes = new Map<string, number>();
@@ -146,9 +188,7 @@ export class Opening {
   /** Returns the opening for recordings with one text; undefined if the texts differ, or if one model cannot have all the holes. */
   static of(...examples: readonly Recording[]): Opening | undefined {
     const [first, ...others] = examples;
-    const isAlike = ({ text, slots }: Recording): boolean =>
-      text === first!.text && slots.length === first!.slots.length;
-    if (!others.every(isAlike)) return undefined;
+    if (!others.every((other) => haveSameText(first!, other))) return undefined;
     const opening = new Opening(examples);
     return opening.#holes.length <= mostHoles && opening.#fits(opening.#example.graph) ? opening : undefined;
   }
@@ -168,7 +208,7 @@ export class Opening {
   }
 
   get text(): string {
-    return this.#example.text;
+    return textOfRecording(this.#example);
   }
 
   get holes(): readonly { readonly name: string; readonly dtype: OnnxType; readonly rank: number }[] {
@@ -178,10 +218,17 @@ export class Opening {
     });
   }
 
-  /** Returns the constants that make the model compute a recorded graph; undefined if the model cannot compute that graph. */
-  fillingFor({ text, slots }: Recording): readonly Constant[] | undefined {
-    const { text: own, slots: given } = this.#example;
-    if (text !== own || slots.length !== given.length) return undefined;
+  /**
+   * Returns the constants that make the model compute a graph; undefined if the model cannot compute that graph. `isOpen` says which of its
+   * nodes have sizes that differ, as for the graphs of the examples.
+   */
+  fillingFor(body: Body, isOpen: readonly boolean[]): readonly Constant[] | undefined {
+    const slots = slotsLike(body, isOpen, this.#example, this.#idle);
+    return slots && this.#fillingOf(slots);
+  }
+
+  #fillingOf(slots: readonly Slot[]): readonly Constant[] | undefined {
+    const given = this.#example.slots;
     for (const [i, slot] of slots.entries()) {
       if (slot.isIdle) continue;
       if (this.#holeOf.has(i)) {

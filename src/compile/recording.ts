@@ -91,6 +91,8 @@ export interface ChoiceEntry {
   /** The slot of the result's type. */
   readonly type: number;
   readonly ways: readonly Recorded[];
+  /** For each way, the slot after its last. The slots of a way follow those of the way before it. */
+  readonly ends: readonly number[];
   /** The first slot of the choice and of its ways, and the one after the last. */
   readonly from: number;
   readonly to: number;
@@ -102,8 +104,25 @@ type Entry = NodeEntry | KernelEntry | GuardEntry | RandomEntry | LengthsEntry |
 /** Nodes in order, and the values that they return. */
 export interface Recorded {
   readonly entries: readonly Entry[];
+  /** The entries as text, without what is inside of choices, and the results. */
+  readonly lines: readonly string[];
   readonly results: readonly OnnxValue[];
 }
+
+/** Returns the ways of all choices of a graph that was recorded, but not those inside of other ways. */
+const waysIn = ({ entries }: Recorded): Recorded[] =>
+  entries.flatMap((entry) => (entry.kind === "choice" ? entry.ways : []));
+
+/** Whether two graphs have the same text, in all ways of their choices. */
+function areAlike(a: Recorded, b: Recorded): boolean {
+  if (a.lines.length !== b.lines.length || !a.lines.every((line, i) => line === b.lines[i])) return false;
+  const [ways, others] = [waysIn(a), waysIn(b)];
+  return ways.length === others.length && ways.every((way, i) => areAlike(way, others[i]!));
+}
+
+/** The whole text of a graph that was recorded. */
+const textOf = (recorded: Recorded): string =>
+  [recorded.lines.join("\n"), ...waysIn(recorded).map((way) => `[${textOf(way)}]`)].join("\n");
 
 /** A graph inside of a node. */
 export class RecordedSubgraph implements OnnxSubgraph {
@@ -141,22 +160,26 @@ interface Chooser {
   readonly at: Lowering<unknown>;
   readonly from: number;
   readonly to: number;
-  readonly constants: ReadonlyMap<OnnxValue, Constant>;
+  readonly constants: Notes["constants"];
 }
 
 /** The node that is being lowered, and the first of its slots. */
 interface Current {
   readonly node: Node;
   readonly at: Lowering<unknown>;
-  /** The op, parameters and shapes, on which its choices depend. */
-  readonly text: string;
   readonly from: number;
+}
+
+/** The op, parameters and shapes of a node, on which its choices depend. */
+function shapesOf({ node, at }: Pick<Current, "node" | "at">): string {
+  const types = [...at.inputTypes, ...at.outputTypes].map(({ shape }) => `[${shape}]`);
+  return `${node.op.name} ${paramsKey(node.params)} ${types}`;
 }
 
 /** What the recorder of a graph and the recorders of the subgraphs inside it share. */
 export interface Notes {
   readonly slots: Slot[];
-  readonly constants: Map<OnnxValue, Constant>;
+  readonly constants: Pick<Map<OnnxValue, Constant>, "get" | "set" | "size">;
   readonly choosers: Chooser[];
   /** Whether a node has sizes that differ between the graphs: only then the ways that were not chosen are recorded. */
   isOpen(node: Node): boolean;
@@ -167,7 +190,19 @@ const constantAt = (slot: number): OnnxValue => `#${slot}` as OnnxValue;
 export const slotOf = (value: OnnxValue): number | undefined =>
   value.startsWith("#") ? Number(value.slice(1)) : undefined;
 
-/** Records what a graph is lowered to. */
+/** A graph that was recorded before, with its slots as they are in ways that are not chosen. */
+interface Guide {
+  readonly recorded: Recorded;
+  readonly idle: readonly Slot[];
+}
+
+/** Thrown when a graph turns out to be unlike its guide. */
+class Unlike extends Error {}
+
+/**
+ * Records what a graph is lowered to. With a guide, it compares the graph with one that was recorded before, line by line, and does not go
+ * into ways that are not chosen: their slots are those of the guide. That takes a small part of the time.
+ */
 export class Recorder extends NodeWriter implements OnnxGraph {
   readonly target: Target;
   readonly #notes: Notes;
@@ -176,6 +211,7 @@ export class Recorder extends NodeWriter implements OnnxGraph {
   readonly #prefix: string;
   /** For a recorder of one way to compute a value: the node that chooses, and whether this way was not chosen. */
   readonly #way: { readonly of: Current | undefined; readonly isIdle: boolean } | undefined;
+  readonly #guide: Guide | undefined;
   #current: Current | undefined;
 
   constructor(
@@ -183,13 +219,20 @@ export class Recorder extends NodeWriter implements OnnxGraph {
     notes: Notes,
     prefix: string,
     way?: { readonly of: Current | undefined; readonly isIdle: boolean },
+    guide?: Guide,
   ) {
     super();
     this.target = target;
     this.#notes = notes;
     this.#prefix = prefix;
     this.#way = way;
+    this.#guide = guide;
     this.#current = way?.of;
+  }
+
+  #line(text: string): void {
+    if (this.#guide && this.#guide.recorded.lines[this.lines.length] !== text) throw new Unlike();
+    this.lines.push(text);
   }
 
   #names(count: number): OnnxValue[] {
@@ -209,16 +252,14 @@ export class Recorder extends NodeWriter implements OnnxGraph {
   }
 
   note(node: Node, at: Lowering<unknown>): void {
-    const types = [...at.inputTypes, ...at.outputTypes].map(({ shape }) => `[${shape}]`);
-    const text = `${node.op.name} ${paramsKey(node.params)} ${types}`;
-    this.#current = { node, at, text, from: this.#notes.slots.length };
+    this.#current = { node, at, from: this.#notes.slots.length };
   }
 
   /** Records the values that a graph returns, and ends the recording. */
   finish(results: readonly OnnxValue[]): Recorded {
     const used = results.map((value) => this.#used(value));
-    this.lines.push(`return ${used.map(({ text }) => text).join()}`);
-    return { entries: this.entries, results: used.map(({ value }) => value) };
+    this.#line(`return ${used.map(({ text }) => text).join()}`);
+    return { entries: this.entries, lines: this.lines, results: used.map(({ value }) => value) };
   }
 
   /** A slot for the dimensions of a value. */
@@ -235,7 +276,7 @@ export class Recorder extends NodeWriter implements OnnxGraph {
   ): OnnxValue[] {
     const outputs = this.#names(count);
     const used = inputs.map((value) => this.#used(value));
-    this.lines.push(`${domain}.${type}(${used.map(({ text }) => text).join()})${count}${paramsKey(attributes)}`);
+    this.#line(`${domain}.${type}(${used.map(({ text }) => text).join()})${count}${paramsKey(attributes)}`);
     const given = used.map(({ value }) => value);
     this.entries.push({ kind: "node", type, inputs: given, attributes, domain, outputs });
     return outputs;
@@ -248,7 +289,7 @@ export class Recorder extends NodeWriter implements OnnxGraph {
     const ranks = shapes.map(({ length }) => length);
     const form = [kernel.inputs, steps, kernel.outputs, takeTurns, kernel.size === kernel.width, ranks];
     const used = inputs.map((value) => this.#used(value));
-    this.lines.push(`kernel(${used.map(({ text }) => text).join()})${paramsKey(form)}`);
+    this.#line(`kernel(${used.map(({ text }) => text).join()})${paramsKey(form)}`);
     const sizes = sizesOf(kernel, shapes, this.target.threads ?? 1);
     this.entries.push({
       kind: "kernel",
@@ -267,7 +308,7 @@ export class Recorder extends NodeWriter implements OnnxGraph {
   guard(values: readonly OnnxValue[], counts: readonly number[]): OnnxValue {
     const outputs = this.#names(1) as [OnnxValue];
     const used = values.map((value) => this.#used(value));
-    this.lines.push(`guard(${used.map(({ text }) => text).join()})`);
+    this.#line(`guard(${used.map(({ text }) => text).join()})`);
     const sizes = guardSizes(counts, this.target.threads ?? 1);
     this.entries.push({
       kind: "guard",
@@ -282,7 +323,7 @@ export class Recorder extends NodeWriter implements OnnxGraph {
   lengths(x: OnnxValue, width: number, shape: Shape): OnnxValue {
     const outputs = this.#names(1) as [OnnxValue];
     const used = this.#used(x);
-    this.lines.push(`lengths(${used.text})${shape.length}`);
+    this.#line(`lengths(${used.text})${shape.length}`);
     const sizes = lengthsSizes({ width, shape }, this.target.threads ?? 1);
     this.entries.push({
       kind: "lengths",
@@ -300,7 +341,7 @@ export class Recorder extends NodeWriter implements OnnxGraph {
     const outputs = this.#names(1) as [OnnxValue];
     const used = this.#used(state);
     const { bits, dtype, shape } = draw;
-    this.lines.push(`random(${used.text})${bits} ${dtype} ${shape.length}`);
+    this.#line(`random(${used.text})${bits} ${dtype} ${shape.length}`);
     const sizes = randomSizes(draw, this.target.threads ?? 1);
     this.entries.push({
       kind: "random",
@@ -324,20 +365,28 @@ export class Recorder extends NodeWriter implements OnnxGraph {
     if (this.#current && !this.#notes.isOpen(this.#current.node)) return ways[chosen]!(this);
     const [output] = this.#names(1) as [OnnxValue];
     const from = this.#notes.slots.length;
-    const decidedBy = this.#current && `${from - this.#current.from} ${this.#current.text}`;
+    const guide = this.#guide?.recorded.entries[this.entries.length];
+    if (this.#guide && !(guide?.kind === "choice" && guide.ways.length === ways.length)) throw new Unlike();
+    const decidedBy = this.#current && !guide ? `${from - this.#current.from} ${shapesOf(this.#current)}` : undefined;
     const is = ways
       .slice(1)
       .map((_, i) =>
         this.#slot({ kind: "constant", dtype: "bool", shape: [], values: [Number(i === chosen)], decidedBy }),
       );
-    const recorded = ways.map((way, i): Recorded & { readonly lines: readonly string[] } => {
-      const inner = new Recorder(this.target, this.#notes, `${output}w${i}_`, {
-        of: this.#current,
-        isIdle: this.#way?.isIdle || i !== chosen,
-      });
-      return { ...inner.finish([way(inner)]), lines: inner.lines };
+    const ends: number[] = [];
+    const recorded = ways.map((way, i): Recorded => {
+      const known = guide?.kind === "choice" ? guide : undefined;
+      if (known && i !== chosen) this.#skip(known.ends[i]!);
+      const isIdle = this.#way?.isIdle || i !== chosen;
+      const own = known && { recorded: known.ways[i]!, idle: this.#guide!.idle };
+      const made =
+        known && i !== chosen
+          ? known.ways[i]!
+          : this.#wayOf(way, `${output}w${i}_`, { of: this.#current, isIdle }, own);
+      ends.push(this.#notes.slots.length);
+      return made;
     });
-    this.lines.push(`choose ${recorded.map(({ lines }) => `[${lines.join(";")}]`)}`);
+    this.#line(`choose ${ways.length}`);
     const slot = this.typeSlot(type);
     const to = this.#notes.slots.length;
     const { dtype } = type;
@@ -346,8 +395,24 @@ export class Recorder extends NodeWriter implements OnnxGraph {
       if (choosers.at(-1)?.from === this.#current.from) choosers.pop();
       choosers.push({ ...this.#current, to, constants: this.#notes.constants });
     }
-    this.entries.push({ kind: "choice", is, chosen, dtype, type: slot, ways: recorded, from, to, output });
+    this.entries.push({ kind: "choice", is, chosen, dtype, type: slot, ways: recorded, ends, from, to, output });
     return output;
+  }
+
+  #wayOf(
+    way: (graph: OnnxGraph) => OnnxValue,
+    prefix: string,
+    of: { readonly of: Current | undefined; readonly isIdle: boolean },
+    guide: Guide | undefined,
+  ): Recorded {
+    const inner = new Recorder(this.target, this.#notes, prefix, of, guide);
+    return inner.finish([way(inner)]);
+  }
+
+  /** Takes the guide's slots up to `end`, as those of a way that is not chosen. */
+  #skip(end: number): void {
+    const { slots } = this.#notes;
+    while (slots.length < end) slots.push(this.#guide!.idle[slots.length]!);
   }
 
   subgraph(
@@ -362,7 +427,7 @@ export class Recorder extends NodeWriter implements OnnxGraph {
     const types = [inputTypes, outputTypes] as const;
     const slots = types.map((list) => list.map((type) => this.typeSlot(type))) as [number[], number[]];
     const form = types.map((list) => list.map(({ dtype, shape }) => `${dtype}${shape.length}`).join());
-    const text = `${form.join("→")}{${inner.lines.join(";")}}`;
+    const text = `${form.join("→")}{${textOf(graph)}}`;
     return new RecordedSubgraph(graph, text, inputs, slots, {
       inputs: inputTypes,
       outputs: outputTypes,
@@ -370,10 +435,10 @@ export class Recorder extends NodeWriter implements OnnxGraph {
   }
 }
 
-/** A lowered graph as text, with its sizes and constants in slots. */
+/** A lowered graph, with its sizes and constants in slots. */
 export interface Recording {
-  /** Equal for graphs that differ in sizes and numbers alone. */
-  readonly text: string;
+  /** The types of inputs and outputs, as text. */
+  readonly form: string;
   readonly slots: readonly Slot[];
   readonly choosers: readonly Chooser[];
   readonly target: Target;
@@ -411,32 +476,72 @@ export function openNodes(nodes: readonly Node[], others: readonly Node[]): read
   );
 }
 
-/** Lowers a graph and returns its recording. `isOpen` says which nodes, in the order of `nodesOf`, have sizes that differ. */
-export function record(body: Body, target: Target, isOpen: readonly boolean[]): Recording {
-  const slots: Slot[] = [];
-  const choosers: Chooser[] = [];
-  const open = new Set(nodesOf(body).filter((_, i) => isOpen[i]));
-  const notes: Notes = { slots, constants: new Map(), choosers, isOpen: (node) => open.has(node) };
-  const recorder = new Recorder(target, notes, "");
+/** Whether two recordings have the same text: then they differ in sizes and numbers alone. */
+export function haveSameText(a: Recording, b: Recording): boolean {
+  return a.form === b.form && a.slots.length === b.slots.length && areAlike(a.graph, b.graph);
+}
+
+/** The text of a recording. */
+export function textOfRecording({ form, graph }: Recording): string {
+  return `${form}\n${textOf(graph)}`;
+}
+
+const formOf = (body: Body): string =>
+  [body.inputTypes, body.outputTypes]
+    .map((types) => types.map(({ dtype, shape }) => `${dtype}${shape.length}`).join())
+    .join("→");
+
+/** Lowers a graph into a recorder, and returns its nodes and the slots of the types of its inputs and outputs. */
+function recordInto(body: Body, recorder: Recorder): { readonly graph: Recorded; readonly types: Recording["types"] } {
   const results = body.lower(
     recorder,
     body.leaves.map((_, i) => argument(i)),
   );
   const graph = recorder.finish(results);
   const typesOf = (types: readonly TensorType[]): number[] => types.map((type) => recorder.typeSlot(type));
-  const form = [body.inputTypes, body.outputTypes].map((types) =>
-    types.map(({ dtype, shape }) => `${dtype}${shape.length}`).join(),
-  );
+  return { graph, types: { inputs: typesOf(body.inputTypes), outputs: typesOf(body.outputTypes) } };
+}
+
+function notesFor(body: Body, isOpen: readonly boolean[]): Notes & { readonly choosers: Chooser[] } {
+  const open = new Set(nodesOf(body).filter((_, i) => isOpen[i]));
+  return { slots: [], constants: new Map(), choosers: [], isOpen: (node) => open.has(node) };
+}
+
+/** Lowers a graph and returns its recording. `isOpen` says which nodes, in the order of `nodesOf`, have sizes that differ. */
+export function record(body: Body, target: Target, isOpen: readonly boolean[]): Recording {
+  const notes = notesFor(body, isOpen);
+  const { graph, types } = recordInto(body, new Recorder(target, notes, ""));
   return {
-    text: `${form.join("→")}\n${recorder.lines.join("\n")}`,
-    slots,
-    choosers,
+    form: formOf(body),
+    slots: notes.slots,
+    choosers: notes.choosers,
     target,
     graph,
     dtypes: {
       inputs: body.inputTypes.map(({ dtype }) => dtype),
       outputs: body.outputTypes.map(({ dtype }) => dtype),
     },
-    types: { inputs: typesOf(body.inputTypes), outputs: typesOf(body.outputTypes) },
+    types,
   };
+}
+
+/**
+ * Lowers a graph and returns its slots, if it has the text of a recording where it matters: in all but the ways of computing a value that
+ * are not chosen. Otherwise returns undefined. `idle` are the slots of that recording as they are in such ways.
+ */
+export function slotsLike(
+  body: Body,
+  isOpen: readonly boolean[],
+  { form, target, graph, slots }: Recording,
+  idle: readonly Slot[],
+): readonly Slot[] | undefined {
+  if (formOf(body) !== form) return undefined;
+  const notes = notesFor(body, isOpen);
+  try {
+    recordInto(body, new Recorder(target, notes, "", undefined, { recorded: graph, idle }));
+  } catch (error) {
+    if (error instanceof Unlike) return undefined;
+    throw error;
+  }
+  return notes.slots.length === slots.length ? notes.slots : undefined;
 }
