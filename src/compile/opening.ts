@@ -43,6 +43,13 @@ const sameValues = (a: Slot, b: Slot): boolean =>
 const textOf = ({ dtype, shape, values }: Constant): string =>
   `${dtype}[${shape}]${Array.from(values, (value) => (Object.is(value, -0) ? "-0" : value)).join()}`;
 
+/** Returns which of its ways a choice takes with some slots; undefined if there are no slots for it. */
+function wayTaken({ is, ways }: ChoiceEntry, slots: readonly (Slot | undefined)[]): number | undefined {
+  if (is.some((slot) => slots[slot] === undefined)) return undefined;
+  const first = is.findIndex((slot) => slots[slot]!.values[0] === 1);
+  return first < 0 ? ways.length - 1 : first;
+}
+
 /** A hole: a constant that differs from size to size, and the slots that take its value. */
 interface HoleSlots {
   readonly name: string;
@@ -145,15 +152,22 @@ export class Opening {
   readonly #openRows = new Set<number>();
   /** For each name of a size, the places that have this size. */
   readonly #dimensions = new Map<string, { readonly slot: number; readonly axis: number }[]>();
+  /** For each choice, the ways that some size takes. The model has no others. */
+  readonly #ways = new Map<ChoiceEntry, ReadonlySet<number>>();
+  /** Whether a slot belongs to a way that the model does not have. */
+  readonly #isLeftOut: boolean[];
 
   private constructor(examples: readonly Recording[]) {
     this.#example = examples.at(-1)!;
+    this.#isLeftOut = Array<boolean>(this.#example.slots.length).fill(false);
     this.#idle = this.#example.slots.map((slot) => (slot.isIdle ? slot : { ...slot, isIdle: true }));
     const groups = new Map<string, number[]>();
     const names = new Map<string, string>();
     const sizes = new Map<string, number>();
     const others = imaginedSizes.map((size) => imagined(examples, sizes, size));
+    this.#choose(this.#example.graph, [...examples.map(({ slots }) => slots), ...others]);
     for (const [i, { kind }] of this.#example.slots.entries()) {
+      if (this.#isLeftOut[i]) continue;
       const seen = [...examples.map(({ slots }) => slots[i]!), ...others.map((slots) => slots[i])];
       if (kind === "type") this.#addType(i, seen, names);
       else if (seen.some((slot) => slot && !sameValues(slot, seen[0]!))) {
@@ -168,6 +182,27 @@ export class Opening {
     }
     this.#holes = [...groups.values()].map((slots, i) => ({ name: `hole${i}`, slots }));
     for (const { name, slots } of this.#holes) for (const slot of slots) this.#holeOf.set(slot, name);
+  }
+
+  /** Finds the ways that are taken with some of the slots. */
+  #choose({ entries }: Recorded, all: readonly (readonly (Slot | undefined)[])[]): void {
+    for (const entry of entries) {
+      if (entry.kind === "node")
+        for (const value of Object.values(entry.attributes))
+          if (value instanceof RecordedSubgraph) this.#choose(value.graph, all);
+      if (entry.kind !== "choice") continue;
+      const taken = new Set(all.map((slots) => wayTaken(entry, slots)).filter((way) => way !== undefined));
+      this.#ways.set(entry, taken);
+      for (const [i, way] of entry.ways.entries()) {
+        if (taken.has(i)) this.#choose(way, all);
+        else this.#isLeftOut.fill(true, ...this.#slotsOfWay(entry, i));
+      }
+    }
+  }
+
+  /** The first slot of a way, and the one after its last. */
+  #slotsOfWay({ from, is, ends }: ChoiceEntry, way: number): readonly [number, number] {
+    return [way === 0 ? from + is.length : ends[way - 1]!, ends[way]!];
   }
 
   #addType(slot: number, seen: readonly (Slot | undefined)[], names: Map<string, string>): void {
@@ -197,7 +232,8 @@ export class Opening {
   #fits({ entries }: Recorded): boolean {
     const { inputs: mostInputs } = this.#example.target.kernels ?? { inputs: 0 };
     return entries.every((entry) => {
-      if (entry.kind === "choice") return entry.ways.every((way) => this.#fits(way));
+      if (entry.kind === "choice")
+        return entry.ways.every((way, i) => !this.#ways.get(entry)!.has(i) || this.#fits(way));
       if (entry.kind === "node")
         return Object.values(entry.attributes).every(
           (value) => !(value instanceof RecordedSubgraph) || this.#fits(value.graph),
@@ -229,8 +265,12 @@ export class Opening {
 
   #fillingOf(slots: readonly Slot[]): readonly Constant[] | undefined {
     const given = this.#example.slots;
+    for (const [entry, taken] of this.#ways) {
+      const way = wayTaken(entry, slots)!;
+      if (!slots[entry.from]!.isIdle && !taken.has(way)) return undefined;
+    }
     for (const [i, slot] of slots.entries()) {
-      if (slot.isIdle) continue;
+      if (slot.isIdle || this.#isLeftOut[i]) continue;
       if (this.#holeOf.has(i)) {
         // Unless the length of rows is open, the machine code contains it.
         const isOfLength = slot.values[rowBytesAt] === given[i]!.values[rowBytesAt];
@@ -367,20 +407,18 @@ export class Opening {
 
   #choice(builder: OnnxBuilder, entry: ChoiceEntry, values: Map<OnnxValue, OnnxValue>): OnnxValue {
     const way = (graph: OnnxBuilder, i: number): OnnxValue => this.#write(graph, entry.ways[i]!, new Map(values))[0]!;
-    let isOpen = false;
-    for (let slot = entry.from; slot < entry.to; slot++) isOpen ||= this.#holeOf.has(slot) || this.#names.has(slot);
-    if (!isOpen) return way(builder, entry.chosen);
+    const ways = [...this.#ways.get(entry)!].sort((a, b) => a - b);
     const type = this.#typeOf(entry.type, entry);
-    const choose = (graph: OnnxBuilder, from: number): OnnxValue => {
-      if (from === entry.ways.length - 1) return way(graph, from);
+    const choose = (graph: OnnxBuilder, [first, ...others]: readonly number[]): OnnxValue => {
+      if (others.length === 0) return way(graph, first!);
       const branch = (build: (inner: OnnxBuilder) => OnnxValue): OnnxSubgraph =>
         graph.subgraph([], [type], (inner) => [build(inner as OnnxBuilder)]);
-      return graph.node("If", [this.#constant(graph, entry.is[from]!)], {
-        then_branch: branch((inner) => way(inner, from)),
-        else_branch: branch((inner) => choose(inner, from + 1)),
+      return graph.node("If", [this.#constant(graph, entry.is[first!]!)], {
+        then_branch: branch((inner) => way(inner, first!)),
+        else_branch: branch((inner) => choose(inner, others)),
       });
     };
-    return choose(builder, 0);
+    return choose(builder, ways);
   }
 }
 
