@@ -11,7 +11,7 @@ import type { Filling, Hole, Port, Target } from "../graph/target.ts";
 import type { AnyKernelOp } from "../kernel/kernel.ts";
 import { encodeModel, OnnxBuilder, type Weights } from "../onnx/model.ts";
 import { Opening } from "./opening.ts";
-import { nodesOf, openNodes, record } from "./recording.ts";
+import { nodesOf, openNodes } from "./recording.ts";
 
 /** A program with open sizes: it runs every graph that differs from the others only in sizes and constants. */
 export class OpenProgram implements Program {
@@ -127,7 +127,8 @@ export class Family<E extends { readonly isReleased: boolean }> {
       other.engine === engine && other.inPlace === written;
     const opened = (examples: readonly Example[], isOpen: readonly boolean[]): Open<E> | undefined => {
       const all = [...examples, example];
-      const opening = Opening.of(...all.map((each) => record(each.body, engine.target, isOpen)));
+      const bodies = all.map((each) => each.body);
+      const opening = Opening.of(bodies, isOpen, engine.target);
       if (!opening) return undefined;
       const program = new OpenProgram(opening, engine.target, inPlace, body.nodes.length);
       return { opening, engine, inPlace: written, program, examples: all, isOpen, executable: make(program) };

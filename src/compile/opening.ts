@@ -3,31 +3,21 @@
  * that differ become holes, which each run fills.
  */
 import type { Body } from "../graph/body.ts";
-import type { Node } from "../graph/node.ts";
-import type {
-  Constant,
-  Lowering,
-  OnnxAttribute,
-  OnnxSubgraph,
-  OnnxTensorType,
-  OnnxType,
-  OnnxValue,
-} from "../graph/op.ts";
+import type { Constant, OnnxAttribute, OnnxSubgraph, OnnxTensorType, OnnxType, OnnxValue } from "../graph/op.ts";
 import type { Port, Target } from "../graph/target.ts";
-import { paramsKey } from "../graph/text.ts";
-import type { Shape, TensorType } from "../graph/types.ts";
+import type { Shape } from "../graph/types.ts";
 import { type Kernel, type KernelValue, type Layout, rowBytesAt, type Step } from "../kernel/kernel.ts";
 import type { OnnxBuilder, OpenType } from "../onnx/model.ts";
+import { Imagination } from "./imagination.ts";
 import {
   argument,
   type ChoiceEntry,
   haveSameText,
   type KernelEntry,
-  type Notes,
   type Recorded,
   RecordedSubgraph,
-  Recorder,
   type Recording,
+  record,
   type Slot,
   slotOf,
   slotsLike,
@@ -43,13 +33,6 @@ const sameValues = (a: Slot, b: Slot): boolean =>
 const textOf = ({ dtype, shape, values }: Constant): string =>
   `${dtype}[${shape}]${Array.from(values, (value) => (Object.is(value, -0) ? "-0" : value)).join()}`;
 
-/** Returns which of its ways a choice takes with some slots; undefined if there are no slots for it. */
-function wayTaken({ is, ways }: ChoiceEntry, slots: readonly (Slot | undefined)[]): number | undefined {
-  if (is.some((slot) => slots[slot] === undefined)) return undefined;
-  const first = is.findIndex((slot) => slots[slot]!.values[0] === 1);
-  return first < 0 ? ways.length - 1 : first;
-}
-
 /** A hole: a constant that differs from size to size, and the slots that take its value. */
 interface HoleSlots {
   readonly name: string;
@@ -61,81 +44,6 @@ type OpenPort = Port & { readonly type: OpenType };
 
 /** The most holes of one session: to pass more of them to a run would take longer than they save. */
 const mostHoles = 400;
-
-/** Sizes that stand for all others: short and long ones, with and without divisors. */
-const imaginedSizes = [37, 331, 1024, 5003] as const;
-
-/** Returns the slots of a node that chooses, with these sizes; undefined if its op does not allow them. */
-function slotsOf(
-  { op }: Node,
-  at: Lowering<unknown>,
-  target: Target,
-  constants: Notes["constants"],
-): readonly Slot[] | undefined {
-  // New constants stay here: they are of no use to others.
-  const own = new Map<OnnxValue, Constant>();
-  const notes: Notes = {
-    slots: [],
-    constants: {
-      get: (name) => own.get(name) ?? constants.get(name),
-      set: (name, constant) => own.set(name, constant),
-      get size() {
-        return constants.size + own.size;
-      },
-    },
-    choosers: [],
-    isOpen: () => true,
-  };
-  try {
-    op.onnx(new Recorder(target, notes, ""), at);
-  } catch {
-    return undefined;
-  }
-  return notes.slots;
-}
-
-/**
- * Returns the slots of nodes that choose, for imagined sizes: two real sizes may have too much in common to show which slots differ.
- * This is only a guess at which slots will differ; before each run, the recording of its own graph is compared in any case.
- */
-function imagined(
-  [first, second]: readonly Recording[],
-  sizes: Map<string, number>,
-  size: number,
-): (Slot | undefined)[] {
-  const slots = Array<Slot | undefined>(first!.slots.length).fill(undefined);
-  // Layers that repeat have nodes that choose among the same ways.
-  const known = new Map<string, readonly Slot[] | undefined>();
-  for (const [i, { node, at, from, to, constants }] of first!.choosers.entries()) {
-    const other = second!.choosers[i];
-    const params = paramsKey(at.params);
-    if (!other || other.from !== from || paramsKey(other.at.params) !== params) continue;
-    const types = (side: "inputTypes" | "outputTypes"): TensorType[] =>
-      at[side].map(({ dtype, shape }, n) => ({
-        dtype,
-        shape: shape.map((a, axis) => {
-          const b = other.at[side][n]!.shape[axis]!;
-          if (a === b) return a;
-          const key = `${a} ${b}`;
-          const which = sizes.get(key) ?? sizes.size;
-          sizes.set(key, which);
-          return size + 6 * which;
-        }),
-      }));
-    const there = { ...at, inputTypes: types("inputTypes"), outputTypes: types("outputTypes") };
-    const given = at.inputs.map((name) => constants.get(name)).map((constant) => (constant ? textOf(constant) : ""));
-    const key = JSON.stringify([node.op.name, params, there.inputTypes, there.outputTypes, given]);
-    if (!known.has(key)) known.set(key, slotsOf(node, there, first!.target, constants));
-    const own = known.get(key);
-    if (!own || own.length < to - from) continue;
-    const isAlike = own.every(({ dtype, shape, kind }, n) => {
-      const other = first!.slots[from + n];
-      return other?.dtype === dtype && other.kind === kind && other.shape.length === shape.length;
-    });
-    if (isAlike) for (const [n, slot] of own.entries()) slots[from + n] = slot;
-  }
-  return slots;
-}
 
 /** Several recordings with one text: which slots are equal in all of them, and which differ and become holes. */
 export class Opening {
@@ -152,23 +60,14 @@ export class Opening {
   readonly #openRows = new Set<number>();
   /** For each name of a size, the places that have this size. */
   readonly #dimensions = new Map<string, { readonly slot: number; readonly axis: number }[]>();
-  /** For each choice, the ways that some size takes. The model has no others. */
-  readonly #ways = new Map<ChoiceEntry, ReadonlySet<number>>();
-  /** Whether a slot belongs to a way that the model does not have. */
-  readonly #isLeftOut: boolean[];
 
-  private constructor(examples: readonly Recording[]) {
+  private constructor(examples: readonly Recording[], imagined: readonly (readonly (Slot | undefined)[])[]) {
     this.#example = examples.at(-1)!;
-    this.#isLeftOut = Array<boolean>(this.#example.slots.length).fill(false);
     this.#idle = this.#example.slots.map((slot) => (slot.isIdle ? slot : { ...slot, isIdle: true }));
     const groups = new Map<string, number[]>();
     const names = new Map<string, string>();
-    const sizes = new Map<string, number>();
-    const others = imaginedSizes.map((size) => imagined(examples, sizes, size));
-    this.#choose(this.#example.graph, [...examples.map(({ slots }) => slots), ...others]);
     for (const [i, { kind }] of this.#example.slots.entries()) {
-      if (this.#isLeftOut[i]) continue;
-      const seen = [...examples.map(({ slots }) => slots[i]!), ...others.map((slots) => slots[i])];
+      const seen = [...examples.map(({ slots }) => slots[i]!), ...imagined.map((slots) => slots[i])];
       if (kind === "type") this.#addType(i, seen, names);
       else if (seen.some((slot) => slot && !sameValues(slot, seen[0]!))) {
         if (kind === "kernel" && seen.some((slot) => slot && slot.values[rowBytesAt] !== seen[0]!.values[rowBytesAt]))
@@ -182,27 +81,6 @@ export class Opening {
     }
     this.#holes = [...groups.values()].map((slots, i) => ({ name: `hole${i}`, slots }));
     for (const { name, slots } of this.#holes) for (const slot of slots) this.#holeOf.set(slot, name);
-  }
-
-  /** Finds the ways that are taken with some of the slots. */
-  #choose({ entries }: Recorded, all: readonly (readonly (Slot | undefined)[])[]): void {
-    for (const entry of entries) {
-      if (entry.kind === "node")
-        for (const value of Object.values(entry.attributes))
-          if (value instanceof RecordedSubgraph) this.#choose(value.graph, all);
-      if (entry.kind !== "choice") continue;
-      const taken = new Set(all.map((slots) => wayTaken(entry, slots)).filter((way) => way !== undefined));
-      this.#ways.set(entry, taken);
-      for (const [i, way] of entry.ways.entries()) {
-        if (taken.has(i)) this.#choose(way, all);
-        else this.#isLeftOut.fill(true, ...this.#slotsOfWay(entry, i));
-      }
-    }
-  }
-
-  /** The first slot of a way, and the one after its last. */
-  #slotsOfWay({ from, is, ends }: ChoiceEntry, way: number): readonly [number, number] {
-    return [way === 0 ? from + is.length : ends[way - 1]!, ends[way]!];
   }
 
   #addType(slot: number, seen: readonly (Slot | undefined)[], names: Map<string, string>): void {
@@ -221,10 +99,12 @@ export class Opening {
   }
 
   /** Returns the opening for recordings with one text; undefined if the texts differ, or if one model cannot have all the holes. */
-  static of(...examples: readonly Recording[]): Opening | undefined {
+  static of(bodies: readonly Body[], isOpen: readonly boolean[], target: Target): Opening | undefined {
+    const imagination = new Imagination(bodies, isOpen, target);
+    const examples = bodies.map((body) => record(body, target, isOpen, imagination.taken));
     const [first, ...others] = examples;
     if (!others.every((other) => haveSameText(first!, other))) return undefined;
-    const opening = new Opening(examples);
+    const opening = new Opening(examples, imagination.slots(first!, others[0]!));
     return opening.#holes.length <= mostHoles && opening.#fits(opening.#example.graph) ? opening : undefined;
   }
 
@@ -232,8 +112,7 @@ export class Opening {
   #fits({ entries }: Recorded): boolean {
     const { inputs: mostInputs } = this.#example.target.kernels ?? { inputs: 0 };
     return entries.every((entry) => {
-      if (entry.kind === "choice")
-        return entry.ways.every((way, i) => !this.#ways.get(entry)!.has(i) || this.#fits(way));
+      if (entry.kind === "choice") return entry.ways.every((way) => !way || this.#fits(way));
       if (entry.kind === "node")
         return Object.values(entry.attributes).every(
           (value) => !(value instanceof RecordedSubgraph) || this.#fits(value.graph),
@@ -265,12 +144,8 @@ export class Opening {
 
   #fillingOf(slots: readonly Slot[]): readonly Constant[] | undefined {
     const given = this.#example.slots;
-    for (const [entry, taken] of this.#ways) {
-      const way = wayTaken(entry, slots)!;
-      if (!slots[entry.from]!.isIdle && !taken.has(way)) return undefined;
-    }
     for (const [i, slot] of slots.entries()) {
-      if (slot.isIdle || this.#isLeftOut[i]) continue;
+      if (slot.isIdle) continue;
       if (this.#holeOf.has(i)) {
         // Unless the length of rows is open, the machine code contains it.
         const isOfLength = slot.values[rowBytesAt] === given[i]!.values[rowBytesAt];
@@ -407,7 +282,7 @@ export class Opening {
 
   #choice(builder: OnnxBuilder, entry: ChoiceEntry, values: Map<OnnxValue, OnnxValue>): OnnxValue {
     const way = (graph: OnnxBuilder, i: number): OnnxValue => this.#write(graph, entry.ways[i]!, new Map(values))[0]!;
-    const ways = [...this.#ways.get(entry)!].sort((a, b) => a - b);
+    const ways = [...entry.ways.keys()].filter((i) => entry.ways[i]);
     const type = this.#typeOf(entry.type, entry);
     const choose = (graph: OnnxBuilder, [first, ...others]: readonly number[]): OnnxValue => {
       if (others.length === 0) return way(graph, first!);

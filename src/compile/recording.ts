@@ -90,7 +90,8 @@ export interface ChoiceEntry {
   readonly dtype: OnnxType;
   /** The slot of the result's type. */
   readonly type: number;
-  readonly ways: readonly Recorded[];
+  /** The ways that some size takes; undefined for the others. */
+  readonly ways: readonly (Recorded | undefined)[];
   /** For each way, the slot after its last. The slots of a way follow those of the way before it. */
   readonly ends: readonly number[];
   /** The first slot of the choice and of its ways, and the one after the last. */
@@ -111,7 +112,7 @@ export interface Recorded {
 
 /** Returns the ways of all choices of a graph that was recorded, but not those inside of other ways. */
 const waysIn = ({ entries }: Recorded): Recorded[] =>
-  entries.flatMap((entry) => (entry.kind === "choice" ? entry.ways : []));
+  entries.flatMap((entry) => (entry.kind === "choice" ? entry.ways.filter((way) => way !== undefined) : []));
 
 /** Whether two graphs have the same text, in all ways of their choices. */
 function areAlike(a: Recorded, b: Recorded): boolean {
@@ -155,12 +156,13 @@ export class RecordedSubgraph implements OnnxSubgraph {
 }
 
 /** A node whose lowering chooses between several ways, with its slots. */
-interface Chooser {
+export interface Chooser {
   readonly node: Node;
   readonly at: Lowering<unknown>;
   readonly from: number;
   readonly to: number;
   readonly constants: Notes["constants"];
+  readonly taken: TakenWays | undefined;
 }
 
 /** The node that is being lowered, and the first of its slots. */
@@ -183,7 +185,14 @@ export interface Notes {
   readonly choosers: Chooser[];
   /** Whether a node has sizes that differ between the graphs: only then the ways that were not chosen are recorded. */
   isOpen(node: Node): boolean;
+  /** Returns the ways that a node takes at its choices, with any size; undefined if it may take all of them. Default: all of them. */
+  taken?(node: Node | undefined): TakenWays | undefined;
+  /** If present, nothing but the ways that are chosen is recorded, and which ones they are is noted here. */
+  readonly noted?: TakenWays;
 }
+
+/** For each place where a node chooses, the ways that it takes. */
+export type TakenWays = Map<string, Set<number>>;
 
 /** The name of a constant is its slot. Each use of a constant has its own slot: two constants may be equal for some sizes only. */
 const constantAt = (slot: number): OnnxValue => `#${slot}` as OnnxValue;
@@ -213,6 +222,9 @@ export class Recorder extends NodeWriter implements OnnxGraph {
   readonly #way: { readonly of: Current | undefined; readonly isIdle: boolean } | undefined;
   readonly #guide: Guide | undefined;
   #current: Current | undefined;
+  /** Where the node that is being lowered is: the choices and their ways around it, and how many choices it has made there. */
+  #place: string;
+  #choices = 0;
 
   constructor(
     target: Target,
@@ -220,6 +232,7 @@ export class Recorder extends NodeWriter implements OnnxGraph {
     prefix: string,
     way?: { readonly of: Current | undefined; readonly isIdle: boolean },
     guide?: Guide,
+    place: string = "",
   ) {
     super();
     this.target = target;
@@ -227,6 +240,7 @@ export class Recorder extends NodeWriter implements OnnxGraph {
     this.#prefix = prefix;
     this.#way = way;
     this.#guide = guide;
+    this.#place = place;
     this.#current = way?.of;
   }
 
@@ -253,6 +267,8 @@ export class Recorder extends NodeWriter implements OnnxGraph {
 
   note(node: Node, at: Lowering<unknown>): void {
     this.#current = { node, at, from: this.#notes.slots.length };
+    this.#place = "";
+    this.#choices = 0;
   }
 
   /** Records the values that a graph returns, and ends the recording. */
@@ -363,6 +379,9 @@ export class Recorder extends NodeWriter implements OnnxGraph {
 
   choose(chosen: number, type: OnnxTensorType, ways: readonly ((graph: OnnxGraph) => OnnxValue)[]): OnnxValue {
     if (this.#current && !this.#notes.isOpen(this.#current.node)) return ways[chosen]!(this);
+    const place = `${this.#place}${this.#choices++}`;
+    if (this.#notes.noted) return this.#noted(chosen, place, ways);
+    const taken = this.#notes.taken?.(this.#current?.node)?.get(place);
     const [output] = this.#names(1) as [OnnxValue];
     const from = this.#notes.slots.length;
     const guide = this.#guide?.recorded.entries[this.entries.length];
@@ -374,15 +393,21 @@ export class Recorder extends NodeWriter implements OnnxGraph {
         this.#slot({ kind: "constant", dtype: "bool", shape: [], values: [Number(i === chosen)], decidedBy }),
       );
     const ends: number[] = [];
-    const recorded = ways.map((way, i): Recorded => {
+    const recorded = ways.map((way, i): Recorded | undefined => {
       const known = guide?.kind === "choice" ? guide : undefined;
-      if (known && i !== chosen) this.#skip(known.ends[i]!);
-      const isIdle = this.#way?.isIdle || i !== chosen;
-      const own = known && { recorded: known.ways[i]!, idle: this.#guide!.idle };
-      const made =
-        known && i !== chosen
-          ? known.ways[i]!
-          : this.#wayOf(way, `${output}w${i}_`, { of: this.#current, isIdle }, own);
+      const isChosen = i === chosen;
+      if (known && isChosen && !known.ways[i]) throw new Unlike();
+      if (known && !isChosen) this.#skip(known.ends[i]!);
+      const isLeftOut = known ? !isChosen : taken && !taken.has(i) && !isChosen;
+      const recorder = new Recorder(
+        this.target,
+        this.#notes,
+        `${output}w${i}_`,
+        { of: this.#current, isIdle: this.#way?.isIdle || !isChosen },
+        known?.ways[i] && { recorded: known.ways[i], idle: this.#guide!.idle },
+        `${place}w${i}.`,
+      );
+      const made = isLeftOut ? known?.ways[i] : recorder.finish([way(recorder)]);
       ends.push(this.#notes.slots.length);
       return made;
     });
@@ -393,20 +418,22 @@ export class Recorder extends NodeWriter implements OnnxGraph {
     if (this.#current && this.#current !== this.#way?.of) {
       const { choosers } = this.#notes;
       if (choosers.at(-1)?.from === this.#current.from) choosers.pop();
-      choosers.push({ ...this.#current, to, constants: this.#notes.constants });
+      const { constants } = this.#notes;
+      choosers.push({ ...this.#current, to, constants, taken: this.#notes.taken?.(this.#current.node) });
     }
     this.entries.push({ kind: "choice", is, chosen, dtype, type: slot, ways: recorded, ends, from, to, output });
     return output;
   }
 
-  #wayOf(
-    way: (graph: OnnxGraph) => OnnxValue,
-    prefix: string,
-    of: { readonly of: Current | undefined; readonly isIdle: boolean },
-    guide: Guide | undefined,
-  ): Recorded {
-    const inner = new Recorder(this.target, this.#notes, prefix, of, guide);
-    return inner.finish([way(inner)]);
+  /** Notes the way that is chosen, and goes on with it. */
+  #noted(chosen: number, place: string, ways: readonly ((graph: OnnxGraph) => OnnxValue)[]): OnnxValue {
+    const noted = this.#notes.noted!;
+    noted.set(place, (noted.get(place) ?? new Set()).add(chosen));
+    const [around, choices] = [this.#place, this.#choices];
+    [this.#place, this.#choices] = [`${place}w${chosen}.`, 0];
+    const value = ways[chosen]!(this);
+    [this.#place, this.#choices] = [around, choices];
+    return value;
   }
 
   /** Takes the guide's slots up to `end`, as those of a way that is not chosen. */
@@ -421,7 +448,14 @@ export class Recorder extends NodeWriter implements OnnxGraph {
     build: (graph: OnnxGraph, inputs: readonly OnnxValue[]) => readonly OnnxValue[],
   ): OnnxSubgraph {
     const prefix = `${this.#prefix}${this.entries.length}s${this.#notes.slots.length}_`;
-    const inner = new Recorder(this.target, this.#notes, prefix, this.#way);
+    const inner = new Recorder(
+      this.target,
+      this.#notes,
+      prefix,
+      this.#way,
+      undefined,
+      `${this.#place}s${this.#choices}.`,
+    );
     const inputs = inputTypes.map((_, i) => `${prefix}input${i}` as OnnxValue);
     const graph = inner.finish(build(inner, inputs));
     const types = [inputTypes, outputTypes] as const;
@@ -507,9 +541,21 @@ function notesFor(body: Body, isOpen: readonly boolean[]): Notes & { readonly ch
   return { slots: [], constants: new Map(), choosers: [], isOpen: (node) => open.has(node) };
 }
 
-/** Lowers a graph and returns its recording. `isOpen` says which nodes, in the order of `nodesOf`, have sizes that differ. */
-export function record(body: Body, target: Target, isOpen: readonly boolean[]): Recording {
-  const notes = notesFor(body, isOpen);
+/**
+ * Lowers a graph and returns its recording. `isOpen` says which nodes, in the order of `nodesOf`, have sizes that differ, and `taken` which
+ * ways each of them takes.
+ */
+export function record(
+  body: Body,
+  target: Target,
+  isOpen: readonly boolean[],
+  taken: readonly (TakenWays | undefined)[],
+): Recording {
+  const takenBy = new Map(nodesOf(body).map((node, i) => [node, taken[i]]));
+  const notes: Notes & { readonly choosers: Chooser[] } = {
+    ...notesFor(body, isOpen),
+    taken: (node) => node && takenBy.get(node),
+  };
   const { graph, types } = recordInto(body, new Recorder(target, notes, ""));
   return {
     form: formOf(body),

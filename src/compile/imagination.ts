@@ -1,0 +1,132 @@
+/** What nodes do for sizes that have not come yet, guessed from two graphs with different sizes and some sizes that stand for all others. */
+import type { Body } from "../graph/body.ts";
+import type { Node } from "../graph/node.ts";
+import type { Constant, Lowering, OnnxValue } from "../graph/op.ts";
+import type { Target } from "../graph/target.ts";
+import { paramsKey } from "../graph/text.ts";
+import type { TensorType } from "../graph/types.ts";
+import { type Notes, nodesOf, Recorder, type Recording, type Slot, type TakenWays } from "./recording.ts";
+
+/** Sizes that stand for all others: short and long ones, with and without divisors. */
+const imaginedSizes = [1, 37, 64, 65, 128, 257, 331, 512, 601, 769, 1024, 1499, 2053, 4096, 5003] as const;
+
+const inputTypesOf = ({ inputs }: Node): readonly TensorType[] => inputs.map(({ node, index }) => node.outputs[index]!);
+
+type Types = Pick<Lowering<unknown>, "inputTypes" | "outputTypes">;
+
+const typesOf = (node: Node): Types => ({ inputTypes: inputTypesOf(node), outputTypes: node.outputs });
+
+/**
+ * Two real sizes may have too much in common to show what differs between sizes. So the nodes are looked at with imagined sizes too. This is
+ * only a guess; before each run, the recording of its own graph is compared in any case.
+ */
+export class Imagination {
+  readonly #target: Target;
+  /** For each node, in the order of `nodesOf`, the ways that it takes at its choices; undefined where that is not known. */
+  readonly taken: readonly (TakenWays | undefined)[];
+  /** A number for each pair of sizes that an axis has in the first two graphs. */
+  readonly #pairs = new Map<string, number>();
+
+  /** @param isOpen which nodes have sizes that differ */
+  constructor(bodies: readonly Body[], isOpen: readonly boolean[], target: Target) {
+    this.#target = target;
+    const all = bodies.map(nodesOf);
+    // Layers that repeat have nodes that choose among the same ways.
+    const known = new Map<string, TakenWays>();
+    this.taken = isOpen.map((open, i) => {
+      const nodes = all.map((each) => each[i]!);
+      const [{ op, params }] = nodes as [Node, ...Node[]];
+      if (!open || op.mapBodies) return undefined;
+      const key = JSON.stringify([op.name, paramsKey(params), nodes.map(typesOf)]);
+      const taken = known.get(key) ?? this.#takenBy(nodes);
+      known.set(key, taken);
+      return taken;
+    });
+  }
+
+  #takenBy(nodes: readonly Node[]): TakenWays {
+    const [first, second] = nodes as [Node, Node];
+    const taken: TakenWays = new Map();
+    const notes = (): Notes => ({ ...emptyNotes(), constants: new Map(), noted: taken });
+    const inputs = first.inputs.map((_, i) => `input${i}` as OnnxValue);
+    const isAlike = paramsKey(first.params) === paramsKey(second.params);
+    const imagined = isAlike ? this.#imagine(typesOf(first), typesOf(second)) : [];
+    for (const node of nodes) lowered(node, { ...typesOf(node), params: node.params, inputs }, this.#target, notes());
+    for (const types of imagined) lowered(first, { ...types, params: first.params, inputs }, this.#target, notes());
+    return taken;
+  }
+
+  /** The types of a node for each imagined size: axes with different sizes in two graphs have imagined ones. */
+  #imagine(first: Types, second: Types): Types[] {
+    const typesFor = (side: keyof Types, size: number): TensorType[] =>
+      first[side].map(({ dtype, shape }, n) => ({
+        dtype,
+        shape: shape.map((a, axis) => {
+          const b = second[side][n]!.shape[axis]!;
+          if (a === b) return a;
+          const pair = `${a} ${b}`;
+          const number = this.#pairs.get(pair) ?? this.#pairs.size;
+          this.#pairs.set(pair, number);
+          return size + 6 * number;
+        }),
+      }));
+    return imaginedSizes.map((size) => ({
+      inputTypes: typesFor("inputTypes", size),
+      outputTypes: typesFor("outputTypes", size),
+    }));
+  }
+
+  /** Returns the slots of nodes that choose, for each imagined size; undefined where that is not known. */
+  slots(first: Recording, second: Recording): readonly (readonly (Slot | undefined)[])[] {
+    const all = imaginedSizes.map(() => Array<Slot | undefined>(first.slots.length).fill(undefined));
+    const known = new Map<string, readonly (readonly Slot[] | undefined)[]>();
+    for (const [i, { node, at, from, to, constants, taken }] of first.choosers.entries()) {
+      const other = second.choosers[i];
+      const params = paramsKey(at.params);
+      if (!other || other.from !== from || paramsKey(other.at.params) !== params) continue;
+      const imagined = this.#imagine(at, other.at);
+      const given = at.inputs.map((name) => constants.get(name) ?? "");
+      const key = JSON.stringify([node.op.name, params, imagined, given]);
+      const own =
+        known.get(key) ??
+        imagined.map((types) => {
+          const notes = { ...emptyNotes(), constants: withOwn(constants), taken: () => taken };
+          return lowered(node, { ...at, ...types }, this.#target, notes);
+        });
+      known.set(key, own);
+      for (const [n, slots] of own.entries()) {
+        if (!slots || slots.length < to - from) continue;
+        const isAlike = slots.every(({ dtype, shape, kind }, at) => {
+          const real = first.slots[from + at];
+          return real?.dtype === dtype && real.kind === kind && real.shape.length === shape.length;
+        });
+        if (isAlike) for (const [at, slot] of slots.entries()) all[n]![from + at] = slot;
+      }
+    }
+    return all;
+  }
+}
+
+const emptyNotes = (): Omit<Notes, "constants"> => ({ slots: [], choosers: [], isOpen: () => true });
+
+/** Returns the slots of a node with some sizes; undefined if its op does not allow them. */
+function lowered({ op }: Node, at: Lowering<unknown>, target: Target, notes: Notes): readonly Slot[] | undefined {
+  try {
+    op.onnx(new Recorder(target, notes, ""), at);
+  } catch {
+    return undefined;
+  }
+  return notes.slots;
+}
+
+/** Constants, to which others can be added that only the caller sees. */
+function withOwn(constants: Notes["constants"]): Notes["constants"] {
+  const own = new Map<OnnxValue, Constant>();
+  return {
+    get: (name) => own.get(name) ?? constants.get(name),
+    set: (name, constant) => own.set(name, constant),
+    get size() {
+      return constants.size + own.size;
+    },
+  };
+}
