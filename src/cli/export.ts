@@ -1,6 +1,6 @@
 /** `glissade export`: a run's model for other programs. */
 import path from "node:path";
-import { ConfigError } from "../errors.ts";
+import { ConfigError, printable } from "../errors.ts";
 import { exportOnnx } from "../files/export.ts";
 import { writeFileAtomically } from "../files/node/atomic.ts";
 import { saveWeights } from "../files/node/model.ts";
@@ -13,7 +13,7 @@ import { completeSetup } from "../train/setup.ts";
 import { loadTrained, type Which } from "./checkpoint.ts";
 import { inputsOf } from "./inspect.ts";
 import { networkAsOnnx, networkOf } from "./network.ts";
-import { colour } from "./pictures.ts";
+import { colour, dim } from "./pictures.ts";
 
 export const formats = ["onnx", "safetensors", "step", "pretrained"] as const;
 
@@ -41,7 +41,7 @@ export async function exportCommand(folder: string, options: ExportCommandOption
   let taken = "";
   if (format === "safetensors") await saveWeights(prepared.setup.model, out, { step: String(step) });
   else if (format === "onnx") {
-    const model = await networkAsOnnx(prepared, await networkOf(prepared));
+    const model = await networkAsOnnx(prepared, await networkOf(prepared), sayFixed);
     await writeFileAtomically(out, model);
     taken = `, takes ${inputsOf(model)}`;
   } else if (format === "step") await writeFileAtomically(out, await stepAsOnnx(prepared));
@@ -59,6 +59,11 @@ export async function exportCommand(folder: string, options: ExportCommandOption
   }
   console.log(`${colour("green", "Saved")} ${out}  (step ${step}${taken})`);
   return 0;
+}
+
+/** Says why an exported model does not take all sizes. */
+function sayFixed(reason: string): void {
+  console.log(dim(`Not every size is open: ${printable(reason, 500)}`));
 }
 
 /** The training step: a batch and all variables go in, the loss and all variables that change come out. */
@@ -80,7 +85,7 @@ async function stepAsOnnx(prepared: PreparedRecipe): Promise<Uint8Array> {
       outputs: ["loss"],
       names: model,
       training: true,
-      onFixedBatch: () => {},
+      onFixedBatch: sayFixed,
     },
   );
 }

@@ -15,10 +15,17 @@ import { validationSource } from "../train/sources.ts";
 /** What the last column of the data asks for. */
 export type Task = "classes" | "numbers";
 
+/** The type of a column of a batch, the examples' number left out. */
+export interface NetworkColumn {
+  readonly shape: Shape;
+  readonly dtype: DType;
+  /** Whether the first axis is time: for sequences that are padded, and for ids. */
+  readonly isSequence: boolean;
+}
+
 /** A network with what is known of its data. */
 export interface Network {
-  /** The types of a batch's columns, the examples' number left out. */
-  readonly columns: readonly { readonly shape: Shape; readonly dtype: DType }[];
+  readonly columns: readonly NetworkColumn[];
   readonly task: Task;
   /** What the classes, or the numbers of the output, are called. */
   readonly names: readonly string[];
@@ -33,9 +40,9 @@ export async function networkOf(prepared: PreparedRecipe): Promise<Network> {
   // Sequences are padded to the length that the recipe names, or to the longest.
   const known = judgedOn(prepared)?.columns ?? [];
   const columns = batch.map(({ shape, dtype }, i) => {
-    if (!known[i]?.offsets) return { shape: shape.slice(1), dtype };
+    if (!known[i]?.offsets) return { shape: shape.slice(1), dtype, isSequence: dtype === "int32" && shape.length > 1 };
     const [, longest, ...step] = known[i].shape;
-    return { shape: [prediction.length ?? longest!, ...step], dtype };
+    return { shape: [prediction.length ?? longest!, ...step], dtype, isSequence: true };
   });
   const last = columns.at(-1)!;
   const task: Task = last.dtype === "int32" && last.shape.length === 0 && !prediction.targets ? "classes" : "numbers";
@@ -78,18 +85,39 @@ export function judgedOn({ setup }: PreparedRecipe): Dataset | undefined {
   return source instanceof Loader ? source.dataset : undefined;
 }
 
-/** The network from its inputs to what it says of them, as ONNX. */
-export async function networkAsOnnx({ setup, prediction }: PreparedRecipe, network: Network): Promise<Uint8Array> {
+/**
+ * The network from its inputs to what it says of them, as ONNX: for any batch and for sequences of any length, where that is possible. A
+ * network for one size is no reason to stop: `onFixed` is told why its sizes are fixed.
+ */
+export async function networkAsOnnx(
+  prepared: PreparedRecipe,
+  network: Network,
+  onFixed: (reason: string) => void = () => {},
+): Promise<Uint8Array> {
+  const { setup, prediction } = prepared;
   const inputs = network.columns.slice(0, -1);
   const name = prediction.image ? "images" : "inputs";
-  return exportOnnx(
-    network.answer,
-    inputs.map(({ shape, dtype }) => zeros([1, ...shape], dtype) as Tensor),
-    {
-      inputs: inputs.map((_, i) => (inputs.length === 1 ? name : `${name}${i}`)),
-      outputs: [network.task === "classes" ? "probabilities" : "outputs"],
-      ...(isModule(setup.model) && { names: setup.model }),
-      onFixedBatch: () => {}, //  a network for one batch size is no reason to stop
-    },
-  );
+  const names = inputs.map((_, i) => (inputs.length === 1 ? name : `${name}${i}`));
+  const { answer, task } = network;
+  const examples = inputs.map(({ shape, dtype }) => zeros([1, ...shape], dtype) as Tensor);
+  const options = {
+    inputs: names,
+    outputs: [task === "classes" ? "probabilities" : "outputs"],
+    ...(isModule(setup.model) && { names: setup.model }),
+    onFixedBatch: onFixed,
+  };
+  const lengths = [...new Set(inputs.flatMap(({ shape, isSequence }) => (isSequence ? [shape[0]!] : [])))];
+  if (lengths.length === 0) return exportOnnx(answer, examples, options);
+  const axes = inputs.map(({ shape, isSequence }): string[] => {
+    const which = lengths.indexOf(shape[0]!);
+    return ["batch", ...(isSequence ? [which === 0 ? "time" : `time${which + 1}`] : [])];
+  });
+  try {
+    const dynamicAxes = Object.fromEntries(names.map((each, i) => [each, axes[i]!]));
+    return await exportOnnx(answer, examples, { ...options, dynamicAxes });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    onFixed(error.problem);
+    return exportOnnx(answer, examples, { ...options, onFixedBatch: () => {} });
+  }
 }

@@ -7,7 +7,7 @@ import type { OnnxValue } from "../graph/op.ts";
 import type { Port, Target } from "../graph/target.ts";
 import type { TensorType } from "../graph/types.ts";
 import type { AnyKernelOp } from "../kernel/kernel.ts";
-import { encodeModel, OnnxBuilder, type Weights } from "../onnx/model.ts";
+import { encodeModel, OnnxBuilder, type OpenNodes, type Weights } from "../onnx/model.ts";
 
 /** A program over the graph between `inputs` (leaves) and `outputs`. */
 export class GraphProgram implements Program {
@@ -47,9 +47,12 @@ export class GraphProgram implements Program {
     return this.#kernels!;
   }
 
-  /** Returns the ONNX model. `weights` are values, by port, that are stored in the model instead of being inputs. */
-  model(weights?: Weights, opset?: number): ModelProto {
-    const builder = new OnnxBuilder(this.#target);
+  /**
+   * Returns the ONNX model. `weights` are values, by port, that are stored in the model instead of being inputs; `openNodes` are given for a
+   * model whose sizes will be opened.
+   */
+  model(weights?: Weights, opset?: number, openNodes?: OpenNodes): ModelProto {
+    const builder = new OnnxBuilder(this.#target, [], "", new Map(), openNodes);
     const results = this.body.lower(
       builder,
       this.inputs.map(({ name }) => name as OnnxValue),

@@ -100,9 +100,15 @@ export interface OnnxGraph {
   cast(value: OnnxValue, to: OnnxType): OnnxValue;
   /**
    * Writes one of several ways to compute a value; `chosen` depends on sizes. Where axes are open, the model contains all ways and each
-   * run chooses one. So each way must be correct for any sizes, and the number and kinds of its nodes must not depend on sizes.
+   * run chooses one. So each way must be correct for any sizes, and the number and kinds of its nodes must not depend on sizes. An exported
+   * model with open axes has the first way only.
    */
   choose(chosen: number, type: OnnxTensorType, ways: readonly ((graph: OnnxGraph) => OnnxValue)[]): OnnxValue;
+  /**
+   * For a node of an exported model with a size that is open: the open axes of the node's first input. No run can choose there, so the
+   * nodes that an op writes must be right for every size. Undefined for all other nodes.
+   */
+  readonly open?: ReadonlySet<number> | undefined;
   /** Called for each node before the node is lowered. */
   note?(node: Node, at: Lowering<unknown>): void;
   /** Makes the body of a loop. `build` may use values of the surrounding graph. */

@@ -31,6 +31,8 @@ export interface Target {
    * NaN or infinities are then computed in another, slower way.
    */
   readonly forgetsNaN?: boolean | undefined;
+  /** Whether the model is for many sizes at once: rules then decide nothing by sizes. Only exported models are. */
+  readonly manySizes?: boolean | undefined;
   /** The most elements that ScatterND adds on one thread, where known. With more, its threads race where indices repeat. */
   readonly serialElements?: number | undefined;
 }

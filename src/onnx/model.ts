@@ -17,6 +17,7 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from "onnx-buf";
+import type { Node } from "../graph/node.ts";
 import {
   elementsOf,
   type OnnxAttribute,
@@ -50,6 +51,14 @@ const irVersion = 10n;
 /** Values that are stored in a model in place of inputs, by port; "elsewhere" for those that come with the loading of the model. */
 export type Weights = ReadonlyMap<Port, Values | "elsewhere">;
 
+/** What an exported model with open axes knows of the graph's nodes. */
+export interface OpenNodes {
+  /** The nodes that have a size that is open, with the open axes of their first input. */
+  readonly axes: ReadonlyMap<Node, ReadonlySet<number>>;
+  /** Filled by the builder: the node that each node of the model comes from. */
+  readonly origins: Map<NodeProto, Node>;
+}
+
 /** Collects the nodes and constants of one model. */
 export class OnnxBuilder extends NodeWriter implements OnnxGraph {
   readonly target: Target;
@@ -67,18 +76,31 @@ export class OnnxBuilder extends NodeWriter implements OnnxGraph {
   readonly #known: Described[] = [];
   /** The outputs of nodes by what the nodes compute, so that equal nodes become one. */
   readonly #made = new Map<string, OnnxValue[]>();
+  readonly #openNodes: OpenNodes | undefined;
+  /** The node that is being lowered. */
+  #node: Node | undefined;
 
   constructor(
     target: Target,
     holes: readonly Hole[] = [],
     prefix: string = "",
     kernels: Map<string, AnyKernelOp> = new Map(),
+    openNodes?: OpenNodes,
   ) {
     super();
     this.target = target;
     this.#holes = holes;
     this.#prefix = prefix;
     this.#kernels = kernels;
+    this.#openNodes = openNodes;
+  }
+
+  note(node: Node): void {
+    this.#node = node;
+  }
+
+  get open(): ReadonlySet<number> | undefined {
+    return this.#node && this.#openNodes?.axes.get(this.#node);
   }
 
   /** The custom ops that the model calls: kernels, guards, draws and lengths. */
@@ -188,7 +210,7 @@ export class OnnxBuilder extends NodeWriter implements OnnxGraph {
   }
 
   choose(chosen: number, _type: OnnxTensorType, ways: readonly ((graph: OnnxGraph) => OnnxValue)[]): OnnxValue {
-    return ways[chosen]!(this);
+    return ways[this.open ? 0 : chosen]!(this);
   }
 
   subgraph(
@@ -197,7 +219,8 @@ export class OnnxBuilder extends NodeWriter implements OnnxGraph {
     build: (graph: OnnxGraph, inputs: readonly OnnxValue[]) => readonly OnnxValue[],
   ): OnnxSubgraph {
     const prefix = `${this.#prefix}b${this.#subgraphs++}_`;
-    const inner = new OnnxBuilder(this.target, [], prefix, this.#kernels);
+    const inner = new OnnxBuilder(this.target, [], prefix, this.#kernels, this.#openNodes);
+    inner.#node = this.#node;
     const ports = (types: readonly OpenType[], kind: string): Described[] =>
       types.map((type, i) => ({ name: `${prefix}${kind}${i}`, type }));
     const inputs = ports(inputTypes, "input");
@@ -272,16 +295,16 @@ export class OnnxBuilder extends NodeWriter implements OnnxGraph {
       (_, i) => `${this.#prefix}n${this.#nodes.length}${i ? `_${i}` : ""}` as OnnxValue,
     );
     if (domain) this.#domains.add(domain);
-    this.#nodes.push(
-      create(NodeProtoSchema, {
-        opType: type,
-        name: `${type}_${this.#nodes.length}`,
-        domain,
-        input: inputs.map((value) => value ?? ""),
-        output: names,
-        attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
-      }),
-    );
+    const proto = create(NodeProtoSchema, {
+      opType: type,
+      name: `${type}_${this.#nodes.length}`,
+      domain,
+      input: inputs.map((value) => value ?? ""),
+      output: names,
+      attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
+    });
+    this.#nodes.push(proto);
+    if (this.#node) this.#openNodes?.origins.set(proto, this.#node);
     this.#made.set(key, names);
     return names;
   }

@@ -174,6 +174,7 @@ const longRun = 256;
  * Repeats the right side along some of its axes of size 1, if this makes long runs and the repeated tensor is small beside the left side.
  */
 function withLongRuns(graph: OnnxGraph, b: OnnxValue, from: Shape, to: Shape): OnnxValue {
+  if (graph.target.manySizes) return b;
   const full = to.slice(to.length - from.length);
   const repeated = [...from];
   let run = 1;

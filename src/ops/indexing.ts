@@ -111,7 +111,8 @@ interface Updates {
 }
 
 /** Whether so many updates may be added to one row that a float32 sum would lose digits. */
-const mayMeet = ({ dtype, count }: Updates): boolean => dtype === "float32" && count > longestRow;
+const mayMeet = (graph: OnnxGraph, { dtype, count }: Updates): boolean =>
+  dtype === "float32" && (count > longestRow || graph.open !== undefined);
 
 /** Adds rows by ScatterND, in parts so small that ONNX Runtime works on each with one thread. */
 function addedRowByRow(graph: OnnxGraph, updates: Updates, rowsAtOnce: number): OnnxValue {
@@ -127,7 +128,7 @@ function addedRowByRow(graph: OnnxGraph, updates: Updates, rowsAtOnce: number): 
   };
   const table = (rows: number, type: DType): OnnxValue => zeros(graph, { shape: [rows, inner], dtype: type });
   const rows = graph.node("Reshape", [updates.dy, graph.integers([count, inner])]);
-  if (!mayMeet(updates)) return addTo(table(size, dtype), places, rows);
+  if (!mayMeet(graph, updates)) return addTo(table(size, dtype), places, rows);
   const added = (count: number, at: OnnxValue): OnnxValue =>
     inFloat64(graph, { dtype }, (wide) => addTo(table(count, "float64"), at, wide), rows);
   if (size <= 2 * count) return added(size, places);
@@ -190,7 +191,7 @@ function addedElements(graph: OnnxGraph, updates: Updates): OnnxValue {
       reduction: "add",
     });
   const values = graph.node("Reshape", [dy, flat]);
-  return mayMeet(updates)
+  return mayMeet(graph, updates)
     ? inFloat64(graph, { dtype }, (wide) => added("float64", wide), values)
     : added(dtype, values);
 }
@@ -486,7 +487,7 @@ export const scatter: Op<ScatterParams> = defineOp<ScatterParams>({
     if (sizeOf(typeIndices!.shape) === 0) return graph.node("Identity", [x]);
     const scattered = (onto: OnnxValue, what: OnnxValue): OnnxValue =>
       graph.node("ScatterElements", [onto, indices, what], { axis, reduction });
-    const isLong = reduction === "add" && typeIndices!.shape[axis]! > longestRow;
+    const isLong = reduction === "add" && (graph.open !== undefined || typeIndices!.shape[axis]! > longestRow);
     const y = isLong ? inFloat64(graph, type!, scattered, x!, updates!) : scattered(x!, updates!);
     if (!isFloat(type!.dtype) || (reduction !== "max" && reduction !== "min")) return y;
     // ONNX Runtime's max and min ignore NaN, so flags for NaN are scattered too.

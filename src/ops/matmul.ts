@@ -317,7 +317,8 @@ function gemmNode(
   [a, b]: readonly TensorType[],
   { transposeA, transposeB, alpha, beta }: GemmParams,
 ): OnnxValue {
-  const isMoved = transposeA && a!.dtype === "float32" && b!.shape.at(transposeB ? 0 : 1)! >= manyColumns;
+  const isMoved =
+    transposeA && a!.dtype === "float32" && b!.shape.at(transposeB ? 0 : 1)! >= manyColumns && !graph.open;
   return graph.node("Gemm", [isMoved ? swapLast(graph, left!, 2) : left!, ...others], {
     transA: Number(transposeA && !isMoved),
     transB: Number(transposeB),

@@ -48,7 +48,7 @@ export const softmax: Op<AxisParams> = defineOp<AxisParams>({
   onnx(graph, [x], { params: { axis }, inputTypes: [type] }) {
     const y = graph.node("Softmax", [x], { axis });
     // The sum inside Softmax may be off. The sum of the results, which should be 1, says by how much.
-    return isLong(type!, axis)
+    return isLong(type!, axis) && !graph.open
       ? graph.node("Div", [y, sumNodes(graph, y, type!, { axes: [axis], keepDims: true })])
       : y;
   },
@@ -70,7 +70,7 @@ export const logSoftmax: Op<AxisParams> = defineOp<AxisParams>({
   gradient: (_, y, dy, { axis }) => [dy.sub(y.exp().mul(dy.sum(axis, { keepDims: true })))],
   onnx(graph, [x], { params: { axis }, inputTypes: [type] }) {
     const y = type!.dtype === "float64" ? shiftedBack(graph, x!, axis) : graph.node("LogSoftmax", [x], { axis });
-    if (!isLong(type!, axis)) return y;
+    if (!isLong(type!, axis) || graph.open) return y;
     const total = sumNodes(graph, graph.node("Exp", [y]), type!, { axes: [axis], keepDims: true });
     return graph.node("Sub", [y, graph.node("Log", [total])]);
   },

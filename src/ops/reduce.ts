@@ -302,7 +302,7 @@ export const cumsum: Op<CumulativeParams> = defineOp<CumulativeParams>({
         reverse: Number(reverse),
         exclusive: Number(exclusive),
       });
-    return type!.shape[axis]! > longestRow ? inFloat64(graph, type!, running, x!) : running(x!);
+    return graph.open || type!.shape[axis]! > longestRow ? inFloat64(graph, type!, running, x!) : running(x!);
   },
   evaluate([x], y, { axis, reverse, exclusive }) {
     const { shape, values, dtype } = x!;

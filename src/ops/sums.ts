@@ -202,6 +202,7 @@ export function sumNodes(graph: OnnxGraph, x: OnnxValue, type: TensorType, param
   };
   if (sizeOf(shape) === 0) return reduceNode(graph, "ReduceSum", x, params);
   const result = reducedShape(type, params);
+  if (graph.open) return openSum(graph, x, type, params, rowsOf(sum) > longestRow);
   if (dtype === "int32" && elementsOf(sum) > 1) return wrappedSum(graph, sum, result);
   if (dtype !== "float32" || summedRuns(sum).length === 0) return reduceNode(graph, "ReduceSum", x, params);
 
@@ -217,6 +218,13 @@ export function sumNodes(graph: OnnxGraph, x: OnnxValue, type: TensorType, param
       return cuts.inFloat64 ? inFloat64(inner, type, complete, blocks.value) : complete(blocks.value);
     }),
   );
+}
+
+/** A sum that is right for all sizes of open axes. Float64 adds up what may be long. */
+function openSum(graph: OnnxGraph, x: OnnxValue, type: TensorType, params: ReduceParams, isLong: boolean): OnnxValue {
+  const added = (value: OnnxValue): OnnxValue => reduceNode(graph, "ReduceSum", value, params);
+  if (type.dtype === "int32") return graph.cast(added(graph.cast(x, "int64")), "int32");
+  return isLong || params.axes.some((axis) => graph.open!.has(axis)) ? inFloat64(graph, type, added, x) : added(x);
 }
 
 /** How a long sum is computed: which summed runs are cut, one after the other, and whether float64 adds up the blocks' sums. */
@@ -272,6 +280,7 @@ function wrappedSum(graph: OnnxGraph, { value, runs }: Sum, result: Shape): Onnx
 export function sumOfSquaresNodes(graph: OnnxGraph, x: OnnxValue, type: TensorType): OnnxValue {
   const size = sizeOf(type.shape);
   const squares = (values: OnnxValue): OnnxValue => graph.node("ReduceSumSquare", [values], { keepdims: 0 });
+  if (graph.open) return inFloat64(graph, type, squares, x);
   if (type.dtype !== "float32" || size <= longestRow * lanes.last) return squares(x);
   const { block, count, rest } = blocksOf(size, longestRow * lanes.last); //  float64 adds up the blocks' sums
   const part = (start: number, end: number): OnnxValue => sliced(graph, reshaped(graph, x, [size]), 0, start, end);

@@ -50,14 +50,14 @@ test("a training step is exported in the mode that its modules are in", async ()
 
 test("says why the batch could not be left open: on standard error, or to who asks", async () => {
   const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
-  await exportOnnx((x: Tensor) => x.sub(x.mean(0)), [ones([2, 5, 3])]);
+  await exportOnnx((x: Tensor) => x.mul(Math.log(x.shape[0]!)), [ones([2, 5, 3])]);
   expect(warn.mock.calls.length).toBe(1);
   expect(String(warn.mock.calls[0])).toMatch(/exportOnnx keeps the examples' batch size, because .*batch/);
   const reasons: string[] = [];
   await exportOnnx((x: Tensor) => x.reshape([2, 3]), [ones([2, 3])], {
     onFixedBatch: (reason) => reasons.push(reason),
   });
-  expect(reasons).toEqual(["the function takes no other: reshape: [10007, 3] has 30021 elements, [2, 3] has 6"]);
+  expect(reasons).toEqual(["the function takes no other sizes: reshape: [5, 3] has 15 elements, [2, 3] has 6"]);
   await exportOnnx((x: Tensor) => x.mul(2), [ones([2, 3])]);
   expect(warn.mock.calls.length).toBe(1);
   warn.mockRestore();

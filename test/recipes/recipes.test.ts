@@ -65,11 +65,14 @@ async function givenFor(name: string): Promise<Readonly<Record<string, unknown>>
 /** The network of a recipe as ONNX: the columns, and the sizes of the inputs as the file says them. */
 async function exported(prepared: PreparedRecipe) {
   const network = await networkOf(prepared);
-  const { graph } = fromBinary(ModelProtoSchema, await networkAsOnnx(prepared, network));
-  const inputs = graph!.input.map(({ type }) =>
-    type?.value.case === "tensorType" ? type.value.value.shape!.dim.map(({ value }) => value.value) : [],
-  );
-  return { columns: network.columns, inputs };
+  const reasons: string[] = [];
+  const bytes = await networkAsOnnx(prepared, network, (reason) => reasons.push(reason));
+  const { graph } = fromBinary(ModelProtoSchema, bytes);
+  const inputs = graph!.input.map(({ name, type }) => ({
+    column: Number(name.replace(/\D/g, "")),
+    dims: type?.value.case === "tensorType" ? type.value.value.shape!.dim.map(({ value }) => value.value) : [],
+  }));
+  return { columns: network.columns, inputs, reasons };
 }
 
 describe("recipes of ours", () => {
@@ -103,9 +106,11 @@ describe("recipes of ours", () => {
     expect(measured.length).toBeGreaterThan(0);
     for (const value of measured) expect(value).toBeTypeOf("number");
 
-    // Its network takes any batch, of sequences as long as the recipe allows.
-    const { columns, inputs } = await exported(prepared);
-    expect(inputs.map(([batch]) => batch)).toEqual(inputs.map(() => "batch"));
+    // Its network takes any batch, of sequences of any length.
+    const { columns, inputs, reasons } = await exported(prepared);
+    expect(reasons).toEqual([]);
+    expect(inputs.map(({ dims: [batch] }) => batch)).toEqual(inputs.map(() => "batch"));
+    for (const { column, dims } of inputs) if (columns[column]!.isSequence) expect(dims[1]).toMatch(/^time\d?$/);
     const isSequence = judgedOn(prepared)?.columns.map(({ offsets }) => offsets !== undefined) ?? [];
     for (const [i, { shape }] of columns.entries())
       if (isSequence[i]) expect(shape[0]).toBe(prepared.prediction.length);

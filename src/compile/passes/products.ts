@@ -64,7 +64,8 @@ const largeSum = 2 ** 20;
 
 /** a·b + c in one Gemm, when the product is of two matrices and nothing else uses it. */
 function withAddend(y: Tensor, c: Tensor, match: Match): Tensor | undefined {
-  if (y.shape.length !== 2 || y.size >= largeSum || !widens(c.shape, y.shape)) return undefined;
+  const isLarge = y.size >= largeSum && !match.target.manySizes;
+  if (y.shape.length !== 2 || isLarge || !widens(c.shape, y.shape)) return undefined;
   const inner = soleProduct(y, match);
   // A sum of columns stays a product, because there is a rule for it on packed matrices.
   if (!inner || y.size === 0 || constantOf(inner.inputs[0]!) !== undefined) return undefined;

@@ -215,11 +215,11 @@ const moves: readonly RewriteRule[] = [
   ruleFor("a choice between x and x", arithmetic.where, ([, a, b]) =>
     a!.node === b!.node && a!.index === b!.index ? a : undefined,
   ),
-  ruleFor("squared deviations written out", squaredDeviations, ([x], params, { node }) => {
+  ruleFor("squared deviations written out", squaredDeviations, ([x], params, { node, target }) => {
     const away = deviations(x!, params);
     // The mean of the deviations is 0, except for the rounding of x̄, which is large where the numbers are large and close together. So
     // that mean is subtracted again, except for short sums of large tensors (batches in a normalisation), where it takes too much time.
-    const isExact = x!.size <= fewElements || x!.size > longSum * sizeOf(node.outputs[0]!.shape);
+    const isExact = target.manySizes || x!.size <= fewElements || x!.size > longSum * sizeOf(node.outputs[0]!.shape);
     const centered = isExact ? deviations(away, params) : away;
     return apply(sum, [centered.mul(centered)], params);
   }),
