@@ -17,7 +17,7 @@ import {
   optional,
   tensors,
 } from "../graph/arguments.ts";
-import { collect, type Node } from "../graph/node.ts";
+import { areOfOneOp, collect, type Node } from "../graph/node.ts";
 import type { Port, Target } from "../graph/target.ts";
 import type { Shape, Values } from "../graph/types.ts";
 import { inMode } from "../nn/module.ts";
@@ -186,7 +186,7 @@ function draftMany<A extends readonly Tensor[]>(
   for (const [i, other] of others.entries()) {
     const differs = openNodes(first, other);
     if (!differs) {
-      const at = first.find((node, k) => (node.op as unknown) !== other[k]?.op) ?? first.at(-1);
+      const at = first.find((node, k) => !other[k] || !areOfOneOp(node, other[k])) ?? first.at(-1);
       const changed = probes.changed(i + 1);
       const where = changed.map((axis) => `${open[axis]!.name} = ${probes.points[i + 1]![axis]}`).join(" and ");
       return { axes: changed, problem: `${at ? originOf(at) : "the function"} is another operation for ${where}` };

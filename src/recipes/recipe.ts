@@ -35,8 +35,8 @@ export interface Prediction {
   /** The size of the images in the first column. They are [channels, height, width], or the same values as one axis, from 0 to 1. */
   readonly image?: { readonly width: number; readonly height: number; readonly channels?: 1 | 3 };
   /**
-   * The length of the sequences that the exported network takes, such as the most tokens of a text; shorter ones end in padding. Default:
-   * the longest of the examples that the model is judged on.
+   * The length of the sequences that the exported network takes, such as the most tokens of a text, where the model does not allow any
+   * length; shorter ones end in padding. Default: the longest of the examples that the model is judged on.
    */
   readonly length?: number;
   /** The tokenizer of the model's texts. */
