@@ -1,6 +1,6 @@
 /** `glissade export`: a run's model for other programs. */
 import path from "node:path";
-import { ConfigError, printable } from "../errors.ts";
+import { ConfigError } from "../errors.ts";
 import { exportOnnx } from "../files/export.ts";
 import { writeFileAtomically } from "../files/node/atomic.ts";
 import { saveWeights } from "../files/node/model.ts";
@@ -12,7 +12,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { completeSetup } from "../train/setup.ts";
 import { loadTrained, type Which } from "./checkpoint.ts";
 import { inputsOf } from "./inspect.ts";
-import { networkAsOnnx, networkOf } from "./network.ts";
+import { networkAsOnnx, networkOf, notOpen } from "./network.ts";
 import { colour, dim } from "./pictures.ts";
 
 export const formats = ["onnx", "safetensors", "step", "pretrained"] as const;
@@ -63,7 +63,7 @@ export async function exportCommand(folder: string, options: ExportCommandOption
 
 /** Says why an exported model does not take all sizes. */
 function sayFixed(reason: string): void {
-  console.log(dim(`Not every size is open: ${printable(reason, 500)}`));
+  console.log(dim(notOpen(reason)));
 }
 
 /** The training step: a batch and all variables go in, the loss and all variables that change come out. */

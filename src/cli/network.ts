@@ -3,7 +3,7 @@
 import { epochOf } from "../data/batches.ts";
 import { Dataset } from "../data/dataset.ts";
 import { Loader } from "../data/loader.ts";
-import { ConfigError } from "../errors.ts";
+import { ConfigError, printable } from "../errors.ts";
 import { exportOnnx } from "../files/export.ts";
 import type { DType, Shape } from "../graph/types.ts";
 import { isModule } from "../nn/module.ts";
@@ -84,6 +84,9 @@ export function judgedOn({ setup }: PreparedRecipe): Dataset | undefined {
   if (source instanceof Dataset) return source;
   return source instanceof Loader ? source.dataset : undefined;
 }
+
+/** Says why an exported model does not take all sizes. */
+export const notOpen = (reason: string): string => `Not every size is open: ${printable(reason, 500)}`;
 
 /**
  * The network from its inputs to what it says of them, as ONNX: for any batch and for sequences of any length, where that is possible. A

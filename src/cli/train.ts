@@ -15,7 +15,7 @@ import { showExamples } from "./examples.ts";
 import { showTexts } from "./generate.ts";
 import { optionsFor, quotedForShell } from "./hyperparameters.ts";
 import { inputsOf } from "./inspect.ts";
-import { judgedOn, type Network, networkAsOnnx, networkOf } from "./network.ts";
+import { judgedOn, type Network, networkAsOnnx, networkOf, notOpen } from "./network.ts";
 import { changedRecipe, openRun, writeOrigin } from "./origin.ts";
 import { bold, colour, dim } from "./pictures.ts";
 import { metricText, TrainingView, warn } from "./view.ts";
@@ -222,12 +222,14 @@ async function save(
   const width = weights.length;
   say(`\n${colour("green", "Saved")} ${weights}  ${dim("weights, in PyTorch's names")}`);
   try {
-    const model = await networkAsOnnx(prepared, network);
+    const reasons: string[] = [];
+    const model = await networkAsOnnx(prepared, network, (reason) => reasons.push(reason));
     await writeFileAtomically(onnx, model);
     const out = network.task === "classes" ? "probabilities" : "numbers";
     say(
       `      ${onnx.padEnd(width)}  ${dim(`${inputsOf(model)} in, ${out} out; opens in Netron and any ONNX runtime`)}`,
     );
+    for (const reason of reasons) say(dim(`      ${notOpen(reason)}`));
   } catch (error) {
     warn(`the network was not exported as ONNX: ${error instanceof Error ? error.message : String(error)}`);
   }

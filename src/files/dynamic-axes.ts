@@ -78,8 +78,8 @@ export function resized(examples: readonly Tensor[], open: readonly OpenSize[], 
 }
 
 /** Sizes to try, in this order: primes first, since other numbers of a model are seldom multiples of them. */
-const smallSizes = [5, 7, 11, 13, 17, 19, 23, 29, 37, 67, 131, 6, 8, 9, 10, 12, 4, 3, 2] as const;
-const largeSizes = [4001, 503, 307, 251, 127, 61, 31, ...smallSizes.slice(0, 7).reverse(), 10, 9, 8, 6] as const;
+const smallSizes = [5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 67, 131, 6, 8, 9, 10, 12, 4, 3, 2] as const;
+const largeSizes = [4001, 503, 307, 251, 127, 61, 53, ...smallSizes.slice(0, 12).reverse(), 10, 9, 8, 6] as const;
 
 /**
  * Chooses the sizes with which each open axis is probed: small ones and a large one that the function takes.
@@ -92,14 +92,17 @@ export function probeSizes(
   count: (sizes: Point) => number,
 ): readonly Point[] | Obstacle {
   const used = new Set<number>();
+  // Where a size meets another number by chance, two constants or two nodes become one for this size alone.
+  const isApart = (size: number): boolean => [size - 1, size, size + 1, 2 * size].every((near) => !taken.has(near));
+  const meetings = [isApart, (size: number) => !taken.has(size), () => true];
   const chosen = open.map((): { readonly size: number; readonly nodes: number }[] => []);
   /** Adds one size to those of an axis, or returns what prevents it. */
   const choose = (axis: number, candidates: readonly number[]): Obstacle | undefined => {
     const own = chosen[axis]!;
     let refusal: unknown;
-    for (const mayMeet of [false, true])
+    for (const isFree of meetings)
       for (const size of candidates) {
-        if (used.has(size) || size === open[axis]!.size || (!mayMeet && taken.has(size))) continue;
+        if (used.has(size) || size === open[axis]!.size || !isFree(size)) continue;
         try {
           own.push({ size, nodes: count(open.map((each, i) => (i === axis ? size : each.size))) });
           used.add(size);

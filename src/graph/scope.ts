@@ -81,16 +81,23 @@ export function withName<R>(name: string, call: () => R): R {
   return withPath(path === "" ? name : `${path}.${name}`, call);
 }
 
-/** Runs `call` as the module at `path`, and reports its result to the observer. */
-export function withPath<R>(path: string, call: () => R): R {
+/** Runs `call`, which makes nodes in place of those that a module has made: they keep its path. */
+export function atPath<R>(path: string, call: () => R): R {
   paths.push(path);
   try {
-    const result = call();
-    observer?.called(path, result);
-    return result;
+    return call();
   } finally {
     paths.pop();
   }
+}
+
+/** Runs `call` as the module at `path`, and reports its result to the observer. */
+export function withPath<R>(path: string, call: () => R): R {
+  return atPath(path, () => {
+    const result = call();
+    observer?.called(path, result);
+    return result;
+  });
 }
 
 /** An observer, which is told what happens while a part of a graph is built. */

@@ -170,6 +170,12 @@ class AxesOpening {
           return `${values[point]} for ${sizes.join(" and ")}`;
         });
       const axes = probes.changed(changed);
+      const formula = values.every((value) => typeof value === "bigint") ? probes.formula(values) : undefined;
+      if (formula)
+        return {
+          axes,
+          problem: `${user()} has the number ${formulaText(formula, names)}, which small sizes make negative`,
+        };
       return { axes, problem: `${user()} has a number that does not follow from the size: ${shown.join(", ")}` };
     }
     const known = parts as readonly Part[];

@@ -4,7 +4,7 @@ import { applyAgain, applyAll, tensorOf } from "../../graph/apply.ts";
 import { Body } from "../../graph/body.ts";
 import { collect, type Node, usersAmong, type Value } from "../../graph/node.ts";
 import type { AnyOp, Op } from "../../graph/op.ts";
-import { newScope, withScope } from "../../graph/scope.ts";
+import { atPath, newScope, withScope } from "../../graph/scope.ts";
 import type { Target } from "../../graph/target.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 
@@ -169,7 +169,7 @@ class Rewriting {
     for (const node of this.#nodes) for (const input of node.inputs) this.#oldUses.add(input, 1);
     for (const root of this.#roots) this.#oldUses.add(root, 1);
     for (const node of this.#nodes) {
-      const next = this.#simplest(node, this.#rebuilt(node));
+      const next = atPath(node.path, () => this.#simplest(node, this.#rebuilt(node)));
       if (next) this.#replace(node, next);
       else this.#kept.add(node);
       this.#done++;
