@@ -1,6 +1,6 @@
 /** The axes of an exported model's inputs that stay open: which they are, and the sizes that a function is traced with to open them. */
 import { ConfigError, GlissadeError, quoted } from "../errors.ts";
-import { described, nearest } from "../graph/arguments.ts";
+import { aRecord, described, nearest } from "../graph/arguments.ts";
 import { showShape } from "../graph/types.ts";
 import { type Point, sizesPerAxis } from "../onnx/formula.ts";
 import type { Obstacle } from "../onnx/open-axes.ts";
@@ -28,10 +28,11 @@ export function openSizesOf(given: DynamicAxes, names: readonly string[], exampl
   const wrong = (problem: string, fix: string): never => {
     throw new ConfigError(subject, problem, fix);
   };
+  const form = 'give each input its axes with their names, such as { ids: { 0: "batch", 1: "time" } }';
+  if (aRecord(given)) wrong(`dynamicAxes is ${described(given)}`, form);
   const sizes = new Map<string, { name: string; size: number; places: { input: number; axis: number }[] }>();
   for (const [inputName, axes] of Object.entries(given)) {
     const input = names.indexOf(inputName);
-    const form = 'give the axes with their names, such as { ids: { 0: "batch", 1: "time" } }';
     if (input < 0) {
       const near = nearest(inputName, names);
       wrong(
@@ -44,7 +45,7 @@ export function openSizesOf(given: DynamicAxes, names: readonly string[], exampl
     const { shape } = examples[input]!;
     for (const [key, name] of Object.entries(axes) as [string, unknown][]) {
       const axis = Number(key);
-      if (!Number.isInteger(axis) || axis < 0 || axis >= shape.length)
+      if (!Number.isInteger(axis) || String(axis) !== key || axis < 0 || axis >= shape.length)
         wrong(
           `${quoted(inputName)} has no axis ${key}: its example is ${showShape(shape)}`,
           `count axes from 0, up to ${shape.length - 1}`,

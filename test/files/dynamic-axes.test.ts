@@ -470,9 +470,13 @@ test("refuses inputs, axes and names that cannot be", async () => {
     "exportOnnx: axis 0 of "ids" has the name "2 words"
       fix: give a name of letters, digits and underscores"
   `);
+  expect(await messageOf(["batch", "time"])).toMatchInlineSnapshot(`
+    "exportOnnx: dynamicAxes is an array
+      fix: give each input its axes with their names, such as { ids: { 0: "batch", 1: "time" } }"
+  `);
   expect(await messageOf({ ids: 1 })).toMatchInlineSnapshot(`
     "exportOnnx: the dynamic axes of "ids" are 1
-      fix: give the axes with their names, such as { ids: { 0: "batch", 1: "time" } }"
+      fix: give each input its axes with their names, such as { ids: { 0: "batch", 1: "time" } }"
   `);
   expect(await messageOf({ ids: ["batch", "time"], mask: ["batch", "time"] })).toMatchInlineSnapshot(`
     "exportOnnx: the axes called "time" have the sizes 6 and 5 in the examples
