@@ -100,7 +100,8 @@ export function probeSizes(
   /** Adds one size to those of an axis, or returns what prevents it. */
   const choose = (axis: number, candidates: readonly number[]): Obstacle | undefined => {
     const own = chosen[axis]!;
-    let refusal: unknown;
+    // The refusal of the size nearest to the example's says most: far from it, a model may also lack positions.
+    let refusal: { readonly error: unknown; readonly distance: number } | undefined;
     for (const isFree of meetings)
       for (const size of candidates) {
         if (used.has(size) || size === open[axis]!.size || !isFree(size)) continue;
@@ -109,12 +110,13 @@ export function probeSizes(
           used.add(size);
           return undefined;
         } catch (error) {
-          refusal ??= error;
+          const distance = Math.abs(size - open[axis]!.size);
+          if (!refusal || distance < refusal.distance) refusal = { error, distance };
         }
       }
     return {
       axes: [axis],
-      problem: `the function takes ${own.length ? "few" : "no"} other sizes: ${wordsOf(refusal)}`,
+      problem: `the function takes ${own.length ? "few" : "no"} other sizes: ${wordsOf(refusal?.error)}`,
     };
   };
   for (let round = 1; round < sizesPerAxis; round++)
