@@ -17,6 +17,7 @@ import { Parameter, State, type Version } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { clipByGlobalNorm, clipByNorm, clipByValue, globalNorm } from "./clipping.ts";
 import { guardGradients, guardLoss } from "./guards.ts";
+import { StepCounts } from "./step-counts.ts";
 
 /** Tensors that a rule keeps for each parameter, by name. */
 export type Slots<Names extends string> = Readonly<Record<Names, Tensor>>;
@@ -172,8 +173,8 @@ export class OptimizerGroup {
   /** Internal. */
   readonly method: Method;
   readonly #factor: Setting;
-  /** Internal: t, the number of steps in which a parameter of the group was trained. */
-  readonly step: State<[]>;
+  /** Internal: t of each parameter. */
+  readonly counts: StepCounts;
 
   /** Internal: use `sgd`, `adam`, … */
   constructor(name: string, group: ParameterGroup, defaults: Defaults, method: Method) {
@@ -184,7 +185,7 @@ export class OptimizerGroup {
     this.#factor = new Setting(group.rateFactor ?? 1, "rateFactor", (value) =>
       expectAtLeastZero(name, "the rate factor", value),
     );
-    this.step = scalarState("step");
+    this.counts = new StepCounts(this.parameters);
   }
 
   /**
@@ -325,30 +326,35 @@ export class Optimizer {
     const norm = globalNorm(given);
     const clipped = clip(given, options);
     const rate = this.#rate.state.current();
-    const shared = new Map<OptimizerGroup, { t: Tensor; rate: Tensor }>();
+    const taking = new Set(parameters);
+    const shared = new Map<OptimizerGroup, { times: ReturnType<StepCounts["next"]>; rate: Tensor }>();
     for (const [i, parameter] of parameters.entries()) {
       const { group, slots } = this.#places.get(parameter)!;
-      if (!shared.has(group)) {
-        const t = group.step.add(1);
-        group.step.assign(t);
-        shared.set(group, { t, rate: this.groups.length > 0 ? rate.mul(group.factor.current()) : rate });
-      }
-      const { t, rate: own } = shared.get(group)!;
-      update(parameter, clipped[i]!, group, slots, t, own);
+      const { times, rate: own } = shared.get(group) ?? {
+        times: group.counts.next(taking),
+        rate: this.groups.length > 0 ? rate.mul(group.factor.current()) : rate,
+      };
+      shared.set(group, { times, rate: own });
+      update(parameter, clipped[i]!, group, slots, times.get(parameter)!, own);
     }
     return { norm };
   }
 
   /**
-   * Returns all variables by name: `learningRate`, `step`, and the slots of each parameter, such as `weight.m`. With groups there are also
-   * `groups.0.rateFactor`, and `groups.0.step` in place of `step`. `encodeWeights` and `decodeWeights` accept an optimizer like a model.
+   * Returns all variables by name: `learningRate`, `step`, `missedSteps` (for each parameter, in how many steps it was frozen or the loss did
+   * not depend on it), and the slots of each parameter, such as `weight.m`. With groups there are also `groups.0.rateFactor`, and
+   * `groups.0.step` and `groups.0.missedSteps` in place of `step` and `missedSteps`. `encodeWeights` and `decodeWeights` accept an optimizer like a model.
    * Training that continues after both are restored gives the same numbers, bit for bit.
    */
   namedStates(): Map<string, State> {
     const found = new Map<string, State>([["learningRate", this.#rate.state]]);
-    if (this.groups.length === 0) found.set("step", this.#all[0]!.step);
-    for (const [i, { step, factor }] of this.groups.entries())
-      found.set(`groups.${i}.rateFactor`, factor).set(`groups.${i}.step`, step);
+    const add = (start: string, { step, missed }: StepCounts): void =>
+      void found.set(`${start}step`, step).set(`${start}missedSteps`, missed);
+    if (this.groups.length === 0) add("", this.#all[0]!.counts);
+    for (const [i, { counts, factor }] of this.groups.entries()) {
+      found.set(`groups.${i}.rateFactor`, factor);
+      add(`groups.${i}.`, counts);
+    }
     const names = namesOf(this.parameters);
     for (const [parameter, { slots }] of this.#places)
       for (const [name, state] of slots) found.set(`${names.get(parameter)}.${name}`, state);

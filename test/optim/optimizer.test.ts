@@ -153,8 +153,10 @@ describe("groups", () => {
       "learningRate",
       "groups.0.rateFactor",
       "groups.0.step",
+      "groups.0.missedSteps",
       "groups.1.rateFactor",
       "groups.1.step",
+      "groups.1.missedSteps",
       "b.velocity",
     ]);
     expect(() => sgd([{ parameters: [a], momentum: 2 }], { learningRate: 0.1 })).toThrow("sgd: the momentum is 2");
@@ -201,12 +203,93 @@ test("frozen parameters stay, also in a step that was compiled before; unfrozen 
   }).toThrow("all parameters are frozen");
 });
 
+describe("a parameter that took no part in some steps goes on as if it were alone with its own", () => {
+  const start = [0.3, -0.2, 0.5] as const;
+  /** The steps in which each of three parameters takes part. */
+  const parts: readonly (readonly number[])[] = [[0, 1, 2], [0, 2], [0], [2], [0, 1, 2], [1], [0, 1, 2], [0, 1, 2]];
+  const lossOf = (x: Tensor): Tensor => x.sub(1).square().mul(0.7);
+
+  /** Each parameter with an optimizer of its own, which steps when the parameter takes part. */
+  async function alone(make: (parameters: readonly Parameter[]) => ReturnType<typeof adam>): Promise<number[]> {
+    const all = start.map((value) => scalar(value));
+    for (const [place, parameter] of all.entries()) {
+      const optimizer = make([parameter]);
+      const step = compile(() => void optimizer.minimize(lossOf(parameter)));
+      for (const taking of parts) if (taking.includes(place)) step();
+    }
+    return Promise.all(all.map((parameter) => parameter.item() as Promise<number>));
+  }
+
+  const frozen = (all: readonly Parameter[], optimizer: ReturnType<typeof adam>) => {
+    const step = compile(() => void optimizer.minimize(all.map(lossOf).reduce((sum, x) => sum.add(x))));
+    return (taking: readonly number[]) => {
+      for (const [place, parameter] of all.entries()) parameter.trainable = taking.includes(place);
+      step();
+    };
+  };
+
+  const unreached = (all: readonly Parameter[], optimizer: ReturnType<typeof adam>) => {
+    const steps = new Map<string, () => void>();
+    return (taking: readonly number[]) => {
+      const loss = (): Tensor => taking.map((place) => lossOf(all[place]!)).reduce((sum, x) => sum.add(x));
+      const step = steps.get(`${taking}`) ?? compile(() => void optimizer.minimize(loss()));
+      steps.set(`${taking}`, step);
+      step();
+    };
+  };
+
+  const grouped = Object.entries(firstOrder).flatMap(([name, make]) => [
+    [`${name}, frozen`, make, frozen] as const,
+    [`${name}, out of the loss's reach`, make, unreached] as const,
+  ]);
+  test.each(grouped)("%s", async (_, make, way) => {
+    const options = { learningRate: 0.05 };
+    const all = start.map((value) => scalar(value));
+    const step = way(all, make(all, options));
+    for (const taking of parts) step(taking);
+    const together = await Promise.all(all.map((parameter) => parameter.item() as Promise<number>));
+    const own = await alone((parameters) => make(parameters, options));
+    for (const [i, value] of own.entries()) expect(together[i]).toBeCloseTo(value, 14);
+  });
+
+  test("and from a file, into an optimizer whose step is compiled already", async () => {
+    const make = (parameters: readonly Parameter[]) => adam(parameters, { learningRate: 0.05 });
+    const all = start.map((value) => scalar(value));
+    const optimizer = make(all);
+    const step = frozen(all, optimizer);
+    for (const taking of parts.slice(0, 4)) step(taking);
+    const [bytes, values] = [await encodeWeights(optimizer), await Promise.all(all.map((each) => each.data()))];
+    const others = start.map((value) => scalar(value));
+    const loaded = make(others);
+    const later = frozen(others, loaded);
+    later([0, 1, 2]);
+    await decodeWeights(loaded, bytes);
+    for (const [i, each] of others.entries()) each.write(values[i]!);
+    for (const taking of parts.slice(4)) {
+      step(taking);
+      later(taking);
+    }
+    expect(await valuesOf(others)).toEqual(await valuesOf(all));
+  });
+
+  test("which costs nothing where all take part in all steps", async () => {
+    const { parameters, loss } = problem("network");
+    const optimizer = adam(parameters);
+    const step = compile(() => void optimizer.minimize(loss()));
+    for (let i = 0; i < 3; i++) step();
+    await step.finished();
+    expect(await optimizer.namedStates().get("missedSteps")!.array()).toEqual([0, 0]);
+    expect(await optimizer.namedStates().get("step")!.array()).toBe(3);
+  });
+});
+
 describe("its variables", () => {
   test("have names", () => {
     const { parameters } = problem("network");
     expect([...adam(parameters).namedStates().keys()]).toEqual([
       "learningRate",
       "step",
+      "missedSteps",
       "weight.gradientSum",
       "weight.squareSum",
       "bias.gradientSum",
@@ -224,7 +307,7 @@ describe("its variables", () => {
       "bias#2.gradientSum",
       "bias#2.squareSum",
     ]);
-    expect(optimizer.states()).toHaveLength(2 + 4 * 2);
+    expect(optimizer.states()).toHaveLength(3 + 4 * 2);
   });
 
   test.each(Object.entries(firstOrder))(
