@@ -17,7 +17,7 @@ import { currentPath } from "../graph/scope.ts";
 import { type Shape, showType } from "../graph/types.ts";
 import * as functional from "../nn/functional.ts";
 import { defaultGenerator, type Generator } from "../nn/generator.ts";
-import { normal } from "../nn/initializers.ts";
+import { normal, xavierUniform } from "../nn/initializers.ts";
 import { type Embedding, embedding } from "../nn/layers/basic.ts";
 import { sinusoidalPositions } from "../nn/layers/positions.ts";
 import {
@@ -129,8 +129,8 @@ export function transformer(options: TransformerModelOptions): Transformer {
         `give a token of the vocabulary, 0 to ${vocabularySize - 1}`,
       );
   const { feedForwardSize = 4 * width } = options;
-  // Both of nn.Transformer's stacks end in a normalisation.
-  const stack = { layers, feedForwardSize, dropout, normFirst, norm: true, generator };
+  // As in nn.Transformer: both stacks end in a normalisation, and all their matrices begin by Xavier's rule.
+  const stack = { layers, feedForwardSize, dropout, normFirst, norm: true, weight: xavierUniform, generator };
   const [encoder, decoder] = [
     transformerEncoder<number>(width, heads, stack),
     transformerDecoder<number>(width, heads, stack),

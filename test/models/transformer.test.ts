@@ -120,6 +120,20 @@ describe("the model", () => {
     }
   });
 
+  test("begins as nn.Transformer: all matrices of its stacks uniform by Xavier's rule", async () => {
+    seed(1);
+    const model = transformer({ ...sizes, width: 64 });
+    for (const [name, parameter] of model.namedParameters()) {
+      if (name === "embedding.weight" || parameter.shape.length < 2) continue;
+      const [outputs, inputs] = parameter.shape as readonly [number, number];
+      const bound = Math.sqrt(6 / (outputs + inputs));
+      const values = await parameter.data();
+      const largest = Math.max(...Array.from(values, Math.abs));
+      expect(largest / bound, name).toBeLessThanOrEqual(1 + 1e-6);
+      expect(largest / bound, name).toBeGreaterThan(0.99);
+    }
+  });
+
   test("shares one matrix between embeddings and output", () => {
     const model = transformer(sizes);
     const names = [...model.namedParameters().keys()];
