@@ -133,16 +133,16 @@ export class Family<E extends { readonly isReleased: boolean }> {
       const program = new OpenProgram(opening, engine.target, inPlace, body.nodes.length);
       return { opening, engine, inPlace: written, program, examples: all, isOpen, executable: make(program) };
     };
-    const filled = ({ opening, executable, isOpen }: Open<E>): Filled<E> => ({
+    const filled = ({ opening, executable }: Open<E>): Filled<E> => ({
       executable,
-      filling: engine.filling!(opening.fillingFor(body, isOpen)!),
+      filling: engine.filling!(opening.fillingFor(body)!),
     });
 
     const candidates = this.#open.filter(
       ({ isOpen, ...open }) => isLike(open) && isOpen.length === example.nodes.length,
     );
     for (const open of candidates) {
-      const constants = open.opening.fillingFor(body, open.isOpen);
+      const constants = open.opening.fillingFor(body);
       if (!constants) continue;
       if (open.executable.isReleased) open.executable = make(open.program);
       return { executable: open.executable, filling: engine.filling(constants) };

@@ -12,6 +12,7 @@ import { Imagination } from "./imagination.ts";
 import {
   argument,
   type ChoiceEntry,
+  type Differences,
   haveSameText,
   type KernelEntry,
   type Recorded,
@@ -49,6 +50,7 @@ const mostHoles = 400;
 export class Opening {
   /** The recording from which the model is written. */
   readonly #example: Recording;
+  readonly #differences: Differences;
   /** Its slots, as they are in ways that are not chosen. */
   readonly #idle: readonly Slot[];
   /** The constants that differ. */
@@ -61,7 +63,12 @@ export class Opening {
   /** For each name of a size, the places that have this size. */
   readonly #dimensions = new Map<string, { readonly slot: number; readonly axis: number }[]>();
 
-  private constructor(examples: readonly Recording[], imagined: readonly (readonly (Slot | undefined)[])[]) {
+  private constructor(
+    examples: readonly Recording[],
+    differences: Differences,
+    imagined: readonly (readonly (Slot | undefined)[])[],
+  ) {
+    this.#differences = differences;
     this.#example = examples.at(-1)!;
     this.#idle = this.#example.slots.map((slot) => (slot.isIdle ? slot : { ...slot, isIdle: true }));
     const groups = new Map<string, number[]>();
@@ -101,10 +108,11 @@ export class Opening {
   /** Returns the opening for recordings with one text; undefined if the texts differ, or if one model cannot have all the holes. */
   static of(bodies: readonly Body[], isOpen: readonly boolean[], target: Target): Opening | undefined {
     const imagination = new Imagination(bodies, isOpen, target);
-    const examples = bodies.map((body) => record(body, target, isOpen, imagination.taken));
+    const differences = { isOpen, taken: imagination.taken };
+    const examples = bodies.map((body) => record(body, target, differences));
     const [first, ...others] = examples;
     if (!others.every((other) => haveSameText(first!, other))) return undefined;
-    const opening = new Opening(examples, imagination.slots(first!, others[0]!));
+    const opening = new Opening(examples, differences, imagination.slots(first!, others[0]!));
     return opening.#holes.length <= mostHoles && opening.#fits(opening.#example.graph) ? opening : undefined;
   }
 
@@ -133,12 +141,9 @@ export class Opening {
     });
   }
 
-  /**
-   * Returns the constants that make the model compute a graph; undefined if the model cannot compute that graph. `isOpen` says which of its
-   * nodes have sizes that differ, as for the graphs of the examples.
-   */
-  fillingFor(body: Body, isOpen: readonly boolean[]): readonly Constant[] | undefined {
-    const slots = slotsLike(body, isOpen, this.#example, this.#idle);
+  /** Returns the constants that make the model compute a graph; undefined if the model cannot compute that graph. */
+  fillingFor(body: Body): readonly Constant[] | undefined {
+    const slots = slotsLike(body, this.#differences, this.#example, this.#idle);
     return slots && this.#fillingOf(slots);
   }
 

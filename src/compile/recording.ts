@@ -384,30 +384,30 @@ export class Recorder extends NodeWriter implements OnnxGraph {
     const taken = this.#notes.taken?.(this.#current?.node)?.get(place);
     const [output] = this.#names(1) as [OnnxValue];
     const from = this.#notes.slots.length;
-    const guide = this.#guide?.recorded.entries[this.entries.length];
-    if (this.#guide && !(guide?.kind === "choice" && guide.ways.length === ways.length)) throw new Unlike();
-    const decidedBy = this.#current && !guide ? `${from - this.#current.from} ${shapesOf(this.#current)}` : undefined;
+    const known = this.#guide && this.#knownChoice(this.#guide, ways.length, chosen);
+    const decidedBy = this.#current && !known ? `${from - this.#current.from} ${shapesOf(this.#current)}` : undefined;
     const is = ways
       .slice(1)
       .map((_, i) =>
         this.#slot({ kind: "constant", dtype: "bool", shape: [], values: [Number(i === chosen)], decidedBy }),
       );
     const ends: number[] = [];
-    const recorded = ways.map((way, i): Recorded | undefined => {
-      const known = guide?.kind === "choice" ? guide : undefined;
+    const recordedWay = (way: (graph: OnnxGraph) => OnnxValue, i: number): Recorded | undefined => {
       const isChosen = i === chosen;
-      if (known && isChosen && !known.ways[i]) throw new Unlike();
-      if (known && !isChosen) this.#skip(known.ends[i]!);
-      const isLeftOut = known ? !isChosen : taken && !taken.has(i) && !isChosen;
+      if (known && !isChosen) return this.#skip(known.ways[i], known.ends[i]!);
+      if (taken && !taken.has(i) && !isChosen) return undefined;
       const recorder = new Recorder(
         this.target,
         this.#notes,
         `${output}w${i}_`,
         { of: this.#current, isIdle: this.#way?.isIdle || !isChosen },
-        known?.ways[i] && { recorded: known.ways[i], idle: this.#guide!.idle },
+        known && { recorded: known.ways[i]!, idle: this.#guide!.idle },
         `${place}w${i}.`,
       );
-      const made = isLeftOut ? known?.ways[i] : recorder.finish([way(recorder)]);
+      return recorder.finish([way(recorder)]);
+    };
+    const recorded = ways.map((way, i) => {
+      const made = recordedWay(way, i);
       ends.push(this.#notes.slots.length);
       return made;
     });
@@ -416,9 +416,8 @@ export class Recorder extends NodeWriter implements OnnxGraph {
     const to = this.#notes.slots.length;
     const { dtype } = type;
     if (this.#current && this.#current !== this.#way?.of) {
-      const { choosers } = this.#notes;
+      const { choosers, constants } = this.#notes;
       if (choosers.at(-1)?.from === this.#current.from) choosers.pop();
-      const { constants } = this.#notes;
       choosers.push({ ...this.#current, to, constants, taken: this.#notes.taken?.(this.#current.node) });
     }
     this.entries.push({ kind: "choice", is, chosen, dtype, type: slot, ways: recorded, ends, from, to, output });
@@ -436,10 +435,18 @@ export class Recorder extends NodeWriter implements OnnxGraph {
     return value;
   }
 
+  /** The choice that the guide has here. Throws if it has none, or none that takes this way. */
+  #knownChoice({ recorded }: Guide, ways: number, chosen: number): ChoiceEntry {
+    const entry = recorded.entries[this.entries.length];
+    if (entry?.kind === "choice" && entry.ways.length === ways && entry.ways[chosen]) return entry;
+    throw new Unlike();
+  }
+
   /** Takes the guide's slots up to `end`, as those of a way that is not chosen. */
-  #skip(end: number): void {
+  #skip(way: Recorded | undefined, end: number): Recorded | undefined {
     const { slots } = this.#notes;
     while (slots.length < end) slots.push(this.#guide!.idle[slots.length]!);
+    return way;
   }
 
   subgraph(
@@ -536,26 +543,30 @@ function recordInto(body: Body, recorder: Recorder): { readonly graph: Recorded;
   return { graph, types: { inputs: typesOf(body.inputTypes), outputs: typesOf(body.outputTypes) } };
 }
 
-function notesFor(body: Body, isOpen: readonly boolean[]): Notes & { readonly choosers: Chooser[] } {
-  const open = new Set(nodesOf(body).filter((_, i) => isOpen[i]));
-  return { slots: [], constants: new Map(), choosers: [], isOpen: (node) => open.has(node) };
+/** What is known of the nodes of graphs with one structure, in the order of `nodesOf`. */
+export interface Differences {
+  /** Whether a node has sizes that differ. */
+  readonly isOpen: readonly boolean[];
+  /** The ways that a node takes at its choices; undefined if it may take all of them. */
+  readonly taken: readonly (TakenWays | undefined)[];
 }
 
-/**
- * Lowers a graph and returns its recording. `isOpen` says which nodes, in the order of `nodesOf`, have sizes that differ, and `taken` which
- * ways each of them takes.
- */
-export function record(
-  body: Body,
-  target: Target,
-  isOpen: readonly boolean[],
-  taken: readonly (TakenWays | undefined)[],
-): Recording {
-  const takenBy = new Map(nodesOf(body).map((node, i) => [node, taken[i]]));
-  const notes: Notes & { readonly choosers: Chooser[] } = {
-    ...notesFor(body, isOpen),
+function notesFor(body: Body, { isOpen, taken }: Differences): Notes & { readonly choosers: Chooser[] } {
+  const nodes = nodesOf(body);
+  const open = new Set(nodes.filter((_, i) => isOpen[i]));
+  const takenBy = new Map(nodes.map((node, i) => [node, taken[i]]));
+  return {
+    slots: [],
+    constants: new Map(),
+    choosers: [],
+    isOpen: (node) => open.has(node),
     taken: (node) => node && takenBy.get(node),
   };
+}
+
+/** Lowers a graph and returns its recording. */
+export function record(body: Body, target: Target, differences: Differences): Recording {
+  const notes = notesFor(body, differences);
   const { graph, types } = recordInto(body, new Recorder(target, notes, ""));
   return {
     form: formOf(body),
@@ -577,12 +588,12 @@ export function record(
  */
 export function slotsLike(
   body: Body,
-  isOpen: readonly boolean[],
+  differences: Differences,
   { form, target, graph, slots }: Recording,
   idle: readonly Slot[],
 ): readonly Slot[] | undefined {
   if (formOf(body) !== form) return undefined;
-  const notes = notesFor(body, isOpen);
+  const notes = notesFor(body, differences);
   try {
     recordInto(body, new Recorder(target, notes, "", undefined, { recorded: graph, idle }));
   } catch (error) {

@@ -13,10 +13,14 @@ import {
   plainEngine,
   relu,
   type Shape,
+  scan,
   seed,
   sequential,
+  stack,
   type Tensor,
   tensor,
+  transformer,
+  transformerEncoder,
   useEngine,
 } from "../../src/index.ts";
 import { State } from "../../src/tensor/state.ts";
@@ -125,6 +129,55 @@ const programs: Readonly<Record<string, Program>> = {
         .add(half);
     });
     return (n) => numbers(f(wave([n, 3])));
+  },
+  "a loop whose body sums over rows and multiplies": () => {
+    const weight = wave([4, 4], 1);
+    const f = compile((x: Any) => {
+      const { state, outputs } = scan(
+        (h: Any, part: Any) => {
+          const next = h
+            .matmul(weight as never)
+            .add(part as never)
+            .tanh() as Any;
+          return [next, [next.sum(0) as Any, next.mT().matmul(part as never) as Any] as const] as const;
+        },
+        { init: x.mul(0) as Any, xs: stack([x, x.neg(), x.mul(2)], 0) as Any },
+      );
+      return [state, outputs[0], outputs[1]] as const;
+    });
+    return async (n) => {
+      const [state, sums, products] = f(wave([n, 4]));
+      return (await Promise.all([state, sums, products].map((y) => numbers(y)))).flat();
+    };
+  },
+  "greedy writing by a Transformer": () => {
+    const model = transformer({
+      vocabularySize: 9,
+      startToken: 1,
+      width: 8,
+      heads: 2,
+      layers: 1,
+      longest: 12,
+      dropout: 0,
+    });
+    model.eval();
+    const f = compile((source: Tensor<[number, number], "int32">) => model.greedy(source, 5));
+    const source = (n: number) =>
+      fromValues(
+        Int32Array.from({ length: n * 7 }, (_, i) => 3 + ((i * 5) % 6)),
+        [n, 7],
+      ) as Tensor<[number, number], "int32">;
+    return (n) => numbers(f(source(n)) as never);
+  },
+  "an encoder that learns": () => {
+    const model = transformerEncoder(8, 2, { layers: 1, feedForwardSize: 16, dropout: 0 });
+    const optimizer = adam(model, { learningRate: 0.01 });
+    const step = compile((x: Any) => {
+      const loss = (model(x as never) as Any).square().mean();
+      optimizer.minimize(loss as never);
+      return loss;
+    });
+    return (n) => numbers(step(wave([n, 5, 8])));
   },
   "a perceptron that learns": () => {
     const model = sequential(linear(20, 32), relu, linear(32, 10));
