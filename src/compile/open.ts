@@ -6,7 +6,7 @@
 import type { Engine, InPlace, Program } from "../engine/engine.ts";
 import type { Body } from "../graph/body.ts";
 import type { Node } from "../graph/node.ts";
-import type { OnnxValue } from "../graph/op.ts";
+import type { Constant, OnnxValue } from "../graph/op.ts";
 import type { Filling, Hole, Port, Target } from "../graph/target.ts";
 import type { AnyKernelOp } from "../kernel/kernel.ts";
 import { encodeModel, OnnxBuilder, type Weights } from "../onnx/model.ts";
@@ -125,17 +125,22 @@ export class Family<E extends { readonly isReleased: boolean }> {
     const example: Example = { body, inPlace, nodes: nodesOf(body) };
     const isLike = (other: { readonly engine: Engine; readonly inPlace: string }): boolean =>
       other.engine === engine && other.inPlace === written;
-    const opened = (examples: readonly Example[], isOpen: readonly boolean[]): Open<E> | undefined => {
+    const opened = (
+      examples: readonly Example[],
+      isOpen: readonly boolean[],
+    ): { readonly open: Open<E>; readonly constants: readonly Constant[] } | undefined => {
       const all = [...examples, example];
       const bodies = all.map((each) => each.body);
       const opening = Opening.of(bodies, isOpen, engine.target);
-      if (!opening) return undefined;
+      const constants = opening?.fillingFor(body);
+      if (!opening || !constants) return undefined;
       const program = new OpenProgram(opening, engine.target, inPlace, body.nodes.length);
-      return { opening, engine, inPlace: written, program, examples: all, isOpen, executable: make(program) };
+      const open = { opening, engine, inPlace: written, program, examples: all, isOpen, executable: make(program) };
+      return { open, constants };
     };
-    const filled = ({ opening, executable }: Open<E>): Filled<E> => ({
+    const filled = ({ executable }: Open<E>, constants: readonly Constant[]): Filled<E> => ({
       executable,
-      filling: engine.filling!(opening.fillingFor(body)!),
+      filling: engine.filling!(constants),
     });
 
     const candidates = this.#open.filter(
@@ -145,7 +150,7 @@ export class Family<E extends { readonly isReleased: boolean }> {
       const constants = open.opening.fillingFor(body);
       if (!constants) continue;
       if (open.executable.isReleased) open.executable = make(open.program);
-      return { executable: open.executable, filling: engine.filling(constants) };
+      return filled(open, constants);
     }
     for (const open of candidates) {
       const differs = openNodes(example.nodes, open.examples[0]!.nodes);
@@ -155,16 +160,16 @@ export class Family<E extends { readonly isReleased: boolean }> {
         open.isOpen.map((isOpen, i) => isOpen || differs[i]!),
       );
       if (!wider) continue;
-      this.#open = [wider, ...this.#open.filter((each) => each !== open)];
-      return filled(wider);
+      this.#open = [wider.open, ...this.#open.filter((each) => each !== open)];
+      return filled(wider.open, wider.constants);
     }
     for (const closed of this.#closed.filter(isLike)) {
       const differs = openNodes(example.nodes, closed.example.nodes);
-      const open = differs && opened([closed.example], differs);
-      if (!open) continue;
-      this.#open.unshift(open);
+      const made = differs && opened([closed.example], differs);
+      if (!made) continue;
+      this.#open.unshift(made.open);
       this.#closed = this.#closed.filter((each) => each !== closed);
-      return filled(open);
+      return filled(made.open, made.constants);
     }
     this.#closed = [{ engine, inPlace: written, example }, ...this.#closed].slice(0, mostClosed);
     return undefined;
