@@ -5,7 +5,7 @@ import { aFlag, aFunction, expectArguments, options as optionsOf } from "../grap
 import type { Check } from "../graph/check.ts";
 import { input } from "../graph/leaf.ts";
 import { collect, makeNode, type Value } from "../graph/node.ts";
-import { forbidInTrace, hasPending, newScope, type Scope, withScope } from "../graph/scope.ts";
+import { forbidInTrace, newScope, type Scope, withScope } from "../graph/scope.ts";
 import { isFloat, showPlace, showType, type TensorType } from "../graph/types.ts";
 import type { Steps } from "../task.ts";
 import { fromStorage } from "../tensor/create.ts";
@@ -15,9 +15,9 @@ import { Storage } from "../tensor/storage.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { flatten, type IsTree } from "../tensor/tree.ts";
 import { given, nameAt, withStandIns } from "./arguments.ts";
-import { type Bound, bind, knownStorage } from "./bind.ts";
+import { type Bound, bind } from "./bind.ts";
 import { Cache, type Cached, touch } from "./cache.ts";
-import { launch, settleCaptured } from "./evaluate.ts";
+import { settleCaptured, storagesOf } from "./evaluate.ts";
 import { type Constants, type Executable, executableFor, type Job, type Ready, submit } from "./executable.ts";
 import { Family } from "./open.ts";
 import { Retraces } from "./retraces.ts";
@@ -144,13 +144,6 @@ export function compileOver<A extends readonly unknown[], R>(
     tellFailures(place);
   };
   return Object.assign(call, { finished });
-}
-
-/** Returns the storages of the arguments. First it queues pending assignments of the top level, and arguments that are not computed yet. */
-function storagesOf(tensors: readonly Tensor[]): readonly Storage[] {
-  const storages = tensors.map((tensor) => knownStorage(tensor.current()));
-  const isComplete = storages.every((storage) => storage !== undefined);
-  return isComplete && !hasPending() ? storages : launch(tensors).storages;
 }
 
 /** The graph of a function for arguments of certain types: its results, its checks and its assignments. */

@@ -3,7 +3,7 @@
 import { tensorOf } from "../graph/apply.ts";
 import type { Check } from "../graph/check.ts";
 import { collect, type Node, type Value } from "../graph/node.ts";
-import { forbidInTrace, takePending } from "../graph/scope.ts";
+import { forbidInTrace, hasPending, takePending } from "../graph/scope.ts";
 import type { NestedArray } from "../graph/shape-types.ts";
 import type { Values } from "../graph/types.ts";
 import type { Steps } from "../task.ts";
@@ -110,6 +110,22 @@ export function launch(tensors: readonly Tensor[]): Launched {
     value.node.source?.kind === "state" ? seen!.storages[next++]! : knownStorage(value)!,
   );
   return { storages, runs: [...(seen?.runs ?? []), ...(run ? [run] : [])] };
+}
+
+/** Returns the storages of tensors. First it queues pending assignments of the top level, and tensors that are not computed yet. */
+export function storagesOf(tensors: readonly Tensor[]): readonly Storage[] {
+  const storages = tensors.map((tensor) => knownStorage(tensor.current()));
+  const isComplete = storages.every((storage) => storage !== undefined);
+  return isComplete && !hasPending() ? storages : launch(tensors).storages;
+}
+
+/**
+ * Says that the caller will read these tensors, or values computed from them, unless it fails or stops earlier: an error of their runs is
+ * reported to no other caller. For callers that queue runs ahead of those that they read. Returns the tensors.
+ */
+export function claim<T extends readonly Tensor[]>(tensors: T): T {
+  for (const { run } of storagesOf(tensors)) run?.observe();
+  return tensors;
 }
 
 /** Queues a run that reads the variables of some leaves at this place of the queue. Without leaves, it only waits for earlier runs. */

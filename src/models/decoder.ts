@@ -1,6 +1,6 @@
 /** The compiled functions that decode a model, and the queue of their steps. */
 import { type Compiled, type CompileOptions, compile } from "../compile/compile.ts";
-import { valuesOf } from "../compile/evaluate.ts";
+import { claim, valuesOf } from "../compile/evaluate.ts";
 import { sizeInBytes, type Values } from "../graph/types.ts";
 import { inMode, isModule } from "../nn/module.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -152,7 +152,8 @@ const longestBlock = 64;
 
 /**
  * Queues `count` steps and yields the values of what each of them returns. Steps are queued in blocks, each while the block before is read,
- * so that neither side waits for the other at every token. Whoever stops early has caused at most two blocks of steps too many.
+ * so that neither side waits for the other at every token. Whoever stops early has caused at most two blocks of steps too many, whose errors
+ * nobody is told of.
  */
 export async function* stepsInBlocks(
   step: () => readonly Tensor[],
@@ -163,7 +164,7 @@ export async function* stepsInBlocks(
   const block = (): (readonly Tensor[])[] => {
     const steps = Math.min(size, count - made);
     made += steps;
-    return Array.from({ length: steps }, step);
+    return Array.from({ length: steps }, () => claim(step()));
   };
   for (let next = block(); next.length > 0; ) {
     const began = performance.now();

@@ -10,7 +10,7 @@ import type { Tree } from "../tensor/tree.ts";
 import { type BeamRules, Beams, neverContinued } from "./beam-search.ts";
 import { type Carried, type Decoder, decoderOf, type Prefix, type StepNumbers, stepsInBlocks } from "./decoder.ts";
 import { noToken, noTokenYet, type Rules } from "./sampling.ts";
-import { discardState, expectBatch, type StepModel, type TokenIds } from "./step-model.ts";
+import { claimState, discardState, expectBatch, type StepModel, type TokenIds } from "./step-model.ts";
 
 /** The options of `generate`. Names, meanings and defaults are those of Hugging Face's `GenerationConfig`. */
 export interface GenerateOptions<S = unknown> {
@@ -303,7 +303,10 @@ class Decoding {
         : undefined;
     const isRagged = lengths.some((length) => length !== time);
     const isNeeded = prefix !== undefined || copies > 1;
+    // The steps read both states, and so get the errors of their runs.
+    claimState(start);
     const { state } = isNeeded ? this.#decoder.begin(start, ids(rows), prefix, isRagged) : { state: start };
+    claimState(state);
     const history =
       penalizes || noRepeatNgramSize > 0
         ? idRows(

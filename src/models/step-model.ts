@@ -1,4 +1,5 @@
 /** The contract of models that write a sequence token by token, which `generate` decodes. */
+import { claim } from "../compile/evaluate.ts";
 import { ShapeError } from "../errors.ts";
 import { sameShape, showShape, showType } from "../graph/types.ts";
 import { arange, where } from "../tensor/create.ts";
@@ -58,6 +59,13 @@ export function discardState(state: unknown): void {
   const parts: Tensor[] = [];
   flatten("generate", state, parts);
   for (const { node } of parts) if (node.source?.kind === "host") (node.source.storage as Storage).discard();
+}
+
+/** Says that the caller's steps read a state: an error of the runs that compute it is reported to no other caller. */
+export function claimState(state: unknown): void {
+  const parts: Tensor[] = [];
+  flatten("generate", state, parts);
+  claim(parts);
 }
 
 /** Throws ShapeError unless the first axis of every tensor of a state is the batch. */

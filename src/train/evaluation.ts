@@ -1,6 +1,6 @@
 /** Evaluation: the loss and the metrics over all batches, added up inside the graph and read once. */
 import { type Compiled, compile } from "../compile/compile.ts";
-import { valuesOf } from "../compile/evaluate.ts";
+import { claim, valuesOf } from "../compile/evaluate.ts";
 import { type BatchSource, epochOf } from "../data/batches.ts";
 import { DataError } from "../errors.ts";
 import { arrayTypes, sizeOf, type Values } from "../graph/types.ts";
@@ -61,7 +61,7 @@ export class Evaluator {
       const next = epoch.next();
       const batch = next instanceof Promise ? await next : next;
       if (!batch) break;
-      queued.push(this.#judge(...batch));
+      queued.push(claim(this.#judge(...batch)));
       examples += examplesIn(batch);
       batches++;
       if (queued.length >= 2 * window) await this.#count(counts, queued.splice(0, window));

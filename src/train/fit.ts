@@ -1,5 +1,5 @@
 /** `fit`: the training loop. */
-import { valuesOf } from "../compile/evaluate.ts";
+import { claim, valuesOf } from "../compile/evaluate.ts";
 import { type BatchSource, type EpochOfBatches, epochOf } from "../data/batches.ts";
 import type { Column } from "../data/dataset.ts";
 import { ConfigError, DataError } from "../errors.ts";
@@ -328,6 +328,7 @@ export class Training {
   #queue(batch: readonly Tensor[]): void {
     const look = (this.#steps + 1) % this.#saving.histograms === 0;
     const { gradients, ...queued } = this.#step.batch(batch, look);
+    claim([queued.loss]); //  the record reads it, or an earlier batch has failed
     this.#unread.push({ ...queued, examples: examplesIn(batch) });
     this.#gradients = gradients;
     this.#batch++;

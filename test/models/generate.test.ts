@@ -1,6 +1,7 @@
 /** `generate` against plain TypeScript over the logits that the model's own steps give, read one by one. */
 import { beforeAll, describe, expect, test } from "vitest";
 import {
+  compile,
   embedding,
   type GenerateOptions,
   generate,
@@ -14,6 +15,7 @@ import {
   where,
   zeros,
 } from "../../src/node.ts";
+import { untoldErrors } from "../../src/tensor/run.ts";
 
 const vocabulary = 7;
 const width = 8;
@@ -397,6 +399,68 @@ describe("beam search", () => {
     const { sequences } = await generate(tested, { prompt: [1], maxNewTokens: 6, numBeams: 40, lengthPenalty: 0 });
     const simple = await greedy([1], 6);
     expect(await logProbability([1], sequences[0]!)).toBeGreaterThanOrEqual(await logProbability([1], simple));
+  });
+});
+
+describe("an error of one request is told once, to whoever made it", () => {
+  const bad = vocabulary + 3;
+  const afterwards = async (): Promise<void> => {
+    const other = compile((x: Tensor<[1], "float32">) => x.mul(2));
+    expect(await other(tensor([1])).array()).toEqual([2]);
+    expect(untoldErrors()).toEqual([]);
+  };
+
+  test.each<[string, GenerateOptions<State>]>([
+    ["greedily", {}],
+    ["by draws", { doSample: true, seed: 1 }],
+    ["by draws of several", { doSample: true, seed: 1, numReturnSequences: 2 }],
+    ["by beams", { numBeams: 2 }],
+  ])("%s", async (_, options) => {
+    for (const prompt of [[bad], [1, bad, 2]]) {
+      await expect(generate(tested, { prompt, maxNewTokens: 6, ...options })).rejects.toThrow(`index ${bad}`);
+      await afterwards();
+    }
+  });
+
+  test("as a stream, and when the stream is stopped", async () => {
+    const read = async (prompt: number[], most: number): Promise<number> => {
+      let steps = 0;
+      for await (const _ of generate(tested, { prompt, maxNewTokens: 9 })) if (++steps === most) break;
+      return steps;
+    };
+    await expect(read([bad], 9)).rejects.toThrow(`index ${bad}`);
+    await afterwards();
+    // The first token of this model is right, and the second one fails, which is queued with the first.
+    const failsLater: StepModel<State> = {
+      ...tested,
+      step(tokens, state) {
+        const { logits } = tested.step(tokens, state);
+        return { logits, state: { ...state, fed: state.fed.add(tensor([0]).take(state.fed).cast("int32")).add(1) } };
+      },
+    };
+    let steps = 0;
+    for await (const _ of generate(failsLater, { prompt: [1], maxNewTokens: 9 })) if (++steps === 1) break;
+    await afterwards();
+    await expect(generate(failsLater, { prompt: [1], maxNewTokens: 9 })).rejects.toThrow("index 1");
+    await afterwards();
+  });
+
+  test.each([1, 2])("among many at once, %i beams", async (numBeams) => {
+    for (const before of [[], [1, 2]]) {
+      const all = [bad, 1, bad + 1, 2, 3].map((token) =>
+        Promise.resolve(generate(tested, { prompt: [...before, token, ...before], maxNewTokens: 6, numBeams })),
+      );
+      const results = await Promise.allSettled(all);
+      expect(results.map(({ status }) => status === "fulfilled")).toEqual([false, true, false, true, true]);
+      expect(results.map((each) => /index \d+/.exec(`${(each as { reason?: unknown }).reason}`)?.[0])).toEqual([
+        `index ${bad}`,
+        undefined,
+        `index ${bad + 1}`,
+        undefined,
+        undefined,
+      ]);
+      await afterwards();
+    }
   });
 });
 

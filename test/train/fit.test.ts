@@ -25,9 +25,11 @@ import {
   sgd,
   type Tensor,
   type TrainingEvent,
+  tensor,
   useEngine,
   validate,
 } from "../../src/node.ts";
+import { untoldErrors } from "../../src/tensor/run.ts";
 
 type X = Tensor<[number, 2], "float32">;
 type Y = Tensor<[number], "int32">;
@@ -272,6 +274,33 @@ test("a loss that is no number ends the training with the guard's words, and the
   const run = fit(broken, { epochs: 1, loggingSteps: 1, onEvent: (event) => void events.push(event) });
   await expect(run).rejects.toThrow(/DataError|holds NaN/);
   expect(of(events, "log").map(({ step }) => step)).toEqual([1]);
+});
+
+test("a batch that fails stops its own training or evaluation, and nobody who reads something else meanwhile", async () => {
+  const twice = compile((x: Tensor<[number], "float32">) => x.mul(2));
+  for (const verb of [validate, fit]) {
+    const reads: (readonly number[] | string)[] = [];
+    // Between two batches it reads something, as a source does that computes its batches.
+    const source: BatchSource = {
+      state: () => ({ epoch: 0, batch: 0 }),
+      resume: () => {},
+      async *[Symbol.asyncIterator]() {
+        for (let i = 0; i < 6; i++) {
+          const y = tensor([0, i === 2 ? 7 : 1], "int32");
+          yield [tensor([[1, 2], [3, 4]]), y]; // biome-ignore format: a matrix
+          reads.push(await twice(tensor([i])).array().catch(String)); // biome-ignore format: one read
+        }
+      },
+    };
+    const { batchSize: _, ...made } = makeSetup();
+    // Computed labels are looked at when the batch runs, not when it is queued.
+    const loss = (x: X, y: Y) => crossEntropy(made.model(x), y.maximum(0) as Y);
+    const setup = { ...made, loss, train: source, validation: source, metrics: [] };
+    const run = verb === fit ? fit(setup, { epochs: 1 }) : validate(setup);
+    await expect(run).rejects.toThrow("index 7");
+    expect(reads).toEqual([0, 1, 2, 3, 4, 5].map((i) => [2 * i]));
+    expect(untoldErrors()).toEqual([]);
+  }
 });
 
 describe("what cannot be is refused", () => {
