@@ -264,6 +264,15 @@ describe("folders", () => {
       expect(await state.data(), name).toEqual(await model.namedStates().get(name)!.data());
   });
 
+  const firstOf = async (model: ReturnType<typeof bert>): Promise<readonly number[]> => [
+    ...(await model.embeddings.word_embeddings.weight.data()).slice(16, 20),
+  ];
+  const saved = async (name: string, model: ReturnType<typeof bert>, maxShardSize: number): Promise<string> => {
+    const to = await fresh(name);
+    await savePretrained(model, to, { maxShardSize });
+    return to;
+  };
+
   test("labels keep their names; large models are divided over files", async () => {
     const id2label = ["negative", "positive", "neither"];
     const model = bertForSequenceClassification({ ...small, id2label });
@@ -287,6 +296,45 @@ describe("folders", () => {
       ignoreMismatchedSizes: true,
     });
     expect(other.report.mismatched.map(({ name }) => name)).toEqual(["classifier.weight", "classifier.bias"]);
+  });
+
+  test("a save replaces the weights of the one before, in one file or several", async () => {
+    const to = await fresh("replaced");
+    const others = ["model-best.safetensors", "adapter_model.safetensors", "model-00001-of-00002.safetensors.bak"];
+    for (const name of others) await writeFile(path.join(to, name), "mine");
+    const counts: number[] = [];
+    for (const [i, maxShardSize] of [2e9, 1000, 1000, 2e9, 2000, 1000, 1000, 1000, 2e9].entries()) {
+      const model = bert(small);
+      await savePretrained(model, to, { maxShardSize });
+      expect(await firstOf((await loadPretrained(bert, to)).model), `save ${i}`).toEqual(await firstOf(model));
+      const names = (await readdir(to)).filter((name) => name.startsWith("model") && !others.includes(name)).sort();
+      if (maxShardSize === 2e9) expect(names).toEqual(["model.safetensors"]);
+      else expect(names).toHaveLength(Number(/of-(\d+)/.exec(names[0]!)![1]) + 1);
+      counts.push(names.length);
+    }
+    expect(counts[2]).toBe(counts[1]);
+    for (const name of others) expect(await readFile(path.join(to, name), "utf8")).toBe("mine");
+  });
+
+  test("a save that stops before all weights are written leaves those that were there", async () => {
+    const count = (await readdir(await saved("counted", bert(small), 1000))).length - 2;
+    const shard = (series: string): string => `model${series}-00003-of-${String(count).padStart(5, "0")}.safetensors`;
+    for (const [before, after, blocked] of [
+      [2e9, 1000, shard("")],
+      [2e9, 1000, "model.safetensors.index.json"],
+      [1000, 2e9, "model.safetensors"],
+      [1000, 1000, shard("-b")],
+      [2000, 1000, shard("")],
+    ] as const) {
+      const [old, model] = [bert(small), bert(small)];
+      const to = await saved(`stopped at ${blocked} after ${before}`, old, before);
+      await mkdir(path.join(to, blocked)); //  a folder in the place of a file, which stops the save
+      await expect(savePretrained(model, to, { maxShardSize: after })).rejects.toThrow("a folder");
+      await rm(path.join(to, blocked), { recursive: true });
+      expect(await firstOf((await loadPretrained(bert, to)).model)).toEqual(await firstOf(old));
+      await savePretrained(model, to, { maxShardSize: after });
+      expect(await firstOf((await loadPretrained(bert, to)).model)).toEqual(await firstOf(model));
+    }
   });
 
   test("a loaded model trains on", async () => {

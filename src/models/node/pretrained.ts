@@ -1,5 +1,5 @@
 /** Folders of pre-trained models, as Hugging Face publishes them. */
-import { mkdir } from "node:fs/promises";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ConfigError, FormatError, printable, quoted } from "../../errors.ts";
@@ -109,12 +109,17 @@ async function readIfThere(path: string): Promise<Uint8Array | undefined> {
   }
 }
 
+const singleName = "model.safetensors";
+const indexName = "model.safetensors.index.json";
+/** The names of several files. A save over files of the same names takes the other series, so that it overwrites none of them. */
+const shardNames = /^model(-b)?-\d{5}-of-\d{5}\.safetensors$/;
+
 /** Reads the weights of a folder, in one file or several. */
 async function readWeights(folder: string): Promise<ReadonlyMap<string, NamedValues>> {
-  const single = join(folder, "model.safetensors");
+  const single = join(folder, singleName);
   const bytes = await readIfThere(single);
   if (bytes) return decodeSafetensors(bytes, single).tensors;
-  const indexPath = join(folder, "model.safetensors.index.json");
+  const indexPath = join(folder, indexName);
   if (!(await readIfThere(indexPath))) {
     const isPickle = (await readIfThere(join(folder, "pytorch_model.bin"))) !== undefined;
     throw new FileError(
@@ -177,7 +182,8 @@ export interface SavePretrainedOptions {
 
 /**
  * Writes a model to a folder in Hugging Face's form, which its `from_pretrained` loads: `config.json`, `model.safetensors`, and, with a
- * tokenizer, `tokenizer.json` and `tokenizer_config.json`. The folder is made if there is none. Throws ConfigError for a module that is not
+ * tokenizer, `tokenizer.json` and `tokenizer_config.json`. The folder is made if there is none. Weights that an earlier save has written
+ * there are removed once the new ones are complete: whenever the process stops, the folder has the old ones or the new ones. Throws ConfigError for a module that is not
  * one of the architectures here, FileError when a file cannot be written.
  */
 export async function savePretrained(
@@ -202,26 +208,38 @@ export async function savePretrained(
   const write = (name: string, content: Uint8Array | string): Promise<void> =>
     writeFileAtomically(join(path, name), content);
   const text = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
-  // The weights come before the configuration, which says that the folder is whole.
+  // The weights come before the configuration, which says that the folder is whole. Until all of them are written, the folder has the
+  // weights that it had: no file of these is overwritten or removed before.
   const shards = sharded(weights, maxShardSize);
-  const nameOf = (i: number): string =>
-    shards.length === 1
-      ? "model.safetensors"
-      : `model-${String(i + 1).padStart(5, "0")}-of-${String(shards.length).padStart(5, "0")}.safetensors`;
+  const ofShard = (series: string, i: number): string =>
+    `model${series}-${String(i + 1).padStart(5, "0")}-of-${String(shards.length).padStart(5, "0")}.safetensors`;
+  const indexNow = new TextDecoder().decode(await readIfThere(join(path, indexName)));
+  const series = indexNow.includes(ofShard("", 0)) ? "-b" : "";
+  const nameOf = (i: number): string => (shards.length === 1 ? singleName : ofShard(series, i));
   for (const [i, shard] of shards.entries()) await write(nameOf(i), encodeSafetensors(shard, { format: "pt" }));
   if (shards.length > 1) {
     const map = shards.flatMap((shard, i) => [...shard.keys()].map((name) => [name, nameOf(i)] as const));
     const total = [...weights.values()].reduce((sum, type) => sum + sizeInBytes(type), 0);
-    await write(
-      "model.safetensors.index.json",
-      text({ metadata: { total_size: total }, weight_map: Object.fromEntries(map) }),
-    );
+    await write(indexName, text({ metadata: { total_size: total }, weight_map: Object.fromEntries(map) }));
   }
+  await removeReplaced(path, shards.length === 1 ? [singleName] : [indexName, ...shards.map((_, i) => nameOf(i))]);
   if (tokenizer) {
     await write("tokenizer.json", encodeTokenizer(tokenizer));
     await write("tokenizer_config.json", text(tokenizerConfig(tokenizer, model)));
   }
   await write("config.json", text(json));
+}
+
+/** Removes the files of weights that earlier saves have written, apart from those of this one. */
+async function removeReplaced(folder: string, written: readonly string[]): Promise<void> {
+  try {
+    const shards = (await readdir(folder)).filter((name) => shardNames.test(name));
+    // First what would be loaded in place of the new files, or leads to files that are removed.
+    for (const name of [singleName, indexName, ...shards])
+      if (!written.includes(name)) await rm(join(folder, name), { force: true });
+  } catch (cause) {
+    throw explained("savePretrained", `old weights in ${printable(folder)} cannot be removed`, cause, {});
+  }
 }
 
 /** Divides weights over files of limited size, in their order. */
