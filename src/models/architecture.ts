@@ -35,6 +35,13 @@ export interface Family<C extends object> {
   readonly fixed: Readonly<Record<string, readonly unknown[]>>;
   /** Throws ConfigError for values that do not fit together. */
   expect(config: C): void;
+  /** The sizes of the body; `embeddings` are the rows of all its tables. */
+  sizesOf(config: C): {
+    readonly hiddenSize: number;
+    readonly intermediateSize: number;
+    readonly layers: number;
+    readonly embeddings: number;
+  };
   /** Returns the present name of a weight in an old file, or undefined for a value that is not a weight. */
   rename(name: string): string | undefined;
   /** Whether a file may lack a part of the body, as a pooler that pre-training did not use. */
@@ -86,7 +93,7 @@ export function defineArchitecture<C extends object, M extends Module>(
 }
 
 /** Fills in defaults. Throws ConfigError for an unknown field, and for a value that a field cannot have. */
-function completeConfig<C extends object>(subject: string, family: Family<C>, given: Partial<C>): C {
+export function completeConfig<C extends object>(subject: string, family: Family<C>, given: Partial<C>): C {
   const { fields } = family;
   const names = Object.keys(fields) as (keyof C & string)[];
   if (aRecord(given)) throw new ConfigError(subject, `the configuration is ${described(given)}`, "give a record");
@@ -159,7 +166,8 @@ export function configToJson<C extends object>(
 /** Labels in a `config.json` are a record from numbers to names. */
 function labelsFromJson(value: unknown, source: string): readonly string[] {
   const names = aRecord(value) ? undefined : Object.entries(value as object);
-  const labels = names?.map((_, i) => names.find(([id]) => Number(id) === i)?.[1] as unknown);
+  const byId = new Map<number, unknown>(names?.map(([id, name]) => [Number(id), name]));
+  const labels = names?.map((_, i) => byId.get(i));
   if (!labels?.every((label) => typeof label === "string"))
     throw new FormatError(source, `id2label is ${described(value)}`, 'give names by number: { "0": "no", "1": "yes" }');
   return labels as string[];

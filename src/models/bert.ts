@@ -101,6 +101,12 @@ const family: Family<BertConfig> = {
     if (padTokenId >= vocabSize)
       throw new ConfigError("bert", `padTokenId is ${padTokenId} of ${vocabSize} tokens`, "give the id of [PAD]");
   },
+  sizesOf: ({ hiddenSize, intermediateSize, numHiddenLayers, vocabSize, maxPositionEmbeddings, typeVocabSize }) => ({
+    hiddenSize,
+    intermediateSize,
+    layers: numHiddenLayers,
+    embeddings: vocabSize + maxPositionEmbeddings + typeVocabSize,
+  }),
   // TensorFlow's names for the scale and the shift, which the first files kept; and a buffer, which is no weight.
   rename: (name) =>
     name.endsWith("position_ids") ? undefined : name.replace(/\.gamma$/, ".weight").replace(/\.beta$/, ".bias"),

@@ -100,6 +100,12 @@ const family: Family<Gpt2Config> = {
       if (id !== undefined && id >= vocabSize)
         throw new ConfigError("gpt2", `${name} is ${id} of ${vocabSize} tokens`, "give the id of a token");
   },
+  sizesOf: ({ hiddenSize, intermediateSize = 4 * hiddenSize, numHiddenLayers, vocabSize, maxPositionEmbeddings }) => ({
+    hiddenSize,
+    intermediateSize,
+    layers: numHiddenLayers,
+    embeddings: vocabSize + maxPositionEmbeddings,
+  }),
   // Old files hold the causal mask, which is no weight.
   rename: (name) => (/(^|\.)attn\.(masked_)?bias$/.test(name) ? undefined : name),
   isOptional: () => false,

@@ -4,10 +4,12 @@ import { ConfigError, FormatError, printable } from "../errors.ts";
 import type { NamedValues } from "../files/safetensors.ts";
 import { type LoadReport, loadValues } from "../files/weights.ts";
 import { described, missing } from "../graph/arguments.ts";
+import { sizeOf } from "../graph/types.ts";
 import type { Module } from "../nn/module.ts";
 import {
   type Architecture,
   type ConfigJson,
+  completeConfig,
   configFromJson,
   configToJson,
   type Family,
@@ -85,6 +87,7 @@ export function modelFromFiles<C extends object, M extends Module>(
   // Another number of labels has other names.
   if (given && "numLabels" in given && !("id2label" in given) && config.id2label?.length !== config.numLabels)
     delete config.id2label;
+  expectLikely(architecture, config, weights, source.config);
   const model = architecture(config, generator ? { generator } : {});
   const names = new Set(model.namedStates({ removeDuplicates: false }).keys());
   const report = loadValues(model, weights, source.weights, {
@@ -94,6 +97,39 @@ export function modelFromFiles<C extends object, M extends Module>(
   expectWhole(report, family, names, source.weights, ignoreMismatchedSizes);
   return { model, report };
 }
+
+/**
+ * Throws FormatError for sizes of which the weights can have no model: a wrong `config.json` may ask for a billion layers, which take hours
+ * to make. Sizes that are a little wrong are found later, and said with the names of the weights.
+ */
+function expectLikely<C extends object>(
+  { architecture, family }: Pick<Architecture<C>, "architecture" | "family">,
+  config: Partial<C>,
+  weights: ReadonlyMap<string, NamedValues>,
+  source: string,
+): void {
+  const complete = completeConfig(architecture, family, config);
+  const { hiddenSize, intermediateSize, layers, embeddings } = family.sizesOf(complete);
+  const numbers = hiddenSize * (embeddings + layers * (4 * hiddenSize + 2 * intermediateSize));
+  const given = [...weights.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  const labels = (complete as { readonly numLabels?: number }).numLabels ?? 0;
+  const isLikely = numbers <= 4 * given && layers <= weights.size;
+  if (isLikely && hiddenSize * labels <= mostNumbersOfHead) return;
+  const names = isLikely ? ["numLabels"] : Object.keys(family.fields).filter((name) => sizeNames.test(name));
+  const sizes = names.flatMap((name) => {
+    const value = complete[name as keyof C];
+    return value === undefined ? [] : [`${family.fields[name as keyof C].json} ${value}`];
+  });
+  throw new FormatError(
+    source,
+    `these sizes are of a model that is too large for the weights beside it: ${sizes.join(", ")}`,
+    "give the weights that belong to the config.json beside them",
+  );
+}
+
+const sizeNames = /^(vocabSize|hiddenSize|numHiddenLayers|intermediateSize|maxPositionEmbeddings|typeVocabSize)$/;
+/** The most numbers of a classifier that may be new. */
+const mostNumbersOfHead = 2 ** 28;
 
 /** Returns a file's name in the model: the same, or with the body's prefix added or removed. */
 function nameInModel<C extends object>(

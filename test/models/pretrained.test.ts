@@ -378,6 +378,29 @@ describe("folders", () => {
     await expect(loadPretrained(bert, await edited("odd", (json) => ({ ...json, hidden_size: "8" })))).rejects.toThrow(
       'hidden_size is "8"',
     );
+    for (const sizes of [
+      { num_hidden_layers: 1e9 },
+      { vocab_size: 1e12 },
+      { max_position_embeddings: 1e9 },
+      { type_vocab_size: 1e9 },
+      { intermediate_size: 1e9 },
+      { hidden_size: 1e9 },
+      { num_labels: 1e12, id2label: undefined },
+    ]) {
+      const [[name, size]] = Object.entries(sizes) as [[string, number]];
+      const load = loadPretrained(
+        bertForSequenceClassification,
+        await edited(`huge ${name}`, (json) => ({ ...json, ...sizes })),
+      );
+      await expect(load).rejects.toThrow(`${name} ${size}`);
+      await expect(load).rejects.toThrow("config.json: these sizes are of a model that is too large");
+    }
+    const manyLabels = Object.fromEntries(Array.from({ length: 50_000 }, (_, i) => [i, `${i}`]));
+    const { model: labelled } = await loadPretrained(
+      bertForSequenceClassification,
+      await edited("labelled", (json) => ({ ...json, id2label: manyLabels })),
+    );
+    expect(labelled.config.numLabels).toBe(50_000);
     const pickled = await edited("pickled", (json) => json);
     await rm(path.join(pickled, "model.safetensors"));
     await writeFile(path.join(pickled, "pytorch_model.bin"), "PK");
