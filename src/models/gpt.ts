@@ -25,7 +25,7 @@ import {
 } from "./architecture.ts";
 import { expectIds } from "./bert.ts";
 import { type KeyValueCache, multiHead, multiHeadStep } from "./heads.ts";
-import type { StepModel, StepOutput } from "./step-model.ts";
+import { aStateOf, hasAxes, type StepModel, type StepOutput } from "./step-model.ts";
 
 /** GPT-2's configuration: the fields of Hugging Face's `GPT2Config` under their common names. The defaults are those of GPT-2 small. */
 export interface Gpt2Config {
@@ -321,7 +321,15 @@ function buildGpt2(config: Gpt2Config, generator: Generator): Gpt2 {
     const empty = zeros([batch, heads, Math.max(1, length), hiddenSize / heads]);
     return { cache: blocks.map(() => ({ key: empty, value: empty })), positions: zeros([batch], "int32") };
   });
-  method(self, "step", (ids: Ids, { cache, positions }: Gpt2State) => {
+  const aState = aStateOf({ positions: 1 }, isWhole, ["cache"]);
+  function isWhole({ cache }: Readonly<Record<string, unknown>>): boolean {
+    const isOfLayer = (each: KeyValueCache): boolean => hasAxes(each?.key, 4) && hasAxes(each.value, 4);
+    return Array.isArray(cache) && cache.length === numHiddenLayers && cache.every(isOfLayer);
+  }
+  method(self, "step", (ids: Ids, state: Gpt2State) => {
+    expectArguments("gpt2.step", [aTensor, aState], [ids, state]);
+    expectIds("gpt2.step", ids, maxPositionEmbeddings);
+    const { cache, positions } = state;
     const [batch, time] = ids.sizes();
     const places = positions.reshape([batch, 1]).add(arange(time)) as Ids;
     let h: Hidden = wte(ids).add(wpe(places));
@@ -360,11 +368,13 @@ export const gpt2LMHeadModel: Architecture<Gpt2Config, Gpt2LMHeadModel> = define
     const self = module("Gpt2LMHeadModel", { transformer, lm_head }, forward) as unknown as Gpt2LMHeadModel;
     method(self, "startState", transformer.startState);
     method(self, "step", (tokens: Positions, state: Gpt2State): StepOutput<Gpt2State> => {
+      expectArguments("gpt2LMHeadModel.step", [aTensor], [tokens]);
       const { lastHiddenState, state: next } = transformer.step(tokens.unsqueeze(1), state);
       return { logits: lm_head(lastHiddenState).squeeze(1) as StepOutput<Gpt2State>["logits"], state: next };
     });
     // What is written behind the real tokens of a row is overwritten before any token attends to it.
     method(self, "prefill", (tokens: Ids, lengths: Positions, state: Gpt2State): Gpt2State => {
+      expectArguments("gpt2LMHeadModel.prefill", [aTensor, aTensor], [tokens, lengths]);
       const { cache } = transformer.step(tokens, state).state;
       return { cache, positions: state.positions.add(lengths) };
     });

@@ -1,6 +1,15 @@
 /** Recurrent language models (Mikolov et al. 2010; Zaremba et al. 2014), whose step `generate` decodes. */
 import { ConfigError } from "../errors.ts";
-import { aFlag, aNumber, aText, aWhole, expectArguments, options as optionsOf } from "../graph/arguments.ts";
+import {
+  aFlag,
+  aNumber,
+  anything,
+  aTensor,
+  aText,
+  aWhole,
+  expectArguments,
+  options as optionsOf,
+} from "../graph/arguments.ts";
 import type { Shape } from "../graph/types.ts";
 import * as functional from "../nn/functional.ts";
 import { defaultGenerator, type Generator } from "../nn/generator.ts";
@@ -20,7 +29,7 @@ import { type Module, method, module } from "../nn/module.ts";
 import { expectRate, expectSizes, parameter } from "../nn/parameters.ts";
 import type { Parameter } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { mapState, type StepModel, type TokenIds } from "./step-model.ts";
+import { aStateOf, mapState, type StepModel, type TokenIds } from "./step-model.ts";
 
 /** The options of `recurrentLanguageModel`. */
 export interface RecurrentLanguageModelOptions<K extends RecurrentKind = RecurrentKind> {
@@ -125,6 +134,7 @@ export function recurrentLanguageModel<const K extends RecurrentKind = "lstm">(
   const dropped = <S extends Shape>(x: Tensor<S, "float32">): Tensor<S, "float32"> =>
     rate > 0 && self.training ? functional.dropout(x, rate, generator) : x;
 
+  const aState = aStateOf(kind === "lstm" ? { h: 3, c: 3 } : { h: 3 });
   const swapped = (state: unknown): never => mapState(state, (part) => part.transpose(1, 0, 2) as Tensor) as never;
   const read = (tokens: Tensor<[number, number], "int32">, { state, lengths }: LanguageModelInput<K>) =>
     recurrent(dropped(table(tokens)), {
@@ -139,6 +149,8 @@ export function recurrentLanguageModel<const K extends RecurrentKind = "lstm">(
     { embedding: table, recurrent, ...(projection && { projection }), head },
     (tokens: Tensor<[number, number], "int32">, input: LanguageModelInput<K> = {}) => {
       const [batch, time] = tokens.sizes();
+      if (input.state !== undefined)
+        expectArguments(subject, [anything, optionsOf({ state: aState, lengths: anything })], [tokens, input]);
       const { outputs, state } = read(tokens, input);
       // One long matrix: the head's product, and the loss over it, are of two axes.
       const logits = toLogits(outputs.reshape([batch * time, hiddenSize]));
@@ -147,14 +159,17 @@ export function recurrentLanguageModel<const K extends RecurrentKind = "lstm">(
   );
   method(self, "startState", (batch: number) => swapped(recurrent.zeroState(batch)));
   method(self, "step", (tokens: TokenIds, state: LanguageModelState<K>) => {
+    expectArguments(`${subject}.step`, [aTensor, aState], [tokens, state]);
     const next = recurrent.cell(table(tokens), swapped(state));
     return { logits: toLogits(next.output), state: swapped(next.state) };
   });
   method(
     self,
     "prefill",
-    (tokens: Tensor<[number, number], "int32">, lengths: TokenIds, state: LanguageModelState<K>) =>
-      swapped(read(tokens, { lengths, state }).state),
+    (tokens: Tensor<[number, number], "int32">, lengths: TokenIds, state: LanguageModelState<K>) => {
+      expectArguments(`${subject}.prefill`, [aTensor, aTensor, aState], [tokens, lengths, state]);
+      return swapped(read(tokens, { lengths, state }).state);
+    },
   );
   return self as unknown as RecurrentLanguageModel<K>;
 }

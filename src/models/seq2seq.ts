@@ -29,6 +29,7 @@ import { scan } from "../tensor/scan.ts";
 import { State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type AttentionKind, type AttentionScore, bahdanau, luong } from "./alignment.ts";
+import { aStateOf } from "./step-model.ts";
 
 type Float = Tensor<Shape, "float32">;
 type Ids<S extends Shape = Shape> = Tensor<S, "int32">;
@@ -321,8 +322,14 @@ export function seq2seq(options: Seq2SeqOptions): Seq2Seq {
     expectIds("Seq2Seq.encode", "sources", ids, 2);
     return encode(ids, input.lengths);
   });
+  const aState = aStateOf({
+    h: 3,
+    ...(kind === "lstm" && { c: 3 }),
+    ...(fedSize > 0 && !isBahdanau && { fed: 2 }),
+    ...(align && { memory: 3, keys: 3, mask: 2 }),
+  });
   method(self, "step", (tokens: Ids, state: object) => {
-    expectArguments("Seq2Seq.step", [aTensor, aRecord], [tokens, state]);
+    expectArguments("Seq2Seq.step", [aTensor, aState], [tokens, state]);
     expectIds("Seq2Seq.step", "tokens", tokens, 1);
     const { changing, fixed } = split(state);
     const { logits, next } = advance(embedded(target, tokens), changing, fixed);

@@ -1,11 +1,12 @@
 /** The contract of models that write a sequence token by token, which `generate` decodes. */
 import { claim } from "../compile/evaluate.ts";
-import { ShapeError } from "../errors.ts";
+import { ConfigError, ShapeError } from "../errors.ts";
+import { aRecord, described, type Kind } from "../graph/arguments.ts";
 import { sameShape, showShape, showType } from "../graph/types.ts";
 import { arange, where } from "../tensor/create.ts";
 import { scan } from "../tensor/scan.ts";
 import type { Storage } from "../tensor/storage.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { Tensor } from "../tensor/tensor.ts";
 import { flatten } from "../tensor/tree.ts";
 
 /** Ids of tokens, one for each sequence of a batch. */
@@ -80,9 +81,36 @@ export function expectBatch<S>(state: S, batch: number): S {
   });
 }
 
+/**
+ * Returns the kind of a state whose parts are tensors with so many axes: `{ h: 3, c: 3 }`. `more` says whether other conditions hold. For
+ * the steps of models, whose states come from outside.
+ */
+export function aStateOf(
+  parts: Readonly<Record<string, number>>,
+  more: (state: Readonly<Record<string, unknown>>) => boolean = () => true,
+  others: readonly string[] = [],
+): Kind {
+  const names = [...others, ...Object.keys(parts)];
+  return (value) => {
+    const state = aRecord(value) ? undefined : (value as Readonly<Record<string, unknown>>);
+    const isWhole = state && Object.entries(parts).every(([name, rank]) => hasAxes(state[name], rank));
+    return isWhole && more(state) ? undefined : `give { ${names.join(", ")} }, the state before the step,`;
+  };
+}
+
+/** Whether a value is a tensor with so many axes. */
+export const hasAxes = (value: unknown, rank: number): boolean =>
+  value instanceof Tensor && value.shape.length === rank;
+
 /** Makes a step, and checks what it returns. */
 export function stepOf<S>(model: StepModel<S>, tokens: TokenIds, state: S): StepOutput<S> {
   const output = model.step(tokens, state);
+  if (aRecord(output) || !(output.logits instanceof Tensor))
+    throw new ConfigError(
+      "generate",
+      `the step returned ${(output as unknown) instanceof Promise ? "a promise" : described(output)}`,
+      "return { logits, state } at once: logits is a tensor, and state what the next step gets",
+    );
   const { shape, dtype } = output.logits;
   const [batch] = tokens.shape;
   if (shape.length !== 2 || shape[0] !== batch || shape[1] === 0 || dtype !== "float32")
@@ -91,19 +119,25 @@ export function stepOf<S>(model: StepModel<S>, tokens: TokenIds, state: S): Step
       `the step's logits for ${batch} tokens are ${showType(output.logits)}`,
       `return float32${showShape([batch!])} with one more axis, the vocabulary`,
     );
-  const before: Tensor[] = [];
+  expectKept("a step", state, output.state);
+  return output;
+}
+
+/** Throws ShapeError unless a state has the parts that it had before. */
+function expectKept(what: string, state: unknown, after: unknown): void {
+  const [before, now]: [Tensor[], Tensor[]] = [[], []];
   flatten("generate", state, before);
-  let at = 0;
-  mapState(output.state, (part) => {
-    const own = before[at++];
-    if (own && part.dtype === own.dtype && sameShape(part.shape, own.shape)) return part;
+  flatten("generate", after, now, `the state after ${what} holds a`);
+  for (let at = 0; at < Math.max(before.length, now.length); at++) {
+    const [own, part] = [before[at], now[at]];
+    if (own && part && part.dtype === own.dtype && sameShape(part.shape, own.shape)) continue;
+    const shown = (each: Tensor | undefined): string => (each ? showType(each) : "missing");
     throw new ShapeError(
       "generate",
-      `a tensor of the state is ${own ? showType(own) : "missing"} before a step and ${showType(part)} after it`,
+      `a tensor of the state is ${shown(own)} before ${what} and ${shown(part)} after it`,
       "return each part of the state with the shape and dtype that it came with",
     );
-  });
-  return output;
+  }
 }
 
 /** Feeds the first `lengths` tokens of each row; `isRagged` says whether the rows differ in length. */
@@ -114,7 +148,11 @@ export function feed<S>(
   state: S,
   isRagged: boolean,
 ): S {
-  if (model.prefill) return model.prefill(tokens, lengths, state);
+  if (model.prefill) {
+    const after = model.prefill(tokens, lengths, state);
+    expectKept("prefill", state, after);
+    return after;
+  }
   const [batch, time] = tokens.sizes();
   const isReal = arange(time)
     .reshape([time, 1])

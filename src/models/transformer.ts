@@ -32,7 +32,7 @@ import { expectSizes } from "../nn/parameters.ts";
 import { concat, full, zeros } from "../tensor/create.ts";
 import { scan } from "../tensor/scan.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import type { StepModel, TokenIds } from "./step-model.ts";
+import { aStateOf, type StepModel, type TokenIds } from "./step-model.ts";
 
 type Ids<B extends number = number, T extends number = number> = Tensor<readonly [B, T], "int32">;
 type Floats = Tensor<[number, number, number], "float32">;
@@ -179,7 +179,10 @@ export function transformer(options: TransformerModelOptions): Transformer {
     const caches = decoder.startCache(memory, length);
     return { caches, sourceMask, positions: zeros([source.sizes()[0]], "int32") };
   };
-  const step = (tokens: TokenIds, { caches, sourceMask, positions: places }: TransformerState) => {
+  const aState = aStateOf({ sourceMask: 2, positions: 1 }, ({ caches }) => Array.isArray(caches), ["caches"]);
+  const step = (tokens: TokenIds, state: TransformerState) => {
+    expectArguments(`${subject}.step`, [aTensor, aState], [tokens, state]);
+    const { caches, sourceMask, positions: places } = state;
     const [batch] = tokens.sizes();
     const x = embedded(tokens.reshape([batch, 1]) as Ids, places);
     const { output, cache } = decoder.step(x, caches, places, { memoryKeyMask: sourceMask });

@@ -5,13 +5,17 @@ import {
   embedding,
   type GenerateOptions,
   generate,
+  gpt2LMHeadModel,
   gruCell,
   init,
   linear,
   randomGenerator,
+  recurrentLanguageModel,
   type StepModel,
+  seq2seq,
   type Tensor,
   tensor,
+  transformer,
   where,
   zeros,
 } from "../../src/node.ts";
@@ -498,6 +502,42 @@ describe("what cannot be", () => {
 
   test("a token beyond the vocabulary", async () => {
     await expect(generate(tested, { prompt: [vocabulary] })).rejects.toThrow(/7/);
+  });
+
+  test.each<[string, unknown, string]>([
+    ["nothing", undefined, "the step returned undefined"],
+    ["a promise", Promise.resolve({}), "the step returned a promise"],
+    ["logits that are no tensor", { logits: [1], state: [] }, "the step returned a record { logits, state }"],
+    ["no state", { logits: tensor([[1, 2]]) }, "is float32[1, 1] before a step and missing after it"],
+  ])("a step that returns %s", async (_, output, sentence) => {
+    const own = { startState: () => tensor([[1]]), step: () => output } as never as StepModel<Tensor>;
+    for (const prompt of [[1], [1, 2]]) await expect(generate(own, { prompt })).rejects.toThrow(sentence);
+  });
+
+  test("a prefill that returns no state", async () => {
+    const own: StepModel<State> = { ...model(0), prefill: () => undefined as never };
+    await expect(generate(own, { prompt: [1, 2] })).rejects.toThrow("before prefill and missing after it");
+  });
+
+  const sizes = { width: 8, heads: 2, layers: 1 };
+  const shape = { hiddenSize: 8, numHiddenLayers: 1, numAttentionHeads: 2 };
+  test.each<[string, () => { step(tokens: never, state: never): unknown }, string]>([
+    ["gpt2LMHeadModel", () => gpt2LMHeadModel({ vocabSize: 12, ...shape }), "give { cache, positions }"],
+    [
+      "transformer",
+      () => transformer({ vocabularySize: 12, startToken: 1, ...sizes }),
+      "give { caches, sourceMask, pos",
+    ],
+    ["seq2seq", () => seq2seq({ sourceSize: 5, targetSize: 5, startToken: 1 }), "give { h, c, memory, keys, mask }"],
+    ["recurrentLanguageModel", () => recurrentLanguageModel(12), "give { h, c }"],
+  ])("a state of another model: %s", async (_, make, sentence) => {
+    const own = make() as never as StepModel<unknown> & { step(...args: unknown[]): unknown };
+    const cache = [{ key: tensor([[1]]) }];
+    for (const state of [{}, tensor([1]), tensor([[1, 2]]), { cache, positions: tensor([0], "int32"), h: tensor([1]) }])
+      for (const prompt of [[1], [1, 2]]) await expect(generate(own, { prompt, state })).rejects.toThrow(sentence);
+    expect(() => own.step(tensor([1], "int32"))).toThrow(sentence);
+    if (own.prefill)
+      expect(() => own.prefill!(tensor([[1]], "int32"), tensor([1], "int32"), undefined)).toThrow(sentence);
   });
 
   test("a state without the batch first, and logits of another batch", async () => {
