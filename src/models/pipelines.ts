@@ -1,6 +1,7 @@
 /** What a pre-trained model says about a text: words for its masks, its label, its attention. */
 import { ConfigError, DataError } from "../errors.ts";
 import { aFunction, aRecord, aText, aWhole, described, expectArguments, optional } from "../graph/arguments.ts";
+import { showShape } from "../graph/types.ts";
 import { inMode, type Module } from "../nn/module.ts";
 import { fromValues } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -101,10 +102,13 @@ export async function fillMask(
       mask === undefined ? "the tokenizer has no mask" : `the text has no ${tokenizer.tokens[mask]}`,
       `put ${mask === undefined ? "[MASK]" : tokenizer.tokens[mask]} where a token is to be found: "the [MASK] sat"`,
     );
+  const { architecture } = model as { readonly architecture?: unknown };
+  if (typeof architecture === "string" && !maskedModels.includes(architecture)) failForModel(architecture);
   const output = inMode(false, () =>
     model(row(encoding.ids), { ...inputOf(encoding), predictionPositions: row(Int32Array.from(at)) }),
   );
   const logits = "logits" in output ? output.logits : output.predictionLogits;
+  if (logits?.shape.length !== 3 || logits.shape[1] !== at.length) failForModel("one without logits for each mask");
   const probabilities = await (logits.softmax() as Tensor).data();
   const width = probabilities.length / at.length;
   return at.map((place, i) => {
@@ -116,6 +120,16 @@ export async function fillMask(
       return { token: token.replace(/^##/, ""), tokenId, score: own[tokenId]!, sequence: textOf(tokenizer, ids) };
     });
   });
+}
+
+const maskedModels: readonly string[] = ["BertForMaskedLM", "BertForPreTraining"];
+
+function failForModel(what: string): never {
+  throw new ConfigError(
+    "fillMask",
+    `the model is ${what}, which predicts no masked tokens`,
+    "give a bertForMaskedLM or a bertForPreTraining",
+  );
 }
 
 /** Decodes a text with its masks, but without what the tokenizer's template inserts. */
@@ -168,6 +182,12 @@ export async function classifyText(
       ...(maxLength !== undefined && { maxLength }),
     });
     const { logits } = inMode(false, () => model(row(encoding.ids), inputOf(encoding)));
+    if (logits?.shape.length !== 2)
+      throw new ConfigError(
+        "classifyText",
+        `the model gives ${logits ? `logits ${showShape(logits.shape)}` : "no logits"} for a text`,
+        "give a model with logits [texts, labels], such as bertForSequenceClassification",
+      );
     const scores = Array.from(await (logits.softmax() as Tensor).data(), Number);
     results.push(
       largest(scores, numLabels).map((id) => ({ label: id2label?.[id] ?? `LABEL_${id}`, score: scores[id]! })),

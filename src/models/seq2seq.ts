@@ -282,6 +282,7 @@ export function seq2seq(options: Seq2SeqOptions): Seq2Seq {
     expectCall(ids, targets, input);
     const { lengths, teacherForcing = 1 } = input;
     const [batch, time] = targets.shape as [number, number];
+    if (time === 0) return zeros([batch, 0, targetSize]);
     const { changing, fixed } = split(encode(ids, lengths));
     const start = full([1, batch], startToken, "int32") as Ids;
     const before = (time > 1

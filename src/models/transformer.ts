@@ -163,6 +163,7 @@ export function transformer(options: TransformerModelOptions): Transformer {
         "give one target for each source",
         currentPath(),
       );
+    if (time === 0) return zeros([batch, 0, vocabularySize]);
     const { memory, sourceMask } = read(source);
     const start = full([batch, 1], startToken, "int32") as Tensor;
     const before = (time > 1 ? concat([start, (targets as Tensor).slice(null, [0, time - 1])], 1) : start) as Ids;

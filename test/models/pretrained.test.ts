@@ -16,10 +16,12 @@ import {
   bertForPreTraining,
   bertForSequenceClassification,
   bertForTokenClassification,
+  classifyText,
   compile,
   crossEntropy,
   decodeSafetensors,
   encodeSafetensors,
+  fillMask,
   fromValues,
   gpt2,
   gpt2LMHeadModel,
@@ -335,6 +337,18 @@ describe("folders", () => {
       await savePretrained(model, to, { maxShardSize: after });
       expect(await firstOf((await loadPretrained(bert, to)).model)).toEqual(await firstOf(model));
     }
+  });
+
+  test("pipelines refuse models of another kind", async () => {
+    const { tokenizer } = await loadPretrained(bert, bertFolder);
+    for (const make of [bertForTokenClassification, bertForMaskedLM, bertForPreTraining, bert])
+      await expect(classifyText(make(small) as never, tokenizer!, ["the cat"])).rejects.toThrow("such as bertForSeq");
+    for (const make of [bertForTokenClassification, bertForSequenceClassification, bertForNextSentencePrediction, bert])
+      await expect(fillMask(make(small) as never, tokenizer!, "the [MASK]")).rejects.toThrow(
+        "predicts no masked tokens",
+      );
+    for (const make of [bertForMaskedLM, bertForPreTraining])
+      expect(await fillMask(make(small) as never, tokenizer!, "the [MASK]")).toHaveLength(1);
   });
 
   test("a loaded model trains on", async () => {

@@ -15,6 +15,7 @@ import {
   seed,
   type Tensor,
   tensor,
+  zeros,
 } from "../../src/node.ts";
 
 const sizes = { sourceSize: 7, targetSize: 9, startToken: 1, embeddingSize: 5, hiddenSize: 4 } as const;
@@ -195,6 +196,15 @@ describe("teacher forcing", () => {
     expect(rates.map((rate) => Number(rate.toFixed(3)))).toEqual([0.9, 0.8, 0.7, 0.6, 0.5, 0.5]);
     expect([...sampling.namedStates().keys()]).toEqual(["updates"]);
   });
+});
+
+test("targets without tokens have no scores", () => {
+  for (const options of [{}, { inputFeeding: true }, { attention: "bahdanau" }] as const) {
+    const model = seq2seq({ sourceSize: 5, targetSize: 5, startToken: 1, hiddenSize: 4, ...options });
+    const source = tensor([[1, 2]], "int32");
+    expect(model(source, zeros([1, 0], "int32")).shape).toEqual([1, 0, 5]);
+    expect(model(source, zeros([1, 0], "int32"), { teacherForcing: 0.5 }).shape).toEqual([1, 0, 5]);
+  }
 });
 
 test("what does not fit is refused", () => {

@@ -10,7 +10,9 @@ import {
   type Tensor,
   tensor,
   transformer,
+  transformerDecoder,
   useEngine,
+  zeros,
 } from "../../src/node.ts";
 
 type Ids = Tensor<[number, number], "int32">;
@@ -143,6 +145,14 @@ describe("the model", () => {
   });
 
   test("refuses what does not fit", () => {
+    const short = transformer({ vocabularySize: 5, startToken: 1, width: 8, heads: 2, layers: 1 });
+    expect(short(tensor([[1, 2]], "int32"), zeros([1, 0], "int32")).shape).toEqual([1, 0, 5]);
+    for (const decode of [
+      transformerDecoder(8, 2),
+      transformerDecoder(8, 2).layers[0]!,
+      transformerDecoder(8, 2).layers[0]!.withWeights,
+    ])
+      expect(() => (decode as (x: Tensor) => unknown)(zeros([1, 3, 8]) as Tensor)).toThrow("argument 2 is undefined");
     const model = transformer(sizes);
     expect(() => transformer({ ...sizes, startToken: 10 })).toThrow("startToken is 10");
     expect(() => transformer({ ...sizes, size: 3 } as never)).toThrow('no option "size"');

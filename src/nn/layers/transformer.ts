@@ -281,6 +281,7 @@ export function transformerDecoderLayer<const E extends number>(
   };
   const children = { self_attn, multihead_attn, linear1, linear2, ...named };
   const self: Module = module("TransformerDecoderLayer", children, (x: Any, memory: Any, masks?: DecoderMasks) => {
+    expectArguments(subject, [aTensor, aTensor], [x, memory]);
     const [own, ofMemory] = masksOf(masks);
     return run(
       x,
@@ -289,6 +290,7 @@ export function transformerDecoderLayer<const E extends number>(
     );
   });
   method(self, "withWeights", (x: Any, memory: Any, masks?: DecoderMasks) => {
+    expectArguments(subject, [aTensor, aTensor], [x, memory]);
     const [own, ofMemory] = masksOf(masks);
     const found: Tensor[] = [];
     const keep = ({ output, weights }: { readonly output: Any; readonly weights: unknown }): Any => {
@@ -474,6 +476,7 @@ export function transformerDecoder<const E extends number>(
     last(layers.reduce((h, layer) => layer(h, memory, masks), x)),
   );
   method(self, "withWeights", (x: Any, memory: Any, masks?: DecoderMasks) => {
+    expectArguments("transformerDecoder", [aTensor, aTensor], [x, memory]);
     const [weights, memoryWeights]: [unknown[], unknown[]] = [[], []];
     const output = layers.reduce((h, layer) => {
       const ran = layer.withWeights(h, memory, masks);
