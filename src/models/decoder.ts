@@ -36,6 +36,8 @@ export interface StepNumbers extends SamplingNumbers {
 
 /** A model's compiled functions. */
 export interface Decoder {
+  /** The number of tokens that the model has logits for, once a step was traced. */
+  vocabulary?: number | undefined;
   /** Repeats each row `copies` times, after having fed the tokens before the last one, if there are any. */
   readonly begin: Compiled<
     [state: Tree, copies: TokenIds, prefix: Prefix | undefined, isRagged: boolean],
@@ -96,6 +98,7 @@ function decoder(model: StepModel<Tree>, options: CompileOptions): Decoder {
     scoresOf: (logits: Logits) => Logits,
   ) => {
     const output = stepOf(model, tokens, state);
+    made.vocabulary = output.logits.shape[1];
     const seen = history && remembered(history, tokens);
     let scores = scoresOf(output.logits);
     if (seen && penalizes) scores = penalized(scores, seen, numbers.repetitionPenalty);
@@ -103,7 +106,7 @@ function decoder(model: StepModel<Tree>, options: CompileOptions): Decoder {
     if (ends && missing) scores = withoutEnds(scores, ends, missing);
     return { scores, state: output.state, history: seen, missing: missing?.sub(1) };
   };
-  return {
+  const made: Decoder = {
     begin: compile((state: Tree, copies: TokenIds, prefix: Prefix | undefined, isRagged: boolean) =>
       inMode(false, () => {
         const fed = prefix ? feed(model, prefix.tokens, prefix.lengths, state, isRagged) : state;
@@ -144,6 +147,7 @@ function decoder(model: StepModel<Tree>, options: CompileOptions): Decoder {
       options,
     ),
   };
+  return made;
 }
 
 /** A block is made longer until waiting for it takes this many milliseconds. */

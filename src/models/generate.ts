@@ -139,13 +139,19 @@ const isStepModel = (value: unknown): boolean =>
   typeof value.startState === "function";
 const aStepModel: Kind = (value) =>
   isStepModel(value) ? undefined : "give a model with the functions step and startState, such as a languageModel";
+const isList = (value: unknown): value is ArrayLike<unknown> =>
+  Array.isArray(value) || (ArrayBuffer.isView(value) && "length" in value);
 const isIds = (value: unknown): value is ArrayLike<number> =>
-  (Array.isArray(value) || (ArrayBuffer.isView(value) && "length" in value)) &&
-  Array.prototype.every.call(value, (id) => Number.isSafeInteger(id) && id >= 0 && id < 2 ** 31);
-const aPrompt: Kind = (value) =>
-  isIds(value) || (Array.isArray(value) && value.every(isIds))
-    ? undefined
-    : "give an array of ids, or a list of such arrays";
+  isList(value) && Array.prototype.every.call(value, (id) => Number.isSafeInteger(id) && id >= 0 && id < 2 ** 31);
+const aPrompt: Kind = (value) => {
+  if (isIds(value) || (Array.isArray(value) && value.every(isIds))) return undefined;
+  const given = Array.isArray(value)
+    ? value.flatMap((each: unknown) => (isList(each) ? Array.from(each) : [each]))
+    : [];
+  const wrong = given.find((id) => !isIds([id]));
+  const which = typeof wrong === "number" ? `: an id is a whole number from 0 on, which ${wrong} is not;` : "";
+  return `give an array of ids, or a list of such arrays${which}`;
+};
 const someIdsOfEnd: Kind = (value) =>
   isIds([value]) || (Array.isArray(value) && isIds(value)) ? undefined : "give an id, or an array of ids";
 const anEarlyStopping: Kind = (value) =>
@@ -330,6 +336,13 @@ class Decoding {
     return ends.length > 0 ? ids(ends) : undefined;
   }
 
+  /** Throws ConfigError if a token that is to end sequences is none of the model's, whose number the first step has told. */
+  #expectEnds({ vocabulary = Infinity }: Decoder): void {
+    const wrong = this.#request.ends.find((id) => id >= vocabulary);
+    if (wrong !== undefined)
+      fail(`eosTokenId is ${wrong}, and the model has logits for ${vocabulary} tokens`, `give ids below ${vocabulary}`);
+  }
+
   get #decoder(): Decoder {
     const { prompts, copies } = this.#request;
     return decoderOf(this.#model, prompts.length * copies);
@@ -357,6 +370,7 @@ class Decoding {
     };
     const open = new Set(tokens.shape[0] === undefined ? [] : Array(tokens.shape[0]).keys());
     for await (const [values] of stepsInBlocks(step, most)) {
+      this.#expectEnds(decoder);
       const now = Array.from(values!, (token, row) => {
         if (open.has(row) && ends.includes(token)) open.delete(row);
         if (open.has(row) && token < 0) throw noToken(plan.noRepeatNgramSize > 0);
@@ -398,6 +412,7 @@ class Decoding {
     };
     const searches = prompts.map(() => new Beams(rules));
     for await (const found of stepsInBlocks(step, most)) {
+      this.#expectEnds(decoder);
       for (const [row, search] of searches.entries()) {
         const own = (values: Values): Values => {
           const width = values.length / prompts.length;

@@ -198,7 +198,7 @@ export class Tokenizer {
       throw new DataError(
         "encode",
         `${lengths[0] + lengths[1]} tokens and ${added} special ones cannot be cut to ${maxLength} with "${truncation}"`,
-        'raise maxLength, or use truncation: "longestFirst"',
+        truncation === "longestFirst" ? "raise maxLength" : 'raise maxLength, or use truncation: "longestFirst"',
       );
     return assembled(this, texts, parts, kept, () => given.map((each) => this.#encodePlain(each, true).offsets));
   }

@@ -514,6 +514,26 @@ describe("what cannot be", () => {
     for (const prompt of [[1], [1, 2]]) await expect(generate(own, { prompt })).rejects.toThrow(sentence);
   });
 
+  test.each([{}, { doSample: true }, { numBeams: 2 }, { minNewTokens: 2 }])(
+    "an end beyond the vocabulary, %j",
+    async (options) => {
+      const request = { prompt: [1], eosTokenId: [2, 99], maxNewTokens: 4, ...options };
+      await expect(generate(tested, request)).rejects.toThrow(
+        `eosTokenId is 99, and the model has logits for ${vocabulary} tokens`,
+      );
+      await expect(generate(tested, request)).rejects.toThrow("eosTokenId is 99");
+    },
+  );
+
+  test("a number of a prompt that is no id is named", () => {
+    for (const prompt of [
+      [1, -1],
+      [[1], [2, -1]],
+    ])
+      expect(() => generate(tested, { prompt })).toThrow("which -1 is not");
+    expect(() => generate(tested, { prompt: [1.5] })).toThrow("which 1.5 is not");
+  });
+
   test("a prefill that returns no state", async () => {
     const own: StepModel<State> = { ...model(0), prefill: () => undefined as never };
     await expect(generate(own, { prompt: [1, 2] })).rejects.toThrow("before prefill and missing after it");
