@@ -269,12 +269,20 @@ export function decodeSafetensors(bytes: Uint8Array, source: string = "safetenso
   return { tensors, metadata };
 }
 
+const startOfPointer = new TextEncoder().encode("version https://git-lfs.github.com/spec/");
+
 function headerLengthOf(bytes: Uint8Array, source: string): number {
   if (bytes.length < 8)
     throw new FormatError(
       source,
       `a safetensors file starts with 8 bytes that hold the length of its header, and the file has ${bytes.length}`,
       "check that this is a safetensors file and was downloaded to its end",
+    );
+  if (startOfPointer.every((byte, i) => bytes[i] === byte))
+    throw new FormatError(
+      source,
+      "it is a pointer of Git LFS, a few lines of text in place of the file",
+      "fetch the file itself: git lfs pull, or download it from its page",
     );
   const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
   const length = view.getUint32(0, true) + view.getUint32(4, true) * 2 ** 32;

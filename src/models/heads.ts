@@ -1,5 +1,5 @@
 /** Attention of several heads over vectors that are projected already, as BERT and GPT-2 name their projections. */
-import { attendWithWeights, pastOf } from "../nn/attention.ts";
+import { attendWithWeights, pastOf, writtenTo } from "../nn/attention.ts";
 import type { Generator } from "../nn/generator.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
@@ -67,7 +67,11 @@ export function multiHeadStep(
   const [query, key, value] = [q, k, v].map((x) => split(x, heads)) as [Weights, Weights, Weights];
   const [batch, time] = places.sizes();
   const indices = places.reshape([batch, 1, time, 1]).expand(key.sizes());
-  const next = { key: cache.key.scatter(indices, key, 2), value: cache.value.scatter(indices, value, 2) };
+  const written = (old: Tensor, now: Tensor): Weights => writtenTo(old, "attention", indices as Tensor, now) as Weights;
+  const next = {
+    key: written(cache.key as Tensor, key as Tensor),
+    value: written(cache.value as Tensor, value as Tensor),
+  };
   const { output } = attendWithWeights("attention", query as Tensor, next.key as Tensor, next.value as Tensor, {
     mask: pastOf(positions as Tensor, time, cache.key.sizes()[2]),
     everyQueryAttends: true,

@@ -5,10 +5,12 @@
  * Masks are bool and have one meaning everywhere: **true where a query may attend to a key**.
  */
 import { ConfigError, DTypeError, ShapeError } from "../errors.ts";
+import { apply } from "../graph/apply.ts";
 import { aFlag, aNumber, aTensor, aWhole, expectArguments, options } from "../graph/arguments.ts";
 import { currentPath } from "../graph/scope.ts";
 import type { Agree, Broadcast, BroadcastsInto, Show } from "../graph/shape-types.ts";
 import { type DType, isFloat, type Shape, sameShape, showShape, showType } from "../graph/types.ts";
+import { scatter } from "../ops/indexing.ts";
 import { commonShape, expanded } from "../tensor/broadcasting.ts";
 import { arange, fromValues, where } from "../tensor/create.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -273,6 +275,12 @@ export function attendWithWeights(
   const kept = rate > 0 ? (dropout(weights as Float, rate, generator) as Tensor) : weights;
   // The result is cleared of queries without keys, not the weights, which are more numbers.
   return { output: withoutLost(kept.matmul(v), attends), weights: () => withoutLost(weights, attends) };
+}
+
+/** Returns a cache of keys or values [batch, heads, longest, size] with those of other tokens at some places. */
+export function writtenTo(cache: Tensor, subject: string, places: Tensor, now: Tensor): Tensor {
+  const words = { subject, one: "token's place", all: "places", most: "for which the cache has room" };
+  return apply(scatter, [cache, places, now], { axis: 2, reduction: "none", words });
 }
 
 /** Where queries attend to keys of a cache, when query t of each example is at `positions` + t: bool [batch, 1, queries, keys]. */

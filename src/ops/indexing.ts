@@ -413,7 +413,7 @@ function expectElements(op: string, table: TensorType, indices: TensorType, axis
 }
 
 /** Takes elements along an axis at the given indices: y[i, j, k] = x[i, indices[i, j, k], k] for axis 1 of three. */
-export const gather: Op<{ readonly axis: number }> = defineOp<{ readonly axis: number }>({
+export const gather: Op<TakeParams> = defineOp<TakeParams>({
   name: "gather",
   shape: ([, indices]) => indices!.shape,
   dtype([x, indices], { axis }) {
@@ -437,13 +437,15 @@ export const gather: Op<{ readonly axis: number }> = defineOp<{ readonly axis: n
     { inputs: [random.real(2, 5, 2), random.integers(5, 2, 7, 2)], params: { axis: 1 } },
     { inputs: [random.real(3), random.integers(3, 0)], params: { axis: 0 } },
   ],
-  indices: ([x], { axis }) => ({ input: 1, below: x!.shape[axis]! }),
+  indices: ([x], { axis, words }) => ({ input: 1, below: x!.shape[axis]!, words }),
 });
 
 export interface ScatterParams {
   readonly axis: number;
   /** How an element and the updates at its position are combined. "none" replaces the element; then all positions must be different. */
   readonly reduction: "none" | "add" | "max" | "min";
+  /** The words of the message about an index that is out of range. */
+  readonly words?: IndexWords;
 }
 
 const meet: Record<ScatterParams["reduction"], (element: number, update: number) => number> = {
@@ -520,7 +522,7 @@ export const scatter: Op<ScatterParams> = defineOp<ScatterParams>({
       { inputs: [random.real(3), random.integers(3, 0), random.real(0)], params: { axis: 0, reduction: "add" } },
     ];
   },
-  indices: ([x], { axis }) => ({ input: 1, below: x!.shape[axis]! }),
+  indices: ([x], { axis, words }) => ({ input: 1, below: x!.shape[axis]!, words }),
 });
 
 /** Compares for ascending order: below 0 if a comes before b, above 0 if a comes after b. NaN comes last. */

@@ -483,7 +483,8 @@ export function decodeTokenizer(content: unknown, options: DecodeTokenizerOption
   expectArguments("decodeTokenizer", [isContent, optionsOf({ config: isContent, source: aText })], [content, options]);
   const { config, source = "tokenizer.json" } = options;
   const json = expectTokenizerJson(readJson(content, source), source);
-  return new Tokenizer(json, source, config === undefined ? {} : rolesOf(readJson(config, source), source));
+  const besides = source.replace(/[^/\\]*$/, "tokenizer_config.json");
+  return new Tokenizer(json, source, config === undefined ? {} : rolesOf(readJson(config, besides), source));
 }
 
 const isContent = (value: unknown): string | undefined =>

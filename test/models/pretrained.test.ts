@@ -415,6 +415,10 @@ describe("folders", () => {
       await edited("labelled", (json) => ({ ...json, id2label: manyLabels })),
     );
     expect(labelled.config.numLabels).toBe(50_000);
+    const pointer = await edited("pointer", (json) => json);
+    const lines = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 440473133\n";
+    await writeFile(path.join(pointer, "model.safetensors"), lines);
+    await expect(loadPretrained(bert, pointer)).rejects.toThrow("it is a pointer of Git LFS");
     const pickled = await edited("pickled", (json) => json);
     await rm(path.join(pickled, "model.safetensors"));
     await writeFile(path.join(pickled, "pytorch_model.bin"), "PK");

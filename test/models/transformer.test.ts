@@ -144,6 +144,14 @@ describe("the model", () => {
     expect(names).toContain("encoder.norm.weight");
   });
 
+  test("says that a cache is full", async () => {
+    const model = transformer({ vocabularySize: 5, startToken: 1, width: 8, heads: 2, layers: 1 });
+    const state = model.encode(tensor([[1, 2]], "int32"), 3);
+    await expect(generate(model, { state, prompt: [1], maxNewTokens: 6 })).rejects.toThrow(
+      "give places from 0 to 2, for which the cache has room",
+    );
+  });
+
   test("refuses what does not fit", () => {
     const short = transformer({ vocabularySize: 5, startToken: 1, width: 8, heads: 2, layers: 1 });
     expect(short(tensor([[1, 2]], "int32"), zeros([1, 0], "int32")).shape).toEqual([1, 0, 5]);

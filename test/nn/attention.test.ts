@@ -440,8 +440,8 @@ describe("attention", () => {
         fix: there is no option "heads"; the options are dropout, keySize, valueSize, rotary, weight, bias, generator",
         "multiHeadAttention: the queries are [2, 3, 6]
         fix: give [batch, time, 8]",
-        "multiHeadAttention: the mask is float32[3, 3] for 3 queries and 3 keys of 2 examples and 2 heads
-        fix: give bool [queries, keys], [batch, queries, keys] or [batch, heads, queries, keys], true where a query may attend",
+        "multiHeadAttention: a mask is float32[3, 3]
+        fix: give bool, true where a query may attend to a key: mask.cast("bool")",
         "multiHeadAttention: the mask is bool[2, 4] for 3 queries and 3 keys of 2 examples and 2 heads
         fix: give bool [queries, keys], [batch, queries, keys] or [batch, heads, queries, keys], true where a query may attend",
         "multiHeadAttention: the mask of the keys is bool[1, 3]

@@ -412,6 +412,10 @@ describe("files", () => {
     expect(() => tokenizers.bert("[UNK]\n[CLS]\n[CLS]\n")).toThrow('line 3 is "[CLS]" for the second time');
     expect(() => tokenizers.bert("a\nb")).toThrow("[UNK] is not among its 2 tokens");
     expect(() => decodeTokenizer("{")).toThrow("it is no JSON");
+    expect(() => forms[0]![1].encode("the cat", { maxLength: 0 })).toThrow(/fix: raise maxLength$/);
+    expect(() => decodeTokenizer(encodeTokenizer(forms[0]![1]), { source: "a/tokenizer.json", config: "{" })).toThrow(
+      "a/tokenizer_config.json: it is no JSON",
+    );
   });
 
   test("that are damaged anywhere give a tokenizer or an error of ours", () => {

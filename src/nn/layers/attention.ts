@@ -1,5 +1,5 @@
 /** Attention of several heads. Names and layouts of the parameters are PyTorch's, so PyTorch's checkpoints load unchanged. */
-import { ConfigError, ShapeError } from "../../errors.ts";
+import { ConfigError, DTypeError, ShapeError } from "../../errors.ts";
 import {
   aFlag,
   aNumber,
@@ -17,7 +17,7 @@ import { zeros } from "../../tensor/create.ts";
 import { affine } from "../../tensor/matrices.ts";
 import type { Parameter } from "../../tensor/state.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import { attendWithWeights, pastOf, type Scoring } from "../attention.ts";
+import { attendWithWeights, pastOf, type Scoring, writtenTo } from "../attention.ts";
 import { defaultGenerator, type Generator } from "../generator.ts";
 import { constant, type Initializer, uniform, xavierUniform } from "../initializers.ts";
 import { isModule, type Module, method, module } from "../module.ts";
@@ -292,7 +292,7 @@ export function multiHeadAttention<const E extends number>(
       Tensor,
     ];
     const indices = places.reshape([batch, 1, time, 1]).expand([batch, heads, time, size]) as Tensor<Shape, "int32">;
-    const written = (old: Tensor, now: Tensor): Tensor => old.scatter(indices, now, 2) as Tensor;
+    const written = (old: Tensor, now: Tensor): Tensor => writtenTo(old, subject, indices as Tensor, now);
     const next = { key: written(cache.key, turned(k, positions)), value: written(cache.value, v) };
     const past = pastOf(positions, time, longest);
     const { mask } = scoringOf(subject, masks, [batch, heads, time, longest]);
@@ -333,7 +333,15 @@ function scoringOf(
   { mask, keyMask, causal = false }: Given,
   [batch, heads, queries, keys]: readonly [number, number, number, number],
 ): Scoring {
-  if (keyMask && (keyMask.dtype !== "bool" || !sameShape(keyMask.shape, [batch, keys])))
+  for (const given of [mask, keyMask])
+    if (given && given.dtype !== "bool")
+      throw new DTypeError(
+        subject,
+        `a mask is ${showType(given)}`,
+        'give bool, true where a query may attend to a key: mask.cast("bool")',
+        currentPath(),
+      );
+  if (keyMask && !sameShape(keyMask.shape, [batch, keys]))
     throw new ShapeError(
       subject,
       `the mask of the keys is ${showType(keyMask)}`,
@@ -345,7 +353,7 @@ function scoringOf(
   const wanted = [batch, heads, queries, keys];
   const sizes = ofHeads?.shape ?? [];
   const fits = sizes.every((axis, i) => axis === 1 || axis === wanted[i + 4 - sizes.length]);
-  if (mask && (mask.dtype !== "bool" || sizes.length < 2 || sizes.length > 4 || !fits))
+  if (mask && (sizes.length < 2 || sizes.length > 4 || !fits))
     throw new ShapeError(
       subject,
       `the mask is ${showType(mask)} for ${queries} queries and ${keys} keys of ${batch} examples and ${heads} heads`,
