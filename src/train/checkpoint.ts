@@ -1,7 +1,9 @@
 /** Checkpoints: everything that must be saved of a training so that it can continue with bit-identical results. */
 import type { LoaderState } from "../data/loader.ts";
 import { decodeWeights, encodeWeights, type HasNamedStates } from "../files/weights.ts";
+import { type Module, walk } from "../nn/module.ts";
 import type { PlateauState } from "../optim/schedules.ts";
+import { Parameter } from "../tensor/state.ts";
 import type { EpochEvent, EvaluationEvent, TrainingEvent, TrainingPlace } from "./events.ts";
 import type { Encoder, Notes } from "./notes.ts";
 import type { CompleteOptions } from "./options.ts";
@@ -19,6 +21,14 @@ export interface BestEvaluation {
   readonly step: number;
   /** The value of `metricForBestModel`. */
   readonly value: number;
+}
+
+/** What is set on the parameters and modules of a training. */
+export interface SettingsState {
+  /** The names of the parameters that are frozen: "model.0.weight". */
+  readonly frozen: readonly string[];
+  /** The paths of the model's modules that are in evaluation mode; that of the model itself is "". */
+  readonly evaluating: readonly string[];
 }
 
 /** The state of a training without its tensors, as plain JSON. */
@@ -43,6 +53,8 @@ export interface TrainerState {
   /** The step of the last evaluation. */
   readonly evaluatedAt: number;
   readonly history: { readonly epochs: readonly EpochEvent[]; readonly evaluations: readonly EvaluationEvent[] };
+  /** Absent in checkpoints of earlier versions. */
+  readonly settings?: SettingsState;
 }
 
 /** A checkpoint in memory. */
@@ -52,6 +64,8 @@ export interface Checkpoint {
   /** The variables of the optimizer, the generator, the carried state and the setup's `state`, as safetensors. */
   readonly optimizer: Uint8Array;
   readonly trainer: TrainerState;
+  /** Whether another run has taken it. */
+  readonly isOfAnotherRun?: boolean;
 }
 
 /** The description of a run that its store is given. */
@@ -106,4 +120,38 @@ export function restoreVariables(setup: CompleteSetup, { model, optimizer }: Che
 export function savedStates(setup: CompleteSetup): ReadonlySet<unknown> {
   const parts = [setup.model, ...Object.values(besideModel(setup))];
   return new Set(parts.flatMap((part) => [...part.namedStates({ removeDuplicates: false }).values()]));
+}
+
+/** Returns the parameters of a training by name. */
+function namedParameters(setup: CompleteSetup): Map<string, Parameter> {
+  const parts = Object.entries({ model: setup.model, ...besideModel(setup) });
+  return new Map(
+    parts.flatMap(([part, owner]) =>
+      [...owner.namedStates()].flatMap(([name, state]) =>
+        state instanceof Parameter ? [[`${part}.${name}`, state] as const] : [],
+      ),
+    ),
+  );
+}
+
+/** Returns what is set on the parameters and modules of a training. */
+export function settingsOf(setup: CompleteSetup): SettingsState {
+  return {
+    frozen: [...namedParameters(setup)].flatMap(([name, { trainable }]) => (trainable ? [] : [name])),
+    evaluating: [...setup.model.namedModules()].flatMap(([path, { training }]) => (training ? [] : [path])),
+  };
+}
+
+/** Sets what `settingsOf` has returned. */
+export function restoreSettings(setup: CompleteSetup, { frozen, evaluating }: SettingsState): void {
+  const [areFrozen, areEvaluating] = [new Set(frozen), new Set(evaluating)];
+  for (const [name, parameter] of namedParameters(setup)) parameter.trainable = !areFrozen.has(name);
+  const inEvaluation = new Set<Module>(
+    [...setup.model.namedModules()].flatMap(([path, module]) => (areEvaluating.has(path) ? [module] : [])),
+  );
+  // A module comes before those inside, on which `eval` and `train` set the same; one that several share comes once in each of them.
+  for (const [, module] of walk(setup.model)) {
+    if (inEvaluation.has(module)) module.eval();
+    else module.train();
+  }
 }

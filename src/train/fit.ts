@@ -10,10 +10,13 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { explainAnomaly } from "./anomaly.ts";
 import {
   type BestEvaluation,
+  type Checkpoint,
   captureVariables,
   type MeanState,
   type RunStore,
+  restoreSettings,
   restoreVariables,
+  settingsOf,
   type TrainerState,
 } from "./checkpoint.ts";
 import { Evaluator } from "./evaluation.ts";
@@ -229,6 +232,7 @@ export class Training {
     if (checkpoint) {
       restoreVariables(this.#setup, checkpoint, "");
       this.#restore(checkpoint.trainer);
+      await this.#restoreSettings(checkpoint);
     } else if (seed !== undefined) this.#setup.generator.seed(seed);
     const { optimizer } = this.#setup;
     await this.#tell({
@@ -269,8 +273,10 @@ export class Training {
   async #tryCheckpoint(): Promise<void> {
     await this.#drain();
     const trainer = this.#stateAt(this.#queuedState());
-    restoreVariables(this.#setup, { ...(await captureVariables(this.#setup)), trainer }, "");
+    const checkpoint = { ...(await captureVariables(this.#setup)), trainer };
+    restoreVariables(this.#setup, checkpoint, "");
     this.#restore(JSON.parse(JSON.stringify(trainer)) as TrainerState);
+    await this.#restoreSettings(checkpoint);
   }
 
   async #loadBest(): Promise<void> {
@@ -400,7 +406,7 @@ export class Training {
     }
     const event: EvaluationEvent = { type: "evaluation", ...this.#place(), ...report, isBest };
     this.#history.evaluations.push(event);
-    void this.#later(() => this.#tell(event));
+    await this.#later(() => this.#tell(event)); //  it may change settings, which the next step must have
     return isBest && this.#saving.best;
   }
 
@@ -578,7 +584,7 @@ export class Training {
     if (!this.#store || (this.#savedAt === key && !isBest)) return;
     this.#savedAt = key;
     await this.#saved; //  one checkpoint at a time
-    void this.#read();
+    await this.#drain(); //  an event before the checkpoint may change settings, which belong to it
     const place = this.#place();
     const store = this.#store;
     const variables = captureVariables(this.#setup);
@@ -616,6 +622,7 @@ export class Training {
       best: this.#best,
       bad: this.#bad,
       evaluatedAt: this.#evaluatedAt,
+      settings: settingsOf(this.#setup),
     };
   }
 
@@ -627,6 +634,20 @@ export class Training {
       examples: this.#examples,
       history: { epochs: [...this.#history.epochs], evaluations: [...this.#history.evaluations] },
     };
+  }
+
+  /** Sets what is frozen and which modules are in evaluation mode, as it was when the checkpoint was taken. */
+  async #restoreSettings({ trainer: { settings }, isOfAnotherRun }: Checkpoint): Promise<void> {
+    if (!settings) return;
+    const given = settingsOf(this.#setup);
+    restoreSettings(this.#setup, settings);
+    if (!isOfAnotherRun || JSON.stringify(given) === JSON.stringify(settings)) return;
+    const { frozen, evaluating } = settings;
+    await this.#warn(
+      `the other run's checkpoint has frozen: ${frozen.join(", ") || "nothing"}; in evaluation mode: ` +
+        `${evaluating.map((path) => path || "the model").join(", ") || "nothing"}. So the training goes on, and the setup has others: ` +
+        'to change that, freeze in `onEvent` at "start"',
+    );
   }
 
   #restore(state: TrainerState): void {

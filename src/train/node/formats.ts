@@ -101,6 +101,7 @@ const checkpointSheet = z.object({
     bad: count,
     evaluatedAt: count,
     history: z.object({ epochs: z.array(epoch), evaluations: z.array(evaluation) }),
+    settings: z.object({ frozen: z.array(z.string()), evaluating: z.array(z.string()) }).exactOptional(),
   }),
   mark: z.object({ metrics: count, events: z.record(z.string().regex(/^events\.out\.tfevents\.[\w.-]+$/), count) }),
   files: z.object({ "model.safetensors": seal, "optimizer.safetensors": seal }),

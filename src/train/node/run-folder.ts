@@ -115,7 +115,7 @@ export class RunFolder implements RunStore {
       };
       await this.#writeStatus({});
     });
-    return checkpoint;
+    return checkpoint && { ...checkpoint, isOfAnotherRun: !isOwn };
   }
 
   /** Opens the metrics file and truncates it to a mark. If the file is shorter than the mark, gives a warning and continues. */

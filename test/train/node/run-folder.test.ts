@@ -1,4 +1,5 @@
 /** The folder of a run: what is in it, and what becomes of it when things go wrong. */
+import { createHash } from "node:crypto";
 import { cp, mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -169,6 +170,80 @@ describe("goes on", () => {
     expect((await readMetrics(path))[0]!.step).toBeGreaterThan(15);
     const again = await train(join(folder, "again"), { resumeFromCheckpoint: folder });
     expect(again.events[0]).toMatchObject({ step: 17 });
+  });
+
+  describe("with what was frozen, and what was in evaluation mode", () => {
+    /** The first layer is frozen, and the dropout in evaluation mode; an event frees both and freezes the last layer. */
+    async function trainThawing(
+      path: string,
+      isDue: (event: TrainingEvent) => boolean,
+      options: RunOptions,
+      stop?: { readonly at: number },
+    ): Promise<Uint8Array> {
+      const setup = makeSetup();
+      const { model, optimizer } = setup;
+      const layers = Object.fromEntries(model.namedModules());
+      layers["0"]!.freeze();
+      layers["2"]!.eval();
+      const ended = new AbortController();
+      await fit(setup, {
+        ...usual,
+        outputDir: path,
+        ...options,
+        signal: ended.signal,
+        onEvent(event) {
+          if (stop && event.step >= stop.at) ended.abort();
+          if (!isDue(event)) return;
+          layers["0"]!.unfreeze();
+          layers["2"]!.train();
+          layers["3"]!.freeze();
+        },
+      });
+      return encodeWeights({ model, optimizer });
+    }
+
+    test.each<[string, (event: TrainingEvent) => boolean, RunOptions]>([
+      ["an epoch", ({ type, epoch }) => type === "epoch" && epoch === 2, { saveStrategy: "epoch", saveSteps: 100 }],
+      ["an evaluation", ({ type, epoch }) => type === "evaluation" && epoch === 2, {}],
+    ])("changed after %s", async (_, isDue, options) => {
+      const whole = await trainThawing(join(folder, "whole"), isDue, options);
+      for (const at of [9, 17, 22, 26]) {
+        const path = join(folder, `to-${at}`);
+        await trainThawing(path, isDue, options, { at });
+        expect(await trainThawing(path, isDue, { ...options, resumeFromCheckpoint: true }), `${at}`).toEqual(whole);
+      }
+    });
+
+    function freezing(): PointsSetup {
+      const setup = makeSetup();
+      setup.model.namedModules().get("0")!.freeze();
+      return setup;
+    }
+
+    test("a checkpoint that does not tell leaves them as the setup makes them", async () => {
+      await trainUntil(folder, 10);
+      const file = join(folder, "checkpoints/step-10/trainer.json");
+      const { sheet } = JSON.parse(await readFile(file, "utf8")) as { sheet: { state: Record<string, unknown> } };
+      delete sheet.state.settings;
+      const text = JSON.stringify(sheet);
+      const sha256 = createHash("sha256").update(text).digest("hex");
+      await writeFile(file, `{"sha256":"${sha256}","sheet":${text}}\n`);
+      const setup = freezing();
+      const { warnings } = await train(folder, { resumeFromCheckpoint: true }, setup);
+      expect(warnings).toEqual([]);
+      expect(setup.model.parameters().map(({ trainable }) => trainable)).toEqual([false, false, true, true]);
+    });
+
+    test("those of another run, and a warning says so where the setup's are others", async () => {
+      await trainUntil(folder, 17);
+      const resumeFromCheckpoint = join(folder, "checkpoints/step-15");
+      const { weights, warnings } = await train(join(folder, "next"), { resumeFromCheckpoint }, freezing());
+      expect(weights).toEqual(whole.weights);
+      expect(warnings).toEqual([
+        "the other run's checkpoint has frozen: nothing; in evaluation mode: nothing. So the training goes on, and the setup has others: " +
+          'to change that, freeze in `onEvent` at "start"',
+      ]);
+    });
   });
 
   test("begins where there is nothing to go on from", async () => {
