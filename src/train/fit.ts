@@ -30,7 +30,7 @@ import type {
 } from "./events.ts";
 import type { Metric } from "./metrics.ts";
 import { Notebook } from "./notes.ts";
-import { type CompleteOptions, completeOptions, type FitOptions, fitKinds } from "./options.ts";
+import { type CompleteOptions, completeOptions, expectEvaluations, type FitOptions, fitKinds } from "./options.ts";
 import { type CompleteSetup, completeSetup, examplesIn, type TrainingSetup } from "./setup.ts";
 import { sourcesOf, validationSource, within } from "./sources.ts";
 import { type QueuedBatch, type TrainingStep, trainingStep } from "./step.ts";
@@ -65,7 +65,9 @@ export async function fit<C extends readonly Column[]>(
   setup: TrainingSetup<C>,
   options: FitOptions = {},
 ): Promise<FitResult> {
-  return new Training(completeSetup("fit", setup), completeOptions("fit", options)).run();
+  const [checked, complete] = [completeSetup("fit", setup), completeOptions("fit", options)];
+  expectEvaluations("fit", options, checked);
+  return new Training(checked, complete).run();
 }
 
 /** Options of `validate`. */

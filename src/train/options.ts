@@ -1,9 +1,11 @@
 /** The options of `fit`: checked, and completed with defaults. */
 import { ConfigError } from "../errors.ts";
 import { aFlag, aFunction, aNumber, aText, aWhole, expectArguments, type Kind, options } from "../graph/arguments.ts";
+import { Plateau } from "../optim/schedules.ts";
 import { expectSeed } from "../random/generator.ts";
 import type { TrainingEvent } from "./events.ts";
 import type { Recorder } from "./notes.ts";
+import type { CompleteSetup } from "./setup.ts";
 
 /** When something is done: never, after a number of steps, or after each epoch. */
 export type Strategy = "no" | "steps" | "epoch";
@@ -142,6 +144,27 @@ export function completeOptions(
   if (given.seed !== undefined) expectSeed(subject, given.seed);
   if (evalStrategy === "steps" && evalSteps === undefined)
     throw new ConfigError(subject, 'evalStrategy is "steps", and there are no evalSteps', "give evalSteps: 100");
+  expectUsed(
+    subject,
+    given,
+    ["evalSteps"],
+    ['evalStrategy "epoch"', 'give evalStrategy: "steps"'],
+    evalStrategy === "epoch",
+  );
+  expectUsed(
+    subject,
+    given,
+    ["evalSteps", "loadBestModelAtEnd", "earlyStoppingPatience"],
+    withoutEvaluations,
+    evalStrategy === "no",
+  );
+  expectUsed(
+    subject,
+    given,
+    ["limitTrainBatches", "limitValidationBatches"],
+    ["overfitBatches, which chooses all batches", "leave out overfitBatches"],
+    given.overfitBatches !== undefined,
+  );
   const dev = given.fastDevRun === true ? 1 : given.fastDevRun || undefined;
   return {
     ...given,
@@ -158,6 +181,70 @@ export function completeOptions(
     detectAnomalies: given.detectAnomalies ?? false,
     ...(dev && { fastDevRun: dev, limitTrainBatches: dev, limitValidationBatches: dev }),
   };
+}
+
+/**
+ * Throws ConfigError if there is `other`, beside which one of the options has no effect, and this option is given. An option that is false
+ * or "no" asks for nothing.
+ */
+export function expectUsed<O extends object>(
+  subject: string,
+  given: O,
+  names: readonly (keyof O & string)[],
+  [other, change]: readonly [other: string, change: string],
+  isThere: boolean,
+): void {
+  const useless = isThere
+    ? names.find((name) => ![undefined, false, "no"].includes(given[name] as undefined))
+    : undefined;
+  if (useless === undefined) return;
+  throw new ConfigError(
+    subject,
+    `there is ${useless} and ${other}, so that ${useless} has no effect`,
+    `leave out ${useless}, or ${change}`,
+  );
+}
+
+const withoutEvaluations = ['evalStrategy "no"', 'leave out evalStrategy: "no"'] as const;
+
+/** Options of evaluations. */
+const ofEvaluations = [
+  "evalStrategy",
+  "evalSteps",
+  "loadBestModelAtEnd",
+  "metricForBestModel",
+  "greaterIsBetter",
+  "earlyStoppingPatience",
+  "earlyStoppingThreshold",
+  "limitValidationBatches",
+] as const;
+
+/** Throws ConfigError if an option, or a plateau as the schedule, needs evaluations and there are none. */
+export function expectEvaluations(
+  subject: string,
+  given: FitOptions,
+  { validation, schedule }: Pick<CompleteSetup, "validation" | "schedule">,
+): void {
+  const options = {
+    ...given,
+    ...(given.greaterIsBetter !== undefined && { greaterIsBetter: true }), //  false says something too
+    ...(schedule instanceof Plateau && { "a schedule.Plateau": true }),
+  };
+  const isNone = validation === undefined;
+  expectUsed(
+    subject,
+    options,
+    [...ofEvaluations, "a schedule.Plateau"],
+    ["no `validation` in the setup", "give the setup data to evaluate on: validation: dataset(inputs, labels)"],
+    isNone,
+  );
+  expectUsed(
+    subject,
+    options,
+    ["a schedule.Plateau"],
+    withoutEvaluations,
+    given.evalStrategy === "no" && !given.fastDevRun,
+  );
 }
 
 /** Throws ConfigError if a number is given and is less than `least`. */

@@ -317,6 +317,54 @@ describe("what cannot be is refused", () => {
     await expect(fit(makeSetup(), options)).rejects.toThrow(sentence);
   });
 
+  test.each<[string, FitOptions, string]>([
+    ...(
+      [
+        { evalStrategy: "epoch" },
+        { evalSteps: 1 },
+        { loadBestModelAtEnd: true },
+        { metricForBestModel: "accuracy" },
+        { greaterIsBetter: false },
+        { earlyStoppingPatience: 1 },
+        { earlyStoppingThreshold: 0.1 },
+        { limitValidationBatches: 1 },
+      ] as FitOptions[]
+    ).map((options): [string, FitOptions, string] => [
+      Object.keys(options)[0]!,
+      options,
+      `there is ${Object.keys(options)[0]} and no \`validation\` in the setup`,
+    ]),
+  ])("%s without validation data", async (_, options, sentence) => {
+    const { validation: _v, ...setup } = makeSetup();
+    await expect(fit(setup, { ...options, epochs: 1 })).rejects.toThrow(sentence);
+  });
+
+  test.each<[FitOptions, string]>([
+    [{ evalStrategy: "epoch", evalSteps: 1 }, 'there is evalSteps and evalStrategy "epoch"'],
+    [{ evalStrategy: "no", evalSteps: 1 }, 'there is evalSteps and evalStrategy "no"'],
+    [{ evalStrategy: "no", loadBestModelAtEnd: true }, 'there is loadBestModelAtEnd and evalStrategy "no"'],
+    [{ evalStrategy: "no", earlyStoppingPatience: 1 }, 'there is earlyStoppingPatience and evalStrategy "no"'],
+    [{ overfitBatches: 1, limitTrainBatches: 1 }, "there is limitTrainBatches and overfitBatches"],
+    [{ overfitBatches: 1, limitValidationBatches: 1 }, "there is limitValidationBatches and overfitBatches"],
+  ])("options of which one has no effect: %j", async (options, sentence) => {
+    await expect(fit(makeSetup(), options)).rejects.toThrow(sentence);
+  });
+
+  test("a plateau that hears of no evaluation", async () => {
+    const plateau = (): { schedule: schedule.Plateau } => ({ schedule: new schedule.Plateau(0.1) });
+    const { validation: _, ...setup } = makeSetup();
+    await expect(fit({ ...setup, ...plateau() })).rejects.toThrow("there is a schedule.Plateau and no `validation`");
+    await expect(fit({ ...makeSetup(), ...plateau() }, { evalStrategy: "no" })).rejects.toThrow(
+      'there is a schedule.Plateau and evalStrategy "no"',
+    );
+  });
+
+  test("but not options that ask for nothing", async () => {
+    const { validation: _, ...setup } = makeSetup();
+    const { step } = await fit(setup, { evalStrategy: "no", loadBestModelAtEnd: false, maxSteps: 1 });
+    expect(step).toBe(1);
+  });
+
   test("a part of the setup that nobody reads", async () => {
     const setup = { ...makeSetup(), optimiser: 3 };
     await expect(fit(setup)).rejects.toThrow("did you mean optimizer?");

@@ -2,6 +2,7 @@
 import type { Column } from "../../data/dataset.ts";
 import { FileError } from "../../files/node/atomic.ts";
 import { type FitResult, type SavingPlan, Training } from "../fit.ts";
+import { expectEvaluations } from "../options.ts";
 import { completeSetup, type TrainingSetup } from "../setup.ts";
 import { type CompleteRunOptions, completeRunOptions, type RunOptions } from "./options.ts";
 
@@ -22,6 +23,7 @@ export async function fit<C extends readonly Column[]>(
 ): Promise<FitResult> {
   const complete = completeRunOptions(options);
   const checked = completeSetup("fit", setup);
+  expectEvaluations("fit", options, checked);
   const { outputDir } = options;
   if (outputDir === undefined || complete.fastDevRun) return new Training(checked, complete).run();
   // Imported now: an import of Glissade does not need what writes folders.

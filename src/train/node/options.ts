@@ -7,6 +7,7 @@ import {
   type CompleteOptions,
   completeOptions,
   expectFrom,
+  expectUsed,
   type FitOptions,
   fitKinds,
   type Strategy,
@@ -76,6 +77,20 @@ const kinds: Readonly<Record<keyof RunOptions, Kind>> = {
   histogramSteps: aWhole,
 };
 
+/** Options of a run's folder. */
+const ofFolders = [
+  "overwriteOutputDir",
+  "resumeFromCheckpoint",
+  "saveStrategy",
+  "saveSteps",
+  "saveTotalLimit",
+  "onSaveError",
+  "hyperparameters",
+  "runName",
+  "tensorboard",
+  "histogramSteps",
+] as const;
+
 /** Checks options and fills in defaults. Throws ConfigError. */
 export function completeRunOptions(given: RunOptions): CompleteRunOptions {
   const complete = completeOptions("fit", given, kinds);
@@ -87,9 +102,35 @@ export function completeRunOptions(given: RunOptions): CompleteRunOptions {
     throw new ConfigError("fit", "resumeFromCheckpoint is empty", "give true, or a path");
   if (saveStrategy === "steps" && saveSteps === undefined)
     throw new ConfigError("fit", 'saveStrategy is "steps", and there are no saveSteps', "give saveSteps: 500");
-  const kept = ["resumeFromCheckpoint", "saveSteps", "saveStrategy", "overwriteOutputDir"] as const;
-  const lonely = outputDir === undefined ? kept.find((name) => given[name] !== undefined) : undefined;
-  if (lonely) throw new ConfigError("fit", `there is ${lonely} and no outputDir`, 'give outputDir: "runs/first"');
+  expectUsed("fit", given, ofFolders, ["no outputDir", 'give outputDir: "runs/first"'], outputDir === undefined);
+  expectUsed(
+    "fit",
+    given,
+    ["saveSteps"],
+    ['saveStrategy "epoch"', 'give saveStrategy: "steps"'],
+    saveStrategy === "epoch",
+  );
+  expectUsed(
+    "fit",
+    given,
+    ["saveSteps", "saveTotalLimit"],
+    ['saveStrategy "no"', 'leave out saveStrategy: "no"'],
+    saveStrategy === "no",
+  );
+  expectUsed(
+    "fit",
+    given,
+    ["histogramSteps"],
+    ["tensorboard: false", "leave out tensorboard: false"],
+    given.tensorboard === false,
+  );
+  expectUsed(
+    "fit",
+    given,
+    ["overwriteOutputDir"],
+    ["resumeFromCheckpoint: true", "leave out resumeFromCheckpoint: true"],
+    resumeFromCheckpoint === true,
+  );
   return {
     ...complete,
     overwriteOutputDir: given.overwriteOutputDir ?? false,

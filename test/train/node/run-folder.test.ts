@@ -203,7 +203,7 @@ describe("goes on", () => {
     }
 
     test.each<[string, (event: TrainingEvent) => boolean, RunOptions]>([
-      ["an epoch", ({ type, epoch }) => type === "epoch" && epoch === 2, { saveStrategy: "epoch", saveSteps: 100 }],
+      ["an epoch", ({ type, epoch }) => type === "epoch" && epoch === 2, {}],
       ["an evaluation", ({ type, epoch }) => type === "evaluation" && epoch === 2, {}],
     ])("changed after %s", async (_, isDue, options) => {
       const whole = await trainThawing(join(folder, "whole"), isDue, options);
@@ -466,6 +466,33 @@ test.each<[string, RunOptions, string]>([
     "a resume without a folder",
     { outputDir: undefined as never, resumeFromCheckpoint: true },
     "resumeFromCheckpoint and no",
+  ],
+  ...[
+    { saveStrategy: "epoch" as const },
+    { saveTotalLimit: 1 },
+    { onSaveError: "stop" as const },
+    { hyperparameters: { width: 3 } },
+    { runName: "first" },
+    { tensorboard: true },
+    { histogramSteps: 1 },
+    { overwriteOutputDir: true },
+  ].map((options): [string, RunOptions, string] => {
+    const [name] = Object.keys(options) as [string];
+    const without = { outputDir: undefined as never, saveSteps: undefined as never };
+    return [`${name} without a folder`, { ...without, ...options }, `there is ${name} and no outputDir`];
+  }),
+  ["saveSteps after epochs", { saveSteps: 5, saveStrategy: "epoch" }, 'there is saveSteps and saveStrategy "epoch"'],
+  ["saveSteps of nothing", { saveSteps: 5, saveStrategy: "no" }, 'there is saveSteps and saveStrategy "no"'],
+  [
+    "a limit of nothing",
+    { saveSteps: undefined as never, saveTotalLimit: 5, saveStrategy: "no" },
+    'there is saveTotalLimit and saveStrategy "no"',
+  ],
+  ["histograms nowhere", { histogramSteps: 5, tensorboard: false }, "there is histogramSteps and tensorboard: false"],
+  [
+    "a run that goes on and is replaced",
+    { resumeFromCheckpoint: true, overwriteOutputDir: true },
+    "there is overwriteOutputDir and resumeFromCheckpoint: true",
   ],
   ["no folder's name", { outputDir: "" }, "outputDir is empty"],
   ["a strategy without steps", { saveSteps: undefined as never, saveStrategy: "steps" }, "there are no saveSteps"],
