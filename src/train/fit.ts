@@ -225,7 +225,7 @@ export class Training {
     const { train, validation } = await sourcesOf(this.#setup, this.#options);
     this.#source = train;
     this.#validation = validation;
-    const { gradientAccumulationSteps, epochs, maxSteps, seed } = this.#options;
+    const { gradientAccumulationSteps, epochs, maxSteps, seed, signal } = this.#options;
     if (train.batches !== undefined) this.#stepsPerEpoch = Math.ceil(train.batches / gradientAccumulationSteps);
     const checkpoint = await this.#store?.open(
       { setup: this.#setup, options: this.#options, steps: this.#totalSteps },
@@ -247,6 +247,7 @@ export class Training {
       isResumed: checkpoint !== undefined,
     });
     if (this.#epochs >= epochs || this.#steps >= maxSteps) this.#isStopping = "finished";
+    if (signal?.aborted) this.#isStopping ??= "stopped";
   }
 
   async #end(reason: EndReason): Promise<FitResult> {

@@ -56,7 +56,7 @@ export interface FitOptions {
    * Whether the error of a step with NaN or infinity names the first op that made one, and its module. Waits for each step. Default false.
    */
   readonly detectAnomalies?: boolean;
-  /** When the signal is aborted, the training ends after the current step. */
+  /** When the signal is aborted, the training ends after the current step; without a step, if it was aborted before. */
   readonly signal?: AbortSignal;
   /** Called for each event, and awaited. It may record values of its own. Without it, warnings go to standard error. */
   readonly onEvent?: (event: TrainingEvent, record: Recorder) => unknown;

@@ -139,6 +139,20 @@ describe("where it ends", () => {
     expect(result.step).toBeLessThan(60);
   });
 
+  test("before the first step, when a signal has said so already", async () => {
+    const setup = makeSetup();
+    const before = await weights(setup.model);
+    const { reason, step, evaluations } = await fit(setup, { signal: AbortSignal.abort() });
+    expect({ reason, step, evaluations }).toEqual({ reason: "stopped", step: 0, evaluations: [] });
+    expect(await weights(setup.model)).toEqual(before);
+    const stop = new AbortController();
+    const result = await fit(makeSetup(), {
+      signal: stop.signal,
+      onEvent: ({ type }) => type === "start" && stop.abort(),
+    });
+    expect(result.step).toBe(0);
+  });
+
   test("when evaluations get no better; the best weights come back", async () => {
     const setup = makeSetup();
     setup.optimizer.learningRate = 0.5; //  wild

@@ -42,10 +42,15 @@ export async function fitInWorker(module: string | URL, options: WorkerOptions =
       `there is no module ${printable(fileURLToPath(url))}`,
       "give the path or URL of a module that exports a function that makes the setup",
     );
-  const task: WorkerTask = { module: url, data, options: rest, wantsEvents: onEvent !== undefined };
+  const task: WorkerTask = {
+    module: url,
+    data,
+    options: rest,
+    wantsEvents: onEvent !== undefined,
+    isStopped: signal?.aborted ?? false,
+  };
   const worker = startWorker(task);
   const stop = (): void => worker.postMessage("stop");
-  if (signal?.aborted) stop();
   signal?.addEventListener("abort", stop);
   try {
     return await outcomeOf(worker, onEvent);

@@ -12,6 +12,8 @@ export interface WorkerTask {
   readonly data: unknown;
   readonly options: Omit<RunOptions, "signal" | "onEvent">;
   readonly wantsEvents: boolean;
+  /** Whether the signal was aborted before the worker began. */
+  readonly isStopped: boolean;
 }
 
 /** A message from the worker. */

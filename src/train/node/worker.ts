@@ -26,6 +26,7 @@ if (!isMainThread && parentPort) {
   const send = (message: WorkerMessage, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
   const stop = new AbortController();
   port.on("message", () => stop.abort());
+  if (task.isStopped) stop.abort();
   try {
     if (task.options.seed !== undefined) seed(task.options.seed);
     const setup = await setupOf(task);

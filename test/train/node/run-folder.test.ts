@@ -246,6 +246,13 @@ describe("goes on", () => {
     });
   });
 
+  test("stopped before the first step", async () => {
+    const { events } = await train(folder, { signal: AbortSignal.abort() });
+    expect(events.map(({ type }) => type)).toEqual(["start", "checkpoint", "end"]);
+    expect((await train(folder, { resumeFromCheckpoint: true })).weights).toEqual(whole.weights);
+    expect(await metricsOf(folder)).toEqual(metrics);
+  });
+
   test("begins where there is nothing to go on from", async () => {
     expect((await train(folder, { resumeFromCheckpoint: true })).weights).toEqual(whole.weights);
   });

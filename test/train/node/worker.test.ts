@@ -50,6 +50,11 @@ test("gives the bits of the main thread, and its events, while this thread does 
   expect((await readMetrics(join(folder, "there"))).length).toBe((await readMetrics(join(folder, "here"))).length);
 });
 
+test("makes no step when a signal has said so already", async () => {
+  const { reason, step } = await fitInWorker(module, { epochs: 6, signal: AbortSignal.abort() });
+  expect({ reason, step }).toEqual({ reason: "stopped", step: 0 });
+});
+
 test("ends when a signal says so, and goes on from where it was", async () => {
   const stop = new AbortController();
   const options = { epochs: 6, outputDir: folder, loggingSteps: 1 };
