@@ -1,8 +1,8 @@
 /** `glissade classify`: the label of each text. */
 import { createInterface } from "node:readline";
-import { ConfigError, printable } from "../errors.ts";
+import { ConfigError, DataError, GlissadeError, printable } from "../errors.ts";
 import { classifyText, type TextClassifier, type TextOrPair } from "../models/pipelines.ts";
-import { expectText, type LanguageOptions, openLanguageModel } from "./language.ts";
+import { type LanguageOptions, openLanguageModel } from "./language.ts";
 import { drawBar } from "./pictures.ts";
 
 export interface ClassifyOptions extends LanguageOptions {
@@ -12,7 +12,10 @@ export interface ClassifyOptions extends LanguageOptions {
 
 const fits = (architecture: string): boolean => architecture === "BertForSequenceClassification";
 
-/** Classifies texts, or the lines of standard input where there are none. */
+/**
+ * Classifies texts, or the lines of standard input where there are none. Each line has a result, also an empty one, or the error names it:
+ * results belong to lines by their number.
+ */
 export async function classifyCommand(
   texts: readonly string[],
   { pair, json, ...options }: ClassifyOptions,
@@ -20,9 +23,10 @@ export async function classifyCommand(
 ): Promise<number> {
   if (texts.length === 0 && (input as { isTTY?: boolean }).isTTY)
     throw new ConfigError("classify", "there is no text", 'give one: glissade classify "a fine day" --run RUN');
-  for (const text of texts) expectText("classify", text, "a fine day");
   const { model, tokenizer } = await openLanguageModel("classify", options, fits, "bert-finetune");
   const answer = async (text: string): Promise<void> => {
+    const count = tokenizer.encode(text, { ...(pair !== undefined && { pair }) }).ids.length;
+    if (count === 0) throw new DataError("classify", "the text has no tokens", "give a text");
     const given: TextOrPair = pair === undefined ? text : [text, pair];
     const [labels] = await classifyText(model as unknown as TextClassifier, tokenizer, [given]);
     const [best] = labels!;
@@ -39,7 +43,14 @@ export async function classifyCommand(
       );
   };
   for (const text of texts) await answer(text);
-  if (texts.length === 0)
-    for await (const line of createInterface({ input })) if (line.trim() !== "") await answer(line);
+  if (texts.length > 0) return 0;
+  let line = 0;
+  for await (const text of createInterface({ input })) {
+    line++;
+    await answer(text).catch((cause: unknown) => {
+      if (!(cause instanceof GlissadeError)) throw cause;
+      throw new DataError("classify", `line ${line} of standard input: ${cause.problem}`, cause.fix, "", { cause });
+    });
+  }
   return 0;
 }

@@ -1,7 +1,7 @@
 /** `glissade predict`: what a run's model says of rows (CSV, JSON, JSON lines) or images, from files or standard input. */
 import { extname } from "node:path";
 import Papa from "papaparse";
-import { CsvRecords, CsvRows, textOf } from "../data/csv.ts";
+import { CsvRecords, CsvRows, linesOf, textOf } from "../data/csv.ts";
 import type { Column } from "../data/dataset.ts";
 import { jsonRow } from "../data/json-lines.ts";
 import { decodeImage } from "../data/node/images.ts";
@@ -74,7 +74,7 @@ async function allOf(input: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   return Buffer.concat(chunks);
 }
 
-/** The rows of a text: JSON where it begins so, otherwise CSV. Throws FormatError and DataError for what is neither. */
+/** The rows of a text, of which none but the last lines may be empty: JSON where it begins so, otherwise CSV. Throws FormatError and DataError for what is neither. */
 export function rowsOf(bytes: Uint8Array, source: string): Row[] {
   const text = textOf(bytes, source).replace(/^\uFEFF/, "");
   const [first] = text.trimStart();
@@ -82,18 +82,28 @@ export function rowsOf(bytes: Uint8Array, source: string): Row[] {
   const origin: Origin = { source, unit: first === "[" ? "element" : "line" };
   if (first === "[") return jsonArray(text, source).map((row, i) => readAt(row, origin, i + 1));
   if (first === "{")
-    return text.split("\n").flatMap((line, i): readonly Row[] => {
-      const row = jsonRow(line, i + 1, source);
-      return row ? [readAt(row, origin, i + 1)] : [];
-    });
+    return text
+      .trimEnd()
+      .split("\n")
+      .map((line, i) => readAt(jsonRow(line, i + 1, source) ?? failEmpty(i + 1, source), origin, i + 1));
   const delimiter = /\.(?:tsv|tab)$/i.test(source) ? "\t" : ",";
   const reader = new CsvRows(source);
-  const rows = reader.take(new CsvRecords(source, delimiter).take(text, true));
+  const records = new CsvRecords(source, delimiter).take(text, true);
+  for (const [i, { line }] of records.entries()) {
+    const before = records[i - 1];
+    if (before && line > before.line + linesOf(before.fields)) failEmpty(line - 1, source);
+  }
+  const rows = reader.take(records);
   if (rows.length === 0)
     throw new DataError(source, "it has the names of columns and no rows", "give one row at least");
   return rows.map(({ fields, line }) =>
     readAt(Object.fromEntries(reader.names.map((name, k) => [name, fields[k]])), origin, line),
   );
+}
+
+/** A line without a prediction would shift those of all later lines. */
+function failEmpty(line: number, source: string): never {
+  throw new DataError(source, `line ${line} is empty`, "leave the line out: each row has a prediction, in their order");
 }
 
 function jsonArray(text: string, source: string): Row[] {

@@ -124,7 +124,7 @@ export class CsvRecords {
 }
 
 /** Returns the number of lines that a record takes in the file. */
-function linesOf(fields: readonly string[]): number {
+export function linesOf(fields: readonly string[]): number {
   let lines = 1;
   for (const field of fields) for (let at = field.indexOf("\n"); at >= 0; at = field.indexOf("\n", at + 1)) lines++;
   return lines;

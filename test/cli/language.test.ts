@@ -1,9 +1,11 @@
 /** Language models from the command line: pre-trained, exported as a folder, asked, fine-tuned, looked into. */
 import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Readable } from "node:stream";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import "../../src/node.ts";
 import { attentionSvg } from "../../src/cli/attend.ts";
+import { classifyCommand } from "../../src/cli/classify.ts";
 import { glissade, jsonLines, refused } from "../support/cli.ts";
 import { tinyBert, writeReviews, writeStories, writeStory } from "../support/texts.ts";
 
@@ -102,6 +104,18 @@ describe("attend", () => {
 });
 
 describe("classify", () => {
+  /** What is said of lines of standard input. */
+  const lines = async (texts: readonly string[]): Promise<Record<string, unknown>[]> => {
+    const log = vi.spyOn(console, "log").mockImplementation(() => {});
+    const input = Readable.from([texts.map((text) => `${text}\n`).join("")]);
+    try {
+      await classifyCommand([], { run: inFolder("fine"), checkpoint: "best", json: true }, input);
+      return log.mock.calls.map(([text]) => JSON.parse(text as string) as Record<string, unknown>);
+    } finally {
+      log.mockRestore();
+    }
+  };
+
   test("a pre-trained model is fine-tuned, frozen first, and labels texts", async () => {
     const words = ["train", "bert-finetune", "--file", reviews, "--pretrained", inFolder("model"), "--batchSize", "8"];
     const trained = await glissade(...words, "--epochs", "12", "--learningRate", "0.01", "--out", inFolder("fine"));
@@ -112,6 +126,9 @@ describe("classify", () => {
     expect(found.map(({ label }) => label)).toEqual(["great", "other"]);
     const { out } = await glissade("classify", texts[0]!, "--run", inFolder("fine"));
     expect(out).toMatch(/^the cat, .*\n {2}great +\d+\.\d% /);
+    const lined = await lines(["a cat", "", "  ", "a cow", ""]);
+    expect(lined.map(({ text }) => text)).toEqual(["a cat", "", "  ", "a cow", ""]);
+    expect(lined[1]).toEqual(jsonLines((await glissade("classify", "", "--run", inFolder("fine"), "--json")).out)[0]);
     await refused(
       ["fill", "the [MASK]", "--run", inFolder("fine")],
       /BertForSequenceClassification, which cannot answer `fill`/,

@@ -170,6 +170,8 @@ describe("predict", () => {
     ["a row with a field too many", `${csv}1,2,3,4,5\n`, /line 4 has 5 fields/],
     ["nothing", "", /it is empty/],
     ["an array of numbers", "[1, 2]", /element 1 is 1/],
+    ["an empty line between rows", csv.replace(/\n(?=6)/, "\n\n"), /line 3 is empty\n {2}fix: leave the line out/],
+    ["an empty line between records", '{"a": 1}\n\n{"a": 2}\n', /line 2 is empty/],
     ["half a JSON", '[{"a": 1}', /is no JSON/],
   ])("refuses: %s", async (_, text, sentence) => {
     const { code, err } = await ask(text, false);
