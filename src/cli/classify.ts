@@ -27,6 +27,12 @@ export async function classifyCommand(
   const answer = async (text: string): Promise<void> => {
     const count = tokenizer.encode(text, { ...(pair !== undefined && { pair }) }).ids.length;
     if (count === 0) throw new DataError("classify", "the text has no tokens", "give a text");
+    const { maxPositionEmbeddings: most = Infinity } =
+      (model as { config?: { maxPositionEmbeddings?: number } }).config ?? {};
+    if (count > most)
+      console.error(
+        `glissade: classify: ${printable(text, 40)}: the text has ${count} tokens, and only ${most} are used: the model has no more positions`,
+      );
     const given: TextOrPair = pair === undefined ? text : [text, pair];
     const [labels] = await classifyText(model as unknown as TextClassifier, tokenizer, [given]);
     const [best] = labels!;

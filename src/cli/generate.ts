@@ -62,7 +62,7 @@ export async function generateCommand(
   const generation = (await isPretrainedFolder(folder))
     ? await generationOfFolder(folder)
     : await generationOf(folder, given.checkpoint);
-  const options = optionsOf(generation, generation.encode(beginning), given);
+  const options = optionsOf(generation, idsOf(beginning, generation), given);
   if (given.count === 1 && (options.numBeams ?? 1) === 1 && !given.json) {
     await write(generation, beginning, options);
     return 0;
@@ -82,6 +82,18 @@ export async function generateCommand(
     else console.log(shown(text));
   }
   return 0;
+}
+
+/** The ids of a beginning. Of one that is too long for the model, the last ones, and a line on standard error says so. */
+function idsOf(beginning: string, generation: TextGeneration): ArrayLike<number> {
+  const { longestBeginning = Infinity } = generation;
+  const ids = generation.encode(beginning);
+  if (ids.length <= longestBeginning) return ids;
+  console.error(
+    `glissade: generate: the beginning has ${ids.length} tokens, and only the last ${longestBeginning} are used: the model's positions have ` +
+      "room for no more beside what it writes",
+  );
+  return Array.from(ids).slice(-longestBeginning);
 }
 
 /** How the model of a run writes. Throws ConfigError for one that does not. */

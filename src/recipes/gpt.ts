@@ -89,8 +89,8 @@ function gptGeneration(
 ): TextGeneration {
   return {
     model,
-    // Of a long beginning, the end is what the model has room for.
-    encode: (text) => (text === "" ? empty : tokenizer.ids(text).slice(-Math.ceil(length / 2))),
+    encode: (text) => (text === "" ? empty : tokenizer.ids(text)),
+    longestBeginning: Math.ceil(length / 2),
     decode: (ids) => tokenizer.decode(ids),
     options: { maxNewTokens: Math.floor(length / 2), temperature: 0.8, topK: 40 },
   };

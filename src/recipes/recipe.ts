@@ -51,6 +51,8 @@ export interface TextGeneration {
   readonly model: StepModel<unknown>;
   /** Returns the ids that the model is given first for the beginning of a text, which may be empty: with the ids that texts begin with. */
   encode(beginning: string): ArrayLike<number>;
+  /** The most ids of a beginning that the model has room for: of a longer one the last ones are used. Default: all are used. */
+  readonly longestBeginning?: number;
   /** Returns the text of ids that the model has written. */
   decode(ids: readonly number[]): string;
   /** How it is decoded unless the user says otherwise: `eosTokenId`, `maxNewTokens`, `temperature`. */

@@ -126,6 +126,11 @@ describe("classify", () => {
     expect(found.map(({ label }) => label)).toEqual(["great", "other"]);
     const { out } = await glissade("classify", texts[0]!, "--run", inFolder("fine"));
     expect(out).toMatch(/^the cat, .*\n {2}great +\d+\.\d% /);
+    const cut = await glissade("classify", "cat ".repeat(40), texts[0]!, "--run", inFolder("fine"), "--json");
+    expect(cut.err).toMatch(
+      /^glissade: classify: cat .*: the text has 42 tokens, and only 24 are used: .* no more positions\n$/,
+    );
+    expect(jsonLines(cut.out)).toHaveLength(2);
     const lined = await lines(["a cat", "", "  ", "a cow", ""]);
     expect(lined.map(({ text }) => text)).toEqual(["a cat", "", "  ", "a cow", ""]);
     expect(lined[1]).toEqual(jsonLines((await glissade("classify", "", "--run", inFolder("fine"), "--json")).out)[0]);
@@ -190,6 +195,14 @@ describe("gpt", () => {
     expect(String(written!.text).startsWith(String(fromFolder!.text))).toBe(true);
     const [begun] = jsonLines((await glissade("generate", inFolder("gpt-model"), "--json")).out);
     expect(begun!.tokens).toBeGreaterThan(0);
+    for (const folder of ["gpt", "gpt-model"]) {
+      const long = await glissade("generate", inFolder(folder), "The cat sat on the mat. ".repeat(4), "--json");
+      expect(long.err).toMatch(
+        /^glissade: generate: the beginning has \d\d tokens, and only the last 8 are used: .*\n$/,
+      );
+      expect(long.code).toBe(0);
+    }
+    expect((await glissade("generate", inFolder("gpt"), "The cat", "--json")).err).toBe("");
     await refused(
       ["generate", inFolder("model")],
       /its model is BertForPreTraining, which writes no texts\n {2}fix: give a folder of GPT2LMHeadModel/,
