@@ -6,7 +6,7 @@ import { loader } from "../data/tensors.ts";
 import { ConfigError, DataError } from "../errors.ts";
 import { aWhole, described, expectArguments, options as optionsOf } from "../graph/arguments.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { anIterable, someIds } from "./kinds.ts";
+import { anIterable, someIds, wholeIds } from "./kinds.ts";
 
 /** Options of `languageModelBatches`. */
 export interface LanguageModelOptions {
@@ -26,7 +26,7 @@ export type LanguageModelBatch = [
  * Makes batches for truncated back-propagation through time (Williams and Peng 1990). The ids are divided into `batchSize` streams, and
  * each batch continues where the batch before stopped, so that a recurrent state can be passed from batch to batch. Targets are the next
  * ids. Ids at the end that do not fill a batch, fewer than batchSize · steps + 1, are left out. Throws DataError when there are too few ids
- * for one batch.
+ * for one batch, and for an id that is no int32.
  */
 export function languageModelBatches(
   ids: ArrayLike<number>,
@@ -37,6 +37,7 @@ export function languageModelBatches(
     [someIds, optionsOf({ batchSize: aWhole, steps: aWhole })],
     [ids, options ?? {}],
   );
+  const all = wholeIds("languageModelBatches", ids);
   const { batchSize, steps } = expectPositive("languageModelBatches", options, ["batchSize", "steps"]);
   const chunks = Math.floor((ids.length - 1) / (batchSize * steps));
   if (chunks < 1)
@@ -52,8 +53,8 @@ export function languageModelBatches(
   for (let chunk = 0; chunk < chunks; chunk++)
     for (let row = 0; row < batchSize; row++)
       for (let step = 0, from = row * stream + chunk * steps; step < steps; step++, from++, at++) {
-        inputs[at] = ids[from]!;
-        targets[at] = ids[from + 1]!;
+        inputs[at] = all[from]!;
+        targets[at] = all[from + 1]!;
       }
   const column = (values: Int32Array): Column<readonly [number, number], "int32"> => ({
     shape: [chunks * batchSize, steps],
@@ -76,7 +77,7 @@ export interface PackOptions {
 
 /**
  * Packs sequences one after the other into rows of one length, as for training models like GPT: without padding, and a sequence may
- * continue in the next row. Throws DataError when the sequences do not fill a row.
+ * continue in the next row. Throws DataError when the sequences do not fill a row, and for an id that is no int32.
  */
 export function packRows(
   sequences: Iterable<ArrayLike<number>>,
@@ -90,7 +91,7 @@ export function packRows(
   for (const sequence of sequences) {
     if (someIds(sequence) !== undefined)
       throw new DataError("packRows", `sequence ${index} is ${described(sequence)}`, "give arrays of ids");
-    for (let i = 0; i < sequence.length; i++) values.push(sequence[i]!);
+    for (const id of wholeIds("packRows", sequence, ` of sequence ${index}`)) values.push(id);
     if (separator !== undefined) values.push(separator);
     index++;
   }

@@ -3,7 +3,7 @@ import { drawIndex, permutation, type RandomBits } from "../data/shuffle.ts";
 import { ConfigError, DataError } from "../errors.ts";
 import { aNumber, aWhole, expectArguments, type Kind, options as optionsOf } from "../graph/arguments.ts";
 import { expectSeed, hostStream } from "../random/generator.ts";
-import { aRandom, someIds } from "./kinds.ts";
+import { aRandom, someIds, wholeIds } from "./kinds.ts";
 import { aTokenizer, type Tokenizer } from "./tokenizer.ts";
 
 /** Options of `maskTokens`. */
@@ -46,7 +46,7 @@ const maskOptions = optionsOf({
  * Masks tokens for a masked language model. Of 100 tokens to predict, 80 become `[MASK]`, 10 become another token, and 10 stay. Their
  * number is the share of the ordinary tokens, rounded, and at least 1; with whole words it is at most this number, unless a single word has
  * more tokens. `labels` has the original ids of the tokens to predict, and `ignore` elsewhere. The same seed, epoch and example give the
- * same result. Throws ConfigError when the tokenizer has no `[MASK]`.
+ * same result. Throws ConfigError when the tokenizer has no `[MASK]`, DataError for an id that is no int32.
  */
 export function maskTokens(ids: ArrayLike<number>, options: MaskOptions): { inputs: Int32Array; labels: Int32Array } {
   expectArguments("maskTokens", [someIds, maskOptions], [ids, options ?? {}]);
@@ -68,7 +68,7 @@ export function maskTokens(ids: ArrayLike<number>, options: MaskOptions): { inpu
     );
   expectSeed("maskTokens", seed);
   const random = options?.random ?? hostStream(seed, "masking", epoch, example);
-  const inputs = Int32Array.from(ids);
+  const inputs = Int32Array.from(wholeIds("maskTokens", ids));
   const labels = new Int32Array(ids.length).fill(ignore);
   // Groups of tokens that are masked together.
   const groups: number[][] = [];

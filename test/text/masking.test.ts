@@ -65,6 +65,7 @@ describe("masking", () => {
     expect(() => maskTokens(ids, { tokenizer: tokenizers.trainBpe([text], { vocabularySize: 300 }) })).toThrow(
       "has no [MASK]",
     );
+    expect(() => maskTokens([...ids, 2.5], { tokenizer })).toThrow("id 2.5");
     expect(() => maskTokens(ids, { tokenizer, probability: 0 })).toThrow(ConfigError);
     expect(() => maskTokens(ids, { tokenizer, words: [1] })).toThrow(DataError);
   });

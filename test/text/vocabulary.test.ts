@@ -80,6 +80,15 @@ describe("language-model batches", () => {
   });
 });
 
+test.each<[string, () => unknown, string]>([
+  ["batches", () => languageModelBatches([1.7, 2.2, 3.9], { batchSize: 1, steps: 2 }), "id 1.7, at 0, is no int32"],
+  ["batches", () => languageModelBatches([1, NaN, 3], { batchSize: 1, steps: 2 }), "id NaN, at 1, is no int32"],
+  ["batches", () => languageModelBatches([1, 2, "3" as never], { batchSize: 1, steps: 2 }), "id "],
+  ["rows", () => packRows([[1], [2, 2 ** 31]], { length: 1 }), "id 2147483648, at 1 of sequence 1, is no int32"],
+])("%s refuse ids that are none", (_, make, sentence) => {
+  expect(make).toThrow(sentence);
+});
+
 test("rows are packed with separators, the last one filled up or left out", () => {
   const sequences = [[1, 2, 3], [4, 5], [6]];
   expect(packRows(sequences, { length: 4, separator: 0 })).toEqual({
