@@ -158,13 +158,15 @@ export function nearest(name: string, known: readonly string[]): string | undefi
     text
       .slice(0, 60)
       .toLowerCase()
-      .replace(/[^a-z0-9]/g, "");
+      .replace(/[^\p{L}\p{N}]/gu, "");
   const initials = (text: string): string => `${text[0] ?? ""}${text.replace(/[^A-Z]/g, "")}`.toLowerCase();
   const given = plain(name);
+  if (given === "") return undefined;
   const exact = known.find((each) => plain(each) === given || initials(each) === given);
   if (exact) return exact;
   const byDistance = known
-    .map((each) => ({ each, distance: distance(given, plain(each)) }))
+    .map((each) => ({ each, distance: distance(given, plain(each)), length: plain(each).length }))
+    .filter((near) => near.distance < Math.max(given.length, near.length)) //  the others have no letter in common
     .sort((a, b) => a.distance - b.distance)[0];
   return byDistance && byDistance.distance <= Math.max(1, given.length / 3) ? byDistance.each : undefined;
 }

@@ -46,6 +46,12 @@ async function readLabelled(file: string, names: ColumnNames): Promise<Read> {
   const content = textOf(await readFileChecked(file), file).replace(/^\uFEFF/, "");
   const reader = new CsvRows(file);
   const rows = reader.take(new CsvRecords(file, delimiterOf(file)).take(content, true));
+  if (reader.names.length === 0)
+    throw new DataError(
+      file,
+      "it is empty",
+      "give a row with the names of the columns, and a text and a label in each row",
+    );
   const placeOf = (role: keyof ColumnNames): number => {
     const place = reader.names.indexOf(names[role]);
     if (place >= 0) return place;

@@ -167,6 +167,7 @@ describe("labelled texts", () => {
   test.each([
     ["one row", "text,mood\nhello,happy\n", /column "mood" has one label in 1 row\n {2}fix: .*--label-column/],
     ["no whole row", "text,mood\nhello,\n,sad\n", /none of its 2 rows has both a text and a label/],
+    ["nothing", "\n", /moods\.csv: it is empty\n {2}fix: give a row with the names of the columns/],
     ["another column", "text,feeling\nhello,happy\n", /no column "mood"\n {2}fix: name one with --label-column; the/],
   ])("%s is refused with a sentence", async (_, content, sentence) => {
     const { code, err } = await trained(content);

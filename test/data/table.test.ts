@@ -211,6 +211,7 @@ describe("a table", () => {
   test("refuses a schema that does not fit", () => {
     const refusal = (options: object, kind: typeof DataError | typeof ConfigError = ConfigError): string =>
       complaint(kind, () => table(rows, options));
+    for (const label of ["c", "kk", "列"]) expect(refusal({ label }, DataError)).not.toContain("did you mean");
     expect(refusal({ label: "kinds" }, DataError)).toContain("did you mean kind?");
     expect(refusal({ schema: { n: "number" } })).toContain("give one of numeric");
     expect(refusal({ schema: { n: "label" }, label: "kind" })).toContain('the labels are "n" and "kind"');
