@@ -56,12 +56,14 @@ export function flatten(
       `tensors lie in arrays and records deeper than ${deepest} levels`,
       "put them into a flat array or record",
     );
-  if (tree instanceof Promise)
+  if (tree instanceof Promise) {
+    tree.catch(() => {}); //  the caller must get the error below alone
     throw new GraphError(
       subject,
       "the function is asynchronous",
       "make it synchronous: nothing can be awaited while the graph is built; read values from the tensors that come back",
     );
+  }
   if (Array.isArray(tree)) {
     const parts = tree.map((part: unknown) => flatten(subject, part, values, place, depth + 1));
     return (replacements) => parts.map((part) => part(replacements));

@@ -11,7 +11,7 @@ import { State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { EvaluationReport } from "./events.ts";
 import type { HostCount, HostMetric, Measured, MetricValue, SummedMetric } from "./metrics.ts";
-import { type CompleteSetup, examplesIn } from "./setup.ts";
+import { type CompleteSetup, examplesIn, expectSynchronous } from "./setup.ts";
 
 /** How many batches are queued before the first is awaited. */
 const window = 8;
@@ -101,8 +101,11 @@ export class Evaluator {
     this.#add("loss", loss.cast("float64").mul(weight) as Tensor);
     this.#add("weight", weight);
     for (const metric of this.#summed)
-      for (const [name, value] of Object.entries(metric.sums(measured))) this.#add(keyOf(metric.name, name), value);
-    const read = this.#host.map((metric) => Object.entries(metric.reads(measured)));
+      for (const [name, value] of Object.entries(expectSynchronous(metric.name, "sums", metric.sums(measured))))
+        this.#add(keyOf(metric.name, name), value);
+    const read = this.#host.map((metric) =>
+      Object.entries(expectSynchronous(metric.name, "reads", metric.reads(measured))),
+    );
     this.#read = read.map((entries) => entries.map(([name]) => name));
     return [loss, ...read.flatMap((entries) => entries.map(([, tensor]) => tensor))];
   }

@@ -158,16 +158,20 @@ export function completeSetup<C extends readonly Column[]>(subject: string, type
     train,
     ...(setup.validation && { validation: setup.validation }),
     ...(setup.classes && { classes: setup.classes }),
-    ...(setup.schedule && { schedule: setup.schedule }),
+    ...(setup.schedule && { schedule: synchronous(subject, setup.schedule) }),
     ...(setup.carried && { carried: setup.carried }),
-    loss: (...batch) => expectLoss(subject, setup.loss(...batch)),
-    output: (...batch) => expectOutput(subject, output(...batch), batch[0]!.shape[0]!),
-    ...(setup.weight && { weight: (...batch: readonly Tensor[]) => expectWeight(subject, setup.weight!(...batch)) }),
+    loss: (...batch) => expectLoss(subject, expectSynchronous(subject, "loss", setup.loss(...batch))),
+    output: (...batch) =>
+      expectOutput(subject, expectSynchronous(subject, "output", output(...batch)), batch[0]!.shape[0]!),
+    ...(setup.weight && {
+      weight: (...batch: readonly Tensor[]) =>
+        expectWeight(subject, expectSynchronous(subject, "weight", setup.weight!(...batch))),
+    }),
     optimizer: setup.optimizer ?? adam(model),
     batchSize: (train instanceof Dataset ? undefined : setup.batchSize) ?? batchSizeOf(setup) ?? 64,
     metrics: setup.metrics ?? [],
     generator: setup.generator ?? defaultGenerator,
-    afterUpdate: () => setup.afterUpdate?.(),
+    afterUpdate: () => expectSynchronous(subject, "afterUpdate", setup.afterUpdate?.()),
     state: setup.state ?? {},
   };
 }
@@ -280,6 +284,20 @@ function nameOf(value: unknown): string {
   const { name = "Object" } = value.constructor ?? {};
   return name === "Object" ? "a record" : `a ${name}`;
 }
+
+/** Returns what a function of the setup has returned. Throws ConfigError for a promise, whose own error nobody is told of. */
+export function expectSynchronous<R>(subject: string, name: string, result: R): R {
+  if (!(result instanceof Promise)) return result;
+  result.catch(() => {}); //  the caller must get the error below alone
+  throw new ConfigError(
+    subject,
+    `\`${name}\` is asynchronous`,
+    "make it synchronous: nothing can be awaited while the graph is built",
+  );
+}
+
+const synchronous = (subject: string, schedule: Schedule | Plateau): Schedule | Plateau =>
+  schedule instanceof Plateau ? schedule : (step) => expectSynchronous(subject, "schedule", schedule(step));
 
 function expectLoss(subject: string, loss: unknown): Tensor {
   if (!(loss instanceof Tensor))

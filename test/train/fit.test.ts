@@ -317,6 +317,31 @@ test("a batch that fails stops its own training or evaluation, and nobody who re
   }
 });
 
+const failing = async (): Promise<never> => {
+  throw new Error("its own");
+};
+
+test.each<[string, object]>([
+  ...["loss", "output", "weight", "schedule", "afterUpdate"].map((name): [string, object] => [
+    name,
+    { [name]: failing },
+  ]),
+  ["sums", { metrics: [{ ...metric.accuracy(), sums: failing }] }],
+])("an asynchronous %s is refused, and its own error does not end the process", async (name, part) => {
+  const unhandled: unknown[] = [];
+  const note = (error: unknown): void => void unhandled.push(error);
+  process.on("unhandledRejection", note);
+  try {
+    const run = fit({ ...makeSetup(), ...part } as never, { epochs: 1 });
+    await expect(run).rejects.toThrow(`\`${name}\` is asynchronous\n  fix: make it synchronous`);
+    expect(() => compile(failing as unknown as () => Tensor)()).toThrow("the function is asynchronous");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(unhandled).toEqual([]);
+  } finally {
+    process.off("unhandledRejection", note);
+  }
+});
+
 describe("what cannot be is refused", () => {
   test.each<[string, object, string]>([
     ["an option that there is not", { epoch: 3 }, "did you mean epochs?"],
