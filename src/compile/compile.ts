@@ -18,10 +18,11 @@ import { given, nameAt, withStandIns } from "./arguments.ts";
 import { type Bound, bind } from "./bind.ts";
 import { Cache, type Cached, touch } from "./cache.ts";
 import { settleCaptured, storagesOf } from "./evaluate.ts";
-import { type Constants, type Executable, executableFor, type Job, type Ready, submit } from "./executable.ts";
+import { type Executable, executableFor, type Job, type Ready, submit } from "./executable.ts";
 import { Family } from "./open.ts";
-import { Retraces } from "./retraces.ts";
+import { Retraces, WeightChanges } from "./retraces.ts";
 import { currentEngine } from "./runtime.ts";
+import type { Constants } from "./sessions.ts";
 
 /** A function given to `compile`, compiled. */
 export interface Compiled<A extends readonly unknown[], R> {
@@ -40,9 +41,10 @@ export interface CompileOptions {
    * Whether the values of the variables that the function reads and does not assign become part of its session, as constants: for functions
    * that run often between two changes of the weights, as those that write texts token by token or answer requests. ONNX Runtime then lays
    * out weights for its products once, in place of in each run, which takes up to three quarters of the time of products of few rows. The
-   * price is memory, twice that of the weights; and when a weight has changed, the next run makes a new session. Sums of products are added
-   * up in another order, so the last digits of results may differ. Engines other than `nodeEngine()` with its direct implementation ignore
-   * it. Default false.
+   * price is memory, twice that of the weights; and when a weight has changed, the next run makes a new session. Each size of the arguments
+   * that has a session of its own pays this separately. Where weights change before each run, each run is as slow as a first one: a line on
+   * standard error says so after ten of them. Sums of products are added up in another order, so the last digits of results may differ.
+   * Engines other than `nodeEngine()` with its direct implementation ignore it. Default false.
    */
   readonly constantWeights?: boolean;
 }
@@ -97,7 +99,12 @@ export function compileOver<A extends readonly unknown[], R>(
   standIn: (state: State) => State,
   { constantWeights = false }: CompileOptions = {},
 ): Compiled<A, R> {
-  const owner = constantWeights ? `constants ${functionsWithConstants++} ` : undefined;
+  const own = constantWeights
+    ? {
+        owner: `constants ${functionsWithConstants++} `,
+        changes: new WeightChanges(fn.name || "a compiled function"),
+      }
+    : undefined;
   const traces = new Cache<Trace>();
   const family = new Family<Executable>();
   const retraces = new Retraces();
@@ -116,7 +123,7 @@ export function compileOver<A extends readonly unknown[], R>(
     if (!trace?.isCurrent() || trace.executable.engine !== engine || trace.executable.isReleased) {
       // A retrace counts only when the function's arguments caused it, not a change of engine or a released session.
       const isItsOwn = !trace || (trace.executable.engine === engine && !trace.executable.isReleased);
-      trace = traceFunction(fn, args, standIn, family, owner);
+      trace = traceFunction(fn, args, standIn, family, own);
       if (isItsOwn && !compiled.has(trace.executable)) retraces.note(fn.name || "a compiled function", args);
       compiled.add(trace.executable);
       traces.prune((old) => old.executable.isReleased);
@@ -209,12 +216,12 @@ function traceFunction<A extends readonly unknown[]>(
   args: A,
   standIn: (state: State) => State,
   family: Family<Executable>,
-  owner: string | undefined,
+  own: Omit<Constants, "positions"> | undefined,
 ): Trace {
   const { identity, settings, rebuild, ...roots } = traceRoots(fn, args);
   const bound = bind(roots);
   const engine = currentEngine();
-  const constants = owner !== undefined && engine.takesConstants ? constantsOf(owner, bound) : undefined;
+  const constants = own && engine.takesConstants ? constantsOf(own, bound) : undefined;
   const ready = executableFor(engine, bound, identity, family, constants);
   const { checks, leaves } = bound;
   const graph = ready.filling ? undefined : () => ({ checks, leaves });
@@ -239,11 +246,11 @@ function traceFunction<A extends readonly unknown[]>(
 }
 
 /** Returns the variables that are constants of a function: those of floats that it reads and does not assign. Undefined if there are none. */
-function constantsOf(owner: string, { sources, outputs }: Bound): Constants | undefined {
+function constantsOf(own: Omit<Constants, "positions">, { sources, outputs }: Bound): Constants | undefined {
   const isConstant = (source: Bound["sources"][number]): boolean =>
     source instanceof State && isFloat(source.dtype) && !outputs.includes(source);
   const positions = new Set([...sources.keys()].filter((i) => isConstant(sources[i]!)));
-  return positions.size > 0 ? { owner, positions } : undefined;
+  return positions.size > 0 ? { ...own, positions } : undefined;
 }
 
 /** Throws a DataError that names the first argument with a NaN or an infinity, if there is one. */

@@ -18,7 +18,7 @@ import { lower, noPlan } from "./lower.ts";
 import type { Family, OpenProgram } from "./open.ts";
 import type { GraphProgram } from "./program.ts";
 import { enqueue } from "./queue.ts";
-import { noWork, OneSession, type Sessions, SessionsWithConstants, type Sources } from "./sessions.ts";
+import { type Constants, noWork, OneSession, type Sessions, SessionsWithConstants, type Sources } from "./sessions.ts";
 
 /** The sessions for one graph on one engine. */
 export class Executable implements Cached {
@@ -83,13 +83,6 @@ const bytesOfNode = 12 * 2 ** 10;
 
 const caches = new WeakMap<Engine, Cache<Executable>>();
 
-/** Leaves that are constants of the sessions of one function. */
-export interface Constants {
-  /** The function's own text: other functions with the same graph have other weights. */
-  readonly owner: string;
-  readonly positions: ReadonlySet<number>;
-}
-
 /**
  * Returns the executable for a graph, from the cache if the same graph has run before, with any values, names and states; with
  * constants, if the same function has.
@@ -116,7 +109,7 @@ export function executableFor(
     session?.then(undefined, () => cache.delete(key));
     const times = { before: collect(all).length, rewriting: rewritten - started, session };
     debug.compiled({ engine, program: made, roots, ...times });
-    const sessions = session ? new OneSession(session) : new SessionsWithConstants(engine, made, constants!.positions);
+    const sessions = session ? new OneSession(session) : new SessionsWithConstants(engine, made, constants!);
     const passed = checks.length > 0 ? engine.buffer({ shape: [], dtype: "float32" }) : undefined;
     // The text contains the constants and the bodies of loops, so its length counts their memory.
     const bytes = made.size * bytesOfNode + 4 * text.length + (constants ? 2 * bytesOf(leaves, constants) : 0);

@@ -1,8 +1,8 @@
-/** Warns of functions that are compiled again and again: each compilation costs a session, and the user often does not see the reason. */
+/** Warns of functions that are compiled again and again, or whose sessions are: each compilation costs a session, and the user often does not see the reason. */
 import { showType, type TensorType } from "../graph/types.ts";
 import { partsOf } from "./arguments.ts";
 
-/** After this many compilations of one function, beside the first, a line on standard error says why. */
+/** After this many compilations of one function, beside the first, or of its sessions in a row, a line on standard error says why. */
 const many = 10;
 
 /** Counts how often a function is compiled, and prints the reason once. */
@@ -40,5 +40,27 @@ export class Retraces {
     const forms = [...new Set(types.map((type) => showType(type)))];
     if (forms.length < 2) return undefined;
     return { what: `${place} is ${forms.slice(0, 3).join(", ")}`, fix: "give it one shape and dtype" };
+  }
+}
+
+/** Counts the runs in a row of a function with constant weights that made a session anew as weights had changed, and prints a line once. */
+export class WeightChanges {
+  readonly #name: string;
+  #count = 0;
+  #isTold = false;
+
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  /** Notes a run: whether a weight had changed since the session was made. */
+  note(haveChanged: boolean): void {
+    this.#count = haveChanged ? this.#count + 1 : 0;
+    if (this.#count < many || this.#isTold) return;
+    this.#isTold = true;
+    console.error(
+      `glissade: ${this.#name}: ${many} runs in a row have each made the session anew, as weights have changed before each of them; ` +
+        "fix: leave out constantWeights, or run the function more often between two changes of the weights",
+    );
   }
 }

@@ -5,9 +5,19 @@ import type { Version } from "../tensor/state.ts";
 import type { Storage } from "../tensor/storage.ts";
 import type { OpenProgram } from "./open.ts";
 import type { GraphProgram } from "./program.ts";
+import type { WeightChanges } from "./retraces.ts";
 
 /** The values that a run reads, in the order of the program's inputs. */
 export type Sources = readonly (Storage | Version)[];
+
+/** Leaves that are constants of the sessions of one function. */
+export interface Constants {
+  /** The function's own text: other functions with the same graph have other weights. */
+  readonly owner: string;
+  readonly positions: ReadonlySet<number>;
+  /** The function's count of sessions that were made anew. */
+  readonly changes: WeightChanges;
+}
 
 /** The sessions of one program. */
 export interface Sessions {
@@ -54,17 +64,23 @@ export class SessionsWithConstants implements Sessions {
   readonly #program: GraphProgram | OpenProgram;
   /** The positions of the inputs that are constants. */
   readonly #positions: ReadonlySet<number>;
+  readonly #changes: WeightChanges;
   #made: { readonly versions: Sources; readonly session: Waiting<Session> } | undefined;
 
-  constructor(engine: Engine, program: GraphProgram | OpenProgram, positions: ReadonlySet<number>) {
+  constructor(engine: Engine, program: GraphProgram | OpenProgram, { positions, changes }: Constants) {
     this.#engine = engine;
     this.#program = program;
     this.#positions = positions;
+    this.#changes = changes;
   }
 
   for(sources: Sources, inputs: readonly EngineBuffer[]): Waiting<Session> {
     const versions = sources.filter((_, i) => this.#positions.has(i));
-    if (this.#made?.versions.every((version, i) => version === versions[i])) return this.#made.session;
+    if (this.#made) {
+      const isSame = this.#made.versions.every((version, i) => version === versions[i]);
+      this.#changes.note(!isSame);
+      if (isSame) return this.#made.session;
+    }
     this.release();
     const session = this.#engine.load(this.#withConstants(inputs));
     const made = { versions, session };

@@ -1,5 +1,5 @@
 /** Functions whose weights are constants of their sessions: the same results, and every new value of a weight is seen. */
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import type { Engine, EngineBuffer, Program } from "../../src/engine/engine.ts";
 import { nodeEngine } from "../../src/engine/node/index.ts";
 import {
@@ -69,6 +69,54 @@ async function expectClose(a: Tensor, b: Tensor): Promise<void> {
   expect(x.length).toBe(y.length);
   for (let i = 0; i < x.length; i++) expect(Math.abs(x[i]! - y[i]!)).toBeLessThanOrEqual(1e-5);
 }
+
+describe("a line on standard error", () => {
+  const lines = async (
+    body: (answer: (x: Tensor) => Tensor, change: () => void) => Promise<void>,
+  ): Promise<string[]> => {
+    useEngine(native);
+    const error = vi.spyOn(console, "error").mockImplementation(() => {});
+    try {
+      const model = linear(3, 2);
+      const answer = compile(function answer(x: Tensor) {
+        return model(x as Tensor<[number, 3]>) as Tensor;
+      }, constant);
+      let value = 0;
+      await body(answer, () => model.weight.write(new Float32Array(6).fill(value++)));
+      return error.mock.calls.map(([text]) => String(text));
+    } finally {
+      error.mockRestore();
+    }
+  };
+  const rows = (count: number): Tensor => normal(count, 3) as Tensor;
+
+  test("says once that ten runs in a row have made the session anew", async () => {
+    let before = 0;
+    const told = await lines(async (answer, change) => {
+      for (let i = 0; i <= 25; i++) {
+        if (i > 0) change();
+        await answer(rows(1)).data();
+        if (i === 9) before = vi.mocked(console.error).mock.calls.length;
+      }
+    });
+    expect(before).toBe(0);
+    expect(told).toEqual([
+      "glissade: answer: 10 runs in a row have each made the session anew, as weights have changed before each of them; " +
+        "fix: leave out constantWeights, or run the function more often between two changes of the weights",
+    ]);
+  });
+
+  test("says nothing where each value of the weights serves two runs", async () => {
+    const told = await lines(async (answer, change) => {
+      for (let i = 0; i < 12; i++) {
+        change();
+        await answer(rows(1)).data();
+        await answer(rows(1)).data();
+      }
+    });
+    expect(told).toEqual([]);
+  });
+});
 
 describe("a function whose weights are constants", () => {
   test("gives what it gives otherwise, for one row and for many, in few sessions", async () => {
