@@ -173,8 +173,7 @@ export class OptimizerGroup {
   /** Internal. */
   readonly method: Method;
   readonly #factor: Setting;
-  /** Internal: t of each parameter. */
-  readonly counts: StepCounts;
+  readonly #counts: StepCounts;
 
   /** Internal: use `sgd`, `adam`, … */
   constructor(name: string, group: ParameterGroup, defaults: Defaults, method: Method) {
@@ -185,7 +184,7 @@ export class OptimizerGroup {
     this.#factor = new Setting(group.rateFactor ?? 1, "rateFactor", (value) =>
       expectAtLeastZero(name, "the rate factor", value),
     );
-    this.counts = new StepCounts(this.parameters);
+    this.#counts = new StepCounts(this.parameters);
   }
 
   /**
@@ -197,6 +196,21 @@ export class OptimizerGroup {
 
   set rateFactor(value: number) {
     this.#factor.value = value;
+  }
+
+  /** Internal: the number of steps in which a parameter of the group took part. */
+  get step(): State<[]> {
+    return this.#counts.step;
+  }
+
+  /** Internal: for each parameter, how many of these steps it took no part in. */
+  get missedSteps(): State<[number]> {
+    return this.#counts.missed;
+  }
+
+  /** Internal: adds a step in which some of the parameters take part to the graph, and returns t of each of these. */
+  nextStep(taking: ReadonlySet<Parameter>): ReadonlyMap<Parameter, Tensor> {
+    return this.#counts.next(taking);
   }
 
   /** Internal: the variable behind `rateFactor`. */
@@ -327,11 +341,11 @@ export class Optimizer {
     const clipped = clip(given, options);
     const rate = this.#rate.state.current();
     const taking = new Set(parameters);
-    const shared = new Map<OptimizerGroup, { times: ReturnType<StepCounts["next"]>; rate: Tensor }>();
+    const shared = new Map<OptimizerGroup, { times: ReadonlyMap<Parameter, Tensor>; rate: Tensor }>();
     for (const [i, parameter] of parameters.entries()) {
       const { group, slots } = this.#places.get(parameter)!;
       const { times, rate: own } = shared.get(group) ?? {
-        times: group.counts.next(taking),
+        times: group.nextStep(taking),
         rate: this.groups.length > 0 ? rate.mul(group.factor.current()) : rate,
       };
       shared.set(group, { times, rate: own });
@@ -348,12 +362,12 @@ export class Optimizer {
    */
   namedStates(): Map<string, State> {
     const found = new Map<string, State>([["learningRate", this.#rate.state]]);
-    const add = (start: string, { step, missed }: StepCounts): void =>
-      void found.set(`${start}step`, step).set(`${start}missedSteps`, missed);
-    if (this.groups.length === 0) add("", this.#all[0]!.counts);
-    for (const [i, { counts, factor }] of this.groups.entries()) {
-      found.set(`groups.${i}.rateFactor`, factor);
-      add(`groups.${i}.`, counts);
+    const add = (start: string, { step, missedSteps }: OptimizerGroup): void =>
+      void found.set(`${start}step`, step).set(`${start}missedSteps`, missedSteps);
+    if (this.groups.length === 0) add("", this.#all[0]!);
+    for (const [i, group] of this.groups.entries()) {
+      found.set(`groups.${i}.rateFactor`, group.factor);
+      add(`groups.${i}.`, group);
     }
     const names = namesOf(this.parameters);
     for (const [parameter, { slots }] of this.#places)
