@@ -66,7 +66,7 @@ export interface Prefix {
   readonly lengths: TokenIds;
 }
 
-/** The most bytes of weights that are constants of the steps of a single sequence: for larger ones it gains a tenth, and takes much memory. */
+/** The most bytes of weights that are constants of the steps of a single sequence: for larger ones it gains little, and takes much memory. */
 const mostBytesOfOne = 2 ** 26;
 
 /** Whether the weights are constants of a model's steps: steps are many, and have few rows, one for each sequence. */

@@ -18,7 +18,7 @@ import {
   useEngine,
 } from "../../src/index.ts";
 import { State } from "../../src/tensor/state.ts";
-import { normal } from "./../support/both-ways.ts";
+import { normal } from "../support/both-ways.ts";
 
 const constant = { constantWeights: true } as const;
 
