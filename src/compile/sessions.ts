@@ -65,6 +65,8 @@ export class SessionsWithConstants implements Sessions {
   /** The positions of the inputs that are constants. */
   readonly #positions: ReadonlySet<number>;
   readonly #changes: WeightChanges;
+  /** The model, which is the same for all values. */
+  #bytes: Uint8Array<ArrayBuffer> | undefined;
   #made: { readonly versions: Sources; readonly session: Waiting<Session> } | undefined;
 
   constructor(engine: Engine, program: GraphProgram | OpenProgram, { positions, changes }: Constants) {
@@ -105,7 +107,8 @@ export class SessionsWithConstants implements Sessions {
     const [ports, positions] = [program.inputs, this.#positions];
     const left = [...ports.keys()].filter((i) => !positions.has(i));
     const weights = new Map([...positions].map((i) => [ports[i]!, "elsewhere"] as const));
-    const bytes = program.onnx(weights);
+    this.#bytes ??= program.onnx(weights);
+    const bytes = this.#bytes;
     const inPlace: InPlace = new Map(
       [...program.inPlace].flatMap(([output, input]) =>
         positions.has(input) ? [] : [[output, left.indexOf(input)] as const],
