@@ -54,7 +54,8 @@ function print(trace: readonly TraceEvent[]): void {
   for (const { cat, name, dur, args } of trace) {
     if (cat !== "Node" || !name.endsWith("_kernel_time") || !args?.op_name) continue;
     const isKernel = /^kernel\d+$/.test(args.op_name);
-    const node = nodes.get(name) ?? { type: isKernel ? "compiled kernels" : args.op_name, times: [] };
+    const shp = JSON.stringify((args as any).input_type_shape) + "→" + JSON.stringify((args as any).output_type_shape?.[0]);
+    const node = nodes.get(name) ?? { type: isKernel ? "compiled kernels" : /product|Gemm|FusedMat|MatMul|Conv/.test(args.op_name) ? args.op_name.replace(/\d+/,"") + shp : args.op_name, times: [] };
     node.times.push(dur / 1000);
     nodes.set(name, node);
   }

@@ -88,6 +88,12 @@ export type {
 export type { Filling, Hole, Port, Target } from "./graph/target.ts";
 export type { TensorType, Values } from "./graph/types.ts";
 export type {
+  AddedLayout,
+  ProductForm,
+  ProductOp,
+  ProductSizes,
+} from "./kernel/product.ts";
+export type {
   AnyKernelOp,
   GuardOp,
   Kernel,

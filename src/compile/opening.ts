@@ -218,6 +218,14 @@ export class Opening {
         const type = this.#typeOf(entry.type, entry.draw);
         const drawn = sizes ? builder.openRandom(state, entry.draw, type, sizes) : builder.random(state, entry.draw);
         values.set(entry.outputs[0], drawn);
+      } else if (entry.kind === "product") {
+        const sizes = this.#holeOf.get(entry.sizes) as OnnxValue | undefined;
+        const given = entry.inputs.map(at);
+        const type = this.#typeOf(entry.type, { dtype: "float32" });
+        const product = sizes
+          ? builder.openProduct(given, entry.product, type, sizes)
+          : builder.product(given, entry.product);
+        values.set(entry.outputs[0], product);
       } else if (entry.kind === "lengths") {
         const sizes = this.#holeOf.get(entry.sizes) as OnnxValue | undefined;
         const x = at(entry.inputs[0]);

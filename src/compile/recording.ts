@@ -18,6 +18,7 @@ import type { Target } from "../graph/target.ts";
 import { paramsKey } from "../graph/text.ts";
 import { type DType, type Shape, sameShape, type TensorType } from "../graph/types.ts";
 import { guardSizes, type Kernel, lengthsSizes, type RandomOp, randomSizes, sizesOf } from "../kernel/kernel.ts";
+import { type ProductOp, productSizes } from "../kernel/product.ts";
 import { NodeWriter } from "../onnx/writer.ts";
 
 /** A part of a recording that may differ from size to size: a constant, the dimensions of a value, or the sizes of a kernel. */
@@ -71,6 +72,16 @@ interface RandomEntry {
   readonly outputs: readonly [OnnxValue];
 }
 
+interface ProductEntry {
+  readonly kind: "product";
+  readonly product: Omit<ProductOp, "name">;
+  /** Slots. */
+  readonly sizes: number;
+  readonly type: number;
+  readonly inputs: readonly OnnxValue[];
+  readonly outputs: readonly [OnnxValue];
+}
+
 interface LengthsEntry {
   readonly kind: "lengths";
   readonly width: number;
@@ -100,7 +111,7 @@ export interface ChoiceEntry {
   readonly output: OnnxValue;
 }
 
-type Entry = NodeEntry | KernelEntry | GuardEntry | RandomEntry | LengthsEntry | ChoiceEntry;
+type Entry = NodeEntry | KernelEntry | GuardEntry | RandomEntry | LengthsEntry | ProductEntry | ChoiceEntry;
 
 /** Nodes in order, and the values that they return. */
 export interface Recorded {
@@ -353,6 +364,23 @@ export class Recorder extends NodeWriter implements OnnxGraph {
     return outputs[0];
   }
 
+  product(inputs: readonly OnnxValue[], product: Omit<ProductOp, "name">): OnnxValue {
+    const outputs = this.#names(1) as [OnnxValue];
+    const used = inputs.map((value) => this.#used(value));
+    const { form, shape } = product;
+    this.#line(`product(${used.map(({ text }) => text).join()})${paramsKey(form)}${shape.length}`);
+    const sizes = productSizes(product, this.target.threads ?? 1);
+    this.entries.push({
+      kind: "product",
+      product,
+      sizes: this.#slot({ kind: "constant", dtype: "int64", shape: [sizes.length], values: sizes }),
+      type: this.typeSlot({ shape }),
+      inputs: used.map(({ value }) => value),
+      outputs,
+    });
+    return outputs[0];
+  }
+
   random(state: OnnxValue, draw: Omit<RandomOp, "name">): OnnxValue {
     const outputs = this.#names(1) as [OnnxValue];
     const used = this.#used(state);
@@ -395,12 +423,13 @@ export class Recorder extends NodeWriter implements OnnxGraph {
     const recordedWay = (way: (graph: OnnxGraph) => OnnxValue, i: number): Recorded | undefined => {
       const isChosen = i === chosen;
       if (known && !isChosen) return this.#skip(known.ways[i], known.ends[i]!);
-      if (taken && !taken.has(i) && !isChosen) return undefined;
+      const isIdle = this.#way?.isIdle || !isChosen;
+      if (taken && !taken.has(i) && isIdle) return undefined;
       const recorder = new Recorder(
         this.target,
         this.#notes,
         `${output}w${i}_`,
-        { of: this.#current, isIdle: this.#way?.isIdle || !isChosen },
+        { of: this.#current, isIdle },
         known && { recorded: known.ways[i]!, idle: this.#guide!.idle },
         `${place}w${i}.`,
       );

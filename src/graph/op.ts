@@ -5,6 +5,7 @@
 
 import { DTypeError, GraphError } from "../errors.ts";
 import type { Kernel, KernelValue, KernelWriter, RandomOp } from "../kernel/kernel.ts";
+import type { ProductOp } from "../kernel/product.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { aRecord, described, expectArguments } from "./arguments.ts";
 import type { Body } from "./body.ts";
@@ -92,6 +93,8 @@ export interface OnnxGraph {
   guard(values: readonly OnnxValue[], sizes: readonly number[]): OnnxValue;
   /** Appends the Euclidean lengths of a float32 value's rows, if the target supports kernels: `shape` has an element for each row. */
   lengths(x: OnnxValue, width: number, shape: Shape): OnnxValue;
+  /** Appends float32 matrix products, if the target has products: α·A·B + β·C, with the leading axes of `shape`. */
+  product(inputs: readonly OnnxValue[], product: Omit<ProductOp, "name">): OnnxValue;
   /** Appends a draw of random bits from a generator's state, if the target supports kernels. */
   random(state: OnnxValue, draw: Omit<RandomOp, "name">): OnnxValue;
   constant(dtype: OnnxType, shape: Shape, values: readonly number[] | Float64Array): OnnxValue;

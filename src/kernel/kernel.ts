@@ -3,6 +3,8 @@
  * processor. This file says what a kernel computes.
  */
 
+import type { ProductOp } from "./product.ts";
+
 /**
  * The operation of a step, on float32 elements. Comparisons give a mask. Only `select` takes masks: as its condition, and as the values
  * that it chooses from.
@@ -93,6 +95,8 @@ export interface KernelLimits {
   readonly inputs: number;
   /** The most elements of a row, and from a row to the next one of the same part. */
   readonly rowElements: number;
+  /** Whether it writes matrix products too. */
+  readonly products: boolean;
 }
 
 /** Steps that are computed for every element of float32 tensors. `Layout` says how inputs belong to the elements. */
@@ -226,7 +230,7 @@ export function lengthsSizes({ width, shape }: Pick<LengthsOp, "width" | "shape"
 }
 
 /** The ops that a model may call besides ONNX's own, where the target has kernels. */
-export type AnyKernelOp = KernelOp | GuardOp | RandomOp | LengthsOp;
+export type AnyKernelOp = KernelOp | GuardOp | RandomOp | LengthsOp | ProductOp;
 
 /** The ONNX domain of kernels in a model. */
 export const kernelDomain = "glissade";

@@ -39,6 +39,7 @@ import {
   type LengthsOp,
   type RandomOp,
 } from "../kernel/kernel.ts";
+import type { ProductOp } from "../kernel/product.ts";
 import { dataTypes } from "./data-types.ts";
 import { NodeWriter } from "./writer.ts";
 
@@ -103,7 +104,7 @@ export class OnnxBuilder extends NodeWriter implements OnnxGraph {
     return this.#node && this.#openNodes?.axes.get(this.#node);
   }
 
-  /** The custom ops that the model calls: kernels, guards, draws and lengths. */
+  /** The custom ops that the model calls: kernels, guards, draws, lengths and products. */
   get kernels(): readonly AnyKernelOp[] {
     return [...this.#kernels.values()];
   }
@@ -168,6 +169,33 @@ export class OnnxBuilder extends NodeWriter implements OnnxGraph {
     const [drawn] = this.append(name, inputs, 1, {}, kernelDomain) as [OnnxValue];
     this.#known.push({ name: drawn, type: { dtype: op.dtype, shape: type.shape, names: type.names } });
     return drawn;
+  }
+
+  product(inputs: readonly OnnxValue[], product: Omit<ProductOp, "name">): OnnxValue {
+    return this.#product(inputs, product, product);
+  }
+
+  /** Adds matrix products whose sizes each run gives. */
+  openProduct(
+    inputs: readonly OnnxValue[],
+    { form }: Pick<ProductOp, "form">,
+    type: OpenType,
+    sizes: OnnxValue,
+  ): OnnxValue {
+    const shape = type.shape.map(() => 0); //  only its length counts
+    const of = { count: 0, m: 0, n: 0, k: 0, sharesB: false };
+    return this.#product([...inputs, sizes], { form, of, shape, isOpen: true }, type);
+  }
+
+  #product(
+    inputs: readonly OnnxValue[],
+    op: Omit<ProductOp, "name">,
+    type: Pick<OpenType, "shape" | "names">,
+  ): OnnxValue {
+    const name = this.#custom("product", (name) => ({ name, ...op }));
+    const [result] = this.append(name, inputs, 2, {}, kernelDomain) as [OnnxValue, OnnxValue];
+    this.#known.push({ name: result, type: { dtype: "float32", shape: type.shape, names: type.names } });
+    return result;
   }
 
   lengths(x: OnnxValue, width: number, shape: Shape): OnnxValue {

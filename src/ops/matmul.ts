@@ -4,6 +4,7 @@
 import { ShapeError } from "../errors.ts";
 import { type Data, defineOp, type Lowering, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
 import { type DType, type Shape, sameShape, showShape, sizeOf, type TensorType } from "../graph/types.ts";
+import type { AddedLayout, ProductSizes } from "../kernel/product.ts";
 import { broadcastPositions, widens } from "./arithmetic.ts";
 import { blockRow, blocksOf, lanes, longestRow, sliced, sumNodes } from "./sums.ts";
 
@@ -119,7 +120,10 @@ export const gemm: Op<GemmParams> = defineOp<GemmParams>({
     const [c, beta] = attributeScale(graph, dtype, added!, params.beta);
     const whole = (inner: OnnxGraph): OnnxValue => {
       const [a, alpha] = attributeScale(inner, dtype, unscaled!, params.alpha);
-      return gemmNode(inner, [a, b!, c], inputTypes, { ...params, alpha, beta });
+      const stock = (inside: OnnxGraph): OnnxValue =>
+        gemmNode(inside, [a, b!, c], inputTypes, { ...params, alpha, beta });
+      const added = { value: c, type: inputTypes[2]!, beta };
+      return withOwnProduct(inner, sidesOf([a, b!], inputTypes, params), alpha, stock, added);
     };
     if (dtype !== "float32") return whole(graph);
     const sides = sidesOf([unscaled!, b!], inputTypes, params);
@@ -287,9 +291,73 @@ function inParts(graph: OnnxGraph, { value, type, isLast }: Side, count: number)
 }
 
 function productNode(graph: OnnxGraph, [a, b]: readonly [Side, Side], scale: number): OnnxValue {
-  const [transposeA, transposeB] = [!a.isLast, b.isLast];
   const { dtype } = a.type;
   const [left, alpha] = attributeScale(graph, dtype, a.value, scale);
+  const sides = [{ ...a, value: left }, b] as const;
+  return withOwnProduct(graph, sides, alpha, (inner) => stockNode(inner, sides, alpha));
+}
+
+/** C of a product to which β·C is added. */
+interface Added {
+  readonly value: OnnxValue;
+  readonly type: TensorType;
+  readonly beta: number;
+}
+
+/**
+ * Whether the machine code of this project is faster than ONNX Runtime's. It copies both sides before it multiplies, which pays if there is
+ * enough to multiply; and ONNX Runtime is slow where the left side is transposed.
+ */
+function ownIsFaster({ count, m, n, k }: ProductSizes, { transposeA, transposeB }: ProductParams): boolean {
+  if (m < 32 || n < 32 || k < 16) return false;
+  const work = count * m * n * k;
+  if (transposeA) return work >= 2 ** 23;
+  return work >= 2 ** 24 && (!transposeB || count * m >= 256);
+}
+
+/**
+ * Writes α·A·B + β·C as one product of the engine's own, if it has products and the sizes are large enough; `stock` writes it as ONNX
+ * Runtime's ops otherwise.
+ */
+function withOwnProduct(
+  graph: OnnxGraph,
+  [a, b]: readonly [Side, Side],
+  alpha: number,
+  stock: (graph: OnnxGraph) => OnnxValue,
+  added?: Added,
+): OnnxValue {
+  const { dtype } = a.type;
+  if (dtype !== "float32" || !graph.target.kernels?.products) return stock(graph);
+  const params = { transposeA: !a.isLast, transposeB: b.isLast, alpha };
+  const shape = productShape(a.type, b.type, params);
+  const [m, n] = shape.slice(-2) as [number, number];
+  const [k, lead] = [termsOf(a), shape.slice(0, -2)];
+  const sharesB = b.type.shape.length === 2 && lead.length > 0;
+  const fits = sharesB || sameShape(b.type.shape.slice(0, -2), lead);
+  const count = sizeOf(lead);
+  // With one B for all of A, the leading axes are more rows.
+  const of = sharesB && a.isLast ? { count: 1, m: m * count, n, k, sharesB: false } : { count, m, n, k, sharesB };
+  return graph.choose(Number(fits && ownIsFaster(of, params)), { dtype, shape }, [
+    stock,
+    (inner) => {
+      const form = { ...params, added: added && { layout: layoutOf(added.type.shape, m, n), beta: added.beta } };
+      return inner.product([a.value, b.value, ...(added ? [added.value] : [])], { form, of, shape });
+    },
+  ]);
+}
+
+/** How the elements of a tensor that widens to [m, n] lie beside its elements. */
+function layoutOf(shape: Shape, m: number, n: number): AddedLayout {
+  const [columns = 1, rows = 1] = shape.toReversed();
+  if (rows === m) return columns === n ? "full" : "column";
+  return columns === n ? "row" : "scalar";
+}
+
+/** Writes α·A·B as one of ONNX Runtime's ops. */
+function stockNode(graph: OnnxGraph, [a, b]: readonly [Side, Side], alpha: number): OnnxValue {
+  const [transposeA, transposeB] = [!a.isLast, b.isLast];
+  const { dtype } = a.type;
+  const left = a.value;
   if (a.type.shape.length === 2 && b.type.shape.length === 2)
     return gemmNode(graph, [left, b.value], [a.type, b.type], { transposeA, transposeB, alpha, beta: 1 });
   if (graph.target.contrib)

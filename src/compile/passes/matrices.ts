@@ -203,7 +203,7 @@ const products: RewriteRule = {
     const made = productOf(node);
     if (!made || !isLarge(made)) return undefined;
     const { block } = target; //  read only now, because an engine may have to measure it
-    if (!block) return undefined;
+    if (!block || target.kernels?.products) return undefined;
     const { params, size } = made;
     const [m, n, k] = size;
     const [a, b, c] = inputs as [Tensor, Tensor, Tensor?];

@@ -57,14 +57,15 @@ function soleProduct(
 }
 
 /**
- * For outputs of at least this many elements, a separate addition is faster than Gemm. Gemm first fills the whole output with the addend,
+ * For outputs of at least this many elements, a separate addition is faster than ONNX Runtime's Gemm, which first fills the whole output with the addend,
  * on one thread, and the output is no longer in any cache when the product is added to it.
  */
 const largeSum = 2 ** 20;
 
 /** a·b + c in one Gemm, when the product is of two matrices and nothing else uses it. */
 function withAddend(y: Tensor, c: Tensor, match: Match): Tensor | undefined {
-  const isLarge = y.size >= largeSum && !match.target.manySizes;
+  const { manySizes, kernels } = match.target;
+  const isLarge = y.size >= largeSum && !manySizes && !kernels?.products;
   if (y.shape.length !== 2 || isLarge || !widens(c.shape, y.shape)) return undefined;
   const inner = soleProduct(y, match);
   // A sum of columns stays a product, because there is a rule for it on packed matrices.

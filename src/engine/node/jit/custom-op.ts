@@ -78,7 +78,7 @@ export interface CustomOp {
   readonly inputs: number;
   /** The shape of each output; only the ranks matter. */
   readonly shapes: readonly Shape[];
-  /** As `sizesOf`, `guardSizes`, `lengthsSizes` or `randomSizes` returns them; undefined if each run gives them as one more input. */
+  /** As `sizesOf`, `guardSizes`, `lengthsSizes`, `productSizes` or `randomSizes` returns them; undefined if each run gives them as one more input. */
   readonly sizes: readonly number[] | undefined;
   readonly inputType: keyof typeof elementTypes;
   readonly outputType: keyof typeof elementTypes;

@@ -19,7 +19,7 @@ export interface ProgramCode {
   /**
    * For each op: its function `void op(void **addresses, int64 begin, int64 end, int64 *sizes)`, which computes the units from `begin` to
    * `end`. `addresses` has the addresses of the inputs, of the sizes if each run gives them, then of the outputs. `sizes` is as `sizesOf`,
-   * `guardSizes`, `lengthsSizes` or `randomSizes` returns it.
+   * `guardSizes`, `lengthsSizes`, `productSizes` or `randomSizes` returns it.
    */
   readonly functions: readonly number[];
   /** For each op: its function GetMayInplace of ONNX Runtime's struct. It does not get the struct, so each op has its own. */

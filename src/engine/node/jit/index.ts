@@ -15,6 +15,7 @@ import {
   randomSizes,
   sizesOf,
 } from "../../../kernel/kernel.ts";
+import { type ProductOp, productSizes } from "../../../kernel/product.ts";
 import type { OrtApi, Pointer } from "../ort-api.ts";
 import { CodeMemory } from "./code-memory.ts";
 import { type CustomOp, customOp, type Field } from "./custom-op.ts";
@@ -119,7 +120,7 @@ export class Kernels {
   }
 }
 
-/** The parts of a kernel, guard, draw or lengths op that the domain needs. */
+/** The parts of a kernel, guard, draw, lengths or product op that the domain needs. */
 interface Form {
   /** Equal for ops with the same code. */
   readonly key: string;
@@ -131,7 +132,8 @@ interface Form {
 function formOf(op: AnyKernelOp, threads: number): Form {
   if ("kernel" in op) return formOfKernel(op, threads);
   if ("sizes" in op) return formOfGuard(op, threads);
-  return "width" in op ? formOfLengths(op, threads) : formOfRandom(op, threads);
+  if ("width" in op) return formOfLengths(op, threads);
+  return "form" in op ? formOfProduct(op, threads) : formOfRandom(op, threads);
 }
 
 const floats = { inputType: "float32", outputType: "float32" } as const;
@@ -166,6 +168,16 @@ function formOfLengths(op: LengthsOp, threads: number): Form {
     key: `lengths ${isOpen}`,
     inPlace: [],
     work: { ...floats, inputs: 1, shapes: [shape], sizes },
+  };
+}
+
+function formOfProduct(op: ProductOp, threads: number): Form {
+  const { form, shape, isOpen } = op;
+  const sizes = isOpen ? undefined : productSizes(op, threads);
+  return {
+    key: paramsKey(["product", form, shape.length, isOpen]),
+    inPlace: form.added?.layout === "full" ? [[2, 0]] : [], //  each element of C is read before it is overwritten
+    work: { ...floats, inputs: form.added ? 3 : 2, shapes: [shape, [0]], sizes }, //  the second output is working memory
   };
 }
 

@@ -64,6 +64,7 @@ const conditions = {
   notZero: 0x5,
   above: 0x7,
   less: 0xc,
+  greaterOrEqual: 0xd,
   lessOrEqual: 0xe,
   greater: 0xf,
 } as const;
@@ -183,6 +184,11 @@ export class Assembler {
     this.#wide([0x0f, 0xaf], to, operand);
   }
 
+  /** rax = rdx:rax / operand, rdx = the remainder; unsigned */
+  divide(operand: Operand): void {
+    this.#wide([0xf7], 6, operand);
+  }
+
   /** to = to · 2ⁿ */
   shiftLeft(to: Register, n: number): void {
     this.#wide([0xc1], 4, to, 1);
@@ -202,6 +208,11 @@ export class Assembler {
   pop(register: Register): void {
     if (register > 7) this.#bytes.push(0x41);
     this.#bytes.push(0x58 + (register & 7));
+  }
+
+  /** Asks for the cache line at an address, which need not exist, in the cache of a level. */
+  prefetch(level: 1 | 2, from: Memory): void {
+    this.#plain([0x0f, 0x18], level, from);
   }
 
   jump(to: Label): void {
@@ -334,6 +345,17 @@ export class Assembler {
   /** to = in each half, one 64-bit number of a and one of b: the first one of that half ("low") or the second one ("high") */
   vectorUnpack(half: "low" | "high", to: Vector, a: Vector, b: Operand): void {
     this.#vex(1, 1, half === "low" ? 0x6c : 0x6d, to, a, b);
+  }
+
+  /** to = in each half, two float32 of a and two of b in turn: the first two of that half ("low") or the last two ("high") */
+  vectorInterleave(half: "low" | "high", to: Vector, a: Vector, b: Operand): void {
+    this.#vex(0, 1, half === "low" ? 0x14 : 0x15, to, a, b);
+  }
+
+  /** to = the first halves of a and b, or their second halves */
+  vectorJoin(half: "first" | "second", to: Vector, a: Vector, b: Operand): void {
+    this.#vex(1, 3, 0x06, to, a, b, 1);
+    this.#bytes.push(half === "first" ? 0x20 : 0x31);
   }
 
   /** to = b in the 32-bit lanes whose bit in `set` is 1, else a */

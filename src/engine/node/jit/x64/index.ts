@@ -9,6 +9,7 @@ import { writeGuard } from "./guard.ts";
 import { writeLengths } from "./lengths.ts";
 import { limits } from "./limits.ts";
 import { hasAvx2 } from "./processor.ts";
+import { writeProduct } from "./product.ts";
 import { writeRandom } from "./random.ts";
 
 export const x64: CodeGenerator = {
@@ -58,5 +59,6 @@ function write(code: Assembler, op: AnyKernelOp): void {
   if ("kernel" in op) writeKernel(code, op);
   else if ("sizes" in op) writeGuard(code, op);
   else if ("width" in op) writeLengths(code, op);
+  else if ("form" in op) writeProduct(code, op);
   else writeRandom(code, op);
 }
