@@ -13,7 +13,10 @@ interface TraceEvent {
   readonly name: string;
   /** Microseconds. */
   readonly dur: number;
-  readonly args?: { readonly op_name?: string };
+  readonly args?: {
+    readonly op_name?: string;
+    readonly input_type_shape?: readonly Record<string, readonly number[]>[];
+  };
 }
 
 const steps = 12;
@@ -49,13 +52,19 @@ export async function main(): Promise<number> {
   }
 }
 
+/** The op of a node; for a product also the shapes of its sides, and for one of ours no number. */
+function typeOf({ op_name = "", input_type_shape = [] }: NonNullable<TraceEvent["args"]>): string {
+  if (!/^product|Gemm|MatMul/.test(op_name)) return op_name;
+  const sides = input_type_shape.slice(0, 2).flatMap((side) => Object.values(side).map((shape) => shape.join("×")));
+  return `${op_name.replace(/\d+$/, "")} ${sides.join(" · ")}`;
+}
+
 function print(trace: readonly TraceEvent[]): void {
   const nodes = new Map<string, { readonly type: string; readonly times: number[] }>();
   for (const { cat, name, dur, args } of trace) {
     if (cat !== "Node" || !name.endsWith("_kernel_time") || !args?.op_name) continue;
     const isKernel = /^kernel\d+$/.test(args.op_name);
-    const shp = JSON.stringify((args as any).input_type_shape) + "→" + JSON.stringify((args as any).output_type_shape?.[0]);
-    const node = nodes.get(name) ?? { type: isKernel ? "compiled kernels" : /product|Gemm|FusedMat|MatMul|Conv/.test(args.op_name) ? args.op_name.replace(/\d+/,"") + shp : args.op_name, times: [] };
+    const node = nodes.get(name) ?? { type: isKernel ? "compiled kernels" : typeOf(args), times: [] };
     node.times.push(dur / 1000);
     nodes.set(name, node);
   }
@@ -68,10 +77,10 @@ function print(trace: readonly TraceEvent[]): void {
   }
   const rows = [...types].sort(([, a], [, b]) => b.time - a.time);
   const all = rows.reduce((sum, [, { time }]) => sum + time, 0);
-  console.log("node type             nodes         ms      share");
+  console.log("node type                                    nodes         ms      share");
   for (const [type, { count, time }] of rows)
     console.log(
-      `${type.padEnd(20)} ${String(count).padStart(6)} ${time.toFixed(3).padStart(10)} ${((100 * time) / all).toFixed(1).padStart(9)}%`,
+      `${type.padEnd(43)} ${String(count).padStart(6)} ${time.toFixed(3).padStart(10)} ${((100 * time) / all).toFixed(1).padStart(9)}%`,
     );
-  console.log(`${"all".padEnd(20)} ${String(nodes.size).padStart(6)} ${all.toFixed(3).padStart(10)}`);
+  console.log(`${"all".padEnd(43)} ${String(nodes.size).padStart(6)} ${all.toFixed(3).padStart(10)}`);
 }

@@ -88,12 +88,6 @@ export type {
 export type { Filling, Hole, Port, Target } from "./graph/target.ts";
 export type { TensorType, Values } from "./graph/types.ts";
 export type {
-  AddedLayout,
-  ProductForm,
-  ProductOp,
-  ProductSizes,
-} from "./kernel/product.ts";
-export type {
   AnyKernelOp,
   GuardOp,
   Kernel,
@@ -107,6 +101,12 @@ export type {
   Part,
   RandomOp,
 } from "./kernel/kernel.ts";
+export type {
+  AddedLayout,
+  ProductForm,
+  ProductOp,
+  ProductSizes,
+} from "./kernel/product.ts";
 export type { AttentionKind, AttentionScore } from "./models/alignment.ts";
 export type {
   Architecture,

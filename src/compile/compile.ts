@@ -223,8 +223,8 @@ function traceFunction<A extends readonly unknown[]>(
   const engine = currentEngine();
   const constants = own && engine.takesConstants ? constantsOf(own, bound) : undefined;
   const ready = executableFor(engine, bound, identity, family, constants);
-  const { checks, leaves } = bound;
-  const graph = ready.filling ? undefined : () => ({ checks, leaves });
+  const { leaves } = bound;
+  const graph = ready.filling ? undefined : graphOf(bound);
   return {
     ...ready,
     graph,
@@ -240,10 +240,19 @@ function traceFunction<A extends readonly unknown[]>(
       const { source } = check.leaf;
       return { ...check, what: source?.kind === "argument" ? nameAt(args, source.position) : undefined };
     }),
-    isCurrent: () => settings.every((holds) => holds()),
+    isCurrent: allHold(settings),
     rebuild,
   };
 }
+
+// These are functions of their own, because all closures that one function makes keep alive what any of them uses: a graph, here.
+const graphOf =
+  ({ checks, leaves }: Bound): Trace["graph"] =>
+  () => ({ checks, leaves });
+const allHold =
+  (settings: TracedRoots["settings"]): Trace["isCurrent"] =>
+  () =>
+    settings.every((holds) => holds());
 
 /** Returns the variables that are constants of a function: those of floats that it reads and does not assign. Undefined if there are none. */
 function constantsOf(own: Omit<Constants, "positions">, { sources, outputs }: Bound): Constants | undefined {

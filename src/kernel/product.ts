@@ -95,12 +95,13 @@ export const afterShape = (shape: readonly number[]): number => firstSize + shap
 export const copyOfA = (terms: number): number => copied.rows * terms + slack;
 
 /**
- * Returns the sizes that a product's code gets: parts, the output's dimensions, then those of `productPlaces`. An empty product has nothing
- * to do: all of these are 0.
+ * Returns the sizes that a product's code gets: parts, the output's dimensions, then those of `productPlaces`. They are 0 for an
+ * empty product, and for sizes that no product has: a model for many sizes may ask for those, in ways that it does not take.
  */
 export function productSizes({ of, shape }: Pick<ProductOp, "of" | "shape">, threads: number): number[] {
   const { count, m, n, k, sharesB } = of;
-  if (!(count * m * n * k > 0)) return [...[0, 0, 0, 0], ...shape, ...Object.keys(productPlaces).map(() => 0)];
+  if (![count, m, n, k].every((size) => Number.isInteger(size) && size > 0))
+    return [...[0, 0, 0, 0], ...shape, ...Object.keys(productPlaces).map(() => 0)];
   const wanted = Math.max(1, Math.min(threads, Math.floor((count * m * n * k) / workInPart)));
   const [along, across] = gridFor(of, wanted <= count ? 1 : Math.ceil(wanted / count));
   const tileRows = roundUp(Math.ceil(m / along), tile.rows);

@@ -63,6 +63,12 @@ export const heldOps: Readonly<Record<string, AnyKernelOp>> = {
   parts: { name: "parts", kernel: parts, shapes: [[4, 32]] },
   guard: { name: "guard", sizes: [1000, 10] },
   lengths: { name: "lengths", width: 1000, shape: [8] },
+  product: {
+    name: "product",
+    form: { transposeA: true, transposeB: true, alpha: 0.5, added: { layout: "row", beta: 1 } },
+    of: { count: 1, m: 100, n: 200, k: 300, sharesB: false },
+    shape: [100, 200],
+  },
   random: { name: "random", shape: [1000], size: 1000, bits: 24, dtype: "float32" },
 };
 

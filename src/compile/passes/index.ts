@@ -4,7 +4,7 @@ import { fuse } from "./fuse.ts";
 import { guardPass } from "./guard.ts";
 import { kernelPass } from "./kernels.ts";
 import { bodies, loops } from "./loops.ts";
-import { matrices, packedBias } from "./matrices.ts";
+import { matrices, packedBias, packsMatrices } from "./matrices.ts";
 import { overwriting } from "./overwriting.ts";
 import { fusedRelu, packing } from "./packing.ts";
 import type { Pass } from "./pass.ts";
@@ -24,7 +24,7 @@ export const ruleSets: readonly RuleSet[] = [
   { ...everywhere(...packing), needs: [convolution, convolutionInput, convolutionKernel] },
   everywhere(...simplify, ...products, ...poolingRows, fusedRelu),
   matrices,
-  everywhere(...simplify, ...products, packedBias),
+  { ...everywhere(...simplify, ...products, packedBias), isFor: packsMatrices },
 ];
 
 const rewriting: Pass = {

@@ -6,6 +6,7 @@
  */
 import { apply } from "../../graph/apply.ts";
 import type { Node, Value } from "../../graph/node.ts";
+import type { Target } from "../../graph/target.ts";
 import { type Shape, sameShape, sizeOf, type TensorType } from "../../graph/types.ts";
 import { add } from "../../ops/arithmetic.ts";
 import {
@@ -203,7 +204,7 @@ const products: RewriteRule = {
     const made = productOf(node);
     if (!made || !isLarge(made)) return undefined;
     const { block } = target; //  read only now, because an engine may have to measure it
-    if (!block || target.kernels?.products) return undefined;
+    if (!block) return undefined;
     const { params, size } = made;
     const [m, n, k] = size;
     const [a, b, c] = inputs as [Tensor, Tensor, Tensor?];
@@ -281,4 +282,11 @@ export const packedBias: RewriteRule = ruleFor("bias of a packed product", add, 
   return apply(packedProduct, [x, w, b!.reshape([groups! * lanes!])], undefined);
 });
 
-export const matrices: RuleSet = { rules: [...moves, products, elementwise], insideBodies: false };
+/** Whether large matrices may be packed: products of the engine's own are faster without. */
+export const packsMatrices = ({ kernels }: Target): boolean => !kernels?.products;
+
+export const matrices: RuleSet = {
+  rules: [...moves, products, elementwise],
+  insideBodies: false,
+  isFor: packsMatrices,
+};

@@ -45,6 +45,8 @@ export interface RuleSet {
   readonly insideBodies: boolean;
   /** The pass is skipped for a graph that has none of these ops. Default: it is never skipped. */
   readonly needs?: readonly unknown[];
+  /** Whether the pass is skipped for a target. Default: it is never skipped. */
+  isFor?(target: Target): boolean;
 }
 
 /** A rule for one op, given the node's inputs and parameters. */
@@ -123,6 +125,7 @@ export function rewrite(
 const mostRewrites = 20;
 
 function rewriteOnce(roots: readonly Value[], pass: RuleSet, target: Target, made: Made): Value[] {
+  if (pass.isFor?.(target) === false) return [...roots];
   const nodes = collect(roots);
   if (pass.needs && !nodes.some(({ op }) => pass.needs!.includes(op) || (pass.insideBodies && op.mapBodies)))
     return [...roots];

@@ -3,14 +3,7 @@
  * A and B are copied into the order in which they are read, so that they stay in the caches, and a tile of the result is computed in
  * registers.
  */
-import {
-  afterShape,
-  copied,
-  copyOfA,
-  type ProductOp,
-  productPlaces,
-  tile,
-} from "../../../../kernel/product.ts";
+import { afterShape, copied, copyOfA, type ProductOp, productPlaces, tile } from "../../../../kernel/product.ts";
 import { given, wordBytes } from "../custom-op.ts";
 import {
   type Assembler,
@@ -303,8 +296,7 @@ class Writer {
     code.place(next);
     const vectors = Array.from({ length: Math.ceil(bytes / vectorBytes) }, (_, i) => i * vectorBytes);
     // Vectors are written whole: what is too much is overwritten by the next ones.
-    for (const [i, displacement] of vectors.entries())
-      code.vectorLoadMasked(i, { base: rdx, displacement }, masks[i]!);
+    for (const [i, displacement] of vectors.entries()) code.vectorLoadMasked(i, { base: rdx, displacement }, masks[i]!);
     for (const [i, displacement] of vectors.entries()) code.vectorStore({ base: rdi, displacement }, i);
     code.arithmetic("add", rdx, r8);
     code.arithmeticWith("add", rdi, bytes);
@@ -361,8 +353,7 @@ class Writer {
     code.shiftLeft(rax, elementShift);
     code.address(rcx, { label: this.#masks });
     code.arithmetic("sub", rcx, rax);
-    for (const [half, mask] of masks.entries())
-      code.vectorLoad(mask, { base: rcx, displacement: half * vectorBytes });
+    for (const [half, mask] of masks.entries()) code.vectorLoad(mask, { base: rcx, displacement: half * vectorBytes });
   }
 
   /**
