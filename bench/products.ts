@@ -65,7 +65,7 @@ export async function main(): Promise<number> {
     console.error("This machine's engine has no products of its own.");
     return 1;
   }
-  const stock: Engine = { ...engine, target: { ...engine.target, kernels: { ...kernels, products: false } } };
+  const stock: Engine = { ...engine, target: { ...engine.target, kernels: { ...kernels, products: undefined } } };
   console.log("products                     ours, GFLOP/s    ONNX Runtime's    ratio of time");
   for (const each of cases) {
     const [count, m, n, k, sides] = each;

@@ -104,6 +104,7 @@ export type {
 export type {
   AddedLayout,
   ProductForm,
+  ProductLimits,
   ProductOp,
   ProductSizes,
 } from "./kernel/product.ts";

@@ -3,7 +3,7 @@
  * processor. This file says what a kernel computes.
  */
 
-import type { ProductOp } from "./product.ts";
+import type { ProductLimits, ProductOp } from "./product.ts";
 
 /**
  * The operation of a step, on float32 elements. Comparisons give a mask. Only `select` takes masks: as its condition, and as the values
@@ -95,8 +95,8 @@ export interface KernelLimits {
   readonly inputs: number;
   /** The most elements of a row, and from a row to the next one of the same part. */
   readonly rowElements: number;
-  /** Whether it writes matrix products too. */
-  readonly products: boolean;
+  /** The smallest matrix products for which its code is faster than ONNX Runtime's. Absent if it writes none. */
+  readonly products?: ProductLimits | undefined;
 }
 
 /** Steps that are computed for every element of float32 tensors. `Layout` says how inputs belong to the elements. */

@@ -23,6 +23,32 @@ export interface ProductSizes {
   readonly sharesB: boolean;
 }
 
+/** The smallest products that an engine computes with code of its own. */
+export interface ProductLimits {
+  /** The fewest rows, and the fewest columns, of a result. */
+  readonly side: number;
+  /** The fewest terms of a sum. */
+  readonly terms: number;
+  /** The fewest multiplications of one node. */
+  readonly work: number;
+  /** The same where the left side is transposed. */
+  readonly workTransposedLeft: number;
+  /** The fewest rows of all results together, where only the right side is transposed. */
+  readonly rowsTransposedRight: number;
+}
+
+/** Whether an engine with these limits computes a product with code of its own. */
+export function isOwn(
+  limits: ProductLimits,
+  { count, m, n, k }: ProductSizes,
+  { transposeA, transposeB }: Pick<ProductForm, "transposeA" | "transposeB">,
+): boolean {
+  if (m < limits.side || n < limits.side || k < limits.terms) return false;
+  const work = count * m * n * k;
+  if (transposeA) return work >= limits.workTransposedLeft;
+  return work >= limits.work && (!transposeB || count * m >= limits.rowsTransposedRight);
+}
+
 /** Products of float32 matrices as an op of a model. Its inputs are A, B and, if something is added, C. */
 export interface ProductOp {
   /** The op's name, in the domain `kernelDomain`. */

@@ -4,7 +4,7 @@
 import { ShapeError } from "../errors.ts";
 import { type Data, defineOp, type Lowering, type OnnxGraph, type OnnxValue, type Op } from "../graph/op.ts";
 import { type DType, type Shape, sameShape, showShape, sizeOf, type TensorType } from "../graph/types.ts";
-import type { AddedLayout, ProductSizes } from "../kernel/product.ts";
+import { type AddedLayout, isOwn } from "../kernel/product.ts";
 import { broadcastPositions, widens } from "./arithmetic.ts";
 import { blockRow, blocksOf, lanes, longestRow, sliced, sumNodes } from "./sums.ts";
 
@@ -305,17 +305,6 @@ interface Added {
 }
 
 /**
- * Whether the machine code of this project is faster than ONNX Runtime's. It copies both sides before it multiplies, which pays if there is
- * enough to multiply; and ONNX Runtime is slow where the left side is transposed.
- */
-function ownIsFaster({ count, m, n, k }: ProductSizes, { transposeA, transposeB }: ProductParams): boolean {
-  if (m < 32 || n < 32 || k < 16) return false;
-  const work = count * m * n * k;
-  if (transposeA) return work >= 2 ** 23;
-  return work >= 2 ** 24 && (!transposeB || count * m >= 256);
-}
-
-/**
  * Writes α·A·B + β·C as one product of the engine's own, if it has products and the sizes are large enough; `stock` writes it as ONNX
  * Runtime's ops otherwise.
  */
@@ -327,7 +316,8 @@ function withOwnProduct(
   added?: Added,
 ): OnnxValue {
   const { dtype } = a.type;
-  if (dtype !== "float32" || !graph.target.kernels?.products) return stock(graph);
+  const limits = graph.target.kernels?.products;
+  if (dtype !== "float32" || !limits) return stock(graph);
   const params = { transposeA: !a.isLast, transposeB: b.isLast, alpha };
   const shape = productShape(a.type, b.type, params);
   const [m, n] = shape.slice(-2) as [number, number];
@@ -337,7 +327,7 @@ function withOwnProduct(
   const count = sizeOf(lead);
   // With one B for all of A, the leading axes are more rows.
   const of = sharesB && a.isLast ? { count: 1, m: m * count, n, k, sharesB: false } : { count, m, n, k, sharesB };
-  return graph.choose(Number(fits && ownIsFaster(of, params)), { dtype, shape }, [
+  return graph.choose(Number(fits && isOwn(limits, of, params)), { dtype, shape }, [
     stock,
     (inner) => {
       const form = { ...params, added: added && { layout: layoutOf(added.type.shape, m, n), beta: added.beta } };

@@ -1,11 +1,12 @@
 /** Matrix products in machine code: against float64, called directly and as ops of a model. */
 import fc from "fast-check";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { nodeEngine } from "../../../src/engine/node/index.ts";
 import { CodeMemory } from "../../../src/engine/node/jit/code-memory.ts";
 import { Assembler } from "../../../src/engine/node/jit/x64/assembler.ts";
 import { writeProduct } from "../../../src/engine/node/jit/x64/product.ts";
 import { loadOrt } from "../../../src/engine/node/ort-api.ts";
+import type { AnyOp } from "../../../src/graph/op.ts";
 import { sizeOf } from "../../../src/graph/types.ts";
 import {
   type AddedLayout,
@@ -14,7 +15,22 @@ import {
   type ProductSizes,
   productSizes,
 } from "../../../src/kernel/product.ts";
-import { compile, type Engine, fromValues, type Shape, type Tensor, useEngine } from "../../../src/node.ts";
+import {
+  compile,
+  type Engine,
+  fromValues,
+  linear,
+  relu,
+  type Shape,
+  seed,
+  sequential,
+  sgd,
+  type Tensor,
+  useEngine,
+} from "../../../src/node.ts";
+import { gemm, matmul, product } from "../../../src/ops/matmul.ts";
+import { programOf, runPrograms, show } from "../../edges/programs.ts";
+import { atTheEdges, expectSameOnEngines, sampler } from "../../support/conformance.ts";
 
 type Floats = Tensor<Shape, "float32">;
 
@@ -236,5 +252,61 @@ describe.runIf(hasProducts)("matrix products", () => {
       const others = await on(nodeEngine({ threads }));
       for (const [i, numbers] of found.entries()) expectSameBits(numbers, others[i]!);
     }
+  });
+
+  /** An engine that computes all products of float32 matrices with its own code, however small they are. */
+  const always = (): Engine => {
+    const engine = nodeEngine({ threads: 1 });
+    const products = { side: 1, terms: 1, work: 1, workTransposedLeft: 1, rowsTransposedRight: 1 };
+    const target = { ...engine.target, kernels: { ...engine.target.kernels!, products } };
+    const load: Engine["load"] = (program) => {
+      own += program.kernels!.filter((op) => "form" in op).length;
+      return engine.load(program);
+    };
+    return { ...engine, target, load };
+  };
+  /** How many products were made with code of the engine's own. */
+  let own = 0;
+  afterEach(({ task }) => {
+    if (task.name.includes("however small") || task.name.includes("all products")) expect(own).toBeGreaterThan(2);
+    own = 0;
+  });
+
+  test.each([matmul, product, gemm] as readonly AnyOp[])("samples of $name, however small", async (op) => {
+    for (const sample of op.samples(sampler("float32"))) {
+      await expectSameOnEngines(op, sample, [always()]);
+      const edges = atTheEdges(op, sample);
+      if (edges) await expectSameOnEngines(op, edges, [always()]);
+    }
+  });
+
+  test("random programs on edges, with all products", async () => {
+    const programs = Array.from({ length: 200 }, (_, i) => programOf(50_000 + i));
+    const { problems, compared } = await runPrograms(programs, always());
+    expect(problems.map(({ program }) => show(program))).toEqual([]);
+    expect(compared).toBeGreaterThan(2000);
+  });
+
+  test("a step whose sizes change: the same numbers as with sessions of their own", async () => {
+    const numbersOf = async (engine: Engine): Promise<number[][]> => {
+      useEngine(engine);
+      seed(1);
+      const model = sequential(linear(20, 40), relu, linear(40, 9));
+      const optimizer = sgd(model, { learningRate: 0.1 });
+      const step = compile((x: Floats) => {
+        const loss = model(x).square().mean();
+        optimizer.minimize(loss);
+        return loss;
+      });
+      const all: number[][] = [];
+      for (const rows of [3, 30, 7, 1, 64, 300, 2]) {
+        const x = fromValues(numbers(rows * 20, rows), [rows, 20]);
+        all.push([await step(x).item()]);
+      }
+      return all;
+    };
+    const { filling: _, ...closed } = always();
+    expect(await numbersOf(always())).toEqual(await numbersOf(closed));
+    expect(own).toBeGreaterThan(2);
   });
 });
