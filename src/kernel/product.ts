@@ -81,6 +81,8 @@ const roundUp = (value: number, to: number): number => Math.ceil(value / to) * t
 /** How many terms are added up before they are added to the result: about the same number each time. It depends on nothing but k. */
 const termsAtOnce = (k: number): number => roundUp(Math.ceil(k / Math.ceil(k / copied.terms)), 8);
 
+const commonDivisor = (a: number, b: number): number => (b === 0 ? a : commonDivisor(b, a % b));
+
 /** How a matrix is cut into tiles for threads: how many along its rows, and how many along its columns. */
 function gridFor({ m, n }: ProductSizes, wanted: number): readonly [along: number, across: number] {
   let best: readonly [number, number] = [1, 1];
@@ -129,7 +131,8 @@ export function productSizes({ of, shape }: Pick<ProductOp, "of" | "shape">, thr
   if (![count, m, n, k].every((size) => Number.isInteger(size) && size > 0))
     return [...[0, 0, 0, 0], ...shape, ...Object.keys(productPlaces).map(() => 0)];
   const wanted = Math.max(1, Math.min(threads, Math.floor((count * m * n * k) / workInPart)));
-  const [along, across] = gridFor(of, wanted <= count ? 1 : Math.ceil(wanted / count));
+  // So many tiles of each matrix that all parts have equally many, or nearly so where there are many matrices.
+  const [along, across] = gridFor(of, count >= 4 * wanted ? 1 : wanted / commonDivisor(wanted, count));
   const tileRows = roundUp(Math.ceil(m / along), tile.rows);
   const tileColumns = roundUp(Math.ceil(n / across), tile.columns);
   const [rows, columns] = [Math.ceil(m / tileRows), Math.ceil(n / tileColumns)];

@@ -57,10 +57,13 @@ const left = (row: number): Vector => 14 + (row % 2);
 const masks: readonly [Vector, Vector] = [12, 13];
 const passing: Vector = 14;
 
-/** How many panels of a copy are written together; each is the place of a register or of two. */
+/**
+ * A panel is what a copy holds of six rows of A or sixteen columns of B. Several panels are written together, since then longer parts of the
+ * rows in memory are read.
+ */
 const panelsAtOnce = 4;
 const lineBytes = 64;
-/** How many rows ahead the next lines are asked for. */
+/** How many rows ahead cache lines are asked for. */
 const rowsAhead = 32;
 
 /** How many terms the inner loop adds up in one turn. */
