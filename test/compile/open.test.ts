@@ -219,6 +219,22 @@ describe.each(["kernels", "no kernels", "binding"])("with the engine: %s", (name
   });
 });
 
+test("sizes around those from which products of the engine's own pay: three sessions at most", async () => {
+  const program: Program = () => {
+    const model = sequential(linear(300, 256), relu, linear(256, 128), relu, linear(128, 10));
+    const optimizer = adam(model, { learningRate: 0.01 });
+    const step = compile((x: Any) => {
+      const loss = (model(x as never) as Any).square().mean();
+      optimizer.minimize(loss as never);
+      return loss;
+    });
+    return (n) => numbers(step(wave([n, 300])));
+  };
+  const { open, closed } = await bothWays(program, [37, 195, 283, 64, 399, 255, 256, 100], engines.kernels!);
+  expect(closed).toBe(8);
+  expect(open).toBeLessThanOrEqual(3);
+});
+
 test("numbers as arguments: a hand-written update with a rate, a momentum and a step", async () => {
   const program: Program = () => {
     const w = new State(
