@@ -1,4 +1,4 @@
-/** Matrix products as ops of a model: their form, and how the work of one is cut into tiles for threads. */
+/** Matrix products as ops of a model: their form, and how the work of one is cut into units for threads. */
 import { firstSize } from "./kernel.ts";
 
 /** How the matrix C lies beside the result: one element for each of its elements, for each column, for each row, or one for all. */
@@ -79,18 +79,18 @@ const workInPart = 2 ** 20;
 const roundUp = (value: number, to: number): number => Math.ceil(value / to) * to;
 
 /** How many terms are added up before they are added to the result: about the same number each time. It depends on nothing but k. */
-const termsAtOnce = (k: number): number => roundUp(Math.ceil(k / Math.ceil(k / copied.terms)), 8);
+const termsOfBlock = (k: number): number => roundUp(Math.ceil(k / Math.ceil(k / copied.terms)), 8);
 
 const commonDivisor = (a: number, b: number): number => (b === 0 ? a : commonDivisor(b, a % b));
 
-/** How a matrix is cut into tiles for threads: how many along its rows, and how many along its columns. */
+/** How a matrix is cut into units for threads: how many along its rows, and how many along its columns. */
 function gridFor({ m, n }: ProductSizes, wanted: number): readonly [along: number, across: number] {
   let best: readonly [number, number] = [1, 1];
   let least = Number.POSITIVE_INFINITY;
   for (let along = 1; along <= wanted; along++) {
     const across = Math.ceil(wanted / along);
     if (along > Math.ceil(m / tile.rows) || across > Math.ceil(n / tile.columns)) continue;
-    const copies = along * n + across * m; //  each tile copies its rows of A and its columns of B
+    const copies = along * n + across * m; //  each unit copies its rows of A and its columns of B
     if (copies < least) [best, least] = [[along, across], copies];
   }
   return best;
@@ -105,9 +105,9 @@ export const productPlaces = {
   m: 2,
   n: 3,
   k: 4,
-  /** Rows and columns of a tile for a thread, how many tiles lie side by side, and how many a matrix has. */
-  tileRows: 5,
-  tileColumns: 6,
+  /** Rows and columns of a unit, how many units lie side by side, and how many a matrix has. */
+  unitRows: 5,
+  unitColumns: 6,
   across: 7,
   inMatrix: 8,
   /** Terms that are added up at once. */
@@ -131,17 +131,17 @@ export function productSizes({ of, shape }: Pick<ProductOp, "of" | "shape">, thr
   if (![count, m, n, k].every((size) => Number.isInteger(size) && size > 0))
     return [...[0, 0, 0, 0], ...shape, ...Object.keys(productPlaces).map(() => 0)];
   const wanted = Math.max(1, Math.min(threads, Math.floor((count * m * n * k) / workInPart)));
-  // So many tiles of each matrix that all parts have equally many, or nearly so where there are many matrices.
+  // So many units of each matrix that all parts have equally many, or nearly so where there are many matrices.
   const [along, across] = gridFor(of, count >= 4 * wanted ? 1 : wanted / commonDivisor(wanted, count));
-  const tileRows = roundUp(Math.ceil(m / along), tile.rows);
-  const tileColumns = roundUp(Math.ceil(n / across), tile.columns);
-  const [rows, columns] = [Math.ceil(m / tileRows), Math.ceil(n / tileColumns)];
+  const unitRows = roundUp(Math.ceil(m / along), tile.rows);
+  const unitColumns = roundUp(Math.ceil(n / across), tile.columns);
+  const [rows, columns] = [Math.ceil(m / unitRows), Math.ceil(n / unitColumns)];
   const units = count * rows * columns;
   const unitsInPart = Math.ceil(units / wanted);
   const parts = Math.ceil(units / unitsInPart);
-  const terms = termsAtOnce(k);
-  const copyOfB = Math.min(copied.columns, roundUp(Math.min(tileColumns, n), tile.columns)) * terms + slack;
+  const terms = termsOfBlock(k);
+  const copyOfB = Math.min(copied.columns, roundUp(Math.min(unitColumns, n), tile.columns)) * terms + slack;
   const inPart = roundUp(copyOfA(terms) + copyOfB, 1024);
-  const sizes = [parts * inPart, inPart, m, n, k, tileRows, tileColumns, columns, rows * columns, terms];
+  const sizes = [parts * inPart, inPart, m, n, k, unitRows, unitColumns, columns, rows * columns, terms];
   return [units, unitsInPart, parts, 0, ...shape, ...sizes, sharesB ? 0 : k * n];
 }

@@ -1,6 +1,6 @@
 /**
  * Rules that keep large matrices packed (ops/packed-matrix.ts) from one product to the next, where that pays: in the hidden layer of a
- * transformer's feed-forward network, forward and backward.
+ * transformer's feed-forward network, forward and backward. Engines with products of their own are faster without.
  *
  * A region is the result of a product and everything that elementwise ops compute from it. Either all of a region is packed, or none of it.
  */

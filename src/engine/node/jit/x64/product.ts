@@ -71,7 +71,7 @@ const unrolled = 4;
 
 /**
  * Writes the function `void product(void **addresses, int64 begin, int64 end, int64 *sizes)`, which computes the units from `begin` to
- * before `end`: tiles of the results. `addresses` has A, B, C if something is added, the sizes if each run gives them, the result, and the
+ * before `end`: parts of the results. `addresses` has A, B, C if something is added, the sizes if each run gives them, the result, and the
  * working memory. `sizes` is as `productSizes` returns it.
  */
 export function writeProduct(code: Assembler, op: Pick<ProductOp, "form" | "shape" | "isOpen">): void {
@@ -158,13 +158,13 @@ class Writer {
     code.store(word("copyB"), rax);
   }
 
-  /** Computes a tile for a thread: rax has its number. */
+  /** Computes a unit: rax has its number. */
   #unit(): void {
     const code = this.#code;
     code.load(rcx, word("sizes"));
     code.number(rdx, 0);
     code.divide(this.#size("inMatrix", rcx));
-    code.load(r8, rdx); //  the tile of the matrix, whose number is in rax
+    code.load(r8, rdx); //  the unit of the matrix, whose number is in rax
     const matrix = (from: Word, to: Word, rows: "m" | "k", columns: "n" | "k"): void => {
       code.load(r9, this.#size(rows, rcx));
       code.multiply(r9, this.#size(columns, rcx));
@@ -185,7 +185,7 @@ class Writer {
     code.divide(this.#size("across", rcx));
     const range = (
       number: Register,
-      length: "tileRows" | "tileColumns",
+      length: "unitRows" | "unitColumns",
       all: "m" | "n",
       from: Word,
       end: Word,
@@ -197,8 +197,8 @@ class Writer {
       code.moveIf("above", number, this.#size(all, rcx));
       code.store(word(end), number);
     };
-    range(rax, "tileRows", "m", "rowsFrom", "rowsEnd");
-    range(rdx, "tileColumns", "n", "columnsFrom", "columnsEnd");
+    range(rax, "unitRows", "m", "rowsFrom", "rowsEnd");
+    range(rdx, "unitColumns", "n", "columnsFrom", "columnsEnd");
 
     const atMost = (register: Register, most: Memory | number): void => {
       if (typeof most === "number") code.number(r8, most);
