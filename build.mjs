@@ -3,7 +3,8 @@
  * the code is in few files, in `dist/lib/`; what programs import or run has the place of its source, and imports those.
  */
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { build } from "esbuild";
@@ -36,6 +37,15 @@ const places = {
   },
 };
 
+/** A text that differs when any source file or the version of any package differs: compiled programs of one build are not for another. */
+function buildOf() {
+  const hash = createHash("sha256");
+  const files = readdirSync(path.join(root, "src"), { recursive: true }).filter((file) => file.endsWith(".ts"));
+  for (const file of ["package.json", ...files.map((file) => path.join("src", file)).sort()])
+    hash.update(`${file}\0`).update(readFileSync(path.join(root, file)));
+  return hash.digest("hex").slice(0, 16);
+}
+
 rmSync(dist, { recursive: true, force: true });
 const compiler = createRequire(import.meta.url)
   .resolve("typescript/package.json")
@@ -51,6 +61,7 @@ await build({
   platform: "node",
   target: "es2022",
   packages: "external",
+  define: { GLISSADE_BUILD: JSON.stringify(buildOf()) },
   sourcemap: true,
   sourcesContent: false,
   logLevel: "warning",

@@ -11,6 +11,8 @@ import { printGraph } from "./text.ts";
 interface Compilation {
   readonly engine: Engine;
   readonly program: Pick<GraphProgram, "size" | "text">;
+  /** Whether an earlier process has lowered the graph. */
+  readonly isKept: boolean;
   readonly roots: readonly Value[];
   /** Nodes before the rules, leaves included. */
   readonly before: number;
@@ -35,14 +37,14 @@ function readLevel(): number {
 let level: number | undefined;
 
 export const debug: { compiled(compilation: Compilation): void } = {
-  compiled({ engine, program, roots, before, rewriting, session }) {
+  compiled({ engine, program, isKept, roots, before, rewriting, session }) {
     level ??= readLevel();
     if (level === 0) return;
     const started = performance.now();
     const report = (): void => {
       const creating = performance.now() - started;
       console.error(
-        `glissade: ${before} nodes → ${program.size} in ${rewriting.toFixed(1)} ms, session on ${engine.name} in ${creating.toFixed(1)} ms`,
+        `glissade: ${before} nodes → ${program.size}${isKept ? ", kept by an earlier process," : ""} in ${rewriting.toFixed(1)} ms, session on ${engine.name} in ${creating.toFixed(1)} ms`,
       );
     };
     session?.then(report, () => {});

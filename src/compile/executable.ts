@@ -1,6 +1,7 @@
 /** Executables, which are sessions with what is bound to them, and their runs. */
 
 import type { Engine, EngineBuffer, InPlace } from "../engine/engine.ts";
+import type { Body } from "../graph/body.ts";
 import { type Check, type Flaw, flawIn } from "../graph/check.ts";
 import { collect, type Node, traceOf, type Value } from "../graph/node.ts";
 import type { Filling } from "../graph/target.ts";
@@ -14,7 +15,8 @@ import type { Bound } from "./bind.ts";
 import { Cache, type Cached, touch } from "./cache.ts";
 import { expectMet, type LeafCheck } from "./checks.ts";
 import { debug } from "./debug.ts";
-import { lower, noPlan } from "./lower.ts";
+import { EncodedProgram, placeFor } from "./kept.ts";
+import { type LowerSource, lower, noPlan } from "./lower.ts";
 import type { Family, OpenProgram } from "./open.ts";
 import type { GraphProgram } from "./program.ts";
 import { enqueue } from "./queue.ts";
@@ -85,7 +87,7 @@ const caches = new WeakMap<Engine, Cache<Executable>>();
 
 /**
  * Returns the executable for a graph, from the cache if the same graph has run before, with any values, names and states; with
- * constants, if the same function has.
+ * constants, if the same function has. If an earlier process has compiled the graph, its program comes from the engine's store.
  */
 export function executableFor(
   engine: Engine,
@@ -101,15 +103,22 @@ export function executableFor(
   const known = cache.get(text);
   if (known) return { executable: known };
   const started = performance.now();
-  const watched = checks.map(({ value }) => value);
-  const program = lower({ leaves, roots, watched, plan, trace }, engine.target);
-  const make = (key: string, made: GraphProgram | OpenProgram): Executable => {
+  const source: LowerSource = { leaves, roots, watched: checks.map(({ value }) => value), plan, trace };
+  // The second graph of a function is compared with the first, so it has to be lowered.
+  const place = constants || all.length === 0 || family?.isEmpty === false ? undefined : placeFor(engine, text);
+  const kept = place?.store.get(place.key);
+  const make = (key: string, made: GraphProgram | EncodedProgram | OpenProgram): Executable => {
     const rewritten = performance.now();
     const session = made.outputs.length === 0 ? Task.done(noWork) : constants ? undefined : engine.load(made);
-    session?.then(undefined, () => cache.delete(key));
+    session?.then(undefined, () => {
+      cache.delete(key);
+      place?.store.delete(place.key);
+    });
     const times = { before: collect(all).length, rewriting: rewritten - started, session };
-    debug.compiled({ engine, program: made, roots, ...times });
-    const sessions = session ? new OneSession(session) : new SessionsWithConstants(engine, made, constants!);
+    debug.compiled({ engine, program: made, isKept: kept !== undefined, roots, ...times });
+    const sessions = session
+      ? new OneSession(session)
+      : new SessionsWithConstants(engine, made as GraphProgram | OpenProgram, constants!);
     const passed = checks.length > 0 ? engine.buffer({ shape: [], dtype: "float32" }) : undefined;
     // The text contains the constants and the bodies of loops, so its length counts their memory.
     const bytes = made.size * bytesOfNode + 4 * text.length + (constants ? 2 * bytesOf(leaves, constants) : 0);
@@ -117,9 +126,25 @@ export function executableFor(
     cache.add(key, executable);
     return executable;
   };
+  if (kept) {
+    family?.expect(engine, kept.inPlace, loweredLater(source, engine));
+    return { executable: make(text, new EncodedProgram(kept)) };
+  }
+  const program = lower(source, engine.target);
+  const took = performance.now() - started;
   const open = family?.find(engine, program, (wider) => make(`open ${openSessions++}`, wider));
-  return open ?? { executable: make(text, program) };
+  if (open) return open;
+  if (!place || took <= place.store.worthKeeping) return { executable: make(text, program) };
+  const encoded = EncodedProgram.of(program);
+  place.store.put(place.key, encoded.kept);
+  return { executable: make(text, encoded) };
 }
+
+// A function of its own, because all closures that one function makes keep alive what any of them uses: a program, here.
+const loweredLater =
+  (source: LowerSource, { target }: Engine): (() => Body) =>
+  () =>
+    lower(source, target).body;
 
 /** The bytes of leaves that are constants. While a session is made, it has them as they are and as its products read them. */
 function bytesOf(leaves: readonly Node[], { positions }: Constants): number {

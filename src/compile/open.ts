@@ -92,7 +92,8 @@ interface Open<E> {
 interface Closed {
   readonly engine: Engine;
   readonly inPlace: string;
-  readonly example: Example;
+  /** Returns the compiled graph. If its program came from a store, it is lowered when this is called first. */
+  example(): Example;
 }
 
 /** A session for many sizes with the constants for one graph. */
@@ -114,6 +115,27 @@ const mostExamples = 6;
 export class Family<E extends { readonly isReleased: boolean }> {
   #open: Open<E>[] = [];
   #closed: Closed[] = [];
+
+  /** Whether it knows of no graph yet. */
+  get isEmpty(): boolean {
+    return this.#open.length === 0 && this.#closed.length === 0;
+  }
+
+  /** Notes a graph whose program came from a store; `lowered` lowers it, when it is compared with another graph. */
+  expect(engine: Engine, inPlace: InPlace, lowered: () => Body): void {
+    let example: Example | undefined;
+    this.#close(engine, inPlace, () => {
+      if (!example) {
+        const body = lowered();
+        example = { body, inPlace, nodes: nodesOf(body) };
+      }
+      return example;
+    });
+  }
+
+  #close(engine: Engine, inPlace: InPlace, example: Closed["example"]): void {
+    this.#closed = [{ engine, inPlace: [...inPlace].join(";"), example }, ...this.#closed].slice(0, mostClosed);
+  }
 
   /**
    * Returns a session for many sizes that can run a graph, and the constants for that graph; `make` makes a session. Returns undefined if
@@ -164,14 +186,15 @@ export class Family<E extends { readonly isReleased: boolean }> {
       return filled(wider.open, wider.constants);
     }
     for (const closed of this.#closed.filter(isLike)) {
-      const differs = openNodes(example.nodes, closed.example.nodes);
-      const made = differs && opened([closed.example], differs);
+      const other = closed.example();
+      const differs = openNodes(example.nodes, other.nodes);
+      const made = differs && opened([other], differs);
       if (!made) continue;
       this.#open.unshift(made.open);
       this.#closed = this.#closed.filter((each) => each !== closed);
       return filled(made.open, made.constants);
     }
-    this.#closed = [{ engine, inPlace: written, example }, ...this.#closed].slice(0, mostClosed);
+    this.#close(engine, inPlace, () => example);
     return undefined;
   }
 }

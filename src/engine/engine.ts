@@ -34,6 +34,30 @@ export interface Program {
   evaluate(inputs: readonly Float64Array[]): Float64Array[];
 }
 
+/** A program without its graph, as plain data. */
+export interface KeptProgram {
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+  /** The number of nodes. */
+  readonly size: number;
+  readonly inPlace: InPlace;
+  readonly kernels: readonly AnyKernelOp[];
+  /** The ONNX model, encoded. */
+  readonly model: Uint8Array<ArrayBuffer>;
+}
+
+/** Keeps programs for later processes, which then need not lower the same graph again. None of its methods throws. */
+export interface ProgramStore {
+  /** A program whose graph is lowered within this time, in milliseconds, is not kept. */
+  readonly worthKeeping: number;
+  /** Returns the program that was kept under a key, a text of any length; undefined if there is none. */
+  get(key: string): KeptProgram | undefined;
+  /** Keeps a program, if that is possible. */
+  put(key: string, program: KeptProgram): void;
+  /** Forgets a program of which no session could be made. */
+  delete(key: string): void;
+}
+
 /** Memory that an engine owns: opaque, of one type, reused from run to run. */
 export interface EngineBuffer {
   readonly type: TensorType;
@@ -67,6 +91,8 @@ export interface Engine {
   buffer(type: TensorType, values?: Values, isOwned?: boolean): EngineBuffer;
   /** Copies constants for a program's holes into the engine's memory. Absent if the engine takes no programs with holes. */
   filling?(constants: readonly Constant[]): Filling;
+  /** Where programs are kept for later processes. Default: nowhere. */
+  readonly programStore?: ProgramStore | undefined;
   /** Whether it takes programs with constants. Default false. */
   readonly takesConstants?: boolean | undefined;
   /** Makes a program ready to run. A program's constants are read while the session is made, and not afterwards. */

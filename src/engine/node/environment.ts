@@ -14,6 +14,11 @@ export interface NodeEnvironment {
   readonly kernels: boolean;
   /** GLISSADE_DUMP_CODE: a folder for the machine code of kernels. Default: none is written. */
   readonly dumpFolder: string | undefined;
+  /**
+   * GLISSADE_CACHE_DIR: the folder where programs are kept for later processes, or "off". False if it is "off". Default: undefined, which is
+   * `glissade` in the system's folder for caches.
+   */
+  readonly cacheDir: string | false | undefined;
 }
 
 /** Reads the variables. Throws ConfigError for invalid values. */
@@ -21,12 +26,13 @@ export function readEnvironment(
   variables: Readonly<Record<string, string | undefined>> = process.env,
 ): NodeEnvironment {
   const { GLISSADE_THREADS: threads, GLISSADE_ENGINE: implementation, GLISSADE_KERNELS: kernels } = variables;
-  const { GLISSADE_DUMP_CODE: dumpFolder } = variables;
+  const { GLISSADE_DUMP_CODE: dumpFolder, GLISSADE_CACHE_DIR: cacheDir } = variables;
   return {
     threads: threads === undefined ? availableParallelism() : expectThreads("GLISSADE_THREADS", threads),
     implementation: expectImplementation("GLISSADE_ENGINE", implementation),
     kernels: expectSwitch("GLISSADE_KERNELS", kernels),
     dumpFolder: dumpFolder === undefined ? undefined : expectFolder("GLISSADE_DUMP_CODE", dumpFolder),
+    cacheDir: cacheDir === undefined ? undefined : cacheDir !== "off" && expectFolder("GLISSADE_CACHE_DIR", cacheDir),
   };
 }
 
@@ -46,7 +52,7 @@ export function expectImplementation(subject: string, value: string | undefined)
 }
 
 /** Returns the path of a folder. Throws ConfigError for an empty text. */
-function expectFolder(subject: string, value: string): string {
+export function expectFolder(subject: string, value: string): string {
   if (value !== "" && !value.includes("\0")) return value;
   throw new ConfigError(subject, "it is empty", "give the path of a folder, or leave it out");
 }

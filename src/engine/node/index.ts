@@ -3,8 +3,15 @@ import { ConfigError } from "../../errors.ts";
 import type { Engine } from "../engine.ts";
 import { bindingEngine } from "./binding.ts";
 import { directEngine } from "./direct.ts";
-import { expectImplementation, expectThreads, type Implementation, readEnvironment } from "./environment.ts";
+import {
+  expectFolder,
+  expectImplementation,
+  expectThreads,
+  type Implementation,
+  readEnvironment,
+} from "./environment.ts";
 import { libraryFile } from "./library.ts";
+import { programsIn } from "./programs.ts";
 
 /** Options of `nodeEngine`. */
 export interface NodeEngineOptions {
@@ -28,6 +35,11 @@ export interface NodeEngineOptions {
    * AVX2; on other machines, and with "binding", ops are run one by one in any case. Default: GLISSADE_KERNELS, or true.
    */
   readonly kernels?: boolean;
+  /**
+   * The folder where compiled programs are kept, so that later processes need not lower the same graphs again; false for none. It holds
+   * 256 MB at most. Default: GLISSADE_CACHE_DIR, or `glissade` in the system's folder for caches, such as ~/.cache.
+   */
+  readonly cacheDir?: string | false;
 }
 
 /** The engine that `nodeEngine` makes: ONNX Runtime in Node. */
@@ -53,15 +65,19 @@ export function nodeEngine(options: NodeEngineOptions = {}): NodeEngine {
   const environment = readEnvironment();
   const threads = options.threads === undefined ? environment.threads : expectThreads("nodeEngine", options.threads);
   const implementation = expectImplementation("nodeEngine", options.implementation) ?? environment.implementation;
-  const { profile, onTheSpot = 2, kernels = environment.kernels } = options;
+  const { profile, onTheSpot = 2, kernels = environment.kernels, cacheDir = environment.cacheDir } = options;
   if (!(onTheSpot >= 0))
     throw new ConfigError("nodeEngine", `onTheSpot is ${onTheSpot}`, "give milliseconds, 0 to hand over every run");
   if (profile === "")
     throw new ConfigError("nodeEngine", "the prefix of profiles is empty", "give a path, such as traces/step");
+  if (typeof cacheDir === "string") expectFolder("nodeEngine", cacheDir);
+  // Not enumerable: an engine that is made of this one, with a `load` or a target of its own, keeps nothing in this one's folder.
+  const keeping = (engine: NodeEngine): NodeEngine =>
+    Object.defineProperty(engine, "programStore", { value: programsIn(cacheDir, engine.name) });
   libraryFile(); //  both implementations need the library: throws if it is missing
-  if (implementation === "binding") return bindingEngine({ threads, profile, onTheSpot });
+  if (implementation === "binding") return keeping(bindingEngine({ threads, profile, onTheSpot }));
   try {
-    return directEngine({ threads, profile, onTheSpot, kernels });
+    return keeping(directEngine({ threads, profile, onTheSpot, kernels }));
   } catch (error) {
     if (implementation === "direct") throw error;
     if (!noticed) {
@@ -69,6 +85,6 @@ export function nodeEngine(options: NodeEngineOptions = {}): NodeEngine {
       process.stderr.write(`glissade: using onnxruntime-node's binding, slower and blocking, because: ${reason}\n`);
     }
     noticed = true;
-    return bindingEngine({ threads, profile, onTheSpot });
+    return keeping(bindingEngine({ threads, profile, onTheSpot }));
   }
 }
