@@ -93,6 +93,20 @@ def translated(model, source):
     return ids[:, 1:]
 
 
+@torch.no_grad()
+def average(decay, step):
+    """Averages the weights as the recipe does: more slowly once there are more steps."""
+    beta = min(decay, (1 + step) / (10 + step))
+    torch._foreach_mul_(averages, beta)
+    torch._foreach_add_(averages, [p.detach() for p in model.parameters()], alpha=1 - beta)
+
+
+def exchange():
+    """Exchanges the weights and their averages."""
+    for p, mean in zip(model.parameters(), averages):
+        p.data, mean.data = mean.data, p.data
+
+
 def up_to_end(row):
     return row[: row.index(END)] if END in row else row
 
@@ -100,6 +114,8 @@ def up_to_end(row):
 model = Translator()
 rate, climb = given["learningRate"], given["warmUpSteps"]
 optimizer = torch.optim.Adam(model.parameters(), lr=rate, betas=(0.9, 0.98), eps=1e-9)
+decay = given["averageDecay"]
+averages = [p.detach().clone() for p in model.parameters()] if decay > 0 else []
 step, seconds, processor = 0, 0.0, 0.0
 for epoch in range(given["epochs"]):
     began, process = time.time(), time.process_time()
@@ -111,14 +127,19 @@ for epoch in range(given["epochs"]):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        if averages:
+            average(decay, step)
         step += 1
         if step >= most_steps:
             break
     seconds, processor = seconds + time.time() - began, processor + time.process_time() - process
+    exchange()
     line = f"epoch {epoch + 1}  step {step}  validation loss {validated(model):.4f}"
+    exchange()
     print(f"{line}  {seconds:.0f} s  {processor:.0f} s of processor time", flush=True)
     if step >= most_steps:
         break
+exchange()
 model.eval()
 with open(os.path.join(folder, "output.jsonl"), "w") as file:
     for source, targets in batches(folder, "test.bin"):

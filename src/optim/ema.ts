@@ -76,6 +76,19 @@ export class Ema {
   }
 
   /**
+   * Internal: calls a function while the model holds the averages. Runs and reads that it queues see them, and what is queued afterwards does
+   * not.
+   */
+  during<R>(run: () => R): R {
+    this.swap();
+    try {
+      return run();
+    } finally {
+      this.swap();
+    }
+  }
+
+  /**
    * Calls `run` while the model holds the averages, and restores the parameters afterwards, also after an error. Use it to evaluate or save
    * the averaged model. Returns what `run` returns. Throws what `run` throws, and GraphError inside another `withAverages`.
    */
@@ -98,8 +111,15 @@ export class Ema {
   namedStates(): Map<string, State> {
     if (this.#swapped)
       throw new GraphError("ema", "the averages are swapped in and cannot be saved or loaded", "swap back first");
+    return this.#statesAs("averages");
+  }
+
+  /** Internal: the other half of a checkpoint that holds the averages as the model's weights. The averages must be swapped in. */
+  readonly trained: Pick<Module, "namedStates"> = { namedStates: () => this.#statesAs("trained") };
+
+  #statesAs(what: string): Map<string, State> {
     const found = new Map<string, State>([["updates", this.#updates]]);
-    for (const [name, { average }] of this.#averages) found.set(`averages.${name}`, average);
+    for (const [name, { average }] of this.#averages) found.set(`${what}.${name}`, average);
     return found;
   }
 

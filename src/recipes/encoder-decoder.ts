@@ -6,6 +6,7 @@ import type { Transformer } from "../models/transformer.ts";
 import { crossEntropy } from "../nn/losses.ts";
 import { inMode } from "../nn/module.ts";
 import { adam } from "../optim/adam.ts";
+import { type Ema, ema } from "../optim/ema.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { inverseSquareRoot, type Schedule } from "../optim/schedules.ts";
 import { fromValues } from "../tensor/create.ts";
@@ -38,6 +39,7 @@ export interface TransformerSchemas {
   readonly layers: Whole;
   readonly dropout: Real;
   readonly labelSmoothing: Real;
+  readonly averageDecay: Real;
 }
 
 /** Returns the schemas of the hyperparameters. */
@@ -57,6 +59,9 @@ export function transformerHyperparameters(defaults: TransformerDefaults): Trans
     layers: z.int().min(1).max(24).default(defaults.layers).describe("of the encoder, and of the decoder"),
     dropout: share(defaults.dropout).describe("the share of features that a step leaves out"),
     labelSmoothing: share(defaults.labelSmoothing).describe(`the share of the probability spread over all ${symbol}s`),
+    averageDecay: share(0.995).describe(
+      "of the average of weights over steps, which the model has in the end; 0: none",
+    ),
   };
 }
 
@@ -66,20 +71,22 @@ export interface TransformerTraining {
   weight(loss: unknown, targets: Ids): Tensor<[], "int32">;
   readonly optimizer: Optimizer;
   readonly schedule: Schedule;
+  readonly average?: Ema;
 }
 
 /** Returns the parts of a setup that are the same in each recipe. `padding` is the token that fills targets up. */
 export function transformerTraining(
   model: Transformer,
   padding: number,
-  given: Readonly<Record<"learningRate" | "warmUpSteps" | "labelSmoothing", number>>,
+  given: Readonly<Record<"learningRate" | "warmUpSteps" | "labelSmoothing" | "averageDecay", number>>,
 ): TransformerTraining {
-  const { learningRate, warmUpSteps, labelSmoothing } = given;
+  const { learningRate, warmUpSteps, labelSmoothing, averageDecay } = given;
   return {
     loss: (source, targets) => crossEntropy(model(source, targets), targets, { ignore: padding, labelSmoothing }),
     weight: (_, targets) => targets.notEqual(padding).countNonZero(),
     optimizer: adam(model, { learningRate, betas: [0.9, 0.98], epsilon: 1e-9 }),
     schedule: inverseSquareRoot(learningRate, { warmUpSteps }),
+    ...(averageDecay > 0 && { average: ema(model, { decay: averageDecay, warmUp: true }) }),
   };
 }
 

@@ -59,9 +59,12 @@ export interface TrainerState {
 
 /** A checkpoint in memory. */
 export interface Checkpoint {
-  /** The model's variables as safetensors, in PyTorch's names. */
+  /** The model's variables as safetensors, in PyTorch's names; with averages of its weights, if the setup has them. */
   readonly model: Uint8Array;
-  /** The variables of the optimizer, the generator, the carried state and the setup's `state`, as safetensors. */
+  /**
+   * The variables of the optimizer, the generator, the carried state and the setup's `state`, as safetensors; and the weights that are
+   * trained, if the model has averages of them.
+   */
   readonly optimizer: Uint8Array;
   readonly trainer: TrainerState;
   /** Whether another run has taken it. */
@@ -97,23 +100,30 @@ export interface RunStore {
 }
 
 /** Returns the owners of the variables that `optimizer.safetensors` holds. */
-function besideModel({ optimizer, generator, carried, state }: CompleteSetup): {
+function besideModel({ optimizer, generator, average, carried, state }: CompleteSetup): {
   readonly [name: string]: HasNamedStates;
 } {
-  return { optimizer, generator, ...(carried && { carried }), ...state };
+  return { optimizer, generator, ...(average && { average: average.trained }), ...(carried && { carried }), ...state };
+}
+
+/** Calls a function while the model has the weights that a checkpoint holds as the model: averages, if the setup has them. */
+export function asSaved<R>({ average }: CompleteSetup, run: () => R): R {
+  return average ? average.during(run) : run();
 }
 
 /** Returns all variables of a training with their values at this place in the queue. Training may continue meanwhile. */
 export function captureVariables(setup: CompleteSetup): Promise<Pick<Checkpoint, "model" | "optimizer">> {
   // Both reads are queued together, so that no run comes between them.
-  const both = [encodeWeights(setup.model), encodeWeights(besideModel(setup))] as const;
+  const both = asSaved(setup, () => [encodeWeights(setup.model), encodeWeights(besideModel(setup))] as const);
   return Promise.all(both).then(([model, optimizer]) => ({ model, optimizer }));
 }
 
 /** Sets all variables of a training to the values of a checkpoint. Throws FormatError for a checkpoint of another setup. */
 export function restoreVariables(setup: CompleteSetup, { model, optimizer }: Checkpoint, source: string): void {
-  decodeWeights(setup.model, model, `${source}model.safetensors`);
-  decodeWeights(besideModel(setup), optimizer, `${source}optimizer.safetensors`);
+  asSaved(setup, () => {
+    decodeWeights(setup.model, model, `${source}model.safetensors`);
+    decodeWeights(besideModel(setup), optimizer, `${source}optimizer.safetensors`);
+  });
 }
 
 /** Returns all variables that a checkpoint holds. */

@@ -9,6 +9,7 @@ import { Parameter, type State } from "../tensor/state.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { explainAnomaly } from "./anomaly.ts";
 import {
+  asSaved,
   type BestEvaluation,
   type Checkpoint,
   captureVariables,
@@ -256,7 +257,7 @@ export class Training {
     if (this.#options.fastDevRun) await this.#tryCheckpoint();
     await this.#drain();
     await this.#saved;
-    if (this.#options.loadBestModelAtEnd && reason !== "stopped") await this.#loadBest();
+    if (reason !== "stopped") await this.#takeModel();
     const seconds = this.#clock.seconds;
     await this.#tell({ type: "end", reason, ...this.#place(), seconds });
     const { epochs, evaluations } = this.#history;
@@ -282,10 +283,13 @@ export class Training {
     await this.#restoreSettings(checkpoint);
   }
 
-  async #loadBest(): Promise<void> {
-    if (!this.#best) return;
-    const bytes = this.#bestModel ? await this.#bestModel : await this.#store?.modelAt(this.#best.step);
-    if (bytes) decodeWeights(this.#setup.model, bytes, "the best model");
+  /** Gives the model the weights with which the training ends, if they are not those that it has. */
+  async #takeModel(): Promise<void> {
+    const { model, average } = this.#setup;
+    if (this.#options.loadBestModelAtEnd && this.#best) {
+      const bytes = this.#bestModel ? await this.#bestModel : await this.#store?.modelAt(this.#best.step);
+      if (bytes) decodeWeights(model, bytes, "the best model");
+    } else if (average) decodeWeights(model, await average.during(() => encodeWeights(model)), "the averages");
   }
 
   // Steps
@@ -394,7 +398,9 @@ export class Training {
     if (!this.#validation || this.#options.evalStrategy === "no") return false;
     await this.#drain();
     this.#clock.pause();
-    const report = await this.#evaluator.run(this.#validation);
+    const { average } = this.#setup;
+    const run = (): Promise<EvaluationReport> => this.#evaluator.run(this.#validation!);
+    const report = await (average ? average.withAverages(run) : run());
     this.#clock.goOn();
     const value = this.#valueOf(report);
     const isBest = this.#isBetter(value);
@@ -404,7 +410,7 @@ export class Training {
     this.#plateau?.update(value);
     if (this.#bad >= this.#options.earlyStoppingPatience) this.#isStopping ??= "early-stopping";
     if (isBest && this.#options.loadBestModelAtEnd && !this.#saving.best) {
-      this.#bestModel = encodeWeights(this.#setup.model);
+      this.#bestModel = asSaved(this.#setup, () => encodeWeights(this.#setup.model));
       await this.#bestModel;
     }
     const event: EvaluationEvent = { type: "evaluation", ...this.#place(), ...report, isBest };

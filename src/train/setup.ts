@@ -10,6 +10,7 @@ import { isFloat, showType } from "../graph/types.ts";
 import { defaultGenerator, Generator } from "../nn/generator.ts";
 import { isModule, type Module } from "../nn/module.ts";
 import { adam } from "../optim/adam.ts";
+import { Ema } from "../optim/ema.ts";
 import { Optimizer } from "../optim/optimizer.ts";
 import { Plateau, type Schedule } from "../optim/schedules.ts";
 import { Tensor } from "../tensor/tensor.ts";
@@ -53,6 +54,12 @@ export interface TrainingSetup<C extends readonly Column[] = readonly Column[]> 
   /** Called after the update in each training step, in the step's graph: for example, for a moving average of weights. */
   afterUpdate?(): void;
   /**
+   * An average of the model's weights over the steps, made by `ema(model, { decay: 0.999 })`. `fit` updates it after each step, and uses
+   * it in place of the trained weights wherever they are judged or used: evaluations, the model in checkpoints, and the model when the
+   * training has finished. Checkpoints hold the trained weights beside it, with which a resumed training goes on. Default: none.
+   */
+  readonly average?: Ema;
+  /**
    * The state that goes from batch to batch, made by `carriedState`: that of a recurrent network over a long text. `fit` begins each epoch
    * and each evaluation at its start, and checkpoints hold it. Default: none.
    */
@@ -76,7 +83,9 @@ export interface CompleteSetup<D = Dataset | BatchSource> {
   readonly metrics: readonly Metric[];
   readonly classes?: number;
   readonly generator: Generator;
+  /** Includes the update of the average. */
   afterUpdate(): void;
+  readonly average?: Ema;
   readonly carried?: CarriedState<unknown>;
   readonly state: { readonly [name: string]: HasNamedStates };
 }
@@ -95,6 +104,7 @@ const fields: readonly (keyof TrainingSetup)[] = [
   "classes",
   "generator",
   "afterUpdate",
+  "average",
   "carried",
   "state",
 ];
@@ -127,6 +137,7 @@ export function completeSetup<C extends readonly Column[]>(subject: string, type
     "a function of the step, such as schedule.cosine(0.01, { steps }), or a schedule.Plateau",
   );
   expectOptional("generator", (value) => value instanceof Generator, "a generator, randomGenerator(seed)");
+  expectOptional("average", (value) => value instanceof Ema, "what ema(model, { decay: 0.999 }) returns");
   expectOptional(
     "carried",
     (value) => value instanceof CarriedState,
@@ -140,7 +151,8 @@ export function completeSetup<C extends readonly Column[]>(subject: string, type
     );
   const haveStates = (value: unknown): boolean =>
     typeof value === "object" && value !== null && Object.values(value).every((each) => withStates(each) === undefined);
-  expectOptional("state", haveStates, "a record of what has variables: { average }");
+  expectOptional("state", haveStates, "a record of what has variables: { second: randomGenerator(1) }");
+  for (const [name, part] of Object.entries(setup.state ?? {})) expectOther(subject, name, part, setup);
   if (setup.metrics !== undefined) expectMetrics(subject, setup.metrics);
   for (const [name, least] of [
     ["batchSize", 1],
@@ -159,6 +171,7 @@ export function completeSetup<C extends readonly Column[]>(subject: string, type
     ...(setup.validation && { validation: setup.validation }),
     ...(setup.classes && { classes: setup.classes }),
     ...(setup.schedule && { schedule: synchronous(subject, setup.schedule) }),
+    ...(setup.average && { average: setup.average }),
     ...(setup.carried && { carried: setup.carried }),
     loss: (...batch) => expectLoss(subject, expectSynchronous(subject, "loss", setup.loss(...batch))),
     output: (...batch) =>
@@ -171,9 +184,26 @@ export function completeSetup<C extends readonly Column[]>(subject: string, type
     batchSize: (train instanceof Dataset ? undefined : setup.batchSize) ?? batchSizeOf(setup) ?? 64,
     metrics: setup.metrics ?? [],
     generator: setup.generator ?? defaultGenerator,
-    afterUpdate: () => expectSynchronous(subject, "afterUpdate", setup.afterUpdate?.()),
+    afterUpdate() {
+      expectSynchronous(subject, "afterUpdate", setup.afterUpdate?.());
+      setup.average?.update();
+    },
     state: setup.state ?? {},
   };
+}
+
+/** Throws ConfigError for something in `state` that checkpoints hold already, or that has the name of such a part. */
+function expectOther(subject: string, name: string, part: unknown, setup: TrainingSetup): void {
+  const held = { model: setup.model, optimizer: setup.optimizer, generator: setup.generator };
+  const own = Object.entries({ ...held, average: setup.average, carried: setup.carried });
+  const isName =
+    ["optimizer", "generator"].includes(name) || own.some(([other, it]) => other === name && it !== undefined);
+  if (isName || own.some(([, it]) => it === part))
+    throw new ConfigError(
+      subject,
+      `\`state\` has ${name}, and checkpoints hold a part of the setup ${isName ? "by that name" : "that is the same"}`,
+      "leave out what the setup has already, and give anything else another name",
+    );
 }
 
 /** Returns the number of examples in a training batch, if it is known: a source of batches need not tell it. */
