@@ -131,10 +131,9 @@ export function executableFor(
     return { executable: make(text, new EncodedProgram(kept)) };
   }
   const program = lower(source, engine.target);
-  const took = performance.now() - started;
   const open = family?.find(engine, program, (wider) => make(`open ${openSessions++}`, wider));
   if (open) return open;
-  if (!place || took <= place.store.worthKeeping) return { executable: make(text, program) };
+  if (!place || program.size < place.store.fewestNodes) return { executable: make(text, program) };
   const encoded = EncodedProgram.of(program);
   place.store.put(place.key, encoded.kept);
   return { executable: make(text, encoded) };

@@ -48,8 +48,8 @@ export interface KeptProgram {
 
 /** Keeps programs for later processes, which then need not lower the same graph again. None of its methods throws. */
 export interface ProgramStore {
-  /** A program whose graph is lowered within this time, in milliseconds, is not kept. */
-  readonly worthKeeping: number;
+  /** Programs with fewer nodes are not kept. */
+  readonly fewestNodes: number;
   /** Returns the program that was kept under a key, a text of any length; undefined if there is none. */
   get(key: string): KeptProgram | undefined;
   /** Keeps a program, if that is possible. */

@@ -22,7 +22,7 @@ afterEach(() => useEngine(plainEngine()));
 
 /** A store in memory. */
 class Memory implements ProgramStore {
-  worthKeeping = -1;
+  fewestNodes = 0;
   readonly programs = new Map<string, KeptProgram>();
 
   get(key: string): KeptProgram | undefined {
@@ -107,9 +107,9 @@ describe("kept programs", () => {
     expect(without.map((value) => value.toFixed(4))).toEqual(expected.map((value) => value.toFixed(4)));
   });
 
-  test("graphs that are lowered quickly are not kept", async () => {
+  test("small graphs are not kept", async () => {
     const store = new Memory();
-    store.worthKeeping = 60_000;
+    store.fewestNodes = 10_000;
     engineWith(store);
     await trained([12]);
     expect(store.programs.size).toBe(0);

@@ -52,7 +52,7 @@ function makeFolder(folder: string): void {
 const digestBytes = 32;
 
 export class ProgramFolder implements ProgramStore {
-  readonly worthKeeping = 30;
+  readonly fewestNodes = 40;
   readonly #folder: string;
   readonly #build: string;
   readonly #engine: string;
