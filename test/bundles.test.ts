@@ -83,12 +83,17 @@ describe("the published package", () => {
     expect(missing).toEqual([]);
   });
 
-  test("holds what its source maps point to", () => {
+  test("holds what its source maps point to, and the licences of what its code includes", () => {
+    expect(files).toContain("THIRD-PARTY-NOTICES.txt");
     const maps = files.filter((file) => file.endsWith(".map"));
     expect(maps.length).toBeGreaterThan(20);
     for (const map of maps) {
-      const { sources } = JSON.parse(readFileSync(path.join(root, map), "utf8")) as { sources: readonly string[] };
-      for (const source of sources) expect(files).toContain(path.posix.join(path.posix.dirname(map), source));
+      const { sources, sourcesContent = [] } = JSON.parse(readFileSync(path.join(root, map), "utf8")) as {
+        sources: readonly string[];
+        sourcesContent?: readonly (string | null)[];
+      };
+      for (const [i, source] of sources.entries())
+        if (!sourcesContent[i]) expect(files).toContain(path.posix.join(path.posix.dirname(map), source));
     }
   });
 

@@ -104,8 +104,8 @@ export function executableFor(
   if (known) return { executable: known };
   const started = performance.now();
   const source: LowerSource = { leaves, roots, watched: checks.map(({ value }) => value), plan, trace };
-  // The second graph of a function is compared with the first, so it has to be lowered.
-  const place = constants || all.length === 0 || family?.isEmpty === false ? undefined : placeFor(engine, text);
+  // Only the first graph of a function: the second is compared with it, so it has to be lowered. Other graphs are seldom large or seldom again.
+  const place = constants || all.length === 0 || !family?.isEmpty ? undefined : placeFor(engine, text);
   const kept = place?.store.get(place.key);
   const make = (key: string, made: GraphProgram | EncodedProgram | OpenProgram): Executable => {
     const rewritten = performance.now();

@@ -102,6 +102,12 @@ interface Filled<E> {
   readonly filling: Filling;
 }
 
+// A function of its own, because all closures that one function makes keep alive what any of them uses.
+const always =
+  <T>(value: T): (() => T) =>
+  () =>
+    value;
+
 /** How many graphs with their own session are kept, to compare later graphs with. */
 const mostClosed = 4;
 
@@ -194,7 +200,7 @@ export class Family<E extends { readonly isReleased: boolean }> {
       this.#closed = this.#closed.filter((each) => each !== closed);
       return filled(made.open, made.constants);
     }
-    this.#close(engine, inPlace, () => example);
+    this.#close(engine, inPlace, always(example));
     return undefined;
   }
 }

@@ -4,7 +4,6 @@ import { aFlag, aNumber, expectArguments, options as optionsOf } from "../graph/
 import { currentScope } from "../graph/scope.ts";
 import { isFloat } from "../graph/types.ts";
 import { isModule, type Module } from "../nn/module.ts";
-import { averaged } from "../tensor/average.ts";
 import { type Parameter, State } from "../tensor/state.ts";
 import { expectFractions } from "./optimizer.ts";
 
@@ -55,8 +54,8 @@ export class Ema {
     const warm = this.#warmUp ? t.add(1).div(t.add(10)).minimum(this.decay) : undefined;
     for (const { parameter, average } of this.#averages.values()) {
       const [old, next] = [average.current(), parameter.current()];
-      const beta = warm?.cast(old.dtype);
-      average.assign(beta ? next.add(old.sub(next).mul(beta)) : averaged(old, next, this.decay));
+      // Not β·average + (1 − β)·parameter, which changes the average of a frozen parameter by rounding.
+      average.assign(next.add(old.sub(next).mul(warm?.cast(old.dtype) ?? this.decay)));
     }
     this.#updates.assign(t.add(1));
   }
@@ -112,6 +111,16 @@ export class Ema {
     if (this.#swapped)
       throw new GraphError("ema", "the averages are swapped in and cannot be saved or loaded", "swap back first");
     return this.#statesAs("averages");
+  }
+
+  /** Internal: whether the graph that is being traced has an update. */
+  get isUpdated(): boolean {
+    return currentScope().assigned.has(this.#updates);
+  }
+
+  /** Internal: the parameters that are averaged. */
+  get parameters(): readonly Parameter[] {
+    return [...this.#averages.values()].map(({ parameter }) => parameter);
   }
 
   /** Internal: the other half of a checkpoint that holds the averages as the model's weights. The averages must be swapped in. */

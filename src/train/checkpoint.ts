@@ -1,5 +1,6 @@
 /** Checkpoints: everything that must be saved of a training so that it can continue with bit-identical results. */
 import type { LoaderState } from "../data/loader.ts";
+import { decodeSafetensors } from "../files/safetensors.ts";
 import { decodeWeights, encodeWeights, type HasNamedStates } from "../files/weights.ts";
 import { type Module, walk } from "../nn/module.ts";
 import type { PlateauState } from "../optim/schedules.ts";
@@ -118,12 +119,30 @@ export function captureVariables(setup: CompleteSetup): Promise<Pick<Checkpoint,
   return Promise.all(both).then(([model, optimizer]) => ({ model, optimizer }));
 }
 
-/** Sets all variables of a training to the values of a checkpoint. Throws FormatError for a checkpoint of another setup. */
-export function restoreVariables(setup: CompleteSetup, { model, optimizer }: Checkpoint, source: string): void {
+/**
+ * Sets all variables of a training to the values of a checkpoint. Returns `hasAverage`: false if the setup has an average and the checkpoint
+ * none, as one of a training without; the average is then that of the checkpoint's weights. Throws FormatError for a checkpoint of another
+ * setup.
+ */
+export function restoreVariables(
+  setup: CompleteSetup,
+  { model, optimizer }: Checkpoint,
+  source: string,
+): { readonly hasAverage: boolean } {
+  const { average: _, ...without } = setup;
+  const hasAverage = !setup.average || holdsAverage(optimizer);
   asSaved(setup, () => {
     decodeWeights(setup.model, model, `${source}model.safetensors`);
-    decodeWeights(besideModel(setup), optimizer, `${source}optimizer.safetensors`);
+    decodeWeights(besideModel(hasAverage ? setup : without), optimizer, `${source}optimizer.safetensors`);
   });
+  if (!hasAverage) decodeWeights(setup.model, model, `${source}model.safetensors`);
+  return { hasAverage };
+}
+
+/** Whether a file of what belongs beside the model has a part `average`. */
+function holdsAverage(optimizer: Uint8Array): boolean {
+  for (const name of decodeSafetensors(optimizer).tensors.keys()) if (name.startsWith("average.")) return true;
+  return false;
 }
 
 /** Returns all variables that a checkpoint holds. */

@@ -233,9 +233,11 @@ export class Training {
       (message) => this.#warn(message),
     );
     if (checkpoint) {
-      restoreVariables(this.#setup, checkpoint, "");
+      const { hasAverage } = restoreVariables(this.#setup, checkpoint, "");
       this.#restore(checkpoint.trainer);
       await this.#restoreSettings(checkpoint);
+      if (!hasAverage)
+        await this.#warn("the checkpoint has no average of the weights: it begins with the weights there");
     } else if (seed !== undefined) this.#setup.generator.seed(seed);
     const { optimizer } = this.#setup;
     await this.#tell({
@@ -257,7 +259,7 @@ export class Training {
     if (this.#options.fastDevRun) await this.#tryCheckpoint();
     await this.#drain();
     await this.#saved;
-    if (reason !== "stopped") await this.#takeModel();
+    await this.#takeModel(reason);
     const seconds = this.#clock.seconds;
     await this.#tell({ type: "end", reason, ...this.#place(), seconds });
     const { epochs, evaluations } = this.#history;
@@ -284,9 +286,9 @@ export class Training {
   }
 
   /** Gives the model the weights with which the training ends, if they are not those that it has. */
-  async #takeModel(): Promise<void> {
+  async #takeModel(reason: EndReason): Promise<void> {
     const { model, average } = this.#setup;
-    if (this.#options.loadBestModelAtEnd && this.#best) {
+    if (this.#options.loadBestModelAtEnd && this.#best && reason !== "stopped") {
       const bytes = this.#bestModel ? await this.#bestModel : await this.#store?.modelAt(this.#best.step);
       if (bytes) decodeWeights(model, bytes, "the best model");
     } else if (average) decodeWeights(model, await average.during(() => encodeWeights(model)), "the averages");

@@ -56,7 +56,7 @@ export interface TrainingSetup<C extends readonly Column[] = readonly Column[]> 
   /**
    * An average of the model's weights over the steps, made by `ema(model, { decay: 0.999 })`. `fit` updates it after each step, and uses
    * it in place of the trained weights wherever they are judged or used: evaluations, the model in checkpoints, and the model when the
-   * training has finished. Checkpoints hold the trained weights beside it, with which a resumed training goes on. Default: none.
+   * training has ended. Checkpoints hold the trained weights beside it, with which a resumed training goes on. Default: none.
    */
   readonly average?: Ema;
   /**
@@ -138,6 +138,13 @@ export function completeSetup<C extends readonly Column[]>(subject: string, type
   );
   expectOptional("generator", (value) => value instanceof Generator, "a generator, randomGenerator(seed)");
   expectOptional("average", (value) => value instanceof Ema, "what ema(model, { decay: 0.999 }) returns");
+  const foreign = setup.average?.parameters.find((parameter) => !model.parameters().includes(parameter));
+  if (foreign)
+    throw new ConfigError(
+      subject,
+      `the average is of ${foreign.label}, which is none of the model's parameters`,
+      "give the average of the model: ema(model)",
+    );
   expectOptional(
     "carried",
     (value) => value instanceof CarriedState,
@@ -186,6 +193,12 @@ export function completeSetup<C extends readonly Column[]>(subject: string, type
     generator: setup.generator ?? defaultGenerator,
     afterUpdate() {
       expectSynchronous(subject, "afterUpdate", setup.afterUpdate?.());
+      if (setup.average?.isUpdated)
+        throw new ConfigError(
+          subject,
+          "`afterUpdate` has updated the average, which is a part of the setup and so updated already",
+          "leave out average.update()",
+        );
       setup.average?.update();
     },
     state: setup.state ?? {},

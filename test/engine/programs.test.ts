@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
@@ -114,20 +115,54 @@ describe("a folder of programs", () => {
 
   test("has a limit: the files used least recently are deleted", async () => {
     const folder = newFolder();
-    for (const [i, key] of ["a", "b", "c"].entries()) {
-      const before = new Set(i > 0 ? files(folder) : []);
-      await kept(folder, key, program(10_000), 35_000);
-      const made = files(folder).find((name) => !before.has(name))!;
+    const names: string[] = [];
+    for (const key of ["a", "b", "c", "d", "e", "f"]) {
+      await kept(folder, key, program(10_000), 10 ** 6);
+      names.push(files(folder).find((name) => !names.includes(name))!);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100)); //  the reads above have set the times of their files
+    for (const [i, name] of names.entries()) {
       const then = Date.now() / 1000 - 100 + i;
-      utimesSync(path.join(folder, made), then, then);
+      utimesSync(path.join(folder, name), then, then);
     }
     expect(new ProgramFolder(folder, "build", "node").get("a")).toBeDefined(); //  now it is the one used last
     await new Promise((resolve) => setTimeout(resolve, 50));
-    const store = await kept(folder, "d", program(10_000), 35_000);
-    await vi.waitFor(() => expect(store.get("b")).toBeUndefined(), { timeout: 5000 });
-    for (const key of ["a", "c", "d"]) expect(store.get(key)).toBeDefined();
-    expect(readdirSync(folder).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+    const store = await kept(folder, "g", program(10_000), 64_000);
+    await vi.waitFor(() => expect(files(folder)).toHaveLength(4), { timeout: 5000 });
+    for (const key of ["b", "c", "d"]) expect(store.get(key)).toBeUndefined();
+    for (const key of ["a", "e", "f", "g"]) expect(store.get(key)).toBeDefined();
+    // The same process looks again once it has written the rest of the limit.
+    for (const key of ["h", "i", "j", "k"]) await kept(folder, key, program(10_000), 64_000);
+    for (const key of ["l", "m", "n", "o"]) store.put(key, program(10_000));
+    await vi.waitFor(
+      () => {
+        expect(readdirSync(folder).length).toBeLessThanOrEqual(6);
+        expect(readdirSync(folder).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+      },
+      { timeout: 5000 },
+    );
   });
+
+  test("that is reached by a link is used", async () => {
+    const [folder, link] = [newFolder(), newFolder()];
+    mkdirSync(folder, { mode: 0o700 });
+    symlinkSync(folder, link);
+    await kept(link, "graph");
+    expect(files(folder)).toHaveLength(1);
+  });
+});
+
+test("a user without a home folder has no store, and everything else", async () => {
+  const code = `
+    import os from "node:os";
+    import { syncBuiltinESMExports } from "node:module";
+    os.homedir = () => { throw new Error("uv_os_homedir returned ENOENT"); };
+    syncBuiltinESMExports();
+    delete process.env.XDG_CACHE_HOME;
+    const { tensor } = await import(${JSON.stringify(path.resolve("dist/node.js"))});
+    console.log((await tensor([1, 2]).mul(2).array()).join());`;
+  const words = ["--input-type=module", "--eval", code];
+  expect((await promisify(execFile)(process.execPath, words)).stdout).toBe("2,4\n");
 });
 
 test("GLISSADE_CACHE_DIR is a folder or off", () => {

@@ -1,6 +1,6 @@
 /** Compiled programs in files, for later processes. */
 import { createHash } from "node:crypto";
-import { existsSync, lstatSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { cpus, homedir } from "node:os";
 import path from "node:path";
@@ -11,8 +11,13 @@ import { requirePackage } from "./packages.ts";
 /** The hash of the source files, which differs for any two builds of this package; `build.mjs` defines it. Undefined where the source files themselves run. */
 declare const GLISSADE_BUILD: string | undefined;
 
-/** The most bytes of all files together, unless another limit is given. Those used least recently are deleted first. */
+/** The most bytes of all files together, unless another limit is given. */
 const usualLimit = 256 * 2 ** 20;
+/**
+ * Where there are more, those used least recently are deleted until this share of the limit is left. A process looks once it has written the
+ * rest of the limit, and at its first file.
+ */
+const shareLeft = 0.75;
 /** Larger programs are not kept. */
 const mostBytesOfOne = 64 * 2 ** 20;
 const ending = ".program";
@@ -20,11 +25,23 @@ const ending = ".program";
 /** Returns the folder `glissade` in the system's folder for caches; undefined where a home folder is not known. */
 function usualFolder(): string | undefined {
   const { XDG_CACHE_HOME: xdg, LOCALAPPDATA: local } = process.env;
-  const home = homedir();
   if (process.platform === "win32") return local ? path.join(local, "glissade", "cache") : undefined;
-  if (process.platform === "darwin") return home ? path.join(home, "Library", "Caches", "glissade") : undefined;
-  if (xdg && path.isAbsolute(xdg)) return path.join(xdg, "glissade");
-  return home ? path.join(home, ".cache", "glissade") : undefined;
+  if (process.platform !== "darwin" && xdg && path.isAbsolute(xdg)) return path.join(xdg, "glissade");
+  const caches = process.platform === "darwin" ? ["Library", "Caches"] : [".cache"];
+  try {
+    return path.join(homedir(), ...caches, "glissade");
+  } catch {
+    return undefined; //  the user has no home folder, as in some containers
+  }
+}
+
+/** What the first processor can do, where the system says so: programs may depend on it. */
+function processorFlags(): string {
+  try {
+    return /^flags\s*:.*$/m.exec(readFileSync("/proc/cpuinfo", "latin1"))?.[0] ?? "";
+  } catch {
+    return "";
+  }
 }
 
 /**
@@ -58,6 +75,10 @@ export class ProgramFolder implements ProgramStore {
   readonly #engine: string;
   readonly #limit: number;
   #origin: string | undefined;
+  /** How many bytes this process may write before the files are looked at again. */
+  #unwatched = 0;
+  /** Ends when the files have been looked at for the last time. */
+  #shrunk: Promise<void> = Promise.resolve();
 
   constructor(folder: string, build: string, engine: string, limit: number = usualLimit) {
     this.#folder = folder;
@@ -100,7 +121,7 @@ export class ProgramFolder implements ProgramStore {
 
   /** Whether nobody else can have written the files: a program holds addresses and sizes that are not checked again. */
   #isOurs(): boolean {
-    const { uid, mode } = lstatSync(this.#folder);
+    const { uid, mode } = statSync(this.#folder);
     return process.getuid === undefined || (uid === process.getuid() && (mode & 0o022) === 0);
   }
 
@@ -114,12 +135,13 @@ export class ProgramFolder implements ProgramStore {
       platform,
       arch,
       cpus()[0]?.model,
+      processorFlags(),
       versions.v8,
     ]);
     return path.join(this.#folder, digest(`${this.#origin}\n${key}`).toString("hex") + ending);
   }
 
-  /** Writes a file whole or not at all, and deletes others if there are too many. */
+  /** Writes a file whole or not at all, and deletes others if they have become too many. */
   async #write(file: string, bytes: Uint8Array): Promise<void> {
     const temporary = `${file}.${process.pid}.${performance.now()}.tmp`;
     try {
@@ -129,22 +151,29 @@ export class ProgramFolder implements ProgramStore {
       await rm(temporary, { force: true });
       throw error;
     }
-    await this.#shrink(file);
+    this.#unwatched -= bytes.length;
+    if (this.#unwatched >= 0) return;
+    this.#unwatched = (1 - shareLeft) * this.#limit;
+    this.#shrunk = this.#shrunk.then(() => this.#shrink(file));
+    await this.#shrunk;
   }
 
-  /** Deletes the files used least recently, except for the one just written, until all together are small enough. */
+  /** If the files are too many, deletes those used least recently, except for the one just written. */
   async #shrink(written: string): Promise<void> {
-    const names = (await readdir(this.#folder)).filter((name) => name.includes(ending));
-    const files = await Promise.all(
-      names.map(async (name) => {
-        const file = path.join(this.#folder, name);
-        const { size, mtimeMs } = await stat(file);
-        return { file, size, mtimeMs };
-      }),
-    );
-    let bytes = files.reduce((sum, { size }) => sum + size, 0);
-    for (const { file, size } of files.sort((a, b) => a.mtimeMs - b.mtimeMs)) {
-      if (bytes <= this.#limit || file === written) return;
+    const files: { readonly file: string; readonly size: number; readonly used: number }[] = [];
+    let bytes = 0;
+    for (const name of await readdir(this.#folder)) {
+      if (!name.includes(ending)) continue;
+      const file = path.join(this.#folder, name);
+      const found = await stat(file).catch(() => undefined); //  another process may have deleted it
+      if (!found) continue;
+      files.push({ file, size: found.size, used: found.mtimeMs });
+      bytes += found.size;
+    }
+    if (bytes <= this.#limit) return;
+    for (const { file, size } of files.sort((a, b) => a.used - b.used)) {
+      if (bytes <= shareLeft * this.#limit) return;
+      if (file === written) continue;
       await rm(file, { force: true });
       bytes -= size;
     }

@@ -1,5 +1,5 @@
 /** A training with an average of the weights: what is judged and used is the average, what is trained goes on bit for bit. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
@@ -13,7 +13,6 @@ import {
   dropout,
   ema,
   encodeWeights,
-  type FitOptions,
   fit,
   linear,
   loader,
@@ -127,16 +126,66 @@ test("with accumulated gradients the average follows each step, not each batch",
   expect(await updates(several)).toBe(4);
 });
 
-test("a training that was stopped leaves the trained weights, with which the next one goes on", async () => {
-  const train = (setup: ReturnType<typeof makeSetup>, options: FitOptions): Promise<unknown> =>
-    fit({ ...setup, train: loader(setup.train, { batchSize: 60 }) }, options);
-  const whole = makeSetup();
-  await train(whole, { epochs: 8 });
-  const stopped = makeSetup();
+test("a training that was stopped has the averages too, and its checkpoint goes on from the trained weights", async () => {
+  const whole = await run("not-stopped", {});
   const stopping = new AbortController();
-  await train(stopped, { epochs: 10, signal: stopping.signal, onEvent: ({ epoch }) => epoch >= 4 && stopping.abort() });
-  await train(stopped, { epochs: 4 });
-  expect(await encodeWeights(stopped.model)).toEqual(await encodeWeights(whole.model));
+  const outputDir = path.join(scratch, "stopped");
+  const setup = makeSetup();
+  const { signal } = stopping;
+  await fit(setup, {
+    outputDir,
+    epochs: 3,
+    saveSteps: 1,
+    signal,
+    onEvent: ({ step }) => step >= 11 && stopping.abort(),
+  });
+  const last = readdirSync(path.join(outputDir, "checkpoints")).filter((name) => name.startsWith("step-")).length;
+  expect(last).toBeGreaterThan(0);
+  const other = makeSetup();
+  decodeWeights(other.model, readFileSync(path.join(outputDir, "checkpoints", newest(outputDir), "model.safetensors")));
+  expect(await encodeWeights(setup.model)).toEqual(await encodeWeights(other.model));
+  expect(await run("stopped", { resumeFromCheckpoint: true })).toEqual(whole);
+});
+
+/** The name of the checkpoint with the most steps. */
+function newest(outputDir: string): string {
+  const steps = readdirSync(path.join(outputDir, "checkpoints")).flatMap(
+    (name) => /^step-(\d+)$/.exec(name)?.[1] ?? [],
+  );
+  return `step-${Math.max(...steps.map(Number))}`;
+}
+
+test("a checkpoint without an average can be gone on from: the average begins with its weights", async () => {
+  const outputDir = path.join(scratch, "without");
+  const { average: _, ...without } = makeSetup();
+  await fit(without, { outputDir, epochs: 3, maxSteps: 9 });
+  const trained = await encodeWeights(without.model);
+  const setup = makeSetup();
+  const warnings: string[] = [];
+  let first: Uint8Array | undefined;
+  await fit(setup, {
+    outputDir,
+    epochs: 3,
+    resumeFromCheckpoint: true,
+    async onEvent(event) {
+      if (event.type === "warning") warnings.push(event.message);
+      if (event.type === "start") first = await setup.average.withAverages(() => encodeWeights(setup.model));
+    },
+  });
+  expect(warnings.join()).toContain("the checkpoint has no average of the weights");
+  expect(first).toEqual(trained);
+});
+
+test("the average of a frozen parameter is the parameter, bit for bit", async () => {
+  const setup = makeSetup();
+  const model = sequential(linear(2, 16), relu, linear(16, 2));
+  const { 0: body } = model as unknown as readonly [{ freeze(): void }];
+  body.freeze();
+  const before = await model.parameters()[0]!.data();
+  const average = ema(model, { decay: 0.9999 });
+  const loss = (x: X, y: Y) => crossEntropy(model(x), y);
+  await fit({ model, loss, train: setup.train, batchSize: 8, optimizer: adam(model), average }, { epochs: 30 });
+  expect(await model.parameters()[0]!.data()).toEqual(before);
 });
 
 test("a short run goes through everything; anything else than an average is refused", async () => {
@@ -150,4 +199,8 @@ test("a short run goes through everything; anything else than an average is refu
     { optimizer: randomGenerator(1) },
   ])
     await expect(fit({ ...setup, state } as never)).rejects.toThrow("checkpoints hold a part of the setup");
+  const twice = { ...setup, afterUpdate: () => setup.average.update() };
+  await expect(fit(twice, { epochs: 1 })).rejects.toThrow("leave out average.update()");
+  const other = ema(sequential(linear(2, 2)));
+  await expect(fit({ ...setup, average: other }, { epochs: 1 })).rejects.toThrow("none of the model's parameters");
 });
