@@ -29,7 +29,7 @@ export type { OverfitOptions, OverfitReport } from "./doctor/overfit.ts";
 export type { OnStep, SeedOption, Skipped, Verdict } from "./doctor/report.ts";
 export type { RunsTest } from "./doctor/runs.ts";
 export type { SpectralEstimate } from "./doctor/spectral.ts";
-export type { InPlace, Program } from "./engine/engine.ts";
+export type { InPlace, KeptProgram, Program, ProgramStore } from "./engine/engine.ts";
 export type { DynamicAxes } from "./files/dynamic-axes.ts";
 export type { ExportOptions } from "./files/export.ts";
 export type { NamedValues, SafetensorsContent } from "./files/safetensors.ts";
