@@ -8,7 +8,6 @@ import {
   ConfigError,
   compile,
   crossEntropy,
-  dataset,
   decodeWeights,
   dropout,
   ema,
@@ -27,6 +26,7 @@ import {
   useEngine,
   validate,
 } from "../../../src/node.ts";
+import { points } from "./setup.ts";
 
 const scratch = mkdtempSync(path.join(tmpdir(), "glissade-average-"));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
@@ -34,15 +34,6 @@ beforeEach(() => useEngine(nodeEngine({ threads: 1 })));
 
 type X = Tensor<[number, 2], "float32">;
 type Y = Tensor<[number], "int32">;
-
-function points(count: number) {
-  const values = Float32Array.from({ length: 2 * count }, (_, i) => Math.sin(i * 12.9898 + 1));
-  const label = (i: number): number => Number(values[2 * i]! * values[2 * i + 1]! > 0);
-  return dataset(
-    { shape: [count, 2], dtype: "float32", values },
-    { shape: [count], dtype: "int32", values: Int32Array.from({ length: count }, (_, i) => label(i)) },
-  );
-}
 
 function makeSetup() {
   seed(5);
