@@ -39,7 +39,7 @@ const places = {
 
 const { dependencies, peerDependencies } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
 
-/** Packages whose code every import needs: in our files, it is there in three quarters of the time. THIRD-PARTY-NOTICES.txt has their licences. */
+/** Packages whose code every import needs: in our few files it is there sooner. THIRD-PARTY-NOTICES.txt has their licences. */
 const included = ["@bufbuild/protobuf", "onnx-buf", "papaparse"];
 
 /** A text that differs when a source file or a package's version differs: compiled programs of one build are not for another. */

@@ -104,8 +104,9 @@ export function executableFor(
   if (known) return { executable: known };
   const started = performance.now();
   const source: LowerSource = { leaves, roots, watched: checks.map(({ value }) => value), plan, trace };
+  const before = collect(all).length;
   // Only the first graph of a function: the second is compared with it, so it has to be lowered. Other graphs are seldom large or seldom again.
-  const place = constants || all.length === 0 || !family?.isEmpty ? undefined : placeFor(engine, text);
+  const place = constants || !family?.isEmpty ? undefined : placeFor(engine, text, before);
   const kept = place?.store.get(place.key);
   const make = (key: string, made: GraphProgram | EncodedProgram | OpenProgram): Executable => {
     const rewritten = performance.now();
@@ -114,7 +115,7 @@ export function executableFor(
       cache.delete(key);
       place?.store.delete(place.key);
     });
-    const times = { before: collect(all).length, rewriting: rewritten - started, session };
+    const times = { before, rewriting: rewritten - started, session };
     debug.compiled({ engine, program: made, isKept: kept !== undefined, roots, ...times });
     const sessions = session
       ? new OneSession(session)
@@ -133,7 +134,7 @@ export function executableFor(
   const program = lower(source, engine.target);
   const open = family?.find(engine, program, (wider) => make(`open ${openSessions++}`, wider));
   if (open) return open;
-  if (!place || program.size < place.store.fewestNodes) return { executable: make(text, program) };
+  if (!place) return { executable: make(text, program) };
   const encoded = EncodedProgram.of(program);
   place.store.put(place.key, encoded.kept);
   return { executable: make(text, encoded) };

@@ -18,11 +18,11 @@ export interface Place {
 }
 
 /**
- * Returns the place for the program of a graph, which is given as its canonical text. Returns undefined for an engine without a store, and
- * for a graph with an op that a user has defined: the next process may define it in another way.
+ * Returns the place for the program of a graph, which is given as its canonical text with the number of its nodes. Returns undefined for an
+ * engine without a store, for a small graph, and for one with an op that a user has defined: the next process may define it in another way.
  */
-export function placeFor({ programStore: store, target }: Engine, text: string): Place | undefined {
-  if (!store) return undefined;
+export function placeFor({ programStore: store, target }: Engine, text: string, nodes: number): Place | undefined {
+  if (!store || nodes === 0 || nodes < store.fewestNodes) return undefined;
   for (const name of registry.keys()) if (!ours.has(name) && text.includes(` = ${name}(`)) return undefined;
   // What the engine finds out when it is asked, such as the width of blocks, follows from the processor.
   const parts = Object.entries(Object.getOwnPropertyDescriptors(target)).map(([name, { value }]) => [name, value]);

@@ -48,7 +48,7 @@ export interface KeptProgram {
 
 /** Keeps programs for later processes, which then need not lower the same graph again. None of its methods throws. */
 export interface ProgramStore {
-  /** Programs with fewer nodes are not kept. */
+  /** Programs of graphs with fewer nodes are not kept. */
   readonly fewestNodes: number;
   /** Returns the program that was kept under a key, a text of any length; undefined if there is none. */
   get(key: string): KeptProgram | undefined;

@@ -51,7 +51,7 @@ export interface TrainingSetup<C extends readonly Column[] = readonly Column[]> 
   readonly classes?: number;
   /** The generator for dropout and samples. Checkpoints hold its position. Default: the default generator. */
   readonly generator?: Generator;
-  /** Called after the update in each training step, in the step's graph: for example, for a moving average of weights. */
+  /** Called after the update in each training step, in the step's graph: for example, to count updates. */
   afterUpdate?(): void;
   /**
    * An average of the model's weights over the steps, made by `ema(model, { decay: 0.999 })`. `fit` updates it after each step, and uses
@@ -138,7 +138,8 @@ export function completeSetup<C extends readonly Column[]>(subject: string, type
   );
   expectOptional("generator", (value) => value instanceof Generator, "a generator, randomGenerator(seed)");
   expectOptional("average", (value) => value instanceof Ema, "what ema(model, { decay: 0.999 }) returns");
-  const foreign = setup.average?.parameters.find((parameter) => !model.parameters().includes(parameter));
+  const own = setup.average && new Set(model.parameters());
+  const foreign = setup.average?.parameters.find((parameter) => !own!.has(parameter));
   if (foreign)
     throw new ConfigError(
       subject,
