@@ -40,7 +40,7 @@ const typeOf = ({ node, index }: Value): TensorType => node.outputs[index]!;
 
 /** Returns the checks of a graph, without those that hold for all values. */
 export function checksOf(roots: readonly Value[]): GraphChecks {
-  const demands = withScope(newScope(traceOf(roots), true), () => unobserved(() => demandsOf(roots)));
+  const demands = withScope(newScope(traceOf(roots)), () => unobserved(() => demandsOf(roots)));
   const leaves: LeafCheck[] = [];
   const computed: Check<Tensor>[] = [];
   const seen = new Set<string>();

@@ -168,7 +168,7 @@ export interface TracedRoots {
 /** Calls a function with stand-ins for its tensors and returns the graph that it builds. Throws GraphError for what cannot be traced. */
 export function traceRoots<A extends readonly unknown[]>(fn: (...args: A) => unknown, args: A): TracedRoots {
   const identity = {};
-  const scope = newScope(identity, true) as Scope<Tensor>;
+  const scope = newScope(identity) as Scope<Tensor>;
   const standIns = withStandIns(args, ({ shape, dtype }, position) =>
     tensorOf(
       makeNode({

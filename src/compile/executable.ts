@@ -1,7 +1,6 @@
 /** Executables, which are sessions with what is bound to them, and their runs. */
 
 import type { Engine, EngineBuffer, InPlace } from "../engine/engine.ts";
-import type { Body } from "../graph/body.ts";
 import { type Check, type Flaw, flawIn } from "../graph/check.ts";
 import { collect, type Node, traceOf, type Value } from "../graph/node.ts";
 import type { Filling } from "../graph/target.ts";
@@ -16,9 +15,9 @@ import { Cache, type Cached, touch } from "./cache.ts";
 import { expectMet, type LeafCheck } from "./checks.ts";
 import { debug } from "./debug.ts";
 import { EncodedProgram, placeFor } from "./kept.ts";
-import { type LowerSource, lower, noPlan } from "./lower.ts";
-import type { Family, OpenProgram } from "./open.ts";
-import type { GraphProgram } from "./program.ts";
+import { type LowerSource, lower, lowerAlong, noPlan } from "./lower.ts";
+import type { Family, OpenProgram, Source } from "./open.ts";
+import { GraphProgram } from "./program.ts";
 import { enqueue } from "./queue.ts";
 import { type Constants, noWork, OneSession, type Sessions, SessionsWithConstants, type Sources } from "./sessions.ts";
 
@@ -128,12 +127,13 @@ export function executableFor(
     return executable;
   };
   if (kept) {
-    family?.expect(engine, kept.inPlace, loweredLater(source, engine));
+    family?.expect(engine, sourceOn(engine, source));
     return { executable: make(text, new EncodedProgram(kept)) };
   }
-  const program = lower(source, engine.target);
-  const open = family?.find(engine, program, (wider) => make(`open ${openSessions++}`, wider));
-  if (open) return open;
+  const program = family
+    ? family.find(engine, sourceOn(engine, source), (wider) => make(`open ${openSessions++}`, wider))
+    : lower(source, engine.target);
+  if (!(program instanceof GraphProgram)) return program;
   if (!place) return { executable: make(text, program) };
   const encoded = EncodedProgram.of(program);
   place.store.put(place.key, encoded.kept);
@@ -141,10 +141,10 @@ export function executableFor(
 }
 
 // A function of its own, because all closures that one function makes keep alive what any of them uses: a program, here.
-const loweredLater =
-  (source: LowerSource, { target }: Engine): (() => Body) =>
-  () =>
-    lower(source, target).body;
+const sourceOn = ({ target }: Engine, source: LowerSource): Source => ({
+  lower: (trail) => lower(source, target, { trail }),
+  lowerAlong: (trail) => lowerAlong(trail, source, target),
+});
 
 /** The bytes of leaves that are constants. While a session is made, it has them as they are and as its products read them. */
 function bytesOf(leaves: readonly Node[], { positions }: Constants): number {

@@ -8,9 +8,21 @@ import type { TensorType } from "../graph/types.ts";
 import { type Notes, nodesOf, Recorder, type Recording, type Slot, type TakenWays } from "./recording.ts";
 
 /** Sizes that stand for all others: short and long ones, with and without divisors. */
-const imaginedSizes = [1, 37, 64, 65, 128, 257, 331, 512, 601, 769, 1024, 1499, 2053, 4096, 5003] as const;
+const imaginedSizes = [
+  1, 2, 37, 64, 65, 100, 128, 199, 257, 331, 512, 601, 769, 1000, 1024, 1499, 2053, 3184, 4096, 4800, 5003, 10080,
+] as const;
 
 const inputTypesOf = ({ inputs }: Node): readonly TensorType[] => inputs.map(({ node, index }) => node.outputs[index]!);
+
+/** The sizes of the axes that differ. */
+function pairsOf(types: readonly TensorType[], others: readonly TensorType[]): (readonly [number, number])[] {
+  return types.flatMap(({ shape }, i) =>
+    shape.flatMap((a, axis): [number, number][] => {
+      const b = others[i]!.shape[axis]!;
+      return a === b ? [] : [[a, b]];
+    }),
+  );
+}
 
 type Types = Pick<Lowering<unknown>, "inputTypes" | "outputTypes">;
 
@@ -24,12 +36,16 @@ export class Imagination {
   readonly #target: Target;
   /** For each node, in the order of `nodesOf`, the ways that it takes at its choices; undefined where that is not known. */
   readonly taken: readonly (TakenWays | undefined)[];
-  /** A number for each pair of sizes that an axis has in the first two graphs. */
-  readonly #pairs = new Map<string, number>();
+  /** The sizes that the axis which differs least has in the first two graphs: the others are measured against it. */
+  readonly #least: readonly [number, number] | undefined;
+  /** A number for each pair of sizes that does not follow from the least one. */
+  readonly #others = new Map<string, number>();
 
   /** @param isOpen which nodes have sizes that differ */
   constructor(bodies: readonly Body[], isOpen: readonly boolean[], target: Target) {
     this.#target = target;
+    const pairs = pairsOf(bodies[0]!.inputTypes, bodies[1]!.inputTypes);
+    this.#least = pairs.sort(([a, b], [c, d]) => Math.abs(a - b) - Math.abs(c - d))[0];
     const all = bodies.map(nodesOf);
     // Layers that repeat have nodes that choose among the same ways.
     const known = new Map<string, TakenWays>();
@@ -63,17 +79,27 @@ export class Imagination {
         dtype,
         shape: shape.map((a, axis) => {
           const b = second[side][n]!.shape[axis]!;
-          if (a === b) return a;
-          const pair = `${a} ${b}`;
-          const number = this.#pairs.get(pair) ?? this.#pairs.size;
-          this.#pairs.set(pair, number);
-          return size + 6 * number;
+          return a === b ? a : this.#imagined([a, b], size);
         }),
       }));
     return imaginedSizes.map((size) => ({
       inputTypes: typesFor("inputTypes", size),
       outputTypes: typesFor("outputTypes", size),
     }));
+  }
+
+  /** The imagined size of an axis, where the least one is imagined to have a certain size: 16·n + 1, for instance, if that is n. */
+  #imagined([a, b]: readonly [number, number], size: number): number {
+    if (this.#least) {
+      const [c, d] = this.#least;
+      const times = (b - a) / (d - c);
+      const plus = a - times * c;
+      if (Number.isInteger(times) && times > 0 && Number.isInteger(plus)) return Math.max(1, times * size + plus);
+    }
+    const pair = `${a} ${b}`;
+    const number = this.#others.get(pair) ?? this.#others.size + 1;
+    this.#others.set(pair, number);
+    return size + 6 * number;
   }
 
   /** Returns the slots of nodes that choose, for each imagined size; undefined where that is not known. */

@@ -3,6 +3,7 @@ import type { Node, Value } from "../graph/node.ts";
 import type { Target } from "../graph/target.ts";
 import { passes } from "./passes/index.ts";
 import type { Pass, PassGraph, Plan } from "./passes/pass.ts";
+import { LeftTrail, Trail } from "./passes/trail.ts";
 import { GraphProgram, type ProgramOptions } from "./program.ts";
 
 /** A plan for a graph without checks and without states. */
@@ -23,6 +24,8 @@ export interface LowerSource {
 export interface LowerOptions extends Pick<ProgramOptions, "inputs" | "outputs"> {
   /** Default: all passes. An empty list leaves the graph as it was written. */
   readonly passes?: readonly Pass[];
+  /** Where the decisions are noted. Default: nowhere. */
+  readonly trail?: Trail;
 }
 
 /**
@@ -31,10 +34,21 @@ export interface LowerOptions extends Pick<ProgramOptions, "inputs" | "outputs">
  */
 export function lower(source: LowerSource, target: Target, options: LowerOptions = {}): GraphProgram {
   const { leaves, roots, watched = [], plan = noPlan, trace } = source;
-  const start: PassGraph = { leaves, roots, watched, plan, trace, inPlace: new Map() };
+  const { trail = new Trail() } = options;
+  const start: PassGraph = { leaves, roots, watched, plan, trace, inPlace: new Map(), trail };
   const { roots: lowered, inPlace } = (options.passes ?? passes).reduce(
     (graph, pass) => pass.run(graph, target),
     start,
   );
   return new GraphProgram(leaves, lowered, target, { ...options, inPlace });
+}
+
+/** Returns the program of a graph that follows the trail of another one; undefined if it cannot. */
+export function lowerAlong(trail: Trail, source: LowerSource, target: Target): GraphProgram | undefined {
+  try {
+    return lower(source, target, { trail: new Trail(trail) });
+  } catch (error) {
+    if (error instanceof LeftTrail) return undefined;
+    throw error;
+  }
 }

@@ -11,6 +11,8 @@ import type { Filling, Hole, Port, Target } from "../graph/target.ts";
 import type { AnyKernelOp } from "../kernel/kernel.ts";
 import { encodeModel, OnnxBuilder, type Weights } from "../onnx/model.ts";
 import { Opening } from "./opening.ts";
+import { Trail } from "./passes/trail.ts";
+import type { GraphProgram } from "./program.ts";
 import { nodesOf, openNodes } from "./recording.ts";
 
 /** A program with open sizes: it runs every graph that differs from the others only in sizes and constants. */
@@ -64,24 +66,35 @@ export class OpenProgram implements Program {
   }
 }
 
-/** A graph that has been through the passes, and its states that are written in place. */
-export interface Compiled {
-  readonly body: Body;
-  readonly inPlace: InPlace;
+/** A graph before the passes. */
+export interface Source {
+  /** Lowers it. The decisions of the passes are noted in the trail. */
+  lower(trail: Trail): GraphProgram;
+  /** Lowers it as another graph was; returns undefined if that cannot be done. */
+  lowerAlong(trail: Trail): GraphProgram | undefined;
 }
 
 /** A compiled graph with all its nodes; it is compared with later graphs. */
-interface Example extends Compiled {
+interface Example {
+  readonly body: Body;
+  readonly inPlace: InPlace;
   readonly nodes: readonly Node[];
+  /** The trail that it has made or followed. */
+  readonly trail: Trail;
 }
+
+function exampleOf({ body, inPlace }: GraphProgram, trail: Trail): Example {
+  return { body, inPlace, nodes: nodesOf(body), trail };
+}
+
+const textOf = (inPlace: InPlace): string => [...inPlace].join(";");
 
 /** A session for many sizes. */
 interface Open<E> {
   readonly opening: Opening;
   readonly engine: Engine;
-  readonly inPlace: string;
   readonly program: OpenProgram;
-  /** The graphs from which it was made. */
+  /** The graphs from which it was made. All have one trail. */
   readonly examples: readonly Example[];
   /** For each node, whether its sizes differ among the examples. */
   readonly isOpen: readonly boolean[];
@@ -91,7 +104,7 @@ interface Open<E> {
 /** A graph with a session of its own. */
 interface Closed {
   readonly engine: Engine;
-  readonly inPlace: string;
+  readonly source: Source;
   /** Returns the compiled graph. If its program came from a store, it is lowered when this is called first. */
   example(): Example;
 }
@@ -127,80 +140,136 @@ export class Family<E extends { readonly isReleased: boolean }> {
     return this.#open.length === 0 && this.#closed.length === 0;
   }
 
-  /** Notes a graph whose program came from a store; `lowered` lowers it, when it is compared with another graph. */
-  expect(engine: Engine, inPlace: InPlace, lowered: () => Body): void {
+  /** Notes a graph whose program came from a store. It is lowered when it is compared with another graph. */
+  expect(engine: Engine, source: Source): void {
     let example: Example | undefined;
-    this.#close(engine, inPlace, () => {
-      if (!example) {
-        const body = lowered();
-        example = { body, inPlace, nodes: nodesOf(body) };
-      }
-      return example;
+    this.#close({
+      engine,
+      source,
+      example() {
+        const trail = new Trail();
+        example ??= exampleOf(source.lower(trail), trail);
+        return example;
+      },
     });
   }
 
-  #close(engine: Engine, inPlace: InPlace, example: Closed["example"]): void {
-    this.#closed = [{ engine, inPlace: [...inPlace].join(";"), example }, ...this.#closed].slice(0, mostClosed);
+  #close(closed: Closed): void {
+    this.#closed = [closed, ...this.#closed].slice(0, mostClosed);
   }
 
   /**
-   * Returns a session for many sizes that can run a graph, and the constants for that graph; `make` makes a session. Returns undefined if
-   * the graph needs its own session.
+   * Returns a session for many sizes that can run a graph, and the constants for that graph; `make` makes a session. If the graph needs
+   * its own session, returns its program.
    */
-  find(engine: Engine, { body, inPlace }: Compiled, make: (program: OpenProgram) => E): Filled<E> | undefined {
-    if (!engine.filling) return undefined;
-    const written = [...inPlace].join(";");
-    const example: Example = { body, inPlace, nodes: nodesOf(body) };
-    const isLike = (other: { readonly engine: Engine; readonly inPlace: string }): boolean =>
-      other.engine === engine && other.inPlace === written;
-    const opened = (
-      examples: readonly Example[],
-      isOpen: readonly boolean[],
-    ): { readonly open: Open<E>; readonly constants: readonly Constant[] } | undefined => {
-      const all = [...examples, example];
-      const bodies = all.map((each) => each.body);
-      const opening = Opening.of(bodies, isOpen, engine.target);
-      const constants = opening?.fillingFor(body);
-      if (!opening || !constants) return undefined;
-      const program = new OpenProgram(opening, engine.target, inPlace, body.nodes.length);
-      const open = { opening, engine, inPlace: written, program, examples: all, isOpen, executable: make(program) };
-      return { open, constants };
+  find(engine: Engine, source: Source, make: (program: OpenProgram) => E): Filled<E> | GraphProgram {
+    const { filling } = engine;
+    const lowered = new Map<Trail, Example | undefined>();
+    /** The graph, lowered as another one was. */
+    const along = (trail: Trail): Example | undefined => {
+      if (!lowered.has(trail)) {
+        const program = source.lowerAlong(trail);
+        lowered.set(trail, program && exampleOf(program, trail));
+      }
+      return lowered.get(trail);
     };
-    const filled = ({ executable }: Open<E>, constants: readonly Constant[]): Filled<E> => ({
-      executable,
-      filling: engine.filling!(constants),
-    });
+    if (filling) {
+      const filled = this.#openFor(engine, along, make) ?? this.#closedLike(engine, along, make);
+      if (filled) return { executable: filled.executable, filling: filling(filled.constants) };
+    }
+    const trail = new Trail();
+    const program = source.lower(trail);
+    const own = exampleOf(program, trail);
+    if (filling) {
+      // Chance may have made an earlier graph a special one. Then it can follow the trail of this one.
+      for (const closed of this.#closed.filter((other) => other.engine === engine)) {
+        const like = closed.source.lowerAlong(trail);
+        const made = like && this.#opened(engine, [exampleOf(like, trail), own], make);
+        if (!made) continue;
+        this.#take(made.open, closed);
+        return { executable: made.open.executable, filling: filling(made.constants) };
+      }
+    }
+    this.#close({ engine, source, example: always(own) });
+    return program;
+  }
 
-    const candidates = this.#open.filter(
-      ({ isOpen, ...open }) => isLike(open) && isOpen.length === example.nodes.length,
-    );
-    for (const open of candidates) {
-      const constants = open.opening.fillingFor(body);
+  /** Looks among the sessions for many sizes. One that lacks holes for the graph is replaced by a wider one. */
+  #openFor(
+    engine: Engine,
+    along: (trail: Trail) => Example | undefined,
+    make: (program: OpenProgram) => E,
+  ): Found<E> | undefined {
+    const candidates = this.#open.flatMap((open) => {
+      const example = open.engine === engine ? along(open.examples[0]!.trail) : undefined;
+      return example && isAlike(example, open.examples[0]!) ? [{ open, example }] : [];
+    });
+    for (const { open, example } of candidates) {
+      const constants = open.opening.fillingFor(example.body);
       if (!constants) continue;
       if (open.executable.isReleased) open.executable = make(open.program);
-      return filled(open, constants);
+      return { executable: open.executable, constants };
     }
-    for (const open of candidates) {
-      const differs = openNodes(example.nodes, open.examples[0]!.nodes);
-      if (!differs || open.examples.length >= mostExamples) continue;
-      const wider = opened(
-        open.examples,
-        open.isOpen.map((isOpen, i) => isOpen || differs[i]!),
-      );
+    for (const { open, example } of candidates) {
+      if (open.examples.length >= mostExamples) continue;
+      const wider = this.#opened(engine, [...open.examples, example], make, open.isOpen);
       if (!wider) continue;
-      this.#open = [wider.open, ...this.#open.filter((each) => each !== open)];
-      return filled(wider.open, wider.constants);
+      this.#open = this.#open.filter((each) => each !== open);
+      this.#take(wider.open);
+      return { executable: wider.open.executable, constants: wider.constants };
     }
-    for (const closed of this.#closed.filter(isLike)) {
-      const other = closed.example();
-      const differs = openNodes(example.nodes, other.nodes);
-      const made = differs && opened([other], differs);
-      if (!made) continue;
-      this.#open.unshift(made.open);
-      this.#closed = this.#closed.filter((each) => each !== closed);
-      return filled(made.open, made.constants);
-    }
-    this.#close(engine, inPlace, always(example));
     return undefined;
   }
+
+  /** Makes a session for many sizes of a graph that has its own session and of the graph in hand. */
+  #closedLike(
+    engine: Engine,
+    along: (trail: Trail) => Example | undefined,
+    make: (program: OpenProgram) => E,
+  ): Found<E> | undefined {
+    for (const closed of this.#closed) {
+      if (closed.engine !== engine) continue;
+      const other = closed.example();
+      const example = along(other.trail);
+      const made = example && this.#opened(engine, [other, example], make);
+      if (!made) continue;
+      this.#take(made.open, closed);
+      return { executable: made.open.executable, constants: made.constants };
+    }
+    return undefined;
+  }
+
+  #take(open: Open<E>, instead?: Closed): void {
+    this.#open.unshift(open);
+    this.#closed = this.#closed.filter((each) => each !== instead);
+  }
+
+  /** Makes a session for examples, with the constants for the last one; undefined if one model cannot be made of them. */
+  #opened(
+    engine: Engine,
+    examples: readonly Example[],
+    make: (program: OpenProgram) => E,
+    wasOpen?: readonly boolean[],
+  ): { readonly open: Open<E>; readonly constants: readonly Constant[] } | undefined {
+    const [first, last] = [examples[0]!, examples.at(-1)!];
+    const differs = isAlike(first, last) ? openNodes(last.nodes, first.nodes) : undefined;
+    if (!differs) return undefined;
+    const isOpen = differs.map((isOpen, i) => isOpen || wasOpen?.[i] === true);
+    const bodies = examples.map((each) => each.body);
+    const opening = Opening.of(bodies, isOpen, engine.target);
+    const constants = opening?.fillingFor(last.body);
+    if (!opening || !constants) return undefined;
+    const program = new OpenProgram(opening, engine.target, last.inPlace, last.body.nodes.length);
+    return { open: { opening, engine, program, examples, isOpen, executable: make(program) }, constants };
+  }
+}
+
+/** Whether two graphs write the same states in place and have as many nodes. */
+const isAlike = (a: Example, b: Example): boolean =>
+  textOf(a.inPlace) === textOf(b.inPlace) && a.nodes.length === b.nodes.length;
+
+/** A session for many sizes with the constants for one graph, as they are. */
+interface Found<E> {
+  readonly executable: E;
+  readonly constants: readonly Constant[];
 }

@@ -4,7 +4,6 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { frozen, makeNode, type Node } from "./node.ts";
 import type { Op } from "./op.ts";
 import { currentObserver, currentPath, currentScope } from "./scope.ts";
-import { paramsKey } from "./text.ts";
 import { type Shape, showShape } from "./types.ts";
 
 let makeTensor: (node: Node, index: number) => Tensor;
@@ -44,28 +43,19 @@ function applied<P>(op: Op<P>, given: readonly Tensor[], options: P, types?: Nod
     if (trace !== scope.trace) failForTrace(op.name, scope.trace);
   }
   const params = frozen(options) as P;
-  const key = scope.nodes && keyOf(op.name, inputs, params);
-  let node = key === undefined ? undefined : scope.nodes?.get(key);
+  const table = scope.nodes;
+  const key = table?.keyOf(op, inputs, params);
+  let node = key === undefined ? undefined : table!.get(key);
   if (!node) {
     const path = currentPath();
     const outputs = types ?? inferred(op, inputs, params, path);
     node = makeNode({ op, inputs, params, outputs, path, trace: trace ?? scope.trace, source: undefined });
-    if (key !== undefined) scope.nodes?.set(key, node);
+    if (key !== undefined) table!.set(key, node);
   }
   const outputs: Tensor[] = [];
   for (let i = 0; i < node.outputs.length; i++) outputs.push(makeTensor(node, i));
   currentObserver()?.applied(outputs[0]!);
   return outputs;
-}
-
-/** Returns a text that is equal for equal applications of ops. */
-function keyOf(name: string, inputs: readonly Tensor[], params: unknown): string {
-  let key = `${name}(`;
-  for (let i = 0; i < inputs.length; i++) {
-    const { node, index } = inputs[i]!;
-    key += `${node.id}.${index},`;
-  }
-  return `${key})${paramsKey(params)}`;
 }
 
 function failForTrace(name: string, here: object | undefined): never {

@@ -2,14 +2,14 @@
 import { GraphError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Check } from "./check.ts";
-import type { Node } from "./node.ts";
+import { type NodeTable, SharedNodes } from "./table.ts";
 
 /** What is collected while a graph is built. "At the top" means outside of any trace. */
 export interface Scope<T = unknown> {
   /** The trace of `compile`; `undefined` at the top, where tensors are evaluated directly. */
   readonly trace: object | undefined;
-  /** Nodes by key, so that equal expressions share one node; `undefined` at the top, where the table would keep nodes alive. */
-  readonly nodes: Map<string, Node> | undefined;
+  /** The nodes made so far, so that equal expressions share one; `undefined` at the top, where the table would keep nodes alive. */
+  readonly nodes: NodeTable | undefined;
   /** The leaves of variables: their values at the start of a run of the trace. At the top, each variable keeps its own leaf. */
   readonly leaves: Map<object, T>;
   /** What variables will hold once the graph has run. */
@@ -20,12 +20,12 @@ export interface Scope<T = unknown> {
   readonly checks: Check<T>[];
 }
 
-export function newScope(trace: object | undefined, shareNodes: boolean): Scope {
-  const nodes = shareNodes ? new Map<string, Node>() : undefined;
+/** Returns a scope in which equal expressions share one node, by default. */
+export function newScope(trace: object | undefined, nodes: NodeTable = new SharedNodes()): Scope {
   return { trace, nodes, leaves: new Map(), assigned: new Map(), settings: [], checks: [] };
 }
 
-const top = newScope(undefined, false);
+const top: Scope = { ...newScope(undefined), nodes: undefined };
 let current = top;
 
 export function currentScope(): Scope {

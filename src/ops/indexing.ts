@@ -90,13 +90,15 @@ export const take: Op<TakeParams> = defineOp<TakeParams>({
 /** Up to this many rows, a product with one-hot vectors is faster than scattering. */
 const smallTable = 192;
 
-/** The most parts that updates are cut into, to be added one after the other. */
-const mostParts = 256;
+/** The numbers of parts into which updates may be cut, to be added one after the other. */
+const partCounts = [1, 2, 4, 8, 16, 32, 64, 128, 256] as const;
 
-/** Splits a tensor into parts of up to `size` rows. */
-function inParts(graph: OnnxGraph, whole: OnnxValue, rows: number, size: number): readonly OnnxValue[] {
-  const sizes = Array.from({ length: Math.ceil(rows / size) }, (_, i) => Math.min(size, rows - i * size));
-  return sizes.length === 1 ? [whole] : graph.nodes("Split", [whole, graph.integers(sizes)], sizes.length, { axis: 0 });
+/** Splits the rows of a tensor into parts. */
+function inParts(graph: OnnxGraph, whole: OnnxValue, rows: number, parts: number): readonly OnnxValue[] {
+  if (parts === 1) return [whole];
+  const ends = Array.from({ length: parts }, (_, i) => Math.floor(((i + 1) * rows) / parts));
+  const sizes = ends.map((end, i) => end - (ends[i - 1] ?? 0));
+  return graph.nodes("Split", [whole, graph.integers(sizes)], parts, { axis: 0 });
 }
 
 /** Vectors to add to rows of tables: `outer` tables [size, inner], and `count` vectors for each table. */
@@ -114,26 +116,39 @@ interface Updates {
 const mayMeet = (graph: OnnxGraph, { dtype, count }: Updates): boolean =>
   dtype === "float32" && (count > longestRow || graph.open !== undefined);
 
-/** Adds rows by ScatterND, in parts so small that ONNX Runtime works on each with one thread. */
-function addedRowByRow(graph: OnnxGraph, updates: Updates, rowsAtOnce: number): OnnxValue {
+/** Writes one of several ways. Where a file's axes are open, `chosen` is right for all sizes already. */
+const choice = (graph: OnnxGraph, ...[chosen, type, ways]: Parameters<OnnxGraph["choose"]>): OnnxValue =>
+  graph.open ? ways[chosen]!(graph) : graph.choose(chosen, type, ways);
+
+/** The type of the tables, as [size, inner]. */
+const tableOf = ({ outer, size, inner, dtype }: Updates): TensorType => ({ shape: [outer * size, inner], dtype });
+
+/** Adds rows by ScatterND, in `parts` so small that ONNX Runtime works on each with one thread. */
+function addedRowByRow(graph: OnnxGraph, updates: Updates, parts: number): OnnxValue {
   const { count, size, inner, dtype } = updates;
-  const places = graph.cast(updates.indices, "int64");
-  const addTo = (table: OnnxValue, at: OnnxValue, rows: OnnxValue): OnnxValue => {
-    const listed = graph.node("Reshape", [at, graph.integers([count, 1])]);
-    const parts = [listed, rows].map((whole) => inParts(graph, whole, count, rowsAtOnce));
-    return parts[0]!.reduce(
-      (sums, some, i) => graph.node("ScatterND", [sums, some, parts[1]![i]], { reduction: "add" }),
-      table,
+  /** Adds to a table of zeros. */
+  const added = (to: OnnxGraph, table: TensorType, at: OnnxValue, rows: OnnxValue): OnnxValue => {
+    const listed = to.node("Reshape", [at, to.integers([count, 1])]);
+    const cut = [listed, rows].map((whole) => inParts(to, whole, count, parts));
+    return cut[0]!.reduce(
+      (sums, some, i) => to.node("ScatterND", [sums, some, cut[1]![i]], { reduction: "add" }),
+      zeros(to, table),
     );
   };
-  const table = (rows: number, type: DType): OnnxValue => zeros(graph, { shape: [rows, inner], dtype: type });
-  const rows = graph.node("Reshape", [updates.dy, graph.integers([count, inner])]);
-  if (!mayMeet(graph, updates)) return addTo(table(size, dtype), places, rows);
-  const added = (count: number, at: OnnxValue): OnnxValue =>
-    inFloat64(graph, { dtype }, (wide) => addTo(table(count, "float64"), at, wide), rows);
-  if (size <= 2 * count) return added(size, places);
-  // A large table in float64 would take much memory. So the updates of equal indices are added up first, in a table of `count` rows.
-  return addTo(table(size, dtype), places, added(count, meetings(graph, places, count, size)));
+  const places = (to: OnnxGraph): OnnxValue => to.cast(updates.indices, "int64");
+  const rows = (to: OnnxGraph): OnnxValue => to.node("Reshape", [updates.dy, to.integers([count, inner])]);
+  const inWide = (to: OnnxGraph, length: number, at: OnnxValue): OnnxValue =>
+    inFloat64(to, { dtype }, (wide) => added(to, { shape: [length, inner], dtype: "float64" }, at, wide), rows(to));
+  const table = tableOf(updates);
+  return choice(graph, !mayMeet(graph, updates) ? 0 : size <= 2 * count ? 1 : 2, table, [
+    (to) => added(to, table, places(to), rows(to)),
+    (to) => inWide(to, size, places(to)),
+    // A large table in float64 would take much memory. So the updates of equal indices are added up first, in a table of `count` rows.
+    (to) => {
+      const at = places(to);
+      return added(to, table, at, inWide(to, count, meetings(to, at, count, size)));
+    },
+  ]);
 }
 
 /**
@@ -163,7 +178,7 @@ function addedAsProduct(graph: OnnxGraph, updates: Updates): OnnxValue {
     productNodes(branch, [floatOneHots(branch, list, size, -1), rows], types, params, longestRow),
   ];
   const careful = (branch: OnnxGraph): OnnxValue[] => [
-    branch.node("Reshape", [addedElements(branch, updates), branch.integers(table.shape)]),
+    addedElements(branch, updates),
   ];
   return forNumbers(graph, [dy], dtype, [table], quick, careful)[0]!;
 }
@@ -185,15 +200,18 @@ function addedElements(graph: OnnxGraph, updates: Updates): OnnxValue {
   const positions = inner === 1 ? starts : graph.node("Add", [starts, along(inner, [1, 1, inner])]);
   const flat = graph.integers([-1]);
   const places = graph.node("Reshape", [positions, flat]);
-  const added = (type: DType, values: OnnxValue): OnnxValue =>
-    graph.node("ScatterElements", [zeros(graph, { shape: [outer * size * inner], dtype: type }), places, values], {
+  const added = (to: OnnxGraph, type: DType, values: OnnxValue): OnnxValue =>
+    to.node("ScatterElements", [zeros(to, { shape: [outer * size * inner], dtype: type }), places, values], {
       axis: 0,
       reduction: "add",
     });
   const values = graph.node("Reshape", [dy, flat]);
-  return mayMeet(graph, updates)
-    ? inFloat64(graph, { dtype }, (wide) => added("float64", wide), values)
-    : added(dtype, values);
+  const table = tableOf(updates);
+  const inRows = (to: OnnxGraph, sums: OnnxValue): OnnxValue => to.node("Reshape", [sums, to.integers(table.shape)]);
+  return choice(graph, Number(mayMeet(graph, updates)), table, [
+    (to) => inRows(to, added(to, dtype, values)),
+    (to) => inRows(to, inFloat64(to, { dtype }, (wide) => added(to, "float64", wide), values)),
+  ]);
 }
 
 /** Adds each entry at the position from which `take` would take it: the transpose of `take`. */
@@ -219,10 +237,13 @@ export const scatterAdd: Op<{ readonly axis: number; readonly size: number }> = 
     if (count === 0 || sizeOf(output.shape) === 0) return zeros(graph, output);
     const updates: Updates = { dy: dy!, indices: indices!, count, outer, size, inner, dtype: typeDy.dtype };
     const rowsAtOnce = Math.min(count, Math.floor((graph.target.serialElements ?? 0) / inner));
-    const isFewParts = outer === 1 && count <= mostParts * rowsAtOnce;
+    const parts = outer === 1 ? partCounts.findIndex((parts) => Math.ceil(count / parts) <= rowsAtOnce) : -1;
     const isSmall = outer === 1 && size <= smallTable && typeDy.dtype === "float32";
-    const add = isFewParts ? addedRowByRow : isSmall ? addedAsProduct : addedElements;
-    return graph.node("Reshape", [add(graph, updates, rowsAtOnce), graph.integers(output.shape)]);
+    const added = choice(graph, parts < 0 ? partCounts.length : parts, tableOf(updates), [
+      ...partCounts.map((parts) => (inner: OnnxGraph) => addedRowByRow(inner, updates, parts)),
+      (inner) => (isSmall ? addedAsProduct(inner, updates) : addedElements(inner, updates)),
+    ]);
+    return graph.node("Reshape", [added, graph.integers(output.shape)]);
   },
   evaluate([dy, indices], y, { axis }) {
     eachGathered(y.shape, indices!, axis, (to, from) => (y.values[to]! += dy!.values[from]!));
@@ -487,10 +508,13 @@ export const scatter: Op<ScatterParams> = defineOp<ScatterParams>({
   },
   onnx(graph, [x, indices, updates], { params: { axis, reduction }, inputTypes: [type, typeIndices] }) {
     if (sizeOf(typeIndices!.shape) === 0) return graph.node("Identity", [x]);
-    const scattered = (onto: OnnxValue, what: OnnxValue): OnnxValue =>
-      graph.node("ScatterElements", [onto, indices, what], { axis, reduction });
+    const scattered = (to: OnnxGraph, onto: OnnxValue, what: OnnxValue): OnnxValue =>
+      to.node("ScatterElements", [onto, indices, what], { axis, reduction });
     const isLong = reduction === "add" && (graph.open !== undefined || typeIndices!.shape[axis]! > longestRow);
-    const y = isLong ? inFloat64(graph, type!, scattered, x!, updates!) : scattered(x!, updates!);
+    const y = choice(graph, Number(isLong), type!, [
+      (to) => scattered(to, x!, updates!),
+      (to) => inFloat64(to, type!, (onto, what) => scattered(to, onto, what), x!, updates!),
+    ]);
     if (!isFloat(type!.dtype) || (reduction !== "max" && reduction !== "min")) return y;
     // ONNX Runtime's max and min ignore NaN, so flags for NaN are scattered too.
     const [own, laid] = [x, updates].map((each) => graph.cast(graph.node("IsNaN", [each]), "float32"));

@@ -86,7 +86,7 @@ function byRotations({ shape, values }: Data): Float64Array {
 }
 
 function bodyFor(type: TensorType): Body {
-  return withScope(newScope(undefined, true), () => {
+  return withScope(newScope(undefined), () => {
     const x = bodyLeaf(type, 0);
     return new Body([x.node], [ofMatrix(x)]);
   });

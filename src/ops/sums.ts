@@ -281,17 +281,26 @@ export function sumOfSquaresNodes(graph: OnnxGraph, x: OnnxValue, type: TensorTy
   const size = sizeOf(type.shape);
   const squares = (values: OnnxValue): OnnxValue => graph.node("ReduceSumSquare", [values], { keepdims: 0 });
   if (graph.open) return inFloat64(graph, type, squares, x);
-  if (type.dtype !== "float32" || size <= longestRow * lanes.last) return squares(x);
-  const { block, count, rest } = blocksOf(size, longestRow * lanes.last); //  float64 adds up the blocks' sums
-  const part = (start: number, end: number): OnnxValue => sliced(graph, reshaped(graph, x, [size]), 0, start, end);
-  const main = rest ? part(0, block * count) : x;
-  // Each block is multiplied with itself as a matrix product: ReduceSumSquare uses several lanes only where it reduces all axes.
-  const rows = reshaped(graph, main, [count, 1, block]);
-  const sums = graph.target.contrib
-    ? graph.node("FusedMatMul", [rows, rows], { transB: 1 }, "com.microsoft")
-    : graph.node("MatMul", [rows, reshaped(graph, main, [count, block, 1])]);
-  const total = graph.node("ReduceSum", [graph.cast(sums, "float64")], { keepdims: 0 });
-  if (rest === 0) return graph.cast(total, "float32");
-  const left = squares(graph.cast(part(block * count, size), "float64"));
-  return graph.cast(graph.node("Add", [total, left]), "float32");
+  if (type.dtype !== "float32") return squares(x);
+  const most = longestRow * lanes.last;
+  const { block, count, rest } = blocksOf(size, most); //  float64 adds up the blocks' sums
+  /** The sum over the blocks, in float64. */
+  const ofBlocks = (inner: OnnxGraph, main: OnnxValue): OnnxValue => {
+    // Each block is multiplied with itself as a matrix product: ReduceSumSquare uses several lanes only where it reduces all axes.
+    const rows = reshaped(inner, main, [count, 1, block]);
+    const sums = inner.target.contrib
+      ? inner.node("FusedMatMul", [rows, rows], { transB: 1 }, "com.microsoft")
+      : inner.node("MatMul", [rows, reshaped(inner, main, [count, block, 1])]);
+    return inner.node("ReduceSum", [inner.cast(sums, "float64")], { keepdims: 0 });
+  };
+  return graph.choose(size <= most ? 0 : rest === 0 ? 1 : 2, { dtype: "float32", shape: [] }, [
+    (inner) => inner.node("ReduceSumSquare", [x], { keepdims: 0 }),
+    (inner) => inner.cast(ofBlocks(inner, x), "float32"),
+    (inner) => {
+      const part = (start: number, end: number): OnnxValue => sliced(inner, reshaped(inner, x, [size]), 0, start, end);
+      const left = inner.cast(part(block * count, size), "float64");
+      const squared = inner.node("ReduceSumSquare", [left], { keepdims: 0 });
+      return inner.cast(inner.node("Add", [ofBlocks(inner, part(0, block * count)), squared]), "float32");
+    },
+  ]);
 }

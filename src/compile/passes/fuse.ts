@@ -162,11 +162,11 @@ const wholeRows: RewriteRule = ruleFor("scatter of whole rows", scatter, ([x, in
  * Σ over the first axis of a matrix as a product with a row of ones, which uses every thread and vector unit. Very long sums of few columns
  * would be a little faster otherwise, but then batches of different sizes would need different sessions.
  */
-const columnSums: RewriteRule = ruleFor("column sums as a product", sum, ([x], { axes }, { node, target }) => {
+const columnSums: RewriteRule = ruleFor("column sums as a product", sum, ([x], { axes }, { node, target, pays }) => {
   if (!target.contrib || !isFloat(x!.dtype) || x!.shape.length !== 2 || axes.length !== 1 || axes[0] !== 0)
     return undefined;
   const [rows, columns] = x!.shape as readonly [number, number];
-  if (rows < 2 || columns < 2) return undefined;
+  if (rows === 0 || columns < 2 || !pays(() => rows >= 2)) return undefined;
   const ones = apply(movement.full, [], { shape: [1, rows], value: 1, dtype: x!.dtype });
   return ones.matmul(x!).reshape(node.outputs[0]!.shape);
 });

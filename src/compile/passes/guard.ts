@@ -8,7 +8,7 @@
 import { apply, tensorOf } from "../../graph/apply.ts";
 import type { Condition } from "../../graph/check.ts";
 import { collect, makeNode, type Node, usersAmong, type Value, withoutMoves } from "../../graph/node.ts";
-import { newScope, withScope } from "../../graph/scope.ts";
+import { newScope, type Scope, withScope } from "../../graph/scope.ts";
 import { isFloat, sizeOf } from "../../graph/types.ts";
 import { guard } from "../../ops/lowered/guard.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
@@ -25,7 +25,7 @@ const fewestElements = 1024;
 export const guardPass: Pass = {
   name: "guard",
   run(graph) {
-    const { leaves, roots, plan, trace } = graph;
+    const { leaves, roots, plan } = graph;
     if (graph.watched.length === 0) return graph;
     // The order of the elements does not matter to the guard, so reshapes and transposes are not made for it.
     const watched = graph.watched.map((value) => (isEmpty(value) ? value : withoutMoves(value)));
@@ -52,7 +52,7 @@ export const guardPass: Pass = {
     const isLast = (node: Node): boolean =>
       node.source === undefined && !users.get(node)?.some((user) => isBefore.has(user));
     const order = { last: before.filter((node) => isLast(node)), isBefore };
-    const guarded = withGuard(roots, watched, plan.conditions, order, places, trace);
+    const guarded = withGuard(roots, watched, plan.conditions, order, places, newScope(graph.trace, graph.trail.table()));
     return { ...graph, roots: guarded, watched: [], inPlace: new Map(inPlace) };
   },
 };
@@ -147,12 +147,12 @@ function withGuard(
   conditions: readonly Condition[],
   { last, isBefore }: Before,
   places: ReadonlyMap<Node, number>,
-  trace: object | undefined,
+  scope: Scope,
 ): Value[] {
   const copies = new Map<Node, Node>();
   const copied = ({ node, index }: Value): Tensor => tensorOf(copies.get(node) ?? node, index);
   const after = new Set(roots.toReversed().flatMap((root) => collect([root], (node) => isBefore.has(node))));
-  return withScope(newScope(trace, true), () => {
+  return withScope(scope, () => {
     for (const node of last.toReversed()) copies.set(node, makeNode(node));
     const passed = apply(guard, watched.map(copied), { conditions });
     for (const node of after) {

@@ -30,8 +30,8 @@ export const ruleSets: readonly RuleSet[] = [
 const rewriting: Pass = {
   name: "rewrite",
   run(graph, target) {
-    const { roots, watched, trace } = graph;
-    const values = rewrite([...roots, ...watched], ruleSets, target, trace);
+    const { roots, watched, trace, trail } = graph;
+    const values = rewrite([...roots, ...watched], ruleSets, target, trace, trail);
     return { ...graph, roots: values.slice(0, roots.length), watched: values.slice(roots.length) };
   },
 };

@@ -19,6 +19,7 @@ import {
 import { fused } from "../../ops/lowered/fused.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import type { Pass } from "./pass.ts";
+import type { Trail } from "./trail.ts";
 
 /** Longer kernels gain nothing: their intermediate values no longer fit into registers. */
 const mostMembers = 64;
@@ -48,13 +49,20 @@ export const kernelPass: Pass = {
   run(graph, target) {
     const { kernels: limits } = target;
     if (!limits) return graph;
-    return { ...graph, roots: withScope(newScope(graph.trace, true), () => grouped(graph.roots, limits)) };
+    const { roots, trace, trail } = graph;
+    return { ...graph, roots: withScope(newScope(trace, trail.table()), () => grouped(roots, { limits, trail })) };
   },
 };
 
-function grouped(roots: readonly Value[], limits: KernelLimits): Value[] {
+/** What all groups of a graph share. */
+interface Course {
+  readonly limits: KernelLimits;
+  readonly trail: Trail;
+}
+
+function grouped(roots: readonly Value[], course: Course): Value[] {
   const own = withOwnTruths(roots);
-  const graph = new Grouping(own.roots, limits);
+  const graph = new Grouping(own.roots, course);
   return rebuilt(graph, graph.groups(), own.copyOf);
 }
 
@@ -100,14 +108,14 @@ function withOwnTruths(roots: readonly Value[]): { roots: readonly Value[]; copy
 }
 
 /** The parameters of a node, with kernels in the graphs inside them. */
-function withInnerKernels({ op, params }: Node, limits: KernelLimits): unknown {
-  return op.mapBodies ? op.mapBodies(params, ({ leaves, roots }) => new Body(leaves, grouped(roots, limits))) : params;
+function withInnerKernels({ op, params }: Node, course: Course): unknown {
+  return op.mapBodies ? op.mapBodies(params, ({ leaves, roots }) => new Body(leaves, grouped(roots, course))) : params;
 }
 
 class Grouping {
   readonly roots: readonly Value[];
   readonly nodes: readonly Node[];
-  readonly limits: KernelLimits;
+  readonly course: Course;
   readonly #users: ReadonlyMap<Node, readonly Node[]>;
   readonly #isRoot: ReadonlySet<Node>;
   readonly #candidates: Set<Node>;
@@ -115,13 +123,15 @@ class Grouping {
   readonly #positions: ReadonlyMap<Node, number>;
   readonly #groupOf = new Map<Node, Group>();
 
-  constructor(roots: readonly Value[], limits: KernelLimits) {
+  constructor(roots: readonly Value[], course: Course) {
     this.roots = roots;
-    this.limits = limits;
+    this.course = course;
     this.nodes = collect(roots);
     this.#users = usersAmong(this.nodes);
     this.#isRoot = new Set(roots.map(({ node }) => node));
-    this.#candidates = new Set(this.nodes.filter(isCandidate));
+    this.#candidates = new Set(
+      this.nodes.filter((node) => node.inputs.length > 0 && course.trail.holds(() => isCandidate(node))),
+    );
     this.#positions = this.#ordered();
   }
 
@@ -176,9 +186,14 @@ class Grouping {
   }
 
   #ordered(): ReadonlyMap<Node, number> {
-    const missing = new Map(this.nodes.map((node) => [node, new Set(node.inputs.map((input) => input.node)).size]));
-    const order = new Map<Node, number>();
-    for (const first of this.nodes) {
+    const isConstant = (node: Node): boolean => node.source === undefined && node.inputs.length === 0;
+    // Constants come first: how many there are depends on chance, since equal ones are one node.
+    const constants = this.nodes.filter(isConstant);
+    const others = this.nodes.filter((node) => !isConstant(node));
+    const needed = ({ inputs }: Node): Node[] => inputs.map(({ node }) => node).filter((node) => !isConstant(node));
+    const missing = new Map(others.map((node) => [node, new Set(needed(node)).size]));
+    const order = new Map<Node, number>(constants.map((node, i) => [node, i]));
+    for (const first of others) {
       const ready = [first];
       for (let node = ready.pop(); node; node = ready.pop()) {
         if (order.has(node)) continue;
@@ -198,6 +213,10 @@ class Grouping {
    * member of the group.
    */
   #joins(node: Node, group: Group): boolean {
+    return this.course.trail.holds(() => this.#added(node, group));
+  }
+
+  #added(node: Node, group: Group): boolean {
     const { members, size, position, reads } = group;
     if (elementsOf(node) !== size || members.size >= mostMembers) return false;
     let isNeeded = this.#isRoot.has(node);
@@ -208,7 +227,8 @@ class Grouping {
       isNeeded = true;
     }
     if (isNeeded && staysInside(node)) return false;
-    const width = widthWith(node, group, this.limits);
+    const { limits } = this.course;
+    const width = widthWith(node, group, limits);
     if (width === "conflict") return false;
     const own = numberOf({ value: { node, index: 0 }, layout: "full" });
     const isRead = reads.has(own);
@@ -221,7 +241,7 @@ class Grouping {
       group.streams - Number(isRead),
     );
     const outputs = group.outputs + Number(isNeeded);
-    if (count > this.limits.inputs || streams + outputs > this.limits.streams) return false;
+    if (count > limits.inputs || streams + outputs > limits.streams) return false;
     members.add(node);
     reads.delete(own);
     for (const [number, read] of added) reads.set(number, read);
@@ -401,7 +421,7 @@ function rebuilt(graph: Grouping, groups: readonly Group[], copyOf: ReadonlyMap<
       else if (firsts.has(copyOf.get(node) ?? node)) made.set(node, firsts.get(copyOf.get(node) ?? node)!);
       else {
         // Every node is copied, so that the order of nodes does not change: ONNX Runtime follows it.
-        const params = withInnerKernels(node, graph.limits);
+        const params = withInnerKernels(node, graph.course);
         const copy = node.source ? node : makeNode({ ...node, params, inputs: node.inputs.map(current) });
         made.set(
           node,

@@ -18,7 +18,7 @@ import { maxPool, maxPoolInput } from "../../ops/pooling.ts";
 import { sum } from "../../ops/reduce.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { isTiling, layAtMaxima, tileMaxima } from "./pooling.ts";
-import { paramsOf, type RewriteRule, ruleFor } from "./rewrite.ts";
+import { type Match, paramsOf, type RewriteRule, ruleFor } from "./rewrite.ts";
 
 /** The packed tensor that a tensor was unpacked from. */
 const packedSource = (x: Tensor): Tensor | undefined => paramsOf(x, unpack)?.inputs[0];
@@ -31,7 +31,12 @@ function packedIn({ images, channels }: PackParams, x: Tensor): Tensor {
     : x.apply(pack, [], { images, channels });
 }
 
-const packed = (x: Tensor, block: number): Tensor => packedIn(tilesFor(x.shape, block), x);
+/** Returns x packed in the usual tiles, or in those of the first graph; undefined if these do not fit. */
+function packed(match: Match, x: Tensor, block: number): Tensor | undefined {
+  const { images: usual, channels } = tilesFor(x.shape, block);
+  const images = match.number(() => usual);
+  return x.shape[0]! % images === 0 ? packedIn({ images, channels }, x) : undefined;
+}
 
 const unpacked = (z: Tensor): Tensor => z.apply(unpack, [], undefined);
 
@@ -39,30 +44,37 @@ const unpacked = (z: Tensor): Tensor => z.apply(unpack, [], undefined);
 const fewestImages = 4;
 
 /** Whether packing pays. A convolution with one tap is a matrix product: for it, packing pays only if an input is packed already. */
-const pays = (kernel: Shape, ...inputs: readonly Tensor[]): boolean =>
-  inputs.every(({ dtype, size, shape }) => dtype === "float32" && size > 0 && shape[0]! >= fewestImages) &&
-  (sizeOf(kernel.slice(2)) > 1 || inputs.some(packedSource));
+const pays = (match: Match, kernel: Shape, ...inputs: readonly Tensor[]): boolean =>
+  inputs.every(({ dtype, size }) => dtype === "float32" && size > 0) &&
+  (sizeOf(kernel.slice(2)) > 1 || inputs.some(packedSource)) &&
+  match.pays(() => inputs.every(({ shape }) => shape[0]! >= fewestImages));
 
 const convolutions: readonly RewriteRule[] = [
-  ruleFor("packed convolution", convolution, ([x, w, ...bias], params, { target }) => {
-    if (!suitsBlocks(target, w!.shape, params) || !pays(w!.shape, x!)) return undefined;
+  ruleFor("packed convolution", convolution, ([x, w, ...bias], params, match) => {
+    const { target } = match;
+    if (!suitsBlocks(target, w!.shape, params) || !pays(match, w!.shape, x!)) return undefined;
     const block = target.block!;
-    return unpacked(apply(packedConvolution, [packed(x!, block), w!, ...bias], { ...params, block, relu: false }));
+    const z = packed(match, x!, block);
+    return z && unpacked(apply(packedConvolution, [z, w!, ...bias], { ...params, block, relu: false }));
   }),
-  ruleFor("packed convolution's input", convolutionInput, ([dy, w], params, { target }) => {
-    if (!suitsBlocks(target, w!.shape, params) || !pays(w!.shape, dy!)) return undefined;
+  ruleFor("packed convolution's input", convolutionInput, ([dy, w], params, match) => {
+    const { target } = match;
+    if (!suitsBlocks(target, w!.shape, params) || !pays(match, w!.shape, dy!)) return undefined;
     const block = target.block!;
     if (w!.shape[1]! % block !== 0) return undefined;
-    return unpacked(apply(packedConvolutionInput, [packed(dy!, block), w!], { ...params, block }));
+    const z = packed(match, dy!, block);
+    return z && unpacked(apply(packedConvolutionInput, [z, w!], { ...params, block }));
   }),
-  ruleFor("packed convolution's kernel", convolutionKernel, ([x, dy], params, { node, target }) => {
+  ruleFor("packed convolution's kernel", convolutionKernel, ([x, dy], params, match) => {
+    const { node, target } = match;
     const { shape } = node.outputs[0]!;
-    if (!suitsBlocks(target, shape, params) || !pays(shape, x!, dy!)) return undefined;
+    if (!suitsBlocks(target, shape, params) || !pays(match, shape, x!, dy!)) return undefined;
     const block = target.block!;
     const batch = x!.shape[0]!;
     // The images become channels, padded to whole blocks.
-    if (params.dilation.at(-1) !== 1 || 2 * batch < Math.ceil(batch / block) * block) return undefined;
-    return apply(packedConvolutionKernel, [packed(x!, block), packed(dy!, block)], { ...params, block });
+    if (params.dilation.at(-1) !== 1 || !match.pays(() => 2 * batch >= Math.ceil(batch / block) * block)) return undefined;
+    const [z, slopes] = [packed(match, x!, block), packed(match, dy!, block)];
+    return z && slopes && apply(packedConvolutionKernel, [z, slopes], { ...params, block });
   }),
 ];
 

@@ -3,6 +3,7 @@ import type { InPlace } from "../../engine/engine.ts";
 import type { Condition } from "../../graph/check.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import type { Target } from "../../graph/target.ts";
+import type { Trail } from "./trail.ts";
 
 /** The checks of a run, and the states that it updates. */
 export interface Plan {
@@ -25,6 +26,8 @@ export interface PassGraph {
   /** The trace that new nodes belong to. */
   readonly trace: object | undefined;
   readonly inPlace: InPlace;
+  /** What the passes decide, or the decisions that they follow. */
+  readonly trail: Trail;
 }
 
 export interface Pass {

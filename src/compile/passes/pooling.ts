@@ -57,10 +57,10 @@ const reluBehindPooling: RewriteRule = ruleFor("relu's gradient behind max pooli
 const fewestLanes = 32;
 
 /** Computes with passes over long rows, instead of a search for positions and a scatter. */
-const rows: RewriteRule = ruleFor("maxima of tiles in long rows", maxPoolInput, ([x, dy], params, { target }) => {
+const rows: RewriteRule = ruleFor("maxima of tiles in long rows", maxPoolInput, ([x, dy], params, { target, pays }) => {
   const [batch, channels, ...space] = x!.shape as [number, number, ...number[]];
   const lanes = batch * channels;
-  if (target.manySizes || lanes < fewestLanes || x!.size === 0 || !isTiling(space, params)) return undefined;
+  if (target.manySizes || x!.size === 0 || !isTiling(space, params) || !pays(() => lanes >= fewestLanes)) return undefined;
   const lanesLast = (y: Tensor): Tensor =>
     y
       .reshape([lanes, y.size / lanes])

@@ -7,6 +7,7 @@ import type { AnyOp, Op } from "../../graph/op.ts";
 import { atPath, newScope, withScope } from "../../graph/scope.ts";
 import type { Target } from "../../graph/target.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
+import { LeftTrail, Trail } from "./trail.ts";
 
 /** What a rule sees: a node whose inputs have been rewritten already. */
 export interface Match {
@@ -20,6 +21,10 @@ export interface Match {
   /** The node as it was before the pass, and the users it had then: with these a rule can look at nodes that are not visited yet. */
   readonly original: Node;
   usersOf(value: Value): readonly Node[];
+  /** Whether a rule pays that could be applied in any case. The answer is that of the first graph, if this one follows its trail. */
+  pays(test: () => boolean): boolean;
+  /** A number that a rule may choose. It is that of the first graph, if this one follows its trail: the rule tests whether it fits. */
+  number(find: () => number): number;
   /** Returns what the rules of this pass know of the graph as it was before the pass; at first, what the analysis starts with. */
   known<T>(analysis: Analysis<T>): T;
 }
@@ -114,22 +119,33 @@ export function rewrite(
   passes: readonly RuleSet[],
   target: Target,
   trace: object | undefined,
+  trail: Trail = new Trail(),
 ): Value[] {
-  const made: Made = new Map();
-  return withScope(newScope(trace, true), () =>
-    passes.reduce<Value[]>((values, pass) => rewriteOnce(values, pass, target, made), [...roots]),
+  const course: Course = { target, trail, made: new Map() };
+  return withScope(newScope(trace, trail.table()), () =>
+    passes.reduce<Value[]>((values, pass) => rewriteOnce(values, pass, course), [...roots]),
   );
 }
+
+/** What all passes over a graph share. */
+interface Course {
+  readonly target: Target;
+  readonly trail: Trail;
+  readonly made: Made;
+}
+
+/** The choice of no rule. */
+const noRule = -1;
 
 /** How many rules may be applied to one node in a row; the limit stops two rules that undo each other. */
 const mostRewrites = 20;
 
-function rewriteOnce(roots: readonly Value[], pass: RuleSet, target: Target, made: Made): Value[] {
-  if (pass.isFor?.(target) === false) return [...roots];
+function rewriteOnce(roots: readonly Value[], pass: RuleSet, course: Course): Value[] {
+  if (pass.isFor?.(course.target) === false) return [...roots];
   const nodes = collect(roots);
   if (pass.needs && !nodes.some(({ op }) => pass.needs!.includes(op) || (pass.insideBodies && op.mapBodies)))
     return [...roots];
-  return new Rewriting(roots, nodes, pass, target, made).run();
+  return new Rewriting(roots, nodes, pass, course).run();
 }
 
 /** One pass over a graph, or over one inside an op. */
@@ -137,7 +153,9 @@ class Rewriting {
   readonly #roots: readonly Value[];
   readonly #nodes: readonly Node[];
   readonly #pass: RuleSet;
+  readonly #course: Course;
   readonly #made: Made;
+  readonly #trail: Trail;
   /** The new outputs of the nodes that were replaced. */
   readonly #replaced = new Map<Node, readonly Tensor[]>();
   /** The nodes that were visited and not replaced. */
@@ -152,13 +170,15 @@ class Rewriting {
   #done = 0;
   readonly #context: MatchContext;
 
-  constructor(roots: readonly Value[], nodes: readonly Node[], pass: RuleSet, target: Target, made: Made) {
+  constructor(roots: readonly Value[], nodes: readonly Node[], pass: RuleSet, course: Course) {
     this.#roots = roots;
     this.#nodes = nodes;
     this.#pass = pass;
-    this.#made = made;
+    this.#course = course;
+    this.#made = course.made;
+    this.#trail = course.trail;
     this.#context = new MatchContext(
-      target,
+      course,
       (value) => this.#usesOf(value),
       (value) => this.#readersOf(value),
       ({ node }) => {
@@ -172,7 +192,10 @@ class Rewriting {
     for (const node of this.#nodes) for (const input of node.inputs) this.#oldUses.add(input, 1);
     for (const root of this.#roots) this.#oldUses.add(root, 1);
     for (const node of this.#nodes) {
-      const next = atPath(node.path, () => this.#simplest(node, this.#rebuilt(node)));
+      const next = atPath(node.path, () => {
+        const rebuilt = this.#rebuilt(node);
+        return node.inputs.length === 0 ? rebuilt : this.#simplest(node, rebuilt);
+      });
       if (next) this.#replace(node, next);
       else this.#kept.add(node);
       this.#done++;
@@ -209,37 +232,75 @@ class Rewriting {
   #rebuilt(node: Node): readonly Tensor[] | undefined {
     const { op, params, inputs } = node;
     const mapBodies = this.#pass.insideBodies ? op.mapBodies : undefined;
-    if (node.source || (!mapBodies && this.#made.has(node) && !inputs.some((input) => this.#replaced.has(input.node))))
-      return undefined;
-    const { target } = this.#context;
-    const inside = ({ leaves, roots }: Body): Body =>
-      new Body(leaves, rewriteOnce(roots, this.#pass, target, this.#made));
+    if (node.source) return undefined;
+    if (!mapBodies && !this.#changes(node)) return undefined;
+    const inside = ({ leaves, roots }: Body): Body => new Body(leaves, rewriteOnce(roots, this.#pass, this.#course));
     const given = inputs.map((input) => this.#fresh(input));
     return mapBodies ? applyAll(op, given, mapBodies(params, inside)) : applyAgain(node, given);
+  }
+
+  /** Whether a node is built again. If not, or if the trail says so, it stays as it is, which is right in any case. */
+  #changes(node: Node): boolean {
+    const isConstant = node.inputs.length === 0;
+    if (this.#trail.followed && !isConstant) return this.#trail.next() === 1;
+    const changes = !this.#made.has(node) || node.inputs.some((input) => this.#replaced.has(input.node));
+    if (!isConstant) this.#trail.note(Number(changes));
+    return changes;
   }
 
   /** Applies the first rule that fits. `outputs` are those of `node`; undefined if it is the original node. */
   #applyFirst(node: Node, outputs: readonly Tensor[] | undefined, original: Node): readonly Tensor[] | undefined {
     if (node.source || (outputs && outputs.length !== node.outputs.length)) return undefined;
     const rules = rulesFor(this.#pass, node.op);
+    if (rules.length === 0) return undefined;
+    if (this.#trail.followed) return this.#applySame(rules, node, outputs, original);
     let settled = this.#made.get(node) ?? 0;
     let match: NodeMatch | undefined;
-    for (const { rule, bit } of rules) {
+    for (const [i, { rule, bit }] of rules.entries()) {
       if ((settled & bit) !== 0) continue;
       match ??= new NodeMatch(this.#context, node, original);
       this.#context.isAsked = false;
-      const result = rule.rewrite(match);
-      if (!result && !this.#context.isAsked) settled |= bit;
-      const isOther = result?.some((value, i) => {
-        const index = outputs ? outputs[i]!.index : i;
-        return value.node !== node || value.index !== index;
-      });
-      if (!isOther) continue;
-      result!.forEach((value, i) => expectSameType(rule, original, value, i));
-      return result;
+      this.#trail.begin(i);
+      const result = this.#rewritten(rule, match, outputs, original);
+      if (result) return result;
+      this.#trail.forget();
+      if (!this.#context.isAsked) settled |= bit;
     }
+    this.#trail.note(noRule);
     if (match) this.#made.set(node, settled);
     return undefined;
+  }
+
+  /** Applies the rule that was applied on the trail. */
+  #applySame(
+    rules: readonly RuleOfOp[],
+    node: Node,
+    outputs: readonly Tensor[] | undefined,
+    original: Node,
+  ): readonly Tensor[] | undefined {
+    const choice = this.#trail.next();
+    if (choice === noRule) return undefined;
+    const match = new NodeMatch(this.#context, node, original);
+    const result = rules[choice] && this.#rewritten(rules[choice].rule, match, outputs, original);
+    if (!result) throw new LeftTrail();
+    return result;
+  }
+
+  /** The replacements that a rule gives; undefined if there are none, or if they are the node itself. */
+  #rewritten(
+    rule: RewriteRule,
+    match: NodeMatch,
+    outputs: readonly Tensor[] | undefined,
+    original: Node,
+  ): readonly Tensor[] | undefined {
+    const result = rule.rewrite(match);
+    const isOther = result?.some((value, i) => {
+      const index = outputs ? outputs[i]!.index : i;
+      return value.node !== match.node || value.index !== index;
+    });
+    if (!isOther) return undefined;
+    result!.forEach((value, i) => expectSameType(rule, original, value, i));
+    return result;
   }
 
   #usesOf(value: Value): number {
@@ -272,13 +333,17 @@ function addReader(readers: Map<Node, Tensor[]>, reader: Tensor): void {
 class MatchContext {
   isAsked = false;
   readonly target: Target;
+  readonly pays: Match["pays"];
+  readonly number: Match["number"];
   readonly uses: Match["uses"];
   readonly readersOf: Match["readersOf"];
   readonly usersOf: Match["usersOf"];
   readonly #known = new Map<Analysis<unknown>, unknown>();
 
-  constructor(target: Target, uses: Match["uses"], readersOf: Match["readersOf"], usersOf: Match["usersOf"]) {
+  constructor({ target, trail }: Course, uses: Match["uses"], readersOf: Match["readersOf"], usersOf: Match["usersOf"]) {
     this.target = target;
+    this.pays = (test) => trail.pays(test);
+    this.number = (find) => trail.number(find);
     this.uses = (value) => {
       this.isAsked = true;
       return uses(value);
@@ -307,6 +372,8 @@ class NodeMatch implements Match {
   readonly uses: Match["uses"];
   readonly readersOf: Match["readersOf"];
   readonly usersOf: Match["usersOf"];
+  readonly pays: Match["pays"];
+  readonly number: Match["number"];
   readonly #original: Node;
   readonly #context: MatchContext;
   #inputs: readonly Tensor[] | undefined;
@@ -317,6 +384,8 @@ class NodeMatch implements Match {
     this.uses = context.uses;
     this.readersOf = context.readersOf;
     this.usersOf = context.usersOf;
+    this.pays = context.pays;
+    this.number = context.number;
     this.#context = context;
     this.#original = original;
   }

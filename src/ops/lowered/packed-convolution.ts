@@ -274,28 +274,24 @@ export const packedConvolutionKernel: Op<PackedConvolutionKernelParams> = define
     const turned = lanesLast(graph, value, "float32", [groups * count * height * width, block, lanes]);
     const size = height * width * lanes * block;
     const images = moved(graph, turned, [groups, count, size], [1, 0, 2]);
-    // If x has one block of channels, each group of images is convolved separately, and nothing has to be transposed.
-    const apart = count === 1 ? groups : 1;
     const [from, to] = [outputs / block, placesY * placesX * block * block];
-    const weights = apart === 1 ? moved(graph, slopes.value, [groups, from, to], [1, 0, 2]) : slopes.value;
+    const weights = moved(graph, slopes.value, [groups, from, to], [1, 0, 2]);
     const products = graph.node(
       "Conv",
       [
         reshaped(graph, images, [count, groups * block, height, width * lanes]),
-        reshaped(graph, weights, [apart * outputs, (groups / apart) * block, placesY, placesX]),
+        reshaped(graph, weights, [outputs, groups * block, placesY, placesX]),
       ],
       {
         kernel_shape: [placesY, placesX],
         strides: [dilationY, 1],
         dilations: [strideY, strideX * lanes],
-        group: apart,
+        group: 1,
       },
       blocks,
     );
-    const parts = reshaped(graph, products, [apart, count * from * rows * columns * lanes * block]);
-    const summed = apart === 1 ? parts : graph.node("ReduceSum", [parts, graph.integers([0])], { keepdims: 0 });
     const taps = rows * columns;
-    const order = moved(graph, summed, [count, from, taps, lanes, block], [1, 0, 3, 2, 4]);
+    const order = moved(graph, products, [count, from, taps, lanes, block], [1, 0, 3, 2, 4]);
     const plain = lanesFirst(graph, order, "float32", [from, channels * taps, block]);
     return reshaped(graph, plain, outputTypes[0]!.shape);
   },
@@ -330,7 +326,7 @@ function hasBlocks<P extends ConvolutionParams & BlockParams>(
   if ([...inputTypes, ...outputTypes].some(({ shape }) => sizeOf(shape) === 0)) return false;
   return inputTypes.slice(0, packed).every((type) => {
     const [own, usual] = [tilesOf(type.shape), tilesFor(unpackedType(type).shape, block)];
-    return own.images === usual.images && own.channels === usual.channels;
+    return usual.images % own.images === 0 && own.channels === usual.channels;
   });
 }
 

@@ -136,9 +136,11 @@ export function together(graph: OnnxGraph, { value, shape }: Plane): Plane {
   const whole = Math.ceil(groups / each);
   const missing = whole * each - groups;
   const long = reshaped(graph, value, [groups, size * images * channels]);
-  const filled = missing
-    ? graph.node("Pad", [long, graph.integers([0, 0, missing, 0]), graph.constant("float32", [], [0])])
-    : long;
+  const type = { dtype: "float32", shape: [whole * each, size * images * channels] } as const;
+  const filled = graph.choose(Number(missing > 0), type, [
+    () => long,
+    (inner) => inner.node("Pad", [long, inner.integers([0, 0, missing, 0]), inner.constant("float32", [], [0])]),
+  ]);
   return {
     value: moved(graph, filled, [whole, each, size, images * channels], [0, 2, 1, 3]),
     shape: [whole, count, height, width, block, channels],

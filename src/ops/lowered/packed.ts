@@ -149,11 +149,21 @@ export const blocks = "com.microsoft.nchwc";
 export const reshaped = (graph: OnnxGraph, x: OnnxValue, shape: Shape): OnnxValue =>
   graph.node("Reshape", [x, graph.integers(shape)]);
 
-/** Transposes x, of the given shape. Returns x itself if only axes of size 1 would move. */
-export function moved(graph: OnnxGraph, x: OnnxValue, shape: Shape, perm: readonly number[]): OnnxValue {
+/** Transposes x, of the given shape. Where only axes of size 1 would move, nothing is copied. */
+export function moved(
+  graph: OnnxGraph,
+  x: OnnxValue,
+  shape: Shape,
+  perm: readonly number[],
+  dtype: DType = "float32",
+): OnnxValue {
   const long = perm.filter((axis) => shape[axis] !== 1);
   const isMoved = long.some((axis, i) => i > 0 && axis < long[i - 1]!);
-  return isMoved ? graph.node("Transpose", [reshaped(graph, x, shape)], { perm }) : x;
+  const order = perm.map((axis) => shape[axis]!);
+  return graph.choose(Number(isMoved), { dtype, shape: order }, [
+    (inner) => reshaped(inner, x, order),
+    (inner) => inner.node("Transpose", [reshaped(inner, x, shape)], { perm }),
+  ]);
 }
 
 /** Writes nodes that pack x into a tensor of the given type. */
@@ -166,7 +176,7 @@ export function packNodes(graph: OnnxGraph, x: OnnxValue, { shape, dtype }: Tens
   const wide =
     channels === 1
       ? lanesLast(graph, tall, dtype, [groups, images, count * space])
-      : moved(graph, tall, [groups, images, count * space, channels], [0, 2, 1, 3]);
+      : moved(graph, tall, [groups, images, count * space, channels], [0, 2, 1, 3], dtype);
   return reshaped(graph, wide, shape);
 }
 
@@ -180,6 +190,6 @@ export function unpackNodes(graph: OnnxGraph, x: OnnxValue, { shape, dtype }: Te
   const tall =
     channels === 1
       ? lanesFirst(graph, x, dtype, [groups, count * space, images])
-      : moved(graph, x, [groups, count * space, images, channels], [0, 2, 1, 3]);
+      : moved(graph, x, [groups, count * space, images, channels], [0, 2, 1, 3], dtype);
   return reshaped(graph, lanesFirst(graph, tall, dtype, [groups * images * count, space, channels]), plain);
 }

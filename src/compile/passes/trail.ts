@@ -1,0 +1,139 @@
+/**
+ * Trails: what the passes decided for a graph, in order. Graphs of one function with other sizes follow the trail of the first one, so that
+ * they become the same nodes and can share a session. Without it, chance would make them different: a number that is 1 for one size, two
+ * axes of the same length by accident, a limit from which on a rule pays.
+ *
+ * Each rule still tests its conditions on the graph in hand. A graph leaves the trail where one of them does not hold that held before.
+ */
+import type { Node, Value } from "../../graph/node.ts";
+import type { AnyOp } from "../../graph/op.ts";
+import { type NodeKey, type NodeTable, SharedNodes, textOfApplication } from "../../graph/table.ts";
+
+/** Thrown when a graph cannot follow a trail. */
+export class LeftTrail extends Error {}
+
+const isConstant = ({ inputs }: Node): boolean => inputs.length === 0;
+
+/** The decisions of the passes for one graph: its own ones, or those of another graph which it follows. */
+export class Trail {
+  /** The trail that is followed; undefined where decisions are made and noted. */
+  readonly followed: Trail | undefined;
+  readonly #choices: number[] = [];
+  /** For each application of an op, the id of the node that it gave, and the op. Constants are left out: they are equal by chance. */
+  readonly #ids: number[] = [];
+  readonly #ops: AnyOp[] = [];
+  /** How much there was when something was tried. */
+  readonly #begun = { choices: 0, applications: 0 };
+  /** How many choices and applications of the followed trail have been repeated. */
+  readonly #repeated = { choices: 0, applications: 0 };
+  /** The nodes that stand for those of the followed trail, by id. */
+  readonly #nodes = new Map<number, Node>();
+
+  constructor(followed?: Trail) {
+    this.followed = followed;
+  }
+
+  /** Notes a choice. */
+  note(choice: number): void {
+    this.#choices.push(choice);
+  }
+
+  /** The next choice on the followed trail. */
+  next(): number {
+    const choice = this.followed!.#choices[this.#repeated.choices++];
+    if (choice === undefined) throw new LeftTrail();
+    return choice;
+  }
+
+  /** Whether a condition holds, and held on the trail. */
+  holds(test: () => boolean): boolean {
+    if (!this.followed) {
+      const is = test();
+      this.note(Number(is));
+      return is;
+    }
+    if (this.next() === 0) return false;
+    if (!test()) throw new LeftTrail();
+    return true;
+  }
+
+  /** Whether something pays that is right in any case: if it paid on the trail, it is done for this graph too. */
+  pays(test: () => boolean): boolean {
+    if (!this.followed) return this.holds(test);
+    const did = this.next() === 1;
+    if (!did && test()) throw new LeftTrail();
+    return did;
+  }
+
+  /** A number that may be the same for all graphs: that of the trail. */
+  number(find: () => number): number {
+    if (this.followed) return this.next();
+    const number = find();
+    this.note(number);
+    return number;
+  }
+
+  /** Notes that one of several things is tried. */
+  begin(choice: number): void {
+    this.#begun.choices = this.#choices.length;
+    this.#begun.applications = this.#ids.length;
+    this.note(choice);
+  }
+
+  /** Forgets all that was noted since `begin`. */
+  forget(): void {
+    this.#choices.length = this.#begun.choices;
+    this.#ids.length = this.#begun.applications;
+    this.#ops.length = this.#begun.applications;
+  }
+
+  /** Returns a table for the nodes of one pass. */
+  table(): NodeTable {
+    return this.followed ? this.#tableAlong(this.followed) : this.#notingTable();
+  }
+
+  #notingTable(): NodeTable {
+    const shared = new SharedNodes();
+    const noted = (node: Node): void => {
+      if (isConstant(node)) return;
+      this.#ids.push(node.id);
+      this.#ops.push(node.op);
+    };
+    return {
+      keyOf: (op, inputs, params) => shared.keyOf(op, inputs, params),
+      get: (key) => {
+        const node = shared.get(key);
+        if (node) noted(node);
+        return node;
+      },
+      set: (key, node) => {
+        shared.set(key, node);
+        noted(node);
+      },
+    };
+  }
+
+  #tableAlong(followed: Trail): NodeTable {
+    const constants = new SharedNodes();
+    return {
+      keyOf: (op, inputs, params) => {
+        if (inputs.length === 0) return constants.keyOf(op, inputs, params);
+        const at = this.#repeated.applications++;
+        if (followed.#ops[at] !== op) throw new LeftTrail();
+        const id = followed.#ids[at]!;
+        const known = this.#nodes.get(id);
+        if (known && !isApplication(known, op, inputs, params)) throw new LeftTrail();
+        return id;
+      },
+      get: (key: NodeKey) => (typeof key === "number" ? this.#nodes.get(key) : constants.get(key)),
+      set: (key: NodeKey, node) => {
+        if (typeof key === "number") this.#nodes.set(key, node);
+        else constants.set(key, node);
+      },
+    };
+  }
+}
+
+function isApplication(node: Node, op: AnyOp, inputs: readonly Value[], params: unknown): boolean {
+  return textOfApplication(node.op, node.inputs, node.params) === textOfApplication(op, inputs, params);
+}
