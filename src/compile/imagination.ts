@@ -12,6 +12,9 @@ const imaginedSizes = [
   1, 2, 37, 64, 65, 100, 128, 199, 257, 331, 512, 601, 769, 1000, 1024, 1499, 2053, 3184, 4096, 4800, 5003, 10080,
 ] as const;
 
+/** The longest axis that is imagined. */
+const longestAxis = 2 ** 18;
+
 const inputTypesOf = ({ inputs }: Node): readonly TensorType[] => inputs.map(({ node, index }) => node.outputs[index]!);
 
 /** The sizes of the axes that differ. */
@@ -38,7 +41,7 @@ export class Imagination {
   readonly taken: readonly (TakenWays | undefined)[];
   /** The sizes that the axis which differs least has in the first two graphs: the others are measured against it. */
   readonly #least: readonly [number, number] | undefined;
-  /** A number for each pair of sizes that does not follow from the least one. */
+  /** A number for each pair of sizes that does not grow with the least one. */
   readonly #others = new Map<string, number>();
 
   /** @param isOpen which nodes have sizes that differ */
@@ -68,12 +71,13 @@ export class Imagination {
     const isAlike = paramsKey(first.params) === paramsKey(second.params);
     const imagined = isAlike ? this.#imagine(typesOf(first), typesOf(second)) : [];
     for (const node of nodes) lowered(node, { ...typesOf(node), params: node.params, inputs }, this.#target, notes());
-    for (const types of imagined) lowered(first, { ...types, params: first.params, inputs }, this.#target, notes());
+    for (const types of imagined)
+      if (types) lowered(first, { ...types, params: first.params, inputs }, this.#target, notes());
     return taken;
   }
 
-  /** The types of a node for each imagined size: axes with different sizes in two graphs have imagined ones. */
-  #imagine(first: Types, second: Types): Types[] {
+  /** The types of a node for each imagined size, where it is not too large: axes with different sizes in two graphs have imagined ones. */
+  #imagine(first: Types, second: Types): (Types | undefined)[] {
     const typesFor = (side: keyof Types, size: number): TensorType[] =>
       first[side].map(({ dtype, shape }, n) => ({
         dtype,
@@ -82,20 +86,18 @@ export class Imagination {
           return a === b ? a : this.#imagined([a, b], size);
         }),
       }));
-    return imaginedSizes.map((size) => ({
-      inputTypes: typesFor("inputTypes", size),
-      outputTypes: typesFor("outputTypes", size),
-    }));
+    return imaginedSizes.map((size) => {
+      const [inputTypes, outputTypes] = [typesFor("inputTypes", size), typesFor("outputTypes", size)];
+      const isUsual = [...inputTypes, ...outputTypes].every(({ shape }) => shape.every((axis) => axis <= longestAxis));
+      return isUsual ? { inputTypes, outputTypes } : undefined;
+    });
   }
 
   /** The imagined size of an axis, where the least one is imagined to have a certain size: 16·n + 1, for instance, if that is n. */
   #imagined([a, b]: readonly [number, number], size: number): number {
-    if (this.#least) {
-      const [c, d] = this.#least;
-      const times = (b - a) / (d - c);
-      const plus = a - times * c;
-      if (Number.isInteger(times) && times > 0 && Number.isInteger(plus)) return Math.max(1, times * size + plus);
-    }
+    const [c, d] = this.#least ?? [0, 0];
+    const times = (b - a) / (d - c);
+    if (Number.isFinite(times) && times > 0) return Math.max(1, Math.round(times * (size - c) + a));
     const pair = `${a} ${b}`;
     const number = this.#others.get(pair) ?? this.#others.size + 1;
     this.#others.set(pair, number);
@@ -116,6 +118,7 @@ export class Imagination {
       const own =
         known.get(key) ??
         imagined.map((types) => {
+          if (!types) return undefined;
           const notes = { ...emptyNotes(), constants: withOwn(constants), taken: () => taken };
           return lowered(node, { ...at, ...types }, this.#target, notes);
         });

@@ -46,7 +46,7 @@ export function lower(source: LowerSource, target: Target, options: LowerOptions
 /** Returns the program of a graph that follows the trail of another one; undefined if it cannot. */
 export function lowerAlong(trail: Trail, source: LowerSource, target: Target): GraphProgram | undefined {
   try {
-    return lower(source, target, { trail: new Trail(trail) });
+    return lower(source, target, { trail: new Trail({ followed: trail }) });
   } catch (error) {
     if (error instanceof LeftTrail) return undefined;
     throw error;

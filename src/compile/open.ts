@@ -177,7 +177,7 @@ export class Family<E extends { readonly isReleased: boolean }> {
       const filled = this.#openFor(engine, along, make) ?? this.#closedLike(engine, along, make);
       if (filled) return { executable: filled.executable, filling: filling(filled.constants) };
     }
-    const trail = new Trail();
+    const trail = new Trail({ isForMany: filling !== undefined && !this.isEmpty });
     const program = source.lower(trail);
     const own = exampleOf(program, trail);
     if (filling) {

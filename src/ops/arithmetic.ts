@@ -152,9 +152,16 @@ export function binary(rule: BinaryRule): Op<undefined> {
         return [da, db?.sumTo(b!.shape)];
       },
     }),
-    onnx(graph, [a, b], { inputTypes: [typeA, typeB] }) {
-      const right = withLongRuns(graph, b!, typeB!.shape, typeA!.shape);
-      return typeof onnx === "string" ? graph.node(onnx, [a, right]) : onnx(graph, a!, right, typeA!.dtype);
+    onnx(graph, [a, b], { inputTypes: [typeA, typeB], outputTypes: [c] }) {
+      const [from, to] = [typeB!.shape, typeA!.shape];
+      const written = (inner: OnnxGraph, right: OnnxValue): OnnxValue =>
+        typeof onnx === "string" ? inner.node(onnx, [a, right]) : onnx(inner, a!, right, typeA!.dtype);
+      if (graph.target.manySizes || from.length === 0 || sameShape(from, to)) return written(graph, b!);
+      const repeated = longRuns(from, to);
+      return graph.choose(Number(repeated !== undefined), c!, [
+        (inner) => written(inner, b!),
+        (inner) => written(inner, inner.node("Expand", [b, inner.integers(repeated ?? from)])),
+      ]);
     },
     evaluate([a, b], c) {
       const at = broadcastPositions(b!.shape, c.shape);
@@ -171,20 +178,20 @@ export function binary(rule: BinaryRule): Op<undefined> {
 const longRun = 256;
 
 /**
- * Repeats the right side along some of its axes of size 1, if this makes long runs and the repeated tensor is small beside the left side.
+ * The shape to which a right side should be repeated along some of its axes of size 1: undefined unless this makes long runs and the
+ * repeated tensor is small beside the left side.
  */
-function withLongRuns(graph: OnnxGraph, b: OnnxValue, from: Shape, to: Shape): OnnxValue {
-  if (graph.target.manySizes) return b;
+function longRuns(from: Shape, to: Shape): Shape | undefined {
   const full = to.slice(to.length - from.length);
   const repeated = [...from];
   let run = 1;
   for (let axis = from.length - 1; axis >= 0 && run < longRun; axis--) {
-    if (repeated[axis] !== full[axis] && run === 1) return b; //  each run repeats one element of b already
+    if (repeated[axis] !== full[axis] && run === 1) return undefined; //  each run repeats one element of b already
     repeated[axis] = full[axis]!;
     run *= full[axis]!;
   }
   const isSmall = sizeOf(to) > 0 && 16 * sizeOf(repeated) <= sizeOf(to);
-  return isSmall && !sameShape(repeated, from) ? graph.node("Expand", [b, graph.integers(repeated)]) : b;
+  return isSmall && !sameShape(repeated, from) ? repeated : undefined;
 }
 
 function pairs(random: Sampler, draw: Draw): readonly Sample<undefined>[] {

@@ -25,6 +25,7 @@ import {
 } from "../graph/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { productNodes } from "./matmul.ts";
+import { rangeNode } from "./movement.ts";
 import { forNumbers, nanFlags } from "./nonfinite.ts";
 import { inFloat64, longestRow } from "./sums.ts";
 
@@ -158,7 +159,7 @@ function addedRowByRow(graph: OnnxGraph, updates: Updates, parts: number): OnnxV
 function meetings(graph: OnnxGraph, indices: OnnxValue, count: number, size: number): OnnxValue {
   const list = graph.node("Reshape", [indices, graph.integers([count])]);
   const none = graph.node("Expand", [graph.constant("int64", [], [0]), graph.integers([size])]);
-  const positions = graph.constant("int64", [count], [...Array(count).keys()]);
+  const positions = rangeNode(graph, "int64", count);
   const last = graph.node("ScatterElements", [none, list, positions], { axis: 0, reduction: "max" });
   return graph.node("Gather", [last, list]);
 }
@@ -177,9 +178,7 @@ function addedAsProduct(graph: OnnxGraph, updates: Updates): OnnxValue {
   const quick = (branch: OnnxGraph): OnnxValue[] => [
     productNodes(branch, [floatOneHots(branch, list, size, -1), rows], types, params, longestRow),
   ];
-  const careful = (branch: OnnxGraph): OnnxValue[] => [
-    addedElements(branch, updates),
-  ];
+  const careful = (branch: OnnxGraph): OnnxValue[] => [addedElements(branch, updates)];
   return forNumbers(graph, [dy], dtype, [table], quick, careful)[0]!;
 }
 
@@ -191,7 +190,8 @@ function addedElements(graph: OnnxGraph, updates: Updates): OnnxValue {
   const { dy, indices, count, outer, size, inner, dtype } = updates;
   const far = (positions: OnnxValue, stride: number): OnnxValue =>
     graph.node("Mul", [positions, graph.constant("int64", [], [stride])]);
-  const along = (length: number, shape: Shape): OnnxValue => graph.constant("int64", shape, [...Array(length).keys()]);
+  const along = (length: number, shape: Shape): OnnxValue =>
+    graph.node("Reshape", [rangeNode(graph, "int64", length), graph.integers(shape)]);
   const rows = graph.node("Reshape", [graph.cast(indices, "int64"), graph.integers([1, count, 1])]);
   const starts =
     outer === 1
@@ -210,7 +210,11 @@ function addedElements(graph: OnnxGraph, updates: Updates): OnnxValue {
   const inRows = (to: OnnxGraph, sums: OnnxValue): OnnxValue => to.node("Reshape", [sums, to.integers(table.shape)]);
   return choice(graph, Number(mayMeet(graph, updates)), table, [
     (to) => inRows(to, added(to, dtype, values)),
-    (to) => inRows(to, inFloat64(to, { dtype }, (wide) => added(to, "float64", wide), values)),
+    (to) =>
+      inRows(
+        to,
+        inFloat64(to, { dtype }, (wide) => added(to, "float64", wide), values),
+      ),
   ]);
 }
 

@@ -48,17 +48,20 @@ export const full: Op<FullParams> = defineOp<FullParams>({
   ],
 });
 
+/** Writes the numbers 0, 1, 2, …, up to below `length`. A constant with all of them would be another one for each size. */
+export const rangeNode = (graph: OnnxGraph, dtype: "int32" | "int64", length: number): OnnxValue =>
+  graph.node(
+    "Range",
+    [0, length, 1].map((value) => graph.constant(dtype, [], [value])),
+  );
+
 /** 0, 1, 2, … as int32. */
 export const arange: Op<{ readonly length: number }> = defineOp<{ readonly length: number }>({
   name: "arange",
   shape: (_, { length }) => [length],
   dtype: () => "int32",
   gradient: () => [],
-  onnx: (graph, _, { params: { length } }) =>
-    graph.node(
-      "Range",
-      [0, length, 1].map((value) => graph.constant("int32", [], [value])),
-    ),
+  onnx: (graph, _, { params: { length } }) => rangeNode(graph, "int32", length),
   evaluate: (_, y) => y.values.forEach((_value, i) => (y.values[i] = i)),
   limits: (_, { length }) => [0, length - 1],
   samples: () => [

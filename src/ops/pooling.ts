@@ -20,6 +20,7 @@ import {
   zeros,
 } from "./convolution.ts";
 import { gather } from "./indexing.ts";
+import { rangeNode } from "./movement.ts";
 import { forNumbers, nanFlags } from "./nonfinite.ts";
 import { blocksOf, inFloat64, longestRow, sliced } from "./sums.ts";
 
@@ -135,10 +136,14 @@ function gatheredMaxima(
   const first = graph.node("ArgMax", [candidates], { axis: 2, keepdims: 1 });
   // The grids count from the corner of the padding. Adding this number gives positions in x.
   const corner = stridesOf(space).reduce((at, width, i) => at - width * padding[i]![0], 0);
-  const begins = Array.from({ length: images }, (_, image) => image * sizeOf(space) + corner);
+  const scalar = (value: number): OnnxValue => integers([], [value]);
+  const begins = graph.node("Add", [
+    graph.node("Mul", [rangeNode(graph, "int64", images), scalar(sizeOf(space))]),
+    scalar(corner),
+  ]);
   const inWindow = graph.node("Gather", [integers([steps(space).length], steps(space)), first]);
   const inImage = graph.node("Add", [starts(space), inWindow]);
-  const positions = graph.node("Add", [integers([images, 1, 1], begins), inImage]);
+  const positions = graph.node("Add", [graph.node("Reshape", [begins, graph.integers([images, 1, 1])]), inImage]);
   const shaped = (value: OnnxValue): OnnxValue => graph.node("Reshape", [value, graph.integers(pooled)]);
   return [shaped(largest), graph.cast(shaped(positions), "int32")];
 }

@@ -52,7 +52,14 @@ export const guardPass: Pass = {
     const isLast = (node: Node): boolean =>
       node.source === undefined && !users.get(node)?.some((user) => isBefore.has(user));
     const order = { last: before.filter((node) => isLast(node)), isBefore };
-    const guarded = withGuard(roots, watched, plan.conditions, order, places, newScope(graph.trace, graph.trail.table()));
+    const guarded = withGuard(
+      roots,
+      watched,
+      plan.conditions,
+      order,
+      places,
+      newScope(graph.trace, graph.trail.table()),
+    );
     return { ...graph, roots: guarded, watched: [], inPlace: new Map(inPlace) };
   },
 };

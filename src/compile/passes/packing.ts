@@ -34,7 +34,7 @@ function packedIn({ images, channels }: PackParams, x: Tensor): Tensor {
 /** Returns x packed in the usual tiles, or in those of the first graph; undefined if these do not fit. */
 function packed(match: Match, x: Tensor, block: number): Tensor | undefined {
   const { images: usual, channels } = tilesFor(x.shape, block);
-  const images = match.number(() => usual);
+  const images = match.number(() => usual, 1);
   return x.shape[0]! % images === 0 ? packedIn({ images, channels }, x) : undefined;
 }
 
@@ -72,7 +72,8 @@ const convolutions: readonly RewriteRule[] = [
     const block = target.block!;
     const batch = x!.shape[0]!;
     // The images become channels, padded to whole blocks.
-    if (params.dilation.at(-1) !== 1 || !match.pays(() => 2 * batch >= Math.ceil(batch / block) * block)) return undefined;
+    if (params.dilation.at(-1) !== 1 || !match.pays(() => 2 * batch >= Math.ceil(batch / block) * block))
+      return undefined;
     const [z, slopes] = [packed(match, x!, block), packed(match, dy!, block)];
     return z && slopes && apply(packedConvolutionKernel, [z, slopes], { ...params, block });
   }),

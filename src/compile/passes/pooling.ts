@@ -60,7 +60,8 @@ const fewestLanes = 32;
 const rows: RewriteRule = ruleFor("maxima of tiles in long rows", maxPoolInput, ([x, dy], params, { target, pays }) => {
   const [batch, channels, ...space] = x!.shape as [number, number, ...number[]];
   const lanes = batch * channels;
-  if (target.manySizes || x!.size === 0 || !isTiling(space, params) || !pays(() => lanes >= fewestLanes)) return undefined;
+  if (target.manySizes || x!.size === 0 || !isTiling(space, params) || !pays(() => lanes >= fewestLanes))
+    return undefined;
   const lanesLast = (y: Tensor): Tensor =>
     y
       .reshape([lanes, y.size / lanes])

@@ -24,7 +24,7 @@ export interface Match {
   /** Whether a rule pays that could be applied in any case. The answer is that of the first graph, if this one follows its trail. */
   pays(test: () => boolean): boolean;
   /** A number that a rule may choose. It is that of the first graph, if this one follows its trail: the rule tests whether it fits. */
-  number(find: () => number): number;
+  number(best: () => number, fitsAll: number): number;
   /** Returns what the rules of this pass know of the graph as it was before the pass; at first, what the analysis starts with. */
   known<T>(analysis: Analysis<T>): T;
 }
@@ -340,10 +340,15 @@ class MatchContext {
   readonly usersOf: Match["usersOf"];
   readonly #known = new Map<Analysis<unknown>, unknown>();
 
-  constructor({ target, trail }: Course, uses: Match["uses"], readersOf: Match["readersOf"], usersOf: Match["usersOf"]) {
+  constructor(
+    { target, trail }: Course,
+    uses: Match["uses"],
+    readersOf: Match["readersOf"],
+    usersOf: Match["usersOf"],
+  ) {
     this.target = target;
     this.pays = (test) => trail.pays(test);
-    this.number = (find) => trail.number(find);
+    this.number = (best, fitsAll) => trail.number(best, fitsAll);
     this.uses = (value) => {
       this.isAsked = true;
       return uses(value);

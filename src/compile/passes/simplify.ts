@@ -189,9 +189,6 @@ function scaleLater<P>(op: Op<P>): RewriteRule {
   });
 }
 
-/** For tensors of at most `fewElements`, and for sums longer than `longSum`, the mean of the deviations is subtracted once more. */
-const [fewElements, longSum] = [2 ** 14, 1024];
-
 const moves: readonly RewriteRule[] = [
   ruleFor("reshape to the same shape", movement.reshape, ([x], { shape }) =>
     sameShape(x!.shape, shape) ? x : undefined,
@@ -215,12 +212,10 @@ const moves: readonly RewriteRule[] = [
   ruleFor("a choice between x and x", arithmetic.where, ([, a, b]) =>
     a!.node === b!.node && a!.index === b!.index ? a : undefined,
   ),
-  ruleFor("squared deviations written out", squaredDeviations, ([x], params, { node, target }) => {
-    const away = deviations(x!, params);
+  ruleFor("squared deviations written out", squaredDeviations, ([x], params) => {
     // The mean of the deviations is 0, except for the rounding of x̄, which is large where the numbers are large and close together. So
-    // that mean is subtracted again, except for short sums of large tensors (batches in a normalisation), where it takes too much time.
-    const isExact = target.manySizes || x!.size <= fewElements || x!.size > longSum * sizeOf(node.outputs[0]!.shape);
-    const centered = isExact ? deviations(away, params) : away;
+    // that mean is subtracted again.
+    const centered = deviations(deviations(x!, params), params);
     return apply(sum, [centered.mul(centered)], params);
   }),
   ruleFor("sum over axes of size 1", sum, ([x], { axes, keepDims }, { node }) =>

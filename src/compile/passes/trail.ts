@@ -29,8 +29,12 @@ export class Trail {
   /** The nodes that stand for those of the followed trail, by id. */
   readonly #nodes = new Map<number, Node>();
 
-  constructor(followed?: Trail) {
+  /** Whether graphs with other sizes will probably follow. */
+  readonly #isForMany: boolean;
+
+  constructor({ followed, isForMany = false }: { readonly followed?: Trail; readonly isForMany?: boolean } = {}) {
     this.followed = followed;
+    this.#isForMany = isForMany;
   }
 
   /** Notes a choice. */
@@ -65,10 +69,10 @@ export class Trail {
     return did;
   }
 
-  /** A number that may be the same for all graphs: that of the trail. */
-  number(find: () => number): number {
+  /** A number to be chosen: the best one for this graph, or the one that fits every graph if others are to follow. */
+  number(best: () => number, fitsAll: number): number {
     if (this.followed) return this.next();
-    const number = find();
+    const number = this.#isForMany ? fitsAll : best();
     this.note(number);
     return number;
   }

@@ -2,6 +2,7 @@
 import { ShapeError } from "../../errors.ts";
 import { anyType, defineOp, type Op } from "../../graph/op.ts";
 import { sameShape, showShape, sizeOf } from "../../graph/types.ts";
+import { rangeNode } from "../movement.ts";
 
 /**
  * Replaces rows of x: rows[i…, j, k…] goes to x[i…, places[i…, j], k…], where j and the places count along `axis`. ONNX Runtime copies each row
@@ -27,9 +28,8 @@ export const putRows: Op<{ readonly axis: number }> = defineOp<{ readonly axis: 
     const listed = graph.node("Unsqueeze", [graph.cast(places!, "int64"), graph.integers([-1])]);
     // The places of a row in the axes before: 0, 1, 2, … along each.
     const before = shape.slice(0, axis).map((size, k) => {
-      const [zero, end, one] = [0, size, 1].map((value) => graph.constant("int64", [], [value]));
       const along = graph.integers([-1, ...shape.slice(k + 1).map(() => 1), 1]);
-      const line = graph.node("Reshape", [graph.node("Range", [zero, end, one]), along]);
+      const line = graph.node("Reshape", [rangeNode(graph, "int64", size), along]);
       return graph.node("Expand", [line, graph.integers([...shape.map((each, i) => (i === k ? 1 : each)), 1])]);
     });
     const all = axis === 0 ? listed : graph.node("Concat", [...before, listed], { axis: axis + 1 });
