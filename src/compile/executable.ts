@@ -143,7 +143,7 @@ export function executableFor(
 // A function of its own, because all closures that one function makes keep alive what any of them uses: a program, here.
 const sourceOn = ({ target }: Engine, source: LowerSource): Source => ({
   lower: (trail) => lower(source, target, { trail }),
-  lowerAlong: (trail) => lowerAlong(trail, source, target),
+  lowerAlong: (trail, isForMany) => lowerAlong(trail, isForMany, source, target),
 });
 
 /** The bytes of leaves that are constants. While a session is made, it has them as they are and as its products read them. */

@@ -7,9 +7,18 @@ import { paramsKey } from "../graph/text.ts";
 import type { TensorType } from "../graph/types.ts";
 import { type Notes, nodesOf, Recorder, type Recording, type Slot, type TakenWays } from "./recording.ts";
 
+/** The sizes for which it is found out which ways nodes take: some ways are only for a narrow range of sizes. */
+const sizesForWays: readonly number[] = [
+  ...Array.from({ length: 20 }, (_, i) => i + 1),
+  ...[
+    22, 25, 28, 32, 36, 41, 46, 52, 58, 63, 64, 65, 74, 83, 94, 100, 128, 150, 199, 257, 300, 331, 400, 512, 601, 769,
+  ],
+  ...[1000, 1024, 1499, 1600, 2053, 2560, 3184, 4096, 4800, 5003, 7000, 10080],
+];
+
 /** Sizes that stand for all others: short and long ones, with and without divisors. */
 const imaginedSizes = [
-  1, 2, 37, 64, 65, 100, 128, 199, 257, 331, 512, 601, 769, 1000, 1024, 1499, 2053, 3184, 4096, 4800, 5003, 10080,
+  1, 2, 20, 37, 64, 65, 100, 128, 199, 257, 331, 512, 601, 769, 1000, 1024, 1499, 2053, 3184, 4096, 4800, 5003, 10080,
 ] as const;
 
 /** The longest axis that is imagined. */
@@ -69,7 +78,7 @@ export class Imagination {
     const notes = (): Notes => ({ ...emptyNotes(), constants: new Map(), noted: taken });
     const inputs = first.inputs.map((_, i) => `input${i}` as OnnxValue);
     const isAlike = paramsKey(first.params) === paramsKey(second.params);
-    const imagined = isAlike ? this.#imagine(typesOf(first), typesOf(second)) : [];
+    const imagined = isAlike ? this.#imagine(typesOf(first), typesOf(second), sizesForWays) : [];
     for (const node of nodes) lowered(node, { ...typesOf(node), params: node.params, inputs }, this.#target, notes());
     for (const types of imagined)
       if (types) lowered(first, { ...types, params: first.params, inputs }, this.#target, notes());
@@ -77,7 +86,7 @@ export class Imagination {
   }
 
   /** The types of a node for each imagined size, where it is not too large: axes with different sizes in two graphs have imagined ones. */
-  #imagine(first: Types, second: Types): (Types | undefined)[] {
+  #imagine(first: Types, second: Types, sizes: readonly number[]): (Types | undefined)[] {
     const typesFor = (side: keyof Types, size: number): TensorType[] =>
       first[side].map(({ dtype, shape }, n) => ({
         dtype,
@@ -86,7 +95,7 @@ export class Imagination {
           return a === b ? a : this.#imagined([a, b], size);
         }),
       }));
-    return imaginedSizes.map((size) => {
+    return sizes.map((size) => {
       const [inputTypes, outputTypes] = [typesFor("inputTypes", size), typesFor("outputTypes", size)];
       const isUsual = [...inputTypes, ...outputTypes].every(({ shape }) => shape.every((axis) => axis <= longestAxis));
       return isUsual ? { inputTypes, outputTypes } : undefined;
@@ -112,7 +121,7 @@ export class Imagination {
       const other = second.choosers[i];
       const params = paramsKey(at.params);
       if (!other || other.from !== from || paramsKey(other.at.params) !== params) continue;
-      const imagined = this.#imagine(at, other.at);
+      const imagined = this.#imagine(at, other.at, imaginedSizes);
       const given = at.inputs.map((name) => constants.get(name) ?? "");
       const key = JSON.stringify([node.op.name, params, imagined, given]);
       const own =

@@ -44,9 +44,14 @@ export function lower(source: LowerSource, target: Target, options: LowerOptions
 }
 
 /** Returns the program of a graph that follows the trail of another one; undefined if it cannot. */
-export function lowerAlong(trail: Trail, source: LowerSource, target: Target): GraphProgram | undefined {
+export function lowerAlong(
+  followed: Trail,
+  isForMany: boolean,
+  source: LowerSource,
+  target: Target,
+): GraphProgram | undefined {
   try {
-    return lower(source, target, { trail: new Trail({ followed: trail }) });
+    return lower(source, target, { trail: new Trail({ followed, isForMany }) });
   } catch (error) {
     if (error instanceof LeftTrail) return undefined;
     throw error;

@@ -70,8 +70,11 @@ export class OpenProgram implements Program {
 export interface Source {
   /** Lowers it. The decisions of the passes are noted in the trail. */
   lower(trail: Trail): GraphProgram;
-  /** Lowers it as another graph was; returns undefined if that cannot be done. */
-  lowerAlong(trail: Trail): GraphProgram | undefined;
+  /**
+   * Lowers it as another graph was; returns undefined if that cannot be done. `isForMany` says whether the function has so many sizes that
+   * what fits all is better than what is best for this one.
+   */
+  lowerAlong(trail: Trail, isForMany: boolean): GraphProgram | undefined;
 }
 
 /** A compiled graph with all its nodes; it is compared with later graphs. */
@@ -164,11 +167,13 @@ export class Family<E extends { readonly isReleased: boolean }> {
    */
   find(engine: Engine, source: Source, make: (program: OpenProgram) => E): Filled<E> | GraphProgram {
     const { filling } = engine;
+    // Two sizes, such as that of whole batches and that of the last one, may both have what is best for them.
+    const isForMany = filling !== undefined && this.#open.length + this.#closed.length >= 2;
     const lowered = new Map<Trail, Example | undefined>();
     /** The graph, lowered as another one was. */
     const along = (trail: Trail): Example | undefined => {
       if (!lowered.has(trail)) {
-        const program = source.lowerAlong(trail);
+        const program = source.lowerAlong(trail, isForMany);
         lowered.set(trail, program && exampleOf(program, trail));
       }
       return lowered.get(trail);
@@ -177,13 +182,13 @@ export class Family<E extends { readonly isReleased: boolean }> {
       const filled = this.#openFor(engine, along, make) ?? this.#closedLike(engine, along, make);
       if (filled) return { executable: filled.executable, filling: filling(filled.constants) };
     }
-    const trail = new Trail({ isForMany: filling !== undefined && !this.isEmpty });
+    const trail = new Trail({ isForMany });
     const program = source.lower(trail);
     const own = exampleOf(program, trail);
     if (filling) {
       // Chance may have made an earlier graph a special one. Then it can follow the trail of this one.
       for (const closed of this.#closed.filter((other) => other.engine === engine)) {
-        const like = closed.source.lowerAlong(trail);
+        const like = closed.source.lowerAlong(trail, isForMany);
         const made = like && this.#opened(engine, [exampleOf(like, trail), own], make);
         if (!made) continue;
         this.#take(made.open, closed);

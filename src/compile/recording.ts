@@ -229,13 +229,15 @@ export class Recorder extends NodeWriter implements OnnxGraph {
   readonly entries: Entry[] = [];
   readonly lines: string[] = [];
   readonly #prefix: string;
-  /** For a recorder of one way to compute a value: the node that chooses, and whether this way was not chosen. */
+  /** For a recorder of one way to compute a value, or of a graph inside of a node: that node, and whether this way was not chosen. */
   readonly #way: { readonly of: Current | undefined; readonly isIdle: boolean } | undefined;
   readonly #guide: Guide | undefined;
   #current: Current | undefined;
   /** Where the node that is being lowered is: the choices and their ways around it, and how many choices it has made there. */
   #place: string;
   #choices = 0;
+  /** Whether the node around this graph has chosen in it. */
+  #hasChosen = false;
 
   constructor(
     target: Target,
@@ -444,13 +446,20 @@ export class Recorder extends NodeWriter implements OnnxGraph {
     const slot = this.typeSlot(type);
     const to = this.#notes.slots.length;
     const { dtype } = type;
-    if (this.#current && this.#current !== this.#way?.of) {
-      const { choosers, constants } = this.#notes;
-      if (choosers.at(-1)?.from === this.#current.from) choosers.pop();
-      choosers.push({ ...this.#current, to, constants, taken: this.#notes.taken?.(this.#current.node) });
-    }
+    this.#noteChooser();
     this.entries.push({ kind: "choice", is, chosen, dtype, type: slot, ways: recorded, ends, from, to, output });
     return output;
+  }
+
+  /** Notes that the node which is being lowered has chosen, here or in a graph inside of it, and its slots so far. */
+  #noteChooser(): void {
+    const { choosers, constants, slots, taken } = this.#notes;
+    if (!this.#current || this.#current === this.#way?.of) {
+      this.#hasChosen = true;
+      return;
+    }
+    if (choosers.at(-1)?.from === this.#current.from) choosers.pop();
+    choosers.push({ ...this.#current, to: slots.length, constants, taken: taken?.(this.#current.node) });
   }
 
   /** Notes the way that is chosen, and goes on with it. */
@@ -488,12 +497,13 @@ export class Recorder extends NodeWriter implements OnnxGraph {
       this.target,
       this.#notes,
       prefix,
-      this.#way,
+      { of: this.#current, isIdle: this.#way?.isIdle ?? false },
       undefined,
       `${this.#place}s${this.#choices}.`,
     );
     const inputs = inputTypes.map((_, i) => `${prefix}input${i}` as OnnxValue);
     const graph = inner.finish(build(inner, inputs));
+    if (inner.#hasChosen) this.#noteChooser();
     const types = [inputTypes, outputTypes] as const;
     const slots = types.map((list) => list.map((type) => this.typeSlot(type))) as [number[], number[]];
     const form = types.map((list) => list.map(({ dtype, shape }) => `${dtype}${shape.length}`).join());

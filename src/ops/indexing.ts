@@ -27,7 +27,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { productNodes } from "./matmul.ts";
 import { rangeNode } from "./movement.ts";
 import { forNumbers, nanFlags } from "./nonfinite.ts";
-import { inFloat64, longestRow } from "./sums.ts";
+import { choice, inFloat64, longestRow } from "./sums.ts";
 
 function expectIndices(op: string, indices: TensorType): void {
   if (indices.dtype !== "int32")
@@ -116,10 +116,6 @@ interface Updates {
 /** Whether so many updates may be added to one row that a float32 sum would lose digits. */
 const mayMeet = (graph: OnnxGraph, { dtype, count }: Updates): boolean =>
   dtype === "float32" && (count > longestRow || graph.open !== undefined);
-
-/** Writes one of several ways. Where a file's axes are open, `chosen` is right for all sizes already. */
-const choice = (graph: OnnxGraph, ...[chosen, type, ways]: Parameters<OnnxGraph["choose"]>): OnnxValue =>
-  graph.open ? ways[chosen]!(graph) : graph.choose(chosen, type, ways);
 
 /** The type of the tables, as [size, inner]. */
 const tableOf = ({ outer, size, inner, dtype }: Updates): TensorType => ({ shape: [outer * size, inner], dtype });

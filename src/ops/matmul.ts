@@ -283,11 +283,11 @@ function inParts(graph: OnnxGraph, { value, type, isLast }: Side, count: number)
   const [rows, columns] = type.shape.slice(-2) as [number, number];
   const part = Math.floor((isLast ? columns : rows) / count); //  in a way that is not taken, the division may leave a rest
   const shape = isLast ? [...lead, count, rows, part] : [...lead, count, part, columns];
-  const moves = isLast && rows > 1;
-  const split = moves ? [...lead, rows, count, part] : shape;
+  // Also where one row makes it needless: the nodes must not depend on sizes.
+  const split = isLast ? [...lead, rows, count, part] : shape;
   const parts = graph.node("Reshape", [value, graph.integers(split)]);
   const perm = [...lead.keys(), lead.length + 1, lead.length, lead.length + 2];
-  return { value: moves ? graph.node("Transpose", [parts], { perm }) : parts, type: { ...type, shape }, isLast };
+  return { value: isLast ? graph.node("Transpose", [parts], { perm }) : parts, type: { ...type, shape }, isLast };
 }
 
 function productNode(graph: OnnxGraph, [a, b]: readonly [Side, Side], scale: number): OnnxValue {

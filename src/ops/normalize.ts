@@ -48,9 +48,10 @@ export const softmax: Op<AxisParams> = defineOp<AxisParams>({
   onnx(graph, [x], { params: { axis }, inputTypes: [type] }) {
     const y = graph.node("Softmax", [x], { axis });
     // The sum inside Softmax may be off. The sum of the results, which should be 1, says by how much.
-    return isLong(type!, axis) && !graph.open
-      ? graph.node("Div", [y, sumNodes(graph, y, type!, { axes: [axis], keepDims: true })])
-      : y;
+    return graph.choose(Number(isLong(type!, axis)), type!, [
+      () => y,
+      (inner) => inner.node("Div", [y, sumNodes(inner, y, type!, { axes: [axis], keepDims: true })]),
+    ]);
   },
   evaluate([x], y, { axis }) {
     eachLine(x!, axis, (line) => {

@@ -11,6 +11,7 @@ import { concat } from "./movement.ts";
 import { forNumbers, nanFlags } from "./nonfinite.ts";
 import { partsKernel, partsOf } from "./parts.ts";
 import {
+  choice,
   inFloat64,
   longestRow,
   type ReduceParams,
@@ -297,12 +298,15 @@ export const cumsum: Op<CumulativeParams> = defineOp<CumulativeParams>({
   shape: ([x]) => x!.shape,
   gradient: (_x, _y, dy, params) => [dy.apply(cumsum, [], { ...params, reverse: !params.reverse })],
   onnx(graph, [x], { params: { axis, reverse, exclusive }, inputTypes: [type] }) {
-    const running = (values: OnnxValue): OnnxValue =>
-      graph.node("CumSum", [values, graph.constant("int32", [], [axis])], {
+    const running = (to: OnnxGraph, values: OnnxValue): OnnxValue =>
+      to.node("CumSum", [values, to.constant("int32", [], [axis])], {
         reverse: Number(reverse),
         exclusive: Number(exclusive),
       });
-    return graph.open || type!.shape[axis]! > longestRow ? inFloat64(graph, type!, running, x!) : running(x!);
+    return choice(graph, Number(graph.open !== undefined || type!.shape[axis]! > longestRow), type!, [
+      (to) => running(to, x!),
+      (to) => inFloat64(to, type!, (wide) => running(to, wide), x!),
+    ]);
   },
   evaluate([x], y, { axis, reverse, exclusive }) {
     const { shape, values, dtype } = x!;

@@ -88,6 +88,10 @@ export function inFloat64(
   return graph.cast(compute(...values.map((value) => graph.cast(value, "float64"))), "float32");
 }
 
+/** Writes one of several ways. Where a file's axes are open, `chosen` is right for all sizes already. */
+export const choice = (graph: OnnxGraph, ...[chosen, type, ways]: Parameters<OnnxGraph["choose"]>): OnnxValue =>
+  graph.open ? ways[chosen]!(graph) : graph.choose(chosen, type, ways);
+
 /** How many elements are added up to one element of the result. */
 const elementsOf = ({ runs }: Pick<Sum, "runs">): number =>
   sizeOf(shapeOf({ runs: runs.filter(({ isSummed }) => isSummed) }));

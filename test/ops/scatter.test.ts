@@ -47,13 +47,14 @@ test.each([
     expect(expected.equals(await sums(engines.get(many)!, updates, indices, size))).toBe(true);
 });
 
-test("one part, and a rest in the last of several", async () => {
+test("as few equal parts as may be, a power of two of them", async () => {
   useEngine(plainEngine());
   for (const [count, parts] of [
     [1, 1],
     [2 ** 8, 1],
     [2 ** 8 + 1, 2],
-    [3 * 2 ** 8 - 1, 3],
+    [3 * 2 ** 8 - 1, 4],
+    [4 * 2 ** 8, 4],
   ] as const) {
     const updates = normal(count, 256);
     const indices = tensor(new Array(count).fill(0), "int32") as Tensor;

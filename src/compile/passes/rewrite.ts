@@ -23,7 +23,7 @@ export interface Match {
   usersOf(value: Value): readonly Node[];
   /** Whether a rule pays that could be applied in any case. The answer is that of the first graph, if this one follows its trail. */
   pays(test: () => boolean): boolean;
-  /** A number that a rule may choose. It is that of the first graph, if this one follows its trail: the rule tests whether it fits. */
+  /** A number that a rule may choose; among many sizes, the one that fits all (`Trail.number`). */
   number(best: () => number, fitsAll: number): number;
   /** Returns what the rules of this pass know of the graph as it was before the pass; at first, what the analysis starts with. */
   known<T>(analysis: Analysis<T>): T;

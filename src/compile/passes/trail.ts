@@ -29,7 +29,7 @@ export class Trail {
   /** The nodes that stand for those of the followed trail, by id. */
   readonly #nodes = new Map<number, Node>();
 
-  /** Whether graphs with other sizes will probably follow. */
+  /** Whether the function has so many sizes that one session for all is worth more than the best one for each. */
   readonly #isForMany: boolean;
 
   constructor({ followed, isForMany = false }: { readonly followed?: Trail; readonly isForMany?: boolean } = {}) {
@@ -69,11 +69,16 @@ export class Trail {
     return did;
   }
 
-  /** A number to be chosen: the best one for this graph, or the one that fits every graph if others are to follow. */
+  /** A number to be chosen: the best one for this graph; or the one that fits every graph, if there are many sizes. */
   number(best: () => number, fitsAll: number): number {
-    if (this.followed) return this.next();
-    const number = this.#isForMany ? fitsAll : best();
-    this.note(number);
+    if (!this.followed) {
+      const number = this.#isForMany ? fitsAll : best();
+      this.note(number);
+      return number;
+    }
+    const number = this.next();
+    if (number === fitsAll && this.#isForMany) return number;
+    if (number !== best()) throw new LeftTrail();
     return number;
   }
 
