@@ -9,12 +9,15 @@ import { promisify } from "node:util";
 import {
   adam,
   compile,
+  conv2d,
   crossEntropy,
   type Engine,
+  flatten,
   fromValues,
   layerNorm,
   linear,
   lstm,
+  maxPool2d,
   module,
   nodeEngine,
   relu,
@@ -132,6 +135,25 @@ const networks: Readonly<Record<string, Network>> = {
       });
       const step = training((x) => model(x), model, 10);
       const given = remembered((n) => [waves(n, time, width), labels(10, n * time)] as const);
+      return (n) => step(...given(n)).item();
+    },
+  },
+  conv: {
+    what: "two convolutions with pooling, 28 × 28 pixels, 100 batch sizes 1 … 100",
+    sizes: Array.from({ length: 100 }, (_, i) => 1 + i),
+    timed: [7, 31, 64, 99],
+    build() {
+      const model = sequential(
+        conv2d(1, 16, 3),
+        relu,
+        maxPool2d(2),
+        conv2d(16, 32, 3),
+        relu,
+        flatten,
+        linear(3872, 10),
+      );
+      const step = training((x) => (model as (x: Floats) => unknown)(x) as Floats, model, 10);
+      const given = remembered((n) => [waves(n, 1, 28, 28), labels(10, n)] as const);
       return (n) => step(...given(n)).item();
     },
   },

@@ -75,7 +75,8 @@ interface Trace extends Ready, Cached {
  *
  * Arguments are tensors, also in arrays and records: a batch, a state. Numbers, strings and booleans are part of the signature. A call
  * with a new size or number is traced, since the function may look at it, but it is seldom compiled: from the second one on, one session
- * runs all graphs that differ only in sizes and constants, with the same bits in the results. Pass a number that changes in every step as
+ * runs all graphs that differ only in sizes and constants, with the same bits in the results (of convolutions over more than two batch sizes:
+ * the same digits but for the last ones). Pass a number that changes in every step as
  * `tensor(number)`: it is not part of the signature, so a new value is not traced. When a function has been compiled again ten times, a
  * line on standard error says which arguments vary. Traces are kept up to a limit in bytes (GLISSADE_CACHE); a trace that was released is
  * made again when it is needed. A JavaScript variable from outside the function is read only while the function is traced. The function
