@@ -4,7 +4,7 @@ import type { Node } from "../graph/node.ts";
 import type { Constant, Lowering, OnnxValue } from "../graph/op.ts";
 import type { Target } from "../graph/target.ts";
 import { paramsKey } from "../graph/text.ts";
-import type { TensorType } from "../graph/types.ts";
+import { sizeOf, type TensorType } from "../graph/types.ts";
 import { type Notes, nodesOf, Recorder, type Recording, type Slot, type TakenWays } from "./recording.ts";
 
 /** The sizes for which it is found out which ways nodes take: some ways are only for a narrow range of sizes. */
@@ -21,8 +21,8 @@ const imaginedSizes = [
   1, 2, 20, 37, 64, 65, 100, 128, 199, 257, 331, 512, 601, 769, 1000, 1024, 1499, 2053, 3184, 4096, 4800, 5003, 10080,
 ] as const;
 
-/** The longest axis that is imagined. */
-const longestAxis = 2 ** 18;
+/** The most elements of a tensor that is imagined: some ops have constants with a number for each. */
+const mostElements = 2 ** 23;
 
 const inputTypesOf = ({ inputs }: Node): readonly TensorType[] => inputs.map(({ node, index }) => node.outputs[index]!);
 
@@ -97,7 +97,7 @@ export class Imagination {
       }));
     return sizes.map((size) => {
       const [inputTypes, outputTypes] = [typesFor("inputTypes", size), typesFor("outputTypes", size)];
-      const isUsual = [...inputTypes, ...outputTypes].every(({ shape }) => shape.every((axis) => axis <= longestAxis));
+      const isUsual = [...inputTypes, ...outputTypes].every(({ shape }) => sizeOf(shape) <= mostElements);
       return isUsual ? { inputTypes, outputTypes } : undefined;
     });
   }

@@ -133,10 +133,15 @@ const mostClosed = 4;
  */
 const mostExamples = 6;
 
+/** After so many graphs in a row that could share no session, no more are compared: each comparison takes as long as a lowering. */
+const mostFailures = 8;
+
 /** The sessions that were made for the graphs of one compiled function. */
 export class Family<E extends { readonly isReleased: boolean }> {
   #open: Open<E>[] = [];
   #closed: Closed[] = [];
+  /** How many graphs in a row could share no session. */
+  #failures = 0;
 
   /** Whether it knows of no graph yet. */
   get isEmpty(): boolean {
@@ -167,8 +172,9 @@ export class Family<E extends { readonly isReleased: boolean }> {
    */
   find(engine: Engine, source: Source, make: (program: OpenProgram) => E): Filled<E> | GraphProgram {
     const { filling } = engine;
+    const canShare = filling !== undefined && this.#failures < mostFailures;
     // Two sizes, such as that of whole batches and that of the last one, may both have what is best for them.
-    const isForMany = filling !== undefined && this.#open.length + this.#closed.length >= 2;
+    const isForMany = canShare && [...this.#open, ...this.#closed].filter((each) => each.engine === engine).length >= 2;
     const lowered = new Map<Trail, Example | undefined>();
     /** The graph, lowered as another one was. */
     const along = (trail: Trail): Example | undefined => {
@@ -178,22 +184,27 @@ export class Family<E extends { readonly isReleased: boolean }> {
       }
       return lowered.get(trail);
     };
-    if (filling) {
+    if (canShare) {
       const filled = this.#openFor(engine, along, make) ?? this.#closedLike(engine, along, make);
-      if (filled) return { executable: filled.executable, filling: filling(filled.constants) };
+      if (filled) {
+        this.#failures = 0;
+        return { executable: filled.executable, filling: filling(filled.constants) };
+      }
     }
     const trail = new Trail({ isForMany });
     const program = source.lower(trail);
     const own = exampleOf(program, trail);
-    if (filling) {
+    if (canShare) {
       // Chance may have made an earlier graph a special one. Then it can follow the trail of this one.
       for (const closed of this.#closed.filter((other) => other.engine === engine)) {
         const like = closed.source.lowerAlong(trail, isForMany);
         const made = like && this.#opened(engine, [exampleOf(like, trail), own], make);
         if (!made) continue;
+        this.#failures = 0;
         this.#take(made.open, closed);
         return { executable: made.open.executable, filling: filling(made.constants) };
       }
+      if (!this.isEmpty) this.#failures++;
     }
     this.#close({ engine, source, example: always(own) });
     return program;

@@ -13,6 +13,7 @@ import {
   argument,
   type ChoiceEntry,
   type Differences,
+  haveSameLines,
   haveSameText,
   type KernelEntry,
   type Recorded,
@@ -107,6 +108,7 @@ export class Opening {
 
   /** Returns the opening for recordings with one text; undefined if the texts differ, or if one model cannot have all the holes. */
   static of(bodies: readonly Body[], isOpen: readonly boolean[], target: Target): Opening | undefined {
+    if (!haveSameLines(bodies, isOpen, target)) return undefined;
     const imagination = new Imagination(bodies, isOpen, target);
     const differences = { isOpen, taken: imagination.taken };
     const examples = bodies.map((body) => record(body, target, differences));
@@ -332,4 +334,3 @@ function withInputsFor(kernel: Kernel, open: readonly (OnnxValue | undefined)[])
   const inputs: readonly Layout[] = [...kernel.inputs, ...Array<Layout>(added).fill("scalar")];
   return { ...kernel, inputs, steps, outputs: kernel.outputs.map((value) => place.get(value)!) };
 }
-//FIX

@@ -198,6 +198,8 @@ export interface Notes {
   isOpen(node: Node): boolean;
   /** Returns the ways that a node takes at its choices, with any size; undefined if it may take all of them. Default: all of them. */
   taken?(node: Node | undefined): TakenWays | undefined;
+  /** Whether no way of any choice is recorded. Default: false. */
+  readonly withoutWays?: boolean;
   /** If present, nothing but the ways that are chosen is recorded, and which ones they are is noted here. */
   readonly noted?: TakenWays;
 }
@@ -423,6 +425,7 @@ export class Recorder extends NodeWriter implements OnnxGraph {
       );
     const ends: number[] = [];
     const recordedWay = (way: (graph: OnnxGraph) => OnnxValue, i: number): Recorded | undefined => {
+      if (this.#notes.withoutWays) return undefined;
       const isChosen = i === chosen;
       if (known && !isChosen) return this.#skip(known.ways[i], known.ends[i]!);
       const isIdle = this.#way?.isIdle || !isChosen;
@@ -565,6 +568,15 @@ export function haveSameText(a: Recording, b: Recording): boolean {
   return a.form === b.form && a.slots.length === b.slots.length && areAlike(a.graph, b.graph);
 }
 
+/** Whether graphs have the same text apart from the ways that they choose. That takes little time to find out. */
+export function haveSameLines(bodies: readonly Body[], isOpen: readonly boolean[], target: Target): boolean {
+  const differences = { isOpen, taken: [] };
+  const [first, ...others] = bodies.map((body) => record(body, target, differences, true));
+  return others.every(
+    ({ form, graph }) => form === first!.form && graph.lines.join("\n") === first!.graph.lines.join("\n"),
+  );
+}
+
 /** The text of a recording. */
 export function textOfRecording({ form, graph }: Recording): string {
   return `${form}\n${textOf(graph)}`;
@@ -607,9 +619,9 @@ function notesFor(body: Body, { isOpen, taken }: Differences): Notes & { readonl
   };
 }
 
-/** Lowers a graph and returns its recording. */
-export function record(body: Body, target: Target, differences: Differences): Recording {
-  const notes = notesFor(body, differences);
+/** Lowers a graph and returns its recording; `withoutWays` leaves out what is inside of choices. */
+export function record(body: Body, target: Target, differences: Differences, withoutWays: boolean = false): Recording {
+  const notes = { ...notesFor(body, differences), withoutWays };
   const { graph, types } = recordInto(body, new Recorder(target, notes, ""));
   return {
     form: formOf(body),

@@ -18,6 +18,7 @@ import {
   flatten,
   fromValues,
   gpt2LMHeadModel,
+  gradients,
   gru,
   linear,
   lstm,
@@ -27,6 +28,7 @@ import {
   relu,
   type Shape,
   scan,
+  seed,
   sequential,
   sgd,
   type Tensor,
@@ -99,6 +101,7 @@ const networks: Readonly<Record<string, () => Network>> = {
       loss: (x, y) => labelled((model as Any)(x), y),
       batch: (n) => [floats(n, 1, 12, 12), integers(10, n)],
       digits: 3,
+      sessions: 4,
     };
   },
   "convolutions with batch normalisation": () => {
@@ -115,7 +118,7 @@ const networks: Readonly<Record<string, () => Network>> = {
       loss: (x, y) => labelled((model as Any)(x), y),
       batch: (n) => [floats(n, 3, 6, 6), integers(10, n)],
       digits: 3,
-      sessions: 4, //  the statistics of one image are sums over other axes
+      sessions: 5, //  batches of one, two and three images are graphs of their own
     };
   },
   "embeddings that are averaged": () => {
@@ -221,5 +224,31 @@ test.each(Object.keys(networks))("%s", async (name) => {
     const { open, closed } = await bothWays(program, sizes, engine, { digits });
     expect(closed, `${sizes}`).toBe(sizes.length);
     expect(open, `${sizes}`).toBeLessThanOrEqual(sessions);
+  }
+});
+
+/** The gradients of batches of these sizes, one after the other, without dropout; returns the last ones as text. */
+async function lastGradients(sizes: readonly number[], name: string): Promise<string> {
+  useEngine({ ...engine }); //  without the sessions of before
+  seed(3);
+  const { parts, loss, batch } = networks[name]!();
+  const model: Any = typeof parts === "function" ? parts : module("Parts", parts, (x: unknown) => x);
+  model.eval();
+  const step = compile((...given: Any[]) => gradients(loss(...given), [...model.parameters()]));
+  let last: readonly Any[] = [];
+  for (const n of sizes) last = step(...batch(n)) as Any;
+  return (await Promise.all(last.map((slope) => slope.data()))).join(" ");
+}
+
+test.each(Object.keys(networks))("the bits of one size are the same after another one: %s", async (name) => {
+  for (const [first, second] of [
+    [64, 36],
+    [36, 64],
+    [64, 2],
+    [1, 100],
+    [3, 37],
+  ] as const) {
+    const isSame = (await lastGradients([first, second], name)) === (await lastGradients([second], name));
+    expect(isSame, `${second} after ${first}`).toBe(true);
   }
 });

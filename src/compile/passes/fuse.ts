@@ -12,7 +12,7 @@ import * as movement from "../../ops/movement.ts";
 import { softmax } from "../../ops/normalize.ts";
 import { sum, sumOfSquares } from "../../ops/reduce.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import { type Match, paramsOf, type RewriteRule, ruleFor } from "./rewrite.ts";
+import { bySize, type Match, paramsOf, type RewriteRule, ruleFor } from "./rewrite.ts";
 import { asFactor, constantOf, scaledBy, swapLast } from "./simplify.ts";
 
 /**
@@ -103,7 +103,7 @@ const addPicked: readonly RewriteRule[] = [
 ];
 
 /**
- * Σ dP·P along the keys, for dP = dO·Vᵀ and O = P·V, is Σ dO·O along the values, which are fewer
+ * Σ dP·P along the keys, for dP = dO·Vᵀ and O = P·V, is Σ dO·O along the values, which are mostly fewer
  * (Dao et al. 2022, the rowsum of FlashAttention's backward pass).
  */
 const attentionRowSum: RewriteRule = ruleFor(
@@ -136,7 +136,7 @@ function outputOf(
     const [left, right] = paramsOf(reader, matmul)?.inputs ?? [];
     return left?.node === p.node && right?.node === v.node;
   });
-  if (!o || !sameShape(o.shape, dO.shape) || o.shape.at(-1)! >= p.shape.at(-1)!) return undefined;
+  if (!o || !sameShape(o.shape, dO.shape)) return undefined;
   return { dO, o };
 }
 
@@ -144,7 +144,7 @@ function outputOf(
 const shortestRow = 8;
 
 /** A scatter whose indices are repeated along the axes behind puts whole rows, such as the keys of a token into a cache. */
-const wholeRows: RewriteRule = ruleFor("scatter of whole rows", scatter, ([x, indices, rows], { axis, reduction }) => {
+const wholeRows: RewriteRule = bySize("scatter of whole rows", scatter, ([x, indices, rows], { axis, reduction }) => {
   const places = reduction === "none" ? paramsOf(indices!, movement.expand)?.inputs[0] : undefined;
   const outer = indices!.shape.slice(0, axis);
   const behind = indices!.shape.slice(axis + 1);
@@ -162,11 +162,11 @@ const wholeRows: RewriteRule = ruleFor("scatter of whole rows", scatter, ([x, in
  * Σ over the first axis of a matrix as a product with a row of ones, which uses every thread and vector unit. Very long sums of few columns
  * would be a little faster otherwise, but then batches of different sizes would need different sessions.
  */
-const columnSums: RewriteRule = ruleFor("column sums as a product", sum, ([x], { axes }, { node, target, pays }) => {
+const columnSums: RewriteRule = ruleFor("column sums as a product", sum, ([x], { axes }, { node, target }) => {
   if (!target.contrib || !isFloat(x!.dtype) || x!.shape.length !== 2 || axes.length !== 1 || axes[0] !== 0)
     return undefined;
   const [rows, columns] = x!.shape as readonly [number, number];
-  if (rows === 0 || columns < 2 || !pays(() => rows >= 2)) return undefined;
+  if (rows === 0 || columns < 2) return undefined;
   const ones = apply(movement.full, [], { shape: [1, rows], value: 1, dtype: x!.dtype });
   return ones.matmul(x!).reshape(node.outputs[0]!.shape);
 });

@@ -199,6 +199,7 @@ const isLarge = ({ size: [m, n, k] }: Product): boolean => Math.max(m * n, m * k
 /** Products with a region on any side. */
 const products: RewriteRule = {
   name: "packed product",
+  looksAtSizes: true,
   rewrite(match) {
     const { node, inputs, original, usersOf, target } = match;
     const made = productOf(node);
@@ -239,6 +240,7 @@ const unpacked = (z: Tensor, lead: Shape): Tensor => z.apply(unpackColumns, [], 
 /** Elementwise ops inside of a region. */
 const elementwise: RewriteRule = {
   name: "elementwise ops on packed matrices",
+  looksAtSizes: true,
   rewrite(match) {
     const {
       node: { op, params, outputs },

@@ -18,7 +18,7 @@ import { maxPool, maxPoolInput } from "../../ops/pooling.ts";
 import { sum } from "../../ops/reduce.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { isTiling, layAtMaxima, tileMaxima } from "./pooling.ts";
-import { type Match, paramsOf, type RewriteRule, ruleFor } from "./rewrite.ts";
+import { bySize, type Match, paramsOf, type RewriteRule, ruleFor } from "./rewrite.ts";
 
 /** The packed tensor that a tensor was unpacked from. */
 const packedSource = (x: Tensor): Tensor | undefined => paramsOf(x, unpack)?.inputs[0];
@@ -49,7 +49,7 @@ const pays = (match: Match, kernel: Shape, ...inputs: readonly Tensor[]): boolea
   match.pays(() => inputs.every(({ shape }) => shape[0]! >= fewestImages));
 
 const convolutions: readonly RewriteRule[] = [
-  ruleFor("packed convolution", convolution, ([x, w, ...bias], params, match) => {
+  bySize("packed convolution", convolution, ([x, w, ...bias], params, match) => {
     const { target } = match;
     if (!suitsBlocks(target, w!.shape, params) || !pays(match, w!.shape, x!)) return undefined;
     const block = target.block!;
@@ -57,14 +57,14 @@ const convolutions: readonly RewriteRule[] = [
       apply(packedConvolution, [packed(match, x!, block), w!, ...bias], { ...params, block, relu: false }),
     );
   }),
-  ruleFor("packed convolution's input", convolutionInput, ([dy, w], params, match) => {
+  bySize("packed convolution's input", convolutionInput, ([dy, w], params, match) => {
     const { target } = match;
     if (!suitsBlocks(target, w!.shape, params) || !pays(match, w!.shape, dy!)) return undefined;
     const block = target.block!;
     if (w!.shape[1]! % block !== 0) return undefined;
     return unpacked(apply(packedConvolutionInput, [packed(match, dy!, block), w!], { ...params, block }));
   }),
-  ruleFor("packed convolution's kernel", convolutionKernel, ([x, dy], params, match) => {
+  bySize("packed convolution's kernel", convolutionKernel, ([x, dy], params, match) => {
     const { node, target } = match;
     const { shape } = node.outputs[0]!;
     if (!suitsBlocks(target, shape, params) || !pays(match, shape, x!, dy!)) return undefined;

@@ -5,7 +5,7 @@ import { gate } from "../../ops/arithmetic.ts";
 import { maxPool, maxPoolInput, type PoolParams } from "../../ops/pooling.ts";
 import { layAtMaximum } from "../../ops/reduce.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import { paramsOf, type RewriteRule, ruleFor } from "./rewrite.ts";
+import { bySize, paramsOf, type RewriteRule, ruleFor } from "./rewrite.ts";
 
 /** Whether the windows lie side by side and cover every element. */
 export const isTiling = (space: Shape, { kernel, stride, dilation, padding }: PoolParams): boolean =>
@@ -57,7 +57,7 @@ const reluBehindPooling: RewriteRule = ruleFor("relu's gradient behind max pooli
 const fewestLanes = 32;
 
 /** Computes with passes over long rows, instead of a search for positions and a scatter. */
-const rows: RewriteRule = ruleFor("maxima of tiles in long rows", maxPoolInput, ([x, dy], params, { target, pays }) => {
+const rows: RewriteRule = bySize("maxima of tiles in long rows", maxPoolInput, ([x, dy], params, { target, pays }) => {
   const [batch, channels, ...space] = x!.shape as [number, number, ...number[]];
   const lanes = batch * channels;
   if (target.manySizes || x!.size === 0 || !isTiling(space, params) || !pays(() => lanes >= fewestLanes))

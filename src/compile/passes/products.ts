@@ -11,7 +11,7 @@ import { widens } from "../../ops/arithmetic.ts";
 import { gemm, matmul, type ProductParams, product } from "../../ops/matmul.ts";
 import * as movement from "../../ops/movement.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import { type Match, paramsOf, type RewriteRule, ruleFor } from "./rewrite.ts";
+import { bySize, type Match, paramsOf, type RewriteRule, ruleFor } from "./rewrite.ts";
 import { constantOf, swapLast } from "./simplify.ts";
 
 /**
@@ -82,12 +82,12 @@ function withAddendReshaped(y: Tensor, c: Tensor, match: Match): Tensor | undefi
 }
 
 const additions: readonly RewriteRule[] = [
-  ruleFor("product + c", arithmetic.add, ([y, c], _, match) => withAddend(y!, c!, match)),
-  ruleFor("c + product", arithmetic.add, ([c, y], _, match) =>
+  bySize("product + c", arithmetic.add, ([y, c], _, match) => withAddend(y!, c!, match)),
+  bySize("c + product", arithmetic.add, ([c, y], _, match) =>
     `${c!.shape}` === `${y!.shape}` ? withAddend(y!, c!, match) : undefined,
   ),
-  ruleFor("reshaped product + c", arithmetic.add, ([y, c], _, match) => withAddendReshaped(y!, c!, match)),
-  ruleFor("c + reshaped product", arithmetic.add, ([c, y], _, match) =>
+  bySize("reshaped product + c", arithmetic.add, ([y, c], _, match) => withAddendReshaped(y!, c!, match)),
+  bySize("c + reshaped product", arithmetic.add, ([c, y], _, match) =>
     `${c!.shape}` === `${y!.shape}` ? withAddendReshaped(y!, c!, match) : undefined,
   ),
 ];

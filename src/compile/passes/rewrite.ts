@@ -21,7 +21,7 @@ export interface Match {
   /** The node as it was before the pass, and the users it had then: with these a rule can look at nodes that are not visited yet. */
   readonly original: Node;
   usersOf(value: Value): readonly Node[];
-  /** Whether a rule pays that could be applied in any case. The answer is that of the first graph, if this one follows its trail. */
+  /** Whether a rule pays that could be applied in any case. Among many sizes, it is applied for all once it has been (`Trail.pays`). */
   pays(test: () => boolean): boolean;
   /** A number that a rule may choose; among many sizes, the one that fits all (`Trail.number`). */
   number(best: () => number, fitsAll: number): number;
@@ -39,6 +39,11 @@ export interface RewriteRule {
   readonly name: string;
   /** The one op whose applications the rule is tried on. Default: any. */
   readonly op?: unknown;
+  /**
+   * Whether it compares sizes, other than to find out whether it is right. A graph that follows a trail on which the rule was not applied
+   * leaves it where the rule applies: its results would have other bits, or take longer.
+   */
+  readonly looksAtSizes?: boolean;
   /** Returns replacements for the node's outputs; undefined when the rule does not apply. */
   rewrite(match: Match): readonly Tensor[] | undefined;
 }
@@ -68,6 +73,11 @@ export function ruleFor<P>(
       return result && [result];
     },
   };
+}
+
+/** A rule for one op that compares sizes (`looksAtSizes`). */
+export function bySize<P>(...args: Parameters<typeof ruleFor<P>>): RewriteRule {
+  return { ...ruleFor(...args), looksAtSizes: true };
 }
 
 /** The parameters and inputs of the node behind a tensor, if it is an application of `op`; undefined otherwise. */
@@ -239,7 +249,7 @@ class Rewriting {
     return mapBodies ? applyAll(op, given, mapBodies(params, inside)) : applyAgain(node, given);
   }
 
-  /** Whether a node is built again. If not, or if the trail says so, it stays as it is, which is right in any case. */
+  /** Whether a node is built again, as on the trail. One that stays as it was computes the same. */
   #changes(node: Node): boolean {
     const isConstant = node.inputs.length === 0;
     if (this.#trail.followed && !isConstant) return this.#trail.next() === 1;
@@ -279,8 +289,14 @@ class Rewriting {
     original: Node,
   ): readonly Tensor[] | undefined {
     const choice = this.#trail.next();
-    if (choice === noRule) return undefined;
     const match = new NodeMatch(this.#context, node, original);
+    if (choice === noRule) {
+      const applies = ({ rule }: RuleOfOp): boolean =>
+        rule.looksAtSizes === true && this.#rewritten(rule, match, outputs, original) !== undefined;
+      if (rules.some(({ rule }) => rule.looksAtSizes) && this.#trail.probed(() => rules.some(applies)))
+        throw new LeftTrail();
+      return undefined;
+    }
     const result = rules[choice] && this.#rewritten(rules[choice].rule, match, outputs, original);
     if (!result) throw new LeftTrail();
     return result;

@@ -9,7 +9,7 @@ import { unpick } from "../../ops/indexing.ts";
 import * as movement from "../../ops/movement.ts";
 import { deviations, squaredDeviations, sum } from "../../ops/reduce.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import { paramsOf, type RewriteRule, ruleFor } from "./rewrite.ts";
+import { bySize, paramsOf, type RewriteRule, ruleFor } from "./rewrite.ts";
 
 /** The value that all elements of a tensor have, if the compiler knows it; undefined otherwise. */
 export function constantOf(x: Tensor): number | undefined {
@@ -152,7 +152,7 @@ const scaling: readonly RewriteRule[] = [
     const both = asFactor(inner.factor * factor, a!.dtype);
     return both === undefined ? undefined : inner.x.mul(both);
   }),
-  ruleFor("(x · y) · c", arithmetic.mul, ([a, c], _, { uses }) => {
+  bySize("(x · y) · c", arithmetic.mul, ([a, c], _, { uses }) => {
     const { x, y } = (uses(a!) === 1 && narrowProduct(a!)) || {};
     return x && y && constantOf(c!) !== undefined ? x.mul(y.mul(c!)) : undefined;
   }),

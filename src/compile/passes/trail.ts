@@ -3,10 +3,13 @@
  * they become the same nodes and can share a session. Without it, chance would make them different: a number that is 1 for one size, two
  * axes of the same length by accident, a limit from which on a rule pays.
  *
- * Each rule still tests its conditions on the graph in hand. A graph leaves the trail where one of them does not hold that held before.
+ * Each rule still tests its conditions on the graph in hand. A graph leaves the trail where one of them does not hold that held before, and
+ * where a rule applies now that compares sizes, such as to find out whether it pays. Other rules that were not applied are not tried: they
+ * change neither bits nor much of the time.
  */
 import type { Node, Value } from "../../graph/node.ts";
 import type { AnyOp } from "../../graph/op.ts";
+import { currentScope, newScope, withScope } from "../../graph/scope.ts";
 import { type NodeKey, type NodeTable, SharedNodes, textOfApplication } from "../../graph/table.ts";
 
 /** Thrown when a graph cannot follow a trail. */
@@ -31,6 +34,7 @@ export class Trail {
 
   /** Whether the function has so many sizes that one session for all is worth more than the best one for each. */
   readonly #isForMany: boolean;
+  #isProbing = false;
 
   constructor({ followed, isForMany = false }: { readonly followed?: Trail; readonly isForMany?: boolean } = {}) {
     this.followed = followed;
@@ -61,16 +65,19 @@ export class Trail {
     return true;
   }
 
-  /** Whether something pays that is right in any case: if it paid on the trail, it is done for this graph too. */
+  /** Whether something pays that is right in any case. If there are many sizes, and it was done for one, it is done for all. */
   pays(test: () => boolean): boolean {
+    if (this.#isProbing) return test();
     if (!this.followed) return this.holds(test);
     const did = this.next() === 1;
-    if (!did && test()) throw new LeftTrail();
+    if (did && this.#isForMany) return true;
+    if (did !== test()) throw new LeftTrail();
     return did;
   }
 
   /** A number to be chosen: the best one for this graph; or the one that fits every graph, if there are many sizes. */
   number(best: () => number, fitsAll: number): number {
+    if (this.#isProbing) return best();
     if (!this.followed) {
       const number = this.#isForMany ? fitsAll : best();
       this.note(number);
@@ -80,6 +87,16 @@ export class Trail {
     if (number === fitsAll && this.#isForMany) return number;
     if (number !== best()) throw new LeftTrail();
     return number;
+  }
+
+  /** Returns what `test` returns, which makes nodes to no purpose, and takes no part in the trail. */
+  probed(test: () => boolean): boolean {
+    this.#isProbing = true;
+    try {
+      return withScope(newScope(currentScope().trace), test);
+    } finally {
+      this.#isProbing = false;
+    }
   }
 
   /** Notes that one of several things is tried. */
