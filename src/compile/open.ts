@@ -133,7 +133,10 @@ const mostClosed = 4;
  */
 const mostExamples = 6;
 
-/** After so many graphs in a row that could share no session, no more are compared: each comparison takes as long as a lowering. */
+/**
+ * After so many graphs in a row that could share no session, no more are compared with graphs that have their own: each comparison takes as
+ * long as a lowering.
+ */
 const mostFailures = 8;
 
 /** The sessions that were made for the graphs of one compiled function. */
@@ -172,9 +175,10 @@ export class Family<E extends { readonly isReleased: boolean }> {
    */
   find(engine: Engine, source: Source, make: (program: OpenProgram) => E): Filled<E> | GraphProgram {
     const { filling } = engine;
-    const canShare = filling !== undefined && this.#failures < mostFailures;
+    const compares = filling !== undefined && this.#failures < mostFailures;
     // Two sizes, such as that of whole batches and that of the last one, may both have what is best for them.
-    const isForMany = canShare && [...this.#open, ...this.#closed].filter((each) => each.engine === engine).length >= 2;
+    const isForMany =
+      filling !== undefined && [...this.#open, ...this.#closed].filter((each) => each.engine === engine).length >= 2;
     const lowered = new Map<Trail, Example | undefined>();
     /** The graph, lowered as another one was. */
     const along = (trail: Trail): Example | undefined => {
@@ -184,17 +188,16 @@ export class Family<E extends { readonly isReleased: boolean }> {
       }
       return lowered.get(trail);
     };
-    if (canShare) {
-      const filled = this.#openFor(engine, along, make) ?? this.#closedLike(engine, along, make);
-      if (filled) {
-        this.#failures = 0;
-        return { executable: filled.executable, filling: filling(filled.constants) };
-      }
+    const filled =
+      filling && (this.#openFor(engine, along, make) ?? (compares ? this.#closedLike(engine, along, make) : undefined));
+    if (filled) {
+      this.#failures = 0;
+      return { executable: filled.executable, filling: filling(filled.constants) };
     }
     const trail = new Trail({ isForMany });
     const program = source.lower(trail);
     const own = exampleOf(program, trail);
-    if (canShare) {
+    if (compares) {
       // Chance may have made an earlier graph a special one. Then it can follow the trail of this one.
       for (const closed of this.#closed.filter((other) => other.engine === engine)) {
         const like = closed.source.lowerAlong(trail, isForMany);
