@@ -38,4 +38,8 @@ export class SharedNodes implements NodeTable {
   set(key: NodeKey, node: Node): void {
     this.#nodes.set(key, node);
   }
+
+  delete(key: NodeKey): void {
+    this.#nodes.delete(key);
+  }
 }

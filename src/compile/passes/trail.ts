@@ -27,6 +27,9 @@ export class Trail {
   readonly #ops: AnyOp[] = [];
   /** How much there was when something was tried. */
   readonly #begun = { choices: 0, applications: 0 };
+  /** The nodes of the pass under way, and the keys of those that were made since something was tried. */
+  #shared: SharedNodes | undefined;
+  readonly #tried: NodeKey[] = [];
   /** How many choices and applications of the followed trail have been repeated. */
   readonly #repeated = { choices: 0, applications: 0 };
   /** The nodes that stand for those of the followed trail, by id. */
@@ -103,11 +106,17 @@ export class Trail {
   begin(choice: number): void {
     this.#begun.choices = this.#choices.length;
     this.#begun.applications = this.#ids.length;
+    this.#tried.length = 0;
     this.note(choice);
   }
 
-  /** Forgets all that was noted since `begin`. */
+  /**
+   * Forgets all that was noted since `begin`. The nodes that were made to no purpose are not found later: they would stand before nodes that
+   * were made after them, and a graph that follows does not make them.
+   */
   forget(): void {
+    for (const key of this.#tried) this.#shared?.delete(key);
+    this.#tried.length = 0;
     this.#choices.length = this.#begun.choices;
     this.#ids.length = this.#begun.applications;
     this.#ops.length = this.#begun.applications;
@@ -120,6 +129,7 @@ export class Trail {
 
   #notingTable(): NodeTable {
     const shared = new SharedNodes();
+    this.#shared = shared;
     const noted = (node: Node): void => {
       if (isConstant(node)) return;
       this.#ids.push(node.id);
@@ -134,6 +144,7 @@ export class Trail {
       },
       set: (key, node) => {
         shared.set(key, node);
+        this.#tried.push(key);
         noted(node);
       },
     };
