@@ -20,6 +20,7 @@ import {
   gpt2LMHeadModel,
   gradients,
   gru,
+  layerNorm,
   linear,
   lstm,
   maxPool2d,
@@ -172,6 +173,29 @@ const networks: Readonly<Record<string, () => Network>> = {
     const [body, head] = [transformerEncoder(32, 2, { layers: 1 }), linear(32, 10)];
     const loss = (x: Any, y: Any): Any => labelled(head(body(x) as Any), y);
     return { parts: { body, head } as Any, loss, batch: (n) => [floats(4, n + 1, 32), integers(10, 4, n + 1)] };
+  },
+  // Rules that are tried in vain make nodes here that others need later.
+  "an encoder of functions over batches": () => {
+    const [width, heads, time] = [32, 2, 16];
+    const square = (): Any => linear(width, width);
+    const blocks: Any[] = Array.from({ length: 2 }, () => ({
+      ...{ norm: layerNorm(width), q: square(), k: square(), v: square(), out: square() },
+      ...{ norm2: layerNorm(width), up: linear(width, 64), down: linear(64, width) },
+    }));
+    const head = linear(width, 10);
+    const forward = (x: Any): Any => {
+      const split = (y: Any): Any => y.reshape([x.shape[0], time, heads, width / heads]).transpose(0, 2, 1, 3);
+      const last = blocks.reduce((h: Any, part: Any) => {
+        const y = part.norm(h);
+        const [q, k, v] = [part.q, part.k, part.v].map((of: Any) => split(of(y)));
+        const mixed = q.matmul(k.mT()).mul(0.25).softmax().matmul(v).transpose(0, 2, 1, 3).reshape(h.shape);
+        const next = h.add(part.out(mixed));
+        return next.add(part.down(part.up(part.norm2(next)).gelu()));
+      }, x);
+      return head(last);
+    };
+    const loss = (x: Any, y: Any): Any => labelled(forward(x), y);
+    return { parts: { blocks, head } as Any, loss, batch: (n) => [floats(n, time, width), integers(10, n * time)] };
   },
   "BERT over lengths": () => {
     const sizes = { hiddenSize: 32, numHiddenLayers: 1, numAttentionHeads: 2, intermediateSize: 64 };

@@ -34,7 +34,6 @@ export class Trail {
   readonly #repeated = { choices: 0, applications: 0 };
   /** The nodes that stand for those of the followed trail, by id. */
   readonly #nodes = new Map<number, Node>();
-
   /** Whether the function has so many sizes that one session for all is worth more than the best one for each. */
   readonly #isForMany: boolean;
   #isProbing = false;
